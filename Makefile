@@ -1,0 +1,171 @@
+# coordfs: one makefile for everything. `make help` lists the targets.
+#
+# Variables: SANITIZE=address,undefined | thread   CC=…   CFLAGS=…   PREFIX=/usr   DESTDIR=…
+#            WERROR=1 (warnings are errors, as in CI)   V=1 (show commands)
+
+PREFIX  ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+BINDIR  ?= $(PREFIX)/bin
+DESTDIR ?=
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+
+comma := ,
+variant := $(if $(COVERAGE),-coverage)$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+BUILD   ?= build$(variant)
+
+Q := $(if $(V),,@)
+
+# ---- Dependencies -----------------------------------------------------------------------------------
+PACKAGES := fuse3 libuv sqlite3 libprotobuf-c libxxhash jansson
+RAFT_MIN := 0.22.1
+# Targets that need no compiler must work before `make deps` has run.
+needs_packages := $(filter-out help deps test-deps lint-deps clean demo-stop,$(or $(MAKECMDGOALS),all))
+
+ifneq ($(needs_packages),)
+ifeq ($(COORDFS_DEPS_LATER),)
+ifneq ($(filter demo test bench coverage lint sim fuzz,$(needs_packages)),)
+# These install what is missing first; make is then run again with the packages there.
+COORDFS_BOOTSTRAP := 1
+else ifneq ($(shell pkg-config --exists $(PACKAGES) raft 2>/dev/null && echo ok),ok)
+$(error some of the packages $(PACKAGES) raft are missing: run 'make deps' as root)
+else ifneq ($(shell pkg-config --atleast-version=$(RAFT_MIN) raft && echo ok),ok)
+$(error libraft $(shell pkg-config --modversion raft) is too old, $(RAFT_MIN) or newer is needed: run 'make deps' as root)
+endif
+endif
+endif
+
+ifeq ($(COORDFS_BOOTSTRAP),)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) raft 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PACKAGES) raft 2>/dev/null)
+endif
+
+# ---- Flags -------------------------------------------------------------------------------------------
+WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
+            -Wcast-qual -Wswitch-enum -Wpointer-arith -Wwrite-strings $(if $(WERROR),-Werror)
+OPTIMIZE := $(if $(SANITIZE)$(COVERAGE),-O1 -fno-omit-frame-pointer,-O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE)
+CFLAGS   ?= -g
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=314 -pthread \
+              -iquote . -iquote $(BUILD) $(WARNINGS) $(OPTIMIZE) $(PKG_CFLAGS) \
+              $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all) \
+              $(if $(COVERAGE),--coverage -fprofile-update=atomic) $(CFLAGS)
+ALL_LDFLAGS := -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(COVERAGE),--coverage) \
+               $(if $(SANITIZE)$(COVERAGE),,-pie -Wl$(comma)-z$(comma)relro -Wl$(comma)-z$(comma)now) $(LDFLAGS)
+
+# ---- Sources -----------------------------------------------------------------------------------------
+LAYERS   := base proto store raft fs daemon
+PROTOS   := $(wildcard proto/*.proto)
+PB_C     := $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
+PB_H     := $(PROTOS:%.proto=$(BUILD)/%.pb-c.h)
+MAINS    := daemon/coordfsd.c cli/coordfs.c mount-helper/mount.coordfs.c
+LIB_SRC  := $(filter-out $(MAINS),$(foreach d,$(LAYERS),$(wildcard $(d)/*.c)))
+CLI_SRC  := $(filter-out $(MAINS),$(wildcard cli/*.c))
+HELPER_SRC := $(filter-out $(MAINS),$(wildcard mount-helper/*.c))
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(PB_C:.c=.o)
+PROGRAMS := $(foreach m,$(MAINS),$(if $(wildcard $(m)),$(BUILD)/$(basename $(notdir $(m)))))
+TEST_SRC := $(wildcard tests/test_*.c)
+TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
+TEST_LIB_SRC := $(filter-out $(TEST_SRC) $(wildcard tests/tool_*.c),$(wildcard tests/*.c))
+TOOL_SRC := $(wildcard tests/tool_*.c)
+TOOLS    := $(TOOL_SRC:tests/tool_%.c=$(BUILD)/tests/%)
+TEST_LIBS := -lcmocka
+
+.PHONY: all tests tools help
+all: $(PROGRAMS)
+
+help:
+	@sed -n 's/^##  *//p' Makefile
+
+## make                   builds coordfsd, coordfs and mount.coordfs into build/
+## make deps              installs what the build needs (root, Debian 12 and 13)
+## make demo [DIR=…]      three members on 127.0.0.1 with mounts DIR/1 DIR/2 DIR/3 (root)
+## make demo-stop         stops and unmounts them
+## make test              all tests (root); test-unit, test-it: parts of them
+## make lint              layers, headers, format, static analysis
+## make bench             benchmark with real mounts (root)
+## make coverage          line coverage per file (root)
+## make install           into DESTDIR and PREFIX
+
+$(BUILD)/libcoordfs.a: $(LIB_OBJ)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/coordfsd: $(BUILD)/daemon/coordfsd.o $(BUILD)/libcoordfs.a
+$(BUILD)/coordfs: $(BUILD)/cli/coordfs.o $(CLI_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
+$(BUILD)/mount.coordfs: $(BUILD)/mount-helper/mount.coordfs.o $(HELPER_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
+$(PROGRAMS):
+	$(Q)echo "  LD    $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
+	$(Q)echo "  LD    $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS) $(LDFLAGS_$*)
+$(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tool_%.o $(BUILD)/libcoordfs.a
+
+$(BUILD)/%.o: %.c $(PB_H)
+	$(Q)mkdir -p $(@D)
+	$(Q)echo "  CC    $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Generated code is not ours to warn about.
+$(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
+	$(Q)$(CC) $(filter-out -W%,$(ALL_CFLAGS)) -c -o $@ $<
+
+$(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h: %.proto
+	$(Q)mkdir -p $(@D)
+	$(Q)protoc-c --c_out=$(BUILD) $<
+
+tests: $(TESTS)
+tools: $(TOOLS)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+# ---- Set-up, tests, tools ------------------------------------------------------------------------------
+.PHONY: deps test test-unit test-it lint coverage bench demo demo-stop install clean test-deps lint-deps
+
+SUB := $(MAKE) --no-print-directory COORDFS_DEPS_LATER=1
+
+deps:
+	$(Q)tools/deps.sh
+test-deps:
+	$(Q)tools/deps.sh --test
+lint-deps:
+	$(Q)tools/deps.sh --test --lint
+
+test: test-deps
+	$(Q)$(SUB) all tests tools
+	$(Q)tests/run.sh $(BUILD) unit it
+test-unit: all tests
+	$(Q)tests/run.sh $(BUILD) unit
+test-it: all tools
+	$(Q)tests/run.sh $(BUILD) it
+
+lint: lint-deps
+	$(Q)$(SUB) WERROR=1 BUILD=build-lint all tests tools
+	$(Q)tools/lint.sh build-lint
+
+bench: test-deps
+	$(Q)$(SUB) all tools
+	$(Q)tests/bench/run.sh $(BUILD)
+
+coverage: test-deps
+	$(Q)$(SUB) COVERAGE=1 all tests tools
+	$(Q)find build-coverage -name '*.gcda' -delete
+	$(Q)tests/run.sh build-coverage unit it
+	$(Q)tools/coverage.sh build-coverage
+
+DIR ?= build/demo
+demo: deps
+	$(Q)$(SUB) all
+	$(Q)tools/demo.sh start $(BUILD) $(DIR)
+demo-stop:
+	$(Q)tools/demo.sh stop $(BUILD) $(DIR)
+
+install: all
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)/sbin
+	install -m 755 $(BUILD)/coordfsd $(DESTDIR)$(SBINDIR)/coordfsd
+	install -m 755 $(BUILD)/coordfs $(DESTDIR)$(BINDIR)/coordfs
+	install -m 755 $(BUILD)/mount.coordfs $(DESTDIR)/sbin/mount.coordfs
+
+clean:
+	rm -rf build build-*

@@ -1,0 +1,13 @@
+/* The clocks. Only daemon/ and cli/ call these: raft/ gets its time through a seam, store/ and the
+ * log from the command, so that both can run on virtual time. Any thread. */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+uint64_t clock_boot_ms(void); /* CLOCK_BOOTTIME: monotone, counts suspended time */
+uint64_t clock_boot_us(void);
+int64_t clock_real_ns(void);  /* wall clock, nanoseconds since the epoch */
+uint64_t clock_entropy(void); /* 64 bits from the kernel's random source */
+
+#endif

@@ -1,0 +1,63 @@
+/* What the filesystem needs of the system below it: reads, which are answered at once from a
+ * snapshot of the local state, and changes, which are submitted and answered later.
+ * daemon/backend.c is behind it in production; tests implement it in memory. */
+#ifndef FS_BACKEND_H
+#define FS_BACKEND_H
+
+#include "base/base.h"
+#include "proto/command.pb-c.h"
+
+/* err: 0 or -errno (-EINTR cancelled, -ETIMEDOUT, -ESTALE session lost, -ESHUTDOWN …) of the
+ * transport; the command's own outcome is reply->status. reply is borrowed and NULL when err != 0.
+ * Called exactly once, on the loop thread, never from within submit. */
+typedef void (*backend_done)(void *arg, int err, const Cfs__Reply *reply);
+
+struct backend_entry {
+    uint64_t cookie;  /* > 0; position after this entry */
+    const char *name; /* not terminated; borrowed for the call */
+    size_t name_len;
+    uint64_t ino;
+    uint32_t type;         /* S_IFMT bits */
+    const Cfs__Attr *attr; /* NULL unless asked for */
+};
+
+struct backend_usage {
+    uint64_t inodes;
+    uint64_t bytes;
+    uint64_t max_inodes;
+    uint64_t max_bytes;
+};
+
+struct backend {
+    void *ctx;
+    const struct backend_ops *ops;
+};
+
+struct backend_ops {
+    /* ---- Reads: the FUSE reader thread only; never wait. 0, a length, or -errno. ----------------
+     */
+    int (*attr)(void *ctx, uint64_t ino, Cfs__Attr *out);
+    int (*lookup)(void *ctx, uint64_t parent, const char *name, size_t len, Cfs__Attr *out);
+    int64_t (*readlink)(void *ctx, uint64_t ino, char *out, size_t size);
+    int64_t (*read)(void *ctx, uint64_t ino, uint64_t offset, void *out, size_t len);
+    int64_t (*getxattr)(void *ctx, uint64_t ino, const char *name, size_t name_len, void *out,
+                        size_t size);
+    int64_t (*listxattr)(void *ctx, uint64_t ino, char *out, size_t size);
+    /* Entries with cookie > after, in order; fn returns false to stop. No "." and "..". */
+    int (*readdir)(void *ctx, uint64_t ino, uint64_t after, bool attrs,
+                   bool (*fn)(void *arg, const struct backend_entry *entry), void *arg);
+    int (*usage)(void *ctx, struct backend_usage *out);
+
+    /* ---- Changes: any thread. -------------------------------------------------------------------
+     */
+    /* Submits the command (borrowed for the call: it is packed at once). timeout_ms 0: no deadline.
+     * Returns a ticket > 0 for cancel. */
+    uint64_t (*submit)(void *ctx, const Cfs__Command *command, unsigned timeout_ms,
+                       backend_done done, void *arg);
+    /* Completes when this host has everything that was committed anywhere before the call (P6). */
+    uint64_t (*barrier)(void *ctx, unsigned timeout_ms, backend_done done, void *arg);
+    /* done(-EINTR) follows soon unless it was done before. */
+    void (*cancel)(void *ctx, uint64_t ticket);
+};
+
+#endif

@@ -1,0 +1,51 @@
+/* The kernel's side: a FUSE session over libfuse3's low-level interface.
+ *
+ * One reader thread (fs_run's caller) takes requests in the kernel's order, answers what is local
+ * at once, and parks the rest; parked requests are answered on the loop thread by the backend's
+ * completions. Every parked request can be interrupted and has a deadline (mount option timeout).
+ *
+ * The caller's sequence: fs_mount, fs_run (returns when unmounted or stopped), fs_free. */
+#ifndef FS_FS_H
+#define FS_FS_H
+
+#include "base/base.h"
+#include "fs/backend.h"
+
+struct fs;
+
+struct fs_options {
+    const char *source;     /* shown in /proc/mounts, exactly as the user gave it */
+    const char *mountpoint; /* a directory */
+    unsigned long ms_flags; /* MS_RDONLY, MS_NOEXEC, MS_NOSUID, MS_NODEV … */
+    unsigned timeout_ms;    /* of requests that hold kernel locks; default 8000 */
+    uint64_t file_max;      /* bytes of a file */
+    bool debug;             /* log every request */
+};
+
+/* Mounts (type fuse.coordfs, default_permissions, allow_other). 0, or -errno and one clear line in
+ * errmsg: -ENOENT/-ENOTDIR (mountpoint), -EBUSY (something of ours is mounted there), -ENODEV (no
+ * /dev/fuse) … Copies options; borrows the backend until fs_free. */
+int fs_mount(const struct fs_options *options, struct backend backend, struct fs **out,
+             char *errmsg, size_t errmsg_len);
+
+/* Serves requests until the filesystem is unmounted, or fs_stop. `ready` (may be NULL) is called
+ * once, when the kernel has finished INIT: stat(mountpoint) works from then on. Returns 0 or
+ * -errno. Becomes the reader thread. */
+int fs_run(struct fs *fs, void (*ready)(void *arg), void *arg);
+
+/* Any thread, also from a signal handler: makes fs_run return soon. */
+void fs_stop(struct fs *fs);
+
+/* Unmounts if it still is mounted, and frees. After fs_run returned; the backend must not complete
+ * anything any more. */
+void fs_free(struct fs *fs);
+
+/* Loop thread: commands were applied (by whichever host). `own`: made by this host's session. */
+void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own);
+/* Loop thread: the whole state was replaced: every cached thing is stale. */
+void fs_replaced(struct fs *fs);
+
+/* Loop thread: does a process of this host hold the file open (or mapped)? */
+bool fs_is_open(struct fs *fs, uint64_t ino);
+
+#endif

@@ -1,0 +1,27 @@
+/* Every limit of coordfs, in one place. `coordfs status --json` reports them. */
+#ifndef PROTO_LIMITS_H
+#define PROTO_LIMITS_H
+
+#define LIMIT_NAME_MAX     255         /* bytes of a directory entry's name; beyond: ENAMETOOLONG */
+#define LIMIT_SYMLINK_MAX  4095        /* bytes of a symlink's target; beyond: ENAMETOOLONG */
+#define LIMIT_WRITE_MAX    (1u << 20)  /* bytes of data in one log entry */
+#define LIMIT_FILE_MAX     (64u << 20) /* bytes of a file, default; beyond: EFBIG */
+#define LIMIT_XATTR_NAME   255         /* bytes of an xattr's name; beyond: ERANGE */
+#define LIMIT_XATTR_VALUE  (64u << 10) /* bytes of an xattr's value; beyond: E2BIG */
+#define LIMIT_XATTR_TOTAL  (1u << 20)  /* bytes of all xattrs of an inode; beyond: ENOSPC */
+#define LIMIT_LINK_MAX     65000       /* links to an inode; beyond: EMLINK */
+#define LIMIT_TREE_BYTES   (8ull << 30) /* bytes of all files, default; beyond: ENOSPC */
+#define LIMIT_TREE_ENTRIES 10000000ull  /* inodes, default; beyond: ENOSPC */
+
+#define LIMIT_COMMAND_MAX    (LIMIT_WRITE_MAX + (128u << 10)) /* bytes of a log entry's payload */
+#define LIMIT_EXTENTS_MAX    4096                             /* extents of one Write */
+#define LIMIT_REAP_MAX       1024                             /* inodes of one Reap */
+#define LIMIT_SESSIONS_MAX   4096                             /* open sessions */
+#define LIMIT_SESSION_WINDOW 4096       /* commands of a session that may be on their way at once */
+#define LIMIT_FRAME_MAX      (4u << 20) /* bytes of one frame on a peer link */
+#define LIMIT_DECODE_BUDGET  (16u << 20) /* bytes that decoding one frame may allocate */
+#define LIMIT_MEMBERS_MAX    64          /* members of a cluster */
+#define LIMIT_CLUSTER_NAME   64          /* bytes of a cluster's name: [A-Za-z0-9._-]+ */
+#define LIMIT_ADDRESS        255         /* bytes of HOST:PORT */
+
+#endif

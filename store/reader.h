@@ -1,0 +1,68 @@
+/* Reads of the tree: a read-only connection of its own, for one thread (the FUSE reader's), while
+ * the loop thread writes. Each read sees the newest committed state; reads between reader_begin
+ * and reader_end see one and the same.
+ *
+ * All functions: 0 (or a length) or -errno as a filesystem answers. -EIO when SQLite fails. */
+#ifndef STORE_READER_H
+#define STORE_READER_H
+
+#include "proto/command.pb-c.h"
+#include "store/store.h"
+
+struct store_reader;
+
+/* Opens a reader. The store's thread or, with the store kept open meanwhile, any thread. */
+struct store_reader *reader_new(struct store *s);
+void reader_free(struct store_reader *r);
+
+/* One snapshot for several reads. A reader holds up the installation of a snapshot between the
+ * two: keep it short. Calls outside such a pair are a pair of their own. */
+int reader_begin(struct store_reader *r);
+void reader_end(struct store_reader *r);
+
+/* The raft index this snapshot is as of. */
+int reader_applied(struct store_reader *r, uint64_t *out);
+
+/* out is a plain struct: nothing to free. */
+int reader_attr(struct store_reader *r, uint64_t ino, Cfs__Attr *out);
+int reader_lookup(struct store_reader *r, uint64_t parent, const char *name, size_t name_len,
+                  Cfs__Attr *out); /* "." and ".." too */
+/* The target into out (not terminated); its length. */
+int64_t reader_readlink(struct store_reader *r, uint64_t ino, char *out, size_t size);
+/* Up to len bytes of content at offset, holes as zeros; how many (0 at and past the end). */
+int64_t reader_read(struct store_reader *r, uint64_t ino, uint64_t offset, void *out, size_t len);
+/* The value (not terminated) and its length; size 0 asks for the length; -ERANGE when too long;
+ * -ENODATA when there is none. */
+int64_t reader_getxattr(struct store_reader *r, uint64_t ino, const char *name, size_t name_len,
+                        void *out, size_t size);
+/* The names, each terminated by a NUL, as listxattr(2). */
+int64_t reader_listxattr(struct store_reader *r, uint64_t ino, char *out, size_t size);
+
+/* Entries of a directory in the order of their cookies, from the first cookie > after. Cookies are
+ * > 0, < 2^62, unique for ever, and larger for later entries: positions stay valid whatever is
+ * added or removed meanwhile. Without "." and "..". fn returns false to stop. With attrs, attr is
+ * the entry's, else NULL. */
+struct reader_entry {
+    uint64_t cookie;
+    const char *name; /* not terminated; borrowed for the call */
+    size_t name_len;
+    uint64_t ino;
+    uint32_t type; /* S_IFMT bits */
+    const Cfs__Attr *attr;
+};
+int reader_readdir(struct store_reader *r, uint64_t ino, uint64_t after, bool attrs,
+                   bool (*fn)(void *arg, const struct reader_entry *entry), void *arg);
+
+struct reader_usage {
+    uint64_t inodes;
+    uint64_t bytes;
+    uint64_t max_inodes;
+    uint64_t max_bytes;
+};
+int reader_usage(struct store_reader *r, struct reader_usage *out);
+
+/* The path of a directory, or of one of a file's names, from the root ("/" for the root), NUL
+ * terminated; its length. -ENOENT when it has none. */
+int64_t reader_path(struct store_reader *r, uint64_t ino, char *out, size_t size);
+
+#endif
