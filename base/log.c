@@ -7,6 +7,7 @@
 
 static enum log_level max_level = LOG_LEVEL_INFO;
 static const char *process_name = "coordfs";
+static int log_fd = STDERR_FILENO;
 static bool syslog_open;
 
 static const struct {
@@ -27,6 +28,11 @@ void log_set_level(enum log_level level)
 void log_set_name(const char *name)
 {
     process_name = name;
+}
+
+void log_to_fd(int fd)
+{
+    log_fd = fd;
 }
 
 void log_to_syslog(void)
@@ -50,7 +56,7 @@ static void write_line(enum log_level level, const char *text)
                    process_name, levels[level].name, text);
     if (len >= (int)sizeof line)
         len = (int)sizeof line - 1;
-    if (write(STDERR_FILENO, line, (size_t)len) < 0)
+    if (write(log_fd, line, (size_t)len) < 0)
         return; /* nowhere left to complain */
 }
 

@@ -22,6 +22,9 @@ void log_set_level(enum log_level level);
 /* A name put before every line, e.g. "coordfsd[2]". Borrows; must outlive the process. */
 void log_set_name(const char *name);
 
+/* From now on to this descriptor instead of standard error. It stays the caller's. */
+void log_to_fd(int fd);
+
 /* From now on to syslog (facility daemon). For a daemon that has detached from its terminal. */
 void log_to_syslog(void);
 

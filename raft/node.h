@@ -59,6 +59,7 @@ void node_applied(struct node *n, enum client_outcome outcome, uint64_t session,
 void node_status(struct node *n, struct driver_status *out);
 struct driver *node_driver(struct node *n);
 uint64_t node_session(struct node *n);
+size_t node_pending(struct node *n); /* commands not completed yet */
 uv_loop_t *node_loop(struct node *n);
 
 #endif

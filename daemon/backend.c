@@ -1,0 +1,160 @@
+#include "daemon/backend.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static struct store_reader *reader_of(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    return d->reader;
+}
+
+/* ---- Reads
+ * ----------------------------------------------------------------------------------------- */
+
+static int do_attr(void *ctx, uint64_t ino, Cfs__Attr *out)
+{
+    return reader_attr(reader_of(ctx), ino, out);
+}
+
+static int do_lookup(void *ctx, uint64_t parent, const char *name, size_t len, Cfs__Attr *out)
+{
+    return reader_lookup(reader_of(ctx), parent, name, len, out);
+}
+
+static int64_t do_readlink(void *ctx, uint64_t ino, char *out, size_t size)
+{
+    return reader_readlink(reader_of(ctx), ino, out, size);
+}
+
+static int64_t do_read(void *ctx, uint64_t ino, uint64_t offset, void *out, size_t len)
+{
+    return reader_read(reader_of(ctx), ino, offset, out, len);
+}
+
+static int64_t do_getxattr(void *ctx, uint64_t ino, const char *name, size_t name_len, void *out,
+                           size_t size)
+{
+    return reader_getxattr(reader_of(ctx), ino, name, name_len, out, size);
+}
+
+static int64_t do_listxattr(void *ctx, uint64_t ino, char *out, size_t size)
+{
+    return reader_listxattr(reader_of(ctx), ino, out, size);
+}
+
+struct entry_pass {
+    bool (*fn)(void *arg, const struct backend_entry *entry);
+    void *arg;
+};
+
+static bool pass_entry(void *arg, const struct reader_entry *e)
+{
+    struct entry_pass *pass = arg;
+    struct backend_entry entry = {e->cookie, e->name, e->name_len, e->ino, e->type, e->attr};
+
+    return pass->fn(pass->arg, &entry);
+}
+
+static int do_readdir(void *ctx, uint64_t ino, uint64_t after, bool attrs,
+                      bool (*fn)(void *arg, const struct backend_entry *entry), void *arg)
+{
+    struct entry_pass pass = {fn, arg};
+
+    return reader_readdir(reader_of(ctx), ino, after, attrs, pass_entry, &pass);
+}
+
+static int do_usage(void *ctx, struct backend_usage *out)
+{
+    struct reader_usage usage;
+    int err = reader_usage(reader_of(ctx), &usage);
+
+    if (err == 0)
+        *out = (struct backend_usage){usage.inodes, usage.bytes, usage.max_inodes, usage.max_bytes};
+    return err;
+}
+
+/* ---- Changes
+ * --------------------------------------------------------------------------------------- */
+
+struct pending {
+    backend_done done;
+    void *arg;
+};
+
+static void on_done(void *arg, int err, const uint8_t *bytes, size_t len)
+{
+    struct pending *p = arg;
+    Cfs__Reply *reply = NULL;
+
+    if (err == 0) {
+        reply = cfs__reply__unpack(NULL, len, bytes);
+        check(reply != NULL); /* our own store packed it */
+    }
+    p->done(p->arg, err, reply);
+    if (reply != NULL)
+        cfs__reply__free_unpacked(reply, NULL);
+    free(p);
+}
+
+static void on_barrier(void *arg, int err, const uint8_t *bytes BASE_UNUSED, size_t len BASE_UNUSED)
+{
+    struct pending *p = arg;
+    Cfs__Reply reply = CFS__REPLY__INIT;
+
+    p->done(p->arg, err, err == 0 ? &reply : NULL);
+    free(p);
+}
+
+static struct pending *new_pending(backend_done done, void *arg)
+{
+    struct pending *p = xmalloc(sizeof *p);
+
+    *p = (struct pending){done, arg};
+    return p;
+}
+
+static uint64_t do_submit(void *ctx, const Cfs__Command *command, unsigned timeout_ms,
+                          backend_done done, void *arg)
+{
+    struct daemon *d = ctx;
+    struct buf bytes = BUF_EMPTY;
+
+    buf_reserve(&bytes, cfs__command__get_packed_size(command));
+    bytes.len = cfs__command__pack(command, bytes.data);
+    return node_submit(d->node, &bytes, timeout_ms, on_done, new_pending(done, arg));
+}
+
+static uint64_t do_barrier(void *ctx, unsigned timeout_ms, backend_done done, void *arg)
+{
+    struct daemon *d = ctx;
+
+    return node_barrier(d->node, timeout_ms, on_barrier, new_pending(done, arg));
+}
+
+static void do_cancel(void *ctx, uint64_t ticket)
+{
+    struct daemon *d = ctx;
+
+    node_cancel(d->node, ticket);
+}
+
+static const struct backend_ops ops = {
+    .attr = do_attr,
+    .lookup = do_lookup,
+    .readlink = do_readlink,
+    .read = do_read,
+    .getxattr = do_getxattr,
+    .listxattr = do_listxattr,
+    .readdir = do_readdir,
+    .usage = do_usage,
+    .submit = do_submit,
+    .barrier = do_barrier,
+    .cancel = do_cancel,
+};
+
+struct backend backend_of(struct daemon *d)
+{
+    return (struct backend){d, &ops};
+}

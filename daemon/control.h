@@ -1,0 +1,15 @@
+/* Serves the control socket (proto/control.h) on the loop thread. Admits root and the daemon's own
+ * user (SO_PEERCRED). */
+#ifndef DAEMON_CONTROL_H
+#define DAEMON_CONTROL_H
+
+#include "daemon/daemon.h"
+#include "proto/control.h"
+
+/* Binds and serves from now on. The node must run. 0 or -errno and a reason. Main thread. */
+int control_start(struct daemon *d, struct control **out, char *errmsg, size_t errmsg_len);
+
+/* Main thread, before node_stop. */
+void control_stop(struct control *c);
+
+#endif

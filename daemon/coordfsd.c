@@ -1,0 +1,508 @@
+/* coordfsd: one member of a cluster, with a mount of the replicated tree.
+ *
+ * Life: options, state directory, database, loop thread, control socket, mount; then the main
+ * thread becomes the FUSE reader until the filesystem is unmounted or a signal comes; then the
+ * same in reverse. A member without a mount waits for the signal instead. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/backend.h"
+#include "daemon/control.h"
+#include "daemon/daemon.h"
+#include "daemon/detach.h"
+#include "daemon/machine.h"
+#include "daemon/reaper.h"
+#include "daemon/status.h"
+
+enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
+
+#define PRIORITY -10 /* halves what other work costs the mount's latency */
+
+static struct daemon self;
+static volatile sig_atomic_t stop_wanted;
+
+BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    fprintf(stderr, "coordfsd: ");
+    vfprintf(stderr, fmt, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    return status;
+}
+
+/* ---- The loop's callbacks
+ * -------------------------------------------------------------------------- */
+
+static struct buf pack(const Cfs__Command *command)
+{
+    struct buf bytes = BUF_EMPTY;
+
+    buf_reserve(&bytes, cfs__command__get_packed_size(command));
+    bytes.len = cfs__command__pack(command, bytes.data);
+    return bytes;
+}
+
+static struct buf open_command(void *ctx, uint64_t nonce)
+{
+    struct daemon *d = ctx;
+    Cfs__OpenSession open = CFS__OPEN_SESSION__INIT;
+    Cfs__Command command = CFS__COMMAND__INIT;
+
+    open.nonce = nonce;
+    open.member = d->options.id;
+    command.op_case = CFS__COMMAND__OP_OPEN_SESSION;
+    command.open_session = &open;
+    return pack(&command);
+}
+
+static struct buf noop_command(void *ctx BASE_UNUSED)
+{
+    Cfs__Noop noop = CFS__NOOP__INIT;
+    Cfs__Command command = CFS__COMMAND__INIT;
+
+    command.op_case = CFS__COMMAND__OP_NOOP;
+    command.noop = &noop;
+    return pack(&command);
+}
+
+static int stored_reply(void *ctx, uint64_t session, uint64_t seq, struct buf *out)
+{
+    struct daemon *d = ctx;
+
+    return store_reply(d->store, session, seq, out);
+}
+
+static void on_applied(void *ctx, uint64_t applied BASE_UNUSED)
+{
+    struct daemon *d = ctx;
+
+    machine_deliver(d->machine);
+}
+
+static void on_installed(void *ctx, uint64_t applied)
+{
+    struct daemon *d = ctx;
+    struct fs *fs = atomic_load(&d->fs);
+
+    log_info("installed a snapshot at index %llu", (unsigned long long)applied);
+    if (fs != NULL)
+        fs_replaced(fs);
+}
+
+static void on_leader(void *ctx, uint64_t leader, uint64_t term)
+{
+    struct daemon *d = ctx;
+
+    if (leader == d->options.id)
+        log_info("leader of term %llu", (unsigned long long)term);
+    else if (leader != 0)
+        log_info("following %llu in term %llu", (unsigned long long)leader,
+                 (unsigned long long)term);
+}
+
+static void on_session(void *ctx BASE_UNUSED, uint64_t session)
+{
+    log_info("session %llu", (unsigned long long)session);
+}
+
+static void on_app(void *ctx, uint64_t from, const uint8_t *data, size_t len)
+{
+    struct daemon *d = ctx;
+
+    reaper_message(d->reaper, from, data, len);
+}
+
+static void on_tick(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    reaper_tick(d->reaper);
+}
+
+/* ---- Set-up
+ * ---------------------------------------------------------------------------------------- */
+
+static void on_signal(int signo BASE_UNUSED)
+{
+    struct fs *fs = atomic_load(&self.fs);
+
+    stop_wanted = 1;
+    if (fs != NULL)
+        fs_stop(fs);
+}
+
+/* The two that stop us stay blocked, in every thread, until the main thread is ready for them. */
+static sigset_t stop_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return set;
+}
+
+static void setup_process(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    struct rlimit files = {65536, 65536};
+    sigset_t set = stop_signals();
+
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    umask(077);
+    /* Both help and neither is needed: an unprivileged member runs without. */
+    (void)setpriority(PRIO_PROCESS, 0, PRIORITY);
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static int make_state_dir(const char *dir)
+{
+    char *copy = xstrdup(dir);
+    int err = 0;
+
+    if (mkdir(dir, 0700) < 0 && errno == ENOENT && mkdir(dirname(copy), 0755) == 0)
+        err = mkdir(dir, 0700) < 0 ? -errno : 0;
+    else if (errno != EEXIST && access(dir, F_OK) < 0)
+        err = -errno;
+    free(copy);
+    if (err == 0 && access(dir, R_OK | W_OK | X_OK) < 0)
+        err = -errno;
+    return err;
+}
+
+/* Paths must survive the change of the working directory to "/". */
+static void make_absolute(char **path)
+{
+    char *cwd;
+
+    if (*path == NULL || (*path)[0] == '/')
+        return;
+    cwd = getcwd(NULL, 0);
+    check(cwd != NULL);
+    char *absolute = xasprintf("%s/%s", cwd, *path);
+    free(cwd);
+    free(*path);
+    *path = absolute;
+}
+
+static int setup_log(const struct options *o)
+{
+    static char name[128];
+    int fd;
+
+    snprintf(name, sizeof name, "coordfsd[%s/%llu]", o->name, (unsigned long long)o->id);
+    log_set_name(name);
+    log_set_level((enum log_level)o->log_level);
+    if (o->log == NULL && !o->foreground)
+        log_to_syslog();
+    if (o->log == NULL)
+        return 0;
+    fd = open(o->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fail(EXIT_SYSTEM, "%s: %s", o->log, strerror(errno));
+    log_to_fd(fd);
+    return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct driver_member *x = a;
+    const struct driver_member *y = b;
+
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* The first configuration: the peers and this member, in the same order everywhere. */
+static unsigned first_members(struct options *o, struct driver_member *out)
+{
+    static char local[] = "local";
+
+    memcpy(out, o->members, o->n_members * sizeof *out);
+    out[o->n_members] = (struct driver_member){
+        .id = o->id, .address = o->listen != NULL ? o->listen : local, .role = DRIVER_VOTER};
+    qsort(out, o->n_members + 1, sizeof *out, by_id);
+    return o->n_members + 1;
+}
+
+static int start_node(struct daemon *d, char *errmsg, size_t errmsg_len)
+{
+    static struct node_env env = {
+        .open_command = open_command,
+        .noop_command = noop_command,
+        .stored_reply = stored_reply,
+        .on_applied = on_applied,
+        .on_installed = on_installed,
+        .on_leader = on_leader,
+        .on_session = on_session,
+        .on_app = on_app,
+        .on_tick = on_tick,
+    };
+    struct driver_member members[LIMIT_MEMBERS_MAX + 1];
+    struct options *o = &d->options;
+    struct node_config config = {
+        .listen = o->listen,
+        .driver =
+            {
+                .id = o->id,
+                .election_ms = o->election_ms,
+                .heartbeat_ms = o->heartbeat_ms,
+                .compact_every = o->compact_every,
+                .compact_trailing = o->compact_trailing,
+                .max_inflight = 4096,
+                .seed = clock_entropy(),
+                .members = members,
+                .n_members = first_members(o, members),
+            },
+    };
+
+    snprintf(config.cluster, sizeof config.cluster, "%s", o->name);
+    env.ctx = d;
+    return node_start(&config, &env, machine_of(d->machine), &d->node, errmsg, errmsg_len);
+}
+
+/* So that `coordfs status MOUNT` finds this daemon. A convenience: failing is only logged. */
+static char *publish_mount(const struct options *o)
+{
+    struct stat st;
+    char *link;
+
+    if (stat(o->mount, &st) < 0)
+        return NULL;
+    link = control_link(st.st_dev);
+    if (mkdir(CONTROL_RUN_DIR, 0755) < 0 && errno != EEXIST)
+        log_warn("%s: %s", CONTROL_RUN_DIR, strerror(errno));
+    unlink(link);
+    if (symlink(o->state, link) < 0)
+        log_warn("%s: %s", link, strerror(errno));
+    return link;
+}
+
+static void write_pid_file(const char *state)
+{
+    char *path = xasprintf("%s/coordfsd.pid", state);
+    FILE *f = fopen(path, "we");
+
+    if (f == NULL || fprintf(f, "%d\n", (int)getpid()) < 0)
+        log_warn("%s: %s", path, strerror(errno));
+    if (f != NULL)
+        fclose(f);
+    free(path);
+}
+
+static void remove_pid_file(const char *state)
+{
+    char *path = xasprintf("%s/coordfsd.pid", state);
+
+    unlink(path);
+    free(path);
+}
+
+/* ---- Running
+ * ----------------------------------------------------------------------------------------- */
+
+static void announce_ready(struct daemon *d)
+{
+    write_pid_file(d->options.state);
+    log_info("ready after %llu ms", (unsigned long long)(clock_boot_ms() - d->started_ms));
+    detach_ready();
+}
+
+/* INIT is done, but stat() of the mount must come from another thread than the one that serves it.
+ */
+static void *on_mounted(void *arg)
+{
+    struct daemon *d = arg;
+
+    char *link = publish_mount(&d->options);
+    announce_ready(d);
+    return link;
+}
+
+static pthread_t ready_thread;
+
+static void on_ready(void *arg)
+{
+    check(pthread_create(&ready_thread, NULL, on_mounted, arg) == 0);
+}
+
+static void remove_link(void)
+{
+    void *link;
+
+    if (pthread_join(ready_thread, &link) != 0 || link == NULL)
+        return;
+    unlink(link);
+    free(link);
+}
+
+static void unblock_signals(void)
+{
+    sigset_t set = stop_signals();
+
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static int run_mounted(struct daemon *d, struct fs *fs)
+{
+    int err;
+
+    atomic_store(&d->fs, fs);
+    unblock_signals();
+    err = fs_run(fs, on_ready, d);
+    if (err != 0)
+        log_error("the mount failed: %s", strerror(-err));
+    return err;
+}
+
+static void run_unmounted(struct daemon *d)
+{
+    sigset_t set = stop_signals();
+    int signo;
+
+    announce_ready(d);
+    sigwait(&set, &signo);
+}
+
+static int run(struct daemon *d)
+{
+    struct options *o = &d->options;
+    struct fs_options fs_options = {
+        .source = o->name,
+        .mountpoint = o->mount,
+        .ms_flags = o->ms_flags,
+        .timeout_ms = o->timeout_ms,
+        .file_max = LIMIT_FILE_MAX,
+        .debug = o->debug_fuse,
+    };
+    char errmsg[512] = "";
+    struct fs *fs;
+    int err;
+
+    if (o->mount == NULL) {
+        run_unmounted(d);
+        return 0;
+    }
+    err = fs_mount(&fs_options, backend_of(d), &fs, errmsg, sizeof errmsg);
+    if (err != 0)
+        return fail(EXIT_MOUNT, "%s", errmsg);
+    err = run_mounted(d, fs);
+    log_info("stopping");
+    return err != 0 ? EXIT_SYSTEM : 0;
+}
+
+static void stop_node(struct daemon *d)
+{
+    node_stop(d->node);
+    d->node = NULL;
+}
+
+/* Each level undoes its own part, in reverse order. */
+static int with_control(struct daemon *d)
+{
+    char errmsg[512] = "";
+    struct fs *fs;
+    int status;
+
+    if (control_start(d, &d->control, errmsg, sizeof errmsg) != 0) {
+        stop_node(d);
+        return fail(EXIT_SYSTEM, "%s", errmsg);
+    }
+    status = run(d);
+    control_stop(d->control);
+    stop_node(d);
+    fs = atomic_exchange(&d->fs, NULL);
+    if (fs != NULL) {
+        fs_free(fs);
+        remove_link();
+    }
+    remove_pid_file(d->options.state);
+    return status;
+}
+
+static int with_store(struct daemon *d)
+{
+    char errmsg[512] = "";
+    int status;
+
+    d->reader = reader_new(d->store);
+    d->machine = machine_new(d);
+    d->reaper = reaper_new(d);
+    if (start_node(d, errmsg, sizeof errmsg) != 0)
+        status = fail(EXIT_SYSTEM, "%s", errmsg);
+    else
+        status = with_control(d);
+    reaper_free(d->reaper);
+    machine_free(d->machine);
+    reader_free(d->reader);
+    return status;
+}
+
+static int with_options(struct daemon *d)
+{
+    struct options *o = &d->options;
+    struct store_identity identity = {.member = o->id};
+    char errmsg[512] = "";
+    int status;
+    int err;
+
+    make_absolute(&o->state);
+    make_absolute(&o->mount);
+    make_absolute(&o->log);
+    if (!o->foreground)
+        detach_start();
+    d->started_ms = clock_boot_ms();
+    setup_process();
+    err = make_state_dir(o->state);
+    if (err != 0)
+        return fail(EXIT_SYSTEM, "%s: %s", o->state, strerror(-err));
+    status = setup_log(o);
+    if (status != 0)
+        return status;
+    snprintf(identity.cluster, sizeof identity.cluster, "%s", o->name);
+    if (store_open(o->state, &identity, &d->store, errmsg, sizeof errmsg) != 0)
+        return fail(EXIT_SYSTEM, "%s", errmsg);
+    status = with_store(d);
+    store_close(d->store);
+    log_info("stopped");
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    char errmsg[512] = "";
+    int status = 0;
+
+    switch (options_parse(argc, argv, &self.options, errmsg, sizeof errmsg)) {
+    case OPTIONS_RUN:
+        status = with_options(&self);
+        break;
+    case OPTIONS_HELP:
+        options_help();
+        break;
+    case OPTIONS_VERSION:
+        puts("coordfsd " COORDFS_VERSION);
+        break;
+    case OPTIONS_ERROR:
+        status = fail(EXIT_USAGE, "%s", errmsg);
+        break;
+    }
+    options_fini(&self.options);
+    return status;
+}

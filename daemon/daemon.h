@@ -1,0 +1,29 @@
+/* One running member: the place where fs/, raft/ and store/ meet. */
+#ifndef DAEMON_DAEMON_H
+#define DAEMON_DAEMON_H
+
+#include <stdatomic.h>
+
+#include "daemon/options.h"
+#include "fs/fs.h"
+#include "raft/node.h"
+#include "store/reader.h"
+#include "store/store.h"
+
+struct machine_adapter;
+struct reaper;
+struct control;
+
+struct daemon {
+    struct options options;
+    struct store *store;         /* loop thread (until the node runs and after: main thread) */
+    struct store_reader *reader; /* FUSE reader thread */
+    struct machine_adapter *machine;
+    struct node *node;
+    struct reaper *reaper;
+    struct control *control;
+    _Atomic(struct fs *) fs; /* NULL while there is no mount */
+    uint64_t started_ms;
+};
+
+#endif

@@ -1,0 +1,352 @@
+#include "daemon/machine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/log.h"
+
+/* A reply for this host's client, kept from apply until the transaction is committed. */
+struct delivery {
+    STAILQ_ENTRY(delivery) link;
+    enum client_outcome outcome;
+    uint64_t session;
+    uint64_t seq;
+    uint64_t nonce;
+    struct buf reply;
+};
+
+struct machine_adapter {
+    struct daemon *daemon;
+    STAILQ_HEAD(, delivery) deliveries;
+    struct changes {
+        Cfs__Change **items;
+        size_t len;
+        size_t cap;
+    } own, others; /* made by this host's session, and by the others' */
+};
+
+struct machine_adapter *machine_new(struct daemon *d)
+{
+    struct machine_adapter *m = xcalloc(1, sizeof *m);
+
+    m->daemon = d;
+    STAILQ_INIT(&m->deliveries);
+    return m;
+}
+
+static void clear_changes(struct changes *c)
+{
+    size_t i;
+
+    for (i = 0; i < c->len; i++)
+        cfs__change__free_unpacked(c->items[i], NULL);
+    c->len = 0;
+}
+
+static void clear_deliveries(struct machine_adapter *m)
+{
+    struct delivery *next;
+
+    while ((next = STAILQ_FIRST(&m->deliveries)) != NULL) {
+        STAILQ_REMOVE_HEAD(&m->deliveries, link);
+        buf_fini(&next->reply);
+        free(next);
+    }
+}
+
+void machine_free(struct machine_adapter *m)
+{
+    clear_deliveries(m);
+    clear_changes(&m->own);
+    clear_changes(&m->others);
+    free(m->own.items);
+    free(m->others.items);
+    free(m);
+}
+
+static struct store *store_of(void *ctx)
+{
+    struct machine_adapter *m = ctx;
+
+    return m->daemon->store;
+}
+
+/* ---- Log, term, vote ----------------------------------------------------------------------------
+ */
+
+static void do_load(void *ctx, struct machine_state *out)
+{
+    struct store_raft_state state;
+
+    store_raft_state(store_of(ctx), &state);
+    *out = (struct machine_state){
+        .term = state.term,
+        .vote = state.vote,
+        .first_index = state.first_index,
+        .last_index = state.last_index,
+        .applied = state.applied,
+        .applied_term = state.applied_term,
+        .config_index = state.config_index,
+        .config = state.config,
+    };
+}
+
+static void do_begin(void *ctx)
+{
+    store_begin(store_of(ctx));
+}
+
+static void do_commit(void *ctx, bool sync)
+{
+    store_commit(store_of(ctx), sync);
+}
+
+static void do_set_vote(void *ctx, uint64_t term, uint64_t vote)
+{
+    store_set_vote(store_of(ctx), term, vote);
+}
+
+static void do_log_truncate(void *ctx, uint64_t from)
+{
+    store_log_truncate(store_of(ctx), from);
+}
+
+static void do_log_compact(void *ctx, uint64_t below)
+{
+    store_log_compact(store_of(ctx), below);
+}
+
+/* The two enums carry libraft's numbers. */
+_Static_assert((int)MACHINE_COMMAND == (int)STORE_COMMAND, "entry types differ");
+_Static_assert((int)MACHINE_BARRIER == (int)STORE_BARRIER, "entry types differ");
+_Static_assert((int)MACHINE_CHANGE == (int)STORE_CHANGE, "entry types differ");
+
+static struct store_entry to_store(const struct machine_entry *entry)
+{
+    return (struct store_entry){entry->term, (enum store_entry_type)entry->type, entry->data,
+                                entry->len};
+}
+
+static void do_log_append(void *ctx, uint64_t index, const struct machine_entry *entry)
+{
+    struct store_entry row = to_store(entry);
+
+    store_log_append(store_of(ctx), index, &row);
+}
+
+static bool do_log_get(void *ctx, uint64_t index, struct machine_entry *out)
+{
+    struct store_entry row;
+
+    if (!store_log_get(store_of(ctx), index, &row))
+        return false;
+    *out = (struct machine_entry){row.term, (enum machine_entry_type)row.type, row.data, row.len};
+    return true;
+}
+
+/* ---- Apply
+ * --------------------------------------------------------------------------------------- */
+
+static Cfs__Change *copy_change(const Cfs__Change *change)
+{
+    size_t len = cfs__change__get_packed_size(change);
+    uint8_t *bytes = xmalloc(len);
+    Cfs__Change *copy;
+
+    cfs__change__pack(change, bytes);
+    copy = cfs__change__unpack(NULL, len, bytes);
+    check(copy != NULL);
+    free(bytes);
+    return copy;
+}
+
+static void keep_changes(struct changes *to, const struct store_result *result)
+{
+    size_t i;
+
+    if (to->len + result->n_changes > to->cap) {
+        to->cap = (to->len + result->n_changes) * 2;
+        to->items = xrealloc(to->items, to->cap * sizeof *to->items);
+    }
+    for (i = 0; i < result->n_changes; i++)
+        to->items[to->len++] = copy_change(result->changes[i]);
+}
+
+static const enum client_outcome outcomes[] = {
+    [STORE_APPLIED] = CLIENT_APPLIED,
+    [STORE_DUPLICATE] = CLIENT_DUPLICATE,
+    [STORE_GAP] = CLIENT_GAP,
+    [STORE_NO_SESSION] = CLIENT_NO_SESSION,
+};
+
+static void keep_reply(struct machine_adapter *m, const struct store_result *result)
+{
+    struct delivery *d = xcalloc(1, sizeof *d);
+
+    d->outcome = outcomes[result->outcome];
+    d->session = result->session;
+    d->seq = result->seq;
+    d->nonce = result->nonce;
+    d->reply = buf_copy(result->reply, result->reply != NULL ? result->reply_len : 0);
+    STAILQ_INSERT_TAIL(&m->deliveries, d, link);
+}
+
+static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entry)
+{
+    struct machine_adapter *m = ctx;
+    struct store_entry row = to_store(entry);
+    struct store_result result;
+    uint64_t own;
+
+    store_apply(m->daemon->store, index, &row, &result);
+    if (result.outcome == STORE_INTERNAL)
+        return;
+    own = m->daemon->node != NULL ? node_session(m->daemon->node) : 0;
+    if (result.nonce != 0 || result.session == own)
+        keep_reply(m, &result);
+    if (result.n_changes > 0 && atomic_load(&m->daemon->fs) != NULL)
+        keep_changes(result.session == own ? &m->own : &m->others, &result);
+}
+
+static void pass_changes(struct machine_adapter *m, struct changes *c, bool own)
+{
+    struct fs *fs = atomic_load(&m->daemon->fs);
+
+    if (c->len > 0 && fs != NULL)
+        fs_changed(fs, (const Cfs__Change *const *)c->items, c->len, own);
+    clear_changes(c);
+}
+
+void machine_deliver(struct machine_adapter *m)
+{
+    struct delivery *next;
+
+    pass_changes(m, &m->others, false);
+    pass_changes(m, &m->own, true);
+    while ((next = STAILQ_FIRST(&m->deliveries)) != NULL) {
+        STAILQ_REMOVE_HEAD(&m->deliveries, link);
+        node_applied(m->daemon->node, next->outcome, next->session, next->seq, next->nonce,
+                     next->reply.data, next->reply.len);
+        buf_fini(&next->reply);
+        free(next);
+    }
+}
+
+/* ---- Copies: raft's opaque handles are the store's
+ * ------------------------------------------------- */
+
+static struct store_copy *from_copy(struct machine_copy *copy)
+{
+    return (struct store_copy *)(void *)copy;
+}
+
+static struct store_stage *from_stage(struct machine_stage *stage)
+{
+    return (struct store_stage *)(void *)stage;
+}
+
+static enum machine_progress progress_of(enum store_progress progress)
+{
+    static const enum machine_progress to[] = {
+        [STORE_BUSY] = MACHINE_BUSY,
+        [STORE_READY] = MACHINE_READY,
+        [STORE_FAILED] = MACHINE_FAILED,
+    };
+
+    return to[progress];
+}
+
+static struct machine_copy *do_copy_open(void *ctx)
+{
+    return (struct machine_copy *)(void *)store_copy_open(store_of(ctx));
+}
+
+static enum machine_progress do_copy_poll(void *ctx BASE_UNUSED, struct machine_copy *copy)
+{
+    return progress_of(store_copy_poll(from_copy(copy)));
+}
+
+static void do_copy_info(void *ctx BASE_UNUSED, struct machine_copy *copy,
+                         struct machine_copy_info *out)
+{
+    struct store_copy_info info;
+
+    store_copy_info(from_copy(copy), &info);
+    *out = (struct machine_copy_info){info.index, info.term, info.config_index, info.config,
+                                      info.size};
+}
+
+static int64_t do_copy_read(void *ctx BASE_UNUSED, struct machine_copy *copy, uint64_t offset,
+                            void *out, size_t len)
+{
+    return store_copy_read(from_copy(copy), offset, out, len);
+}
+
+static void do_copy_close(void *ctx BASE_UNUSED, struct machine_copy *copy)
+{
+    store_copy_close(from_copy(copy));
+}
+
+static struct machine_stage *do_stage_open(void *ctx)
+{
+    return (struct machine_stage *)(void *)store_stage_open(store_of(ctx));
+}
+
+static int do_stage_write(void *ctx BASE_UNUSED, struct machine_stage *stage, uint64_t offset,
+                          const void *data, size_t len)
+{
+    return store_stage_write(from_stage(stage), offset, data, len);
+}
+
+static void do_stage_verify(void *ctx BASE_UNUSED, struct machine_stage *stage,
+                            const struct machine_copy_info *info)
+{
+    struct store_copy_info expected = {info->index, info->term, info->config_index, info->config,
+                                       info->size};
+
+    store_stage_verify(from_stage(stage), &expected);
+}
+
+static enum machine_progress do_stage_poll(void *ctx BASE_UNUSED, struct machine_stage *stage)
+{
+    return progress_of(store_stage_poll(from_stage(stage)));
+}
+
+static void do_stage_install(void *ctx BASE_UNUSED, struct machine_stage *stage)
+{
+    store_stage_install(from_stage(stage));
+}
+
+static void do_stage_close(void *ctx BASE_UNUSED, struct machine_stage *stage)
+{
+    store_stage_close(from_stage(stage));
+}
+
+static const struct machine_ops ops = {
+    .load = do_load,
+    .begin = do_begin,
+    .set_vote = do_set_vote,
+    .log_truncate = do_log_truncate,
+    .log_append = do_log_append,
+    .log_compact = do_log_compact,
+    .apply = do_apply,
+    .commit = do_commit,
+    .log_get = do_log_get,
+    .copy_open = do_copy_open,
+    .copy_poll = do_copy_poll,
+    .copy_info = do_copy_info,
+    .copy_read = do_copy_read,
+    .copy_close = do_copy_close,
+    .stage_open = do_stage_open,
+    .stage_write = do_stage_write,
+    .stage_verify = do_stage_verify,
+    .stage_poll = do_stage_poll,
+    .stage_install = do_stage_install,
+    .stage_close = do_stage_close,
+};
+
+struct machine machine_of(struct machine_adapter *m)
+{
+    return (struct machine){m, &ops};
+}

@@ -1,0 +1,40 @@
+/* The daemon's options: `--key value`, and the same keys in mount(8)'s `-o key=value,…`.
+ * What mount(8) passes along for itself (rw, nofail, _netdev, user …) is accepted and ignored. */
+#ifndef DAEMON_OPTIONS_H
+#define DAEMON_OPTIONS_H
+
+#include "base/base.h"
+#include "proto/limits.h"
+#include "raft/driver.h"
+
+struct options {
+    char *name;  /* of the cluster */
+    char *state; /* directory; default /var/lib/coordfs/NAME */
+    char *mount; /* mountpoint; NULL: a member without a mount */
+    char *log;   /* file; NULL: syslog, or standard error in the foreground */
+    char *listen;
+    uint64_t id;
+    struct driver_member members[LIMIT_MEMBERS_MAX]; /* the --peer list; addresses are owned */
+    unsigned n_members;
+    bool foreground;
+    bool debug_fuse;
+    unsigned long ms_flags; /* MS_RDONLY … */
+    unsigned election_ms;
+    unsigned heartbeat_ms; /* 0: a tenth of election_ms */
+    unsigned timeout_ms;   /* of changes that hold kernel locks */
+    uint64_t compact_every;
+    uint64_t compact_trailing;
+    int log_level;
+};
+
+enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_ERROR };
+
+/* Fills out from the command line. OPTIONS_ERROR: one line that names the culprit is in errmsg. */
+enum options_action options_parse(int argc, char **argv, struct options *out, char *errmsg,
+                                  size_t errmsg_len);
+void options_fini(struct options *o);
+
+/* Prints the table of options. */
+void options_help(void);
+
+#endif
