@@ -29,7 +29,6 @@ enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
 #define PRIORITY -10 /* halves what other work costs the mount's latency */
 
 static struct daemon self;
-static volatile sig_atomic_t stop_wanted;
 
 BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
 {
@@ -139,7 +138,6 @@ static void on_signal(int signo BASE_UNUSED)
 {
     struct fs *fs = atomic_load(&self.fs);
 
-    stop_wanted = 1;
     if (fs != NULL)
         fs_stop(fs);
 }
@@ -190,13 +188,14 @@ static int make_state_dir(const char *dir)
 /* Paths must survive the change of the working directory to "/". */
 static void make_absolute(char **path)
 {
+    char *absolute;
     char *cwd;
 
     if (*path == NULL || (*path)[0] == '/')
         return;
     cwd = getcwd(NULL, 0);
     check(cwd != NULL);
-    char *absolute = xasprintf("%s/%s", cwd, *path);
+    absolute = xasprintf("%s/%s", cwd, *path);
     free(cwd);
     free(*path);
     *path = absolute;
@@ -331,22 +330,25 @@ static void *on_mounted(void *arg)
     struct daemon *d = arg;
 
     char *link = publish_mount(&d->options);
+
     announce_ready(d);
     return link;
 }
 
 static pthread_t ready_thread;
+static bool ready_started;
 
 static void on_ready(void *arg)
 {
     check(pthread_create(&ready_thread, NULL, on_mounted, arg) == 0);
+    ready_started = true;
 }
 
 static void remove_link(void)
 {
     void *link;
 
-    if (pthread_join(ready_thread, &link) != 0 || link == NULL)
+    if (!ready_started || pthread_join(ready_thread, &link) != 0 || link == NULL)
         return;
     unlink(link);
     free(link);

@@ -55,6 +55,7 @@ void detach_start(void)
     close(fds[0]);
     ready_fd = fds[1];
     setsid();
+    check(chdir("/") == 0);
     to_null(STDIN_FILENO, O_RDONLY);
     to_null(STDOUT_FILENO, O_WRONLY);
 }

@@ -194,6 +194,7 @@ static const struct option_def defs[] = {
     {"log", "FILE", set_string, FIELD(log), 0, 0, "log there instead of to syslog"},
     {"log-level", "LEVEL", set_log_level, FIELD(log_level), 0, 0,
      "error, warn, info, debug [info]"},
+    {"sloppy", NULL, set_true, FIELD(sloppy), 0, 0, "ignore unknown keys in the -o that follow"},
     {"debug-fuse", NULL, set_true, FIELD(debug_fuse), 0, 0, "log every request of the kernel"},
     {"o", "KEY[=VALUE],…", set_options, 0, 0, 0, "the same keys, as in fstab"},
 };
@@ -271,7 +272,7 @@ static bool set_one(struct parse *p, char *word)
         return true;
     def = find_def(word, len);
     if (def == NULL || def->set == set_options)
-        return fail(p, "unknown mount option '%s'", word);
+        return p->o->sloppy || fail(p, "unknown mount option '%s'", word);
     if (def->arg == NULL && eq != NULL)
         return fail(p, "mount option '%s' takes no value", def->key);
     if (def->arg != NULL && eq == NULL)

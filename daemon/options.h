@@ -18,6 +18,7 @@ struct options {
     unsigned n_members;
     bool foreground;
     bool debug_fuse;
+    bool sloppy;            /* unknown words in -o are ignored */
     unsigned long ms_flags; /* MS_RDONLY … */
     unsigned election_ms;
     unsigned heartbeat_ms; /* 0: a tenth of election_ms */

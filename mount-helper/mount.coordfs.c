@@ -1,0 +1,196 @@
+/* mount.coordfs: mount(8)'s helper for `mount -t coordfs NAME DIR -o …`.
+ *
+ * It translates mount(8)'s argv and becomes coordfsd, which detaches and lets this process exit
+ * when the mount is usable. A remount changes flags of the mount that is there and starts nothing.
+ *   mount.coordfs NAME DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t coordfs[.SUBTYPE]]
+ * Exit status as mount(8): 0 ok, 1 usage, 2 system error, 32 mount failure. */
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/buf.h"
+
+enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
+
+#define DAEMON_NAME "coordfsd"
+
+/* Where the daemon is looked for behind the helper's own folder: mount(8) clears the environment.
+ */
+static const char *const places[] = {"/usr/local/sbin", "/usr/sbin", "/sbin"};
+
+struct request {
+    const char *source;
+    const char *target;
+    struct buf options;  /* comma separated, what goes to the daemon; terminated */
+    unsigned long flags; /* of a remount */
+    bool remount;
+    bool fake;
+    bool sloppy;
+};
+
+BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    fprintf(stderr, "mount.coordfs: ");
+    vfprintf(stderr, fmt, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    return status;
+}
+
+/* ---- Options
+ * ---------------------------------------------------------------------------------------- */
+
+/* What a remount can change; the daemon knows the whole list. */
+static const struct {
+    const char *word;
+    unsigned long set, clear;
+} remount_words[] = {
+    {"ro", MS_RDONLY, 0},   {"rw", 0, MS_RDONLY}, {"nosuid", MS_NOSUID, 0}, {"suid", 0, MS_NOSUID},
+    {"nodev", MS_NODEV, 0}, {"dev", 0, MS_NODEV}, {"noexec", MS_NOEXEC, 0}, {"exec", 0, MS_NOEXEC},
+};
+
+static void take_option(struct request *r, const char *word)
+{
+    unsigned i;
+
+    if (strcmp(word, "remount") == 0) {
+        r->remount = true;
+        return;
+    }
+    for (i = 0; i < ARRAY_LEN(remount_words); i++) {
+        if (strcmp(word, remount_words[i].word) == 0) {
+            r->flags |= remount_words[i].set;
+            r->flags &= ~remount_words[i].clear;
+        }
+    }
+    buf_printf(&r->options, "%s%s", r->options.len > 0 ? "," : "", word);
+}
+
+static void take_options(struct request *r, const char *list)
+{
+    char *words = xstrdup(list);
+    char *rest = words;
+    char *word;
+
+    while ((word = strsep(&rest, ",")) != NULL)
+        if (word[0] != '\0')
+            take_option(r, word);
+    free(words);
+}
+
+/* mount(8) puts the two names first; options may stand anywhere. */
+static bool parse(int argc, char **argv, struct request *r)
+{
+    int opt;
+
+    while ((opt = getopt(argc, argv, "sfnvN:o:t:")) != -1) {
+        if (opt == 's')
+            r->sloppy = true;
+        else if (opt == 'f')
+            r->fake = true;
+        else if (opt == 'o')
+            take_options(r, optarg);
+        else if (opt == '?')
+            return false;
+    }
+    if (argc - optind != 2)
+        return false;
+    r->source = argv[optind];
+    r->target = argv[optind + 1];
+    return true;
+}
+
+/* ---- Actions
+ * ----------------------------------------------------------------------------------------- */
+
+static int remount(const struct request *r)
+{
+    if (mount(r->source, r->target, "fuse.coordfs", MS_REMOUNT | r->flags, "") < 0)
+        return fail(EXIT_MOUNT, "%s: remount: %s", r->target, strerror(errno));
+    return 0;
+}
+
+/* The daemon beside this helper first (an installation is moved as a whole), then the usual places.
+ */
+static char *find_daemon(void)
+{
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *path;
+    unsigned i;
+
+    if (len > 0) {
+        self[len] = '\0';
+        path = xasprintf("%s/" DAEMON_NAME, dirname(self));
+        if (access(path, X_OK) == 0)
+            return path;
+        free(path);
+    }
+    for (i = 0; i < ARRAY_LEN(places); i++) {
+        path = xasprintf("%s/" DAEMON_NAME, places[i]);
+        if (access(path, X_OK) == 0)
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
+static int start_daemon(struct request *r)
+{
+    char option_name[] = "-o", name_name[] = "--name", mount_name[] = "--mount";
+    char daemon_name[] = DAEMON_NAME;
+    char sloppy[] = "--sloppy";
+    char *path = find_daemon();
+    char *source = xstrdup(r->source);
+    char *target = xstrdup(r->target);
+    char *options = r->options.len > 0 ? xstrdup((char *)r->options.data) : xstrdup("rw");
+    char *argv[9] = {daemon_name, name_name, source, mount_name, target};
+    int argc = 5;
+
+    if (r->sloppy)
+        argv[argc++] = sloppy;
+    argv[argc++] = option_name;
+    argv[argc] = options;
+    if (path == NULL)
+        return fail(EXIT_SYSTEM, DAEMON_NAME " is not installed");
+    execv(path, argv);
+    return fail(EXIT_SYSTEM, "%s: %s", path, strerror(errno));
+}
+
+static int check_target(const char *target)
+{
+    struct stat st;
+
+    if (stat(target, &st) < 0)
+        return fail(EXIT_MOUNT, "%s: %s", target, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return fail(EXIT_MOUNT, "%s: %s", target, strerror(ENOTDIR));
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    /* nosuid and nodev unless they are switched off: as the daemon mounts. */
+    struct request r = {.options = BUF_EMPTY, .flags = MS_NOSUID | MS_NODEV};
+    int status;
+
+    if (!parse(argc, argv, &r))
+        return fail(EXIT_USAGE, "usage: mount.coordfs NAME DIR [-sfnv] [-o OPTIONS]");
+    if (r.fake)
+        return 0;
+    status = check_target(r.target);
+    if (status != 0)
+        return status;
+    return r.remount ? remount(&r) : start_daemon(&r);
+}
