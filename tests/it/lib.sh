@@ -1,0 +1,500 @@
+# shellcheck shell=bash
+# What the integration tests share. Each script begins with
+#
+#	. "$(dirname "$0")/lib.sh"
+#
+# and then has: $T, a directory of its own that is removed at the end; members numbered 1, 2, 3 … with
+# their state in ${STATE[i]}, their mount at ${MNT[i]} and their address in ${ADDR[i]}; and the
+# functions below. Any command that fails ends the test, unless it stands in a condition.
+#
+# At the end of a test that went well all members still running are stopped by SIGTERM, must be gone
+# and unmounted then, and `coordfs check` must find every database of the test without a fault. No
+# sanitizer may have reported anything. On failure the members' logs are kept in BUILD/test-logs.
+#
+# Run by tests/run.sh, or by hand: tests/it/01-single.sh (BUILD=build if not given).
+
+set -eEu -o pipefail
+umask 022
+
+SRC=${SRC:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+BUILD=${BUILD:-$SRC/build}
+BUILD=$(cd "$BUILD" && pwd)
+# shellcheck disable=SC2034 # used by the scripts
+TOOLS=$BUILD/tests # our own programs: tests/tool_*.c
+NAME=$(basename "$0" .sh)
+T=$(mktemp -d "${TMPDIR:-/tmp}/cfs-$NAME.XXXXXX")
+RUN=${COORDFS_TEST_RUN:-$$-$RANDOM}
+export COORDFS_TEST_RUN=$RUN
+# Sanitizers make everything slower: patience grows.
+case ${BUILD##*/} in
+*-*) WAIT_FACTOR=${WAIT_FACTOR:-4} ;;
+*) WAIT_FACTOR=${WAIT_FACTOR:-1} ;;
+esac
+
+CLUSTER=it-$NAME
+N=0          # members of the cluster
+STATE=()     # by member number, which begins at 1
+MNT=()       # "" for a member without a mount
+ADDR=()
+NETNS=()     # by member number; empty: the host's own network
+NETWORKS=()  # network namespaces to delete
+CHILDREN=()  # pids of our own background processes
+DAEMON_OPTS=(--election-timeout 1000) # for all members; member_start takes more
+BASE_ADDRESS=127.$((1 + RANDOM % 254)).$((RANDOM % 255)) # all of 127/8 is ours to listen on
+
+# Sanitized builds write their reports to files: a daemon's stderr is gone.
+export ASAN_OPTIONS="log_path=$T/sanitizer${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+export UBSAN_OPTIONS="log_path=$T/sanitizer:print_stacktrace=1"
+export TSAN_OPTIONS="log_path=$T/sanitizer"
+
+# ---- Saying, failing, skipping ---------------------------------------------------------------------
+
+say() { echo "[$SECONDS s] $*"; }
+
+# A figure that the reader of the test run should see.
+result() { echo "RESULT: $*"; }
+
+# Ends the test; names the line of the script that led here.
+fail() {
+	local n=1
+	while [ "${BASH_SOURCE[n]##*/}" = lib.sh ] && [ $n -lt $((${#BASH_SOURCE[@]} - 1)) ]; do
+		n=$((n + 1))
+	done
+	echo "FAIL: ${BASH_SOURCE[n]##*/}:${BASH_LINENO[n - 1]}: $*" >&2
+	exit 1
+}
+
+skip() {
+	echo "SKIP: $*"
+	exit 77
+}
+
+# What no package can bring.
+skip_machine() {
+	echo "SKIP-MACHINE: $*"
+	exit 77
+}
+
+need_root() { [ "$(id -u)" = 0 ] || skip "root is needed"; }
+
+need_tool() {
+	local tool
+	for tool in "$@"; do
+		command -v "$tool" >/dev/null || skip "$tool is not installed"
+	done
+}
+
+need_fuse() {
+	need_root
+	[ -c /dev/fuse ] || modprobe fuse 2>/dev/null || true
+	[ -c /dev/fuse ] || skip_machine "there is no /dev/fuse"
+	: 2>/dev/null <>/dev/fuse || skip_machine "/dev/fuse cannot be opened"
+	need_tool jq
+}
+
+need_mount_namespace() {
+	need_root
+	unshare -m true 2>/dev/null || skip_machine "no mount namespaces here"
+}
+
+need_network_namespace() {
+	need_root
+	need_tool ip nft nsenter
+	unshare -n true 2>/dev/null || skip_machine "no network namespaces here"
+	unshare -n nft add table inet probe 2>/dev/null || skip_machine "no nftables in the kernel"
+}
+
+# ---- Assertions ------------------------------------------------------------------------------------
+
+# equal GOT WANTED WHAT
+equal() {
+	[ "$1" = "$2" ] || fail "$3: got '$1', want '$2'"
+}
+
+# at_most NUMBER LIMIT WHAT
+at_most() {
+	[ "$1" -le "$2" ] || fail "$3: $1, at most $2 expected"
+}
+
+# matches TEXT REGEX WHAT
+matches() {
+	grep -Eq -- "$2" <<<"$1" || fail "$3: '$1' does not match '$2'"
+}
+
+# exits CODE COMMAND…: the command ends with that code. Its stderr is in $ERR, its stdout in $OUT.
+exits() {
+	local want=$1 rc=0
+	shift
+	OUT=$("$@" 2>"$T/stderr") || rc=$?
+	ERR=$(cat "$T/stderr")
+	[ $rc = "$want" ] || fail "'$*' ended with $rc, want $want; stderr: $ERR"
+}
+
+# What the last `exits` ran said exactly one line on stderr, and it matches REGEX.
+one_line() {
+	[ "$(wc -l <"$T/stderr")" = 1 ] || fail "not one line: '$ERR'"
+	grep -Eiq -- "$1" "$T/stderr" || fail "'$ERR' does not match '$1'"
+}
+
+# says WORDS COMMAND…: the command fails and says so, e.g. says 'File too large' truncate …
+says() {
+	local want=$1
+	shift
+	! LC_ALL=C "$@" >"$T/said" 2>&1 || fail "'$*' succeeded, want: $want"
+	grep -Fqi -- "$want" "$T/said" || fail "'$*' said '$(cat "$T/said")', want: $want"
+}
+
+# until_true SECONDS COMMAND…: tries until it succeeds.
+until_true() {
+	local end=$((SECONDS + $1 * WAIT_FACTOR))
+	shift
+	until "$@"; do
+		[ $SECONDS -le $end ] || fail "never became true: $*"
+		sleep 0.05
+	done
+}
+
+now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
+
+# median_max NUMBER…: "median max"
+median_max() {
+	printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)], v[NR] }'
+}
+
+# ---- Members ---------------------------------------------------------------------------------------
+
+# Sets up N members (numbers 1..N) without starting them.
+define_cluster() {
+	local i
+	N=$1
+	for ((i = 1; i <= N; i++)); do
+		STATE[i]=$T/state-$i
+		MNT[i]=$T/m$i
+		ADDR[i]=${ADDR[i]:-$BASE_ADDRESS.$i:7410}
+		mkdir -p "${STATE[i]}" "${MNT[i]}"
+	done
+}
+
+# The command line of member i into ARGS.
+member_args() {
+	local i=$1 j
+	ARGS=(--name "$CLUSTER" --id "$i" --state "${STATE[i]}" --log "$T/log-$i")
+	[ -z "${MNT[i]}" ] || ARGS+=(--mount "${MNT[i]}")
+	[ "$N" = 1 ] || ARGS+=(--listen "${ADDR[i]}")
+	for ((j = 1; j <= N; j++)); do
+		[ "$j" = "$i" ] || ARGS+=(--peer "$j=${ADDR[j]}")
+	done
+	ARGS+=("${DAEMON_OPTS[@]}")
+}
+
+# Starts member i; its mount is usable when this returns. More options may follow.
+member_start() {
+	local i=$1 rc=0
+	shift
+	member_args "$i"
+	in_network "$i" timeout $((60 * WAIT_FACTOR)) "$BUILD/coordfsd" "${ARGS[@]}" "$@" \
+		>"$T/start-$i" 2>&1 </dev/null || rc=$?
+	[ $rc = 0 ] || fail "member $i did not start ($rc): $(cat "$T/start-$i")"
+	[ ! -s "$T/start-$i" ] || fail "member $i was not silent: $(cat "$T/start-$i")"
+	[ -z "${MNT[i]}" ] || [ "$(stat -f -c %T "${MNT[i]}")" = fuseblk ] ||
+		mountpoint -q "${MNT[i]}" || fail "member $i started but ${MNT[i]} is not mounted"
+}
+
+# Several at once: members_start 1 2 3 [-- option…]
+members_start() {
+	local i wait=() rc=0
+	local members=()
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do
+		members+=("$1")
+		shift
+	done
+	[ $# = 0 ] || shift
+	for i in "${members[@]}"; do
+		member_start "$i" "$@" &
+		wait+=($!)
+	done
+	for i in "${wait[@]}"; do
+		wait "$i" || rc=1
+	done
+	[ $rc = 0 ] || exit 1
+}
+
+# start_cluster N [option…]: defines and starts them, and waits for a leader.
+start_cluster() {
+	define_cluster "$1"
+	shift
+	members_start $(seq 1 "$N") -- "$@"
+	wait_leader >/dev/null
+}
+
+member_pid() { cat "${STATE[$1]}/coordfsd.pid" 2>/dev/null; }
+
+alive() { # PID is a process that is not a zombie
+	[ -r "/proc/$1/stat" ] && ! grep -q '^[0-9]* (.*) Z' "/proc/$1/stat" 2>/dev/null
+}
+
+gone() { ! alive "$1"; }
+
+member_runs() {
+	local pid
+	pid=$(member_pid "$1") && [ -n "$pid" ] && alive "$pid" &&
+		tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q coordfsd
+}
+
+running() { # the numbers of the members that run
+	local i
+	for ((i = 1; i <= N; i++)); do
+		! member_runs "$i" || echo "$i"
+	done
+}
+
+mounted() { awk -v dir="$1" '$5 == dir { found = 1 } END { exit !found }' /proc/self/mountinfo; }
+not_mounted() { ! mounted "$1"; }
+
+# A clean stop: the daemon ends and its mount is gone.
+member_stop() {
+	local pid
+	pid=$(member_pid "$1")
+	kill -TERM "$pid"
+	until_true 20 gone "$pid"
+	[ -z "${MNT[$1]}" ] || not_mounted "${MNT[$1]}" || fail "member $1 stopped but is still mounted"
+}
+
+# kill -9. The dead mount is taken away, as an administrator would.
+member_kill() {
+	local pid
+	pid=$(member_pid "$1")
+	kill -KILL "$pid"
+	until_true 20 gone "$pid"
+	member_unmount "$1"
+}
+
+member_unmount() {
+	while [ -n "${MNT[$1]}" ] && mounted "${MNT[$1]}"; do
+		umount -f -l "${MNT[$1]}"
+	done
+}
+
+member_pause() { kill -STOP "$(member_pid "$1")"; }
+member_resume() { kill -CONT "$(member_pid "$1")"; }
+
+# A background process of the test itself, killed at the end if it is still there: its pid in $CHILD.
+background() {
+	"$@" &
+	CHILD=$!
+	CHILDREN+=("$CHILD")
+}
+
+# ---- Status ----------------------------------------------------------------------------------------
+
+# st MEMBER FILTER: a value of `coordfs status --json`, or nothing when it does not answer.
+st() {
+	timeout 10 "$BUILD/coordfs" status --json "${STATE[$1]}" 2>/dev/null | jq -r "$2" || true
+}
+
+# The leader that all running members agree on, and that has its quorum; fails when there is none yet.
+leader_now() {
+	local i leader='' seen
+	for i in $(running); do
+		seen=$(st "$i" '.leader')
+		case $seen in '' | 0 | null) return 1 ;; esac
+		[ -z "$leader" ] || [ "$leader" = "$seen" ] || return 1
+		leader=$seen
+	done
+	[ -n "$leader" ] && [ "$(st "$leader" '.state == "leader" and .quorum')" = true ] || return 1
+	echo "$leader"
+}
+
+wait_leader() { # prints the leader's number
+	until_true 30 leader_now
+}
+
+a_follower() { # prints the number of some running member that does not lead
+	local leader i
+	leader=$(wait_leader)
+	for i in $(running); do
+		[ "$i" = "$leader" ] || { echo "$i"; return; }
+	done
+	return 1
+}
+
+# All running members applied the same index; then they must have the same hash.
+equal_now() {
+	local i got first='' hash=''
+	for i in $(running); do
+		got=$(st "$i" '"\(.applied) \(.hash) \(.commit)"')
+		# shellcheck disable=SC2086 # three words
+		set -- $got
+		[ $# = 3 ] && [ "$1" = "$3" ] || return 1
+		[ -n "$first" ] || first=$1 hash=$2
+		[ "$1" = "$first" ] || return 1
+		[ "$2" = "$hash" ] || fail "members differ at index $1: $hash and $2 (member $i)"
+	done
+	[ -n "$first" ]
+}
+
+wait_equal() {
+	until_true 60 equal_now
+}
+
+LINE_FILE='%P %y %m %U %G %s %n %l %T@'
+LINE_DIR='%P %y %m %U %G %T@'
+
+# What stat, readlink and getfattr tell of a tree, one line per entry; MORE is added to find's format.
+listing() { # DIRECTORY [MORE]
+	(
+		cd "$1"
+		find . -type d -printf "$LINE_DIR ${2:-}\n" -o -printf "$LINE_FILE ${2:-}\n" | LC_ALL=C sort
+		find . ! -type l -print0 | LC_ALL=C sort -z |
+			xargs -0 -r getfattr -h -d -m - -- 2>/dev/null | grep -v '^user\.coordfs\.' || true
+	)
+}
+
+# Same names, content, types, modes, owners, times, link counts, xattrs. For mounts of one cluster
+# MORE can be '%i %s %n %C@ %A@': those are replicated too.
+same_trees() { # A B [MORE]
+	diff -r --no-dereference "$1" "$2" >"$T/diff" 2>&1 || fail "$1 and $2 differ: $(head -n 5 "$T/diff")"
+	listing "$1" "${3:-}" >"$T/listing-a"
+	listing "$2" "${3:-}" >"$T/listing-b"
+	diff "$T/listing-a" "$T/listing-b" >"$T/diff" || fail "$1 and $2 differ: $(head -n 6 "$T/diff")"
+}
+
+same_mounts() {
+	local i
+	for i in $(running); do
+		[ "$i" = 1 ] || same_trees "${MNT[1]}" "${MNT[$i]}" '%i %s %n %C@ %A@'
+	done
+}
+
+# ---- A network of their own ------------------------------------------------------------------------
+# One namespace per member, joined by a bridge in a namespace of its own: nothing of it is visible
+# in the host's network. The mounts stay in the host's mount namespace.
+
+network_create() { # NUMBER OF MEMBERS; before define_cluster
+	local i hub=cfs-$RUN-hub
+	ip netns add "$hub"
+	NETWORKS+=("$hub")
+	ip -n "$hub" link add br0 type bridge
+	ip -n "$hub" link set br0 up
+	for ((i = 1; i <= $1; i++)); do
+		NETNS[i]=cfs-$RUN-$i
+		ip netns add "${NETNS[i]}"
+		NETWORKS+=("${NETNS[i]}")
+		ip -n "$hub" link add "p$i" type veth peer name eth0 netns "${NETNS[i]}"
+		ip -n "$hub" link set "p$i" master br0 up
+		ip -n "${NETNS[i]}" link set lo up
+		ip -n "${NETNS[i]}" link set eth0 up
+		ip -n "${NETNS[i]}" addr add "10.77.0.$i/24" dev eth0
+		ADDR[i]=10.77.0.$i:7410
+	done
+}
+
+# A command in the network of member i.
+in_network() {
+	local i=$1
+	shift
+	if [ -n "${NETNS[i]:-}" ]; then
+		nsenter --net="/run/netns/${NETNS[i]}" "$@"
+	else
+		"$@"
+	fi
+}
+
+# network_cut A [B…]: member A's packets to and from members B (default: everybody) are dropped.
+network_cut() {
+	local a=$1 b
+	shift
+	[ $# -gt 0 ] || set -- $(seq 1 "$N")
+	{
+		echo 'table inet cut {'
+		echo '  chain in { type filter hook input priority 0;'
+		for b in "$@"; do
+			[ "$b" = "$a" ] || echo "    ip saddr 10.77.0.$b drop"
+		done
+		echo '  }'
+		echo '  chain out { type filter hook output priority 0;'
+		for b in "$@"; do
+			[ "$b" = "$a" ] || echo "    ip daddr 10.77.0.$b drop"
+		done
+		echo '  }'
+		echo '}'
+	} | in_network "$a" nft -f -
+}
+
+network_heal() { # A
+	in_network "$1" nft delete table inet cut
+}
+
+# ---- The end ---------------------------------------------------------------------------------------
+
+check_database() { # MEMBER
+	[ ! -e "${STATE[$1]}/coordfs.db" ] || {
+		exits 0 "$BUILD/coordfs" check "${STATE[$1]}"
+		equal "$OUT" ok "coordfs check of member $1"
+	}
+}
+
+# What every test asserts at its end.
+end_checks() {
+	local i
+	for i in $(running); do
+		member_stop "$i"
+	done
+	for ((i = 1; i <= N; i++)); do
+		check_database "$i"
+	done
+	no_reports
+}
+
+no_reports() {
+	! compgen -G "$T/sanitizer*" >/dev/null || fail "a sanitizer complained: $(head -n 40 "$T"/sanitizer*)"
+	! grep -Eh 'check failed|runtime error|Sanitizer' "$T"/log-* 2>/dev/null || fail "see the log"
+}
+
+show_logs() {
+	local i
+	for ((i = 1; i <= N; i++)); do
+		[ -s "$T/log-$i" ] || continue
+		[ -z "${TEST_LOGS:-}" ] || cp "$T/log-$i" "$TEST_LOGS/$NAME.member-$i.log"
+		echo "----- the end of member $i's log"
+		tail -n 15 "$T/log-$i"
+	done
+}
+
+remove_all() {
+	local i pid dir
+	for pid in "${CHILDREN[@]}"; do
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+	for i in $(running); do
+		pid=$(member_pid "$i")
+		kill -CONT "$pid" 2>/dev/null || true
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+	awk -v root="$T/" 'index($5, root) == 1 { print $5 }' /proc/self/mountinfo | tac |
+		while read -r dir; do
+			umount -f -l "$dir" 2>/dev/null || umount -l "$dir" || true
+		done
+	for dir in "${NETWORKS[@]}"; do
+		ip netns del "$dir" || true
+	done
+	awk -v root="$T/" 'index($5, root) == 1 { exit 1 }' /proc/self/mountinfo && rm -rf --one-file-system "$T"
+}
+
+on_exit() {
+	local rc=$?
+	trap - ERR EXIT
+	set +e
+	cd /
+	if [ $rc = 0 ]; then
+		(set -e; end_checks)
+		rc=$?
+	fi
+	[ $rc = 0 ] || [ $rc = 77 ] || show_logs
+	remove_all
+	exit $rc
+}
+
+trap 'rc=$?; echo "FAIL: ${BASH_SOURCE[0]##*/}:$LINENO: exit code $rc: $BASH_COMMAND" >&2; exit $rc' ERR
+trap on_exit EXIT
+trap 'exit 143' TERM INT
