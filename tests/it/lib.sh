@@ -38,6 +38,7 @@ MNT=()       # "" for a member without a mount
 ADDR=()
 NETNS=()     # by member number; empty: the host's own network
 NETWORKS=()  # network namespaces to delete
+AT_END=()    # functions of the script to call at the end, whatever the outcome
 CHILDREN=()  # pids of our own background processes
 DAEMON_OPTS=(--election-timeout 1000) # for all members; member_start takes more
 BASE_ADDRESS=127.$((1 + RANDOM % 254)).$((RANDOM % 255)) # all of 127/8 is ours to listen on
@@ -462,7 +463,10 @@ show_logs() {
 }
 
 remove_all() {
-	local i pid dir
+	local i pid dir end
+	for end in "${AT_END[@]}"; do
+		"$end"
+	done
 	for pid in "${CHILDREN[@]}"; do
 		kill -KILL "$pid" 2>/dev/null || true
 	done

@@ -1,0 +1,134 @@
+#!/bin/bash
+# The benchmark: commits per second and latency through real mounts of three members on one disk,
+# beside what that disk does by itself in the same run; restart time; fail-over gap.
+#
+# Usage: tests/bench/run.sh BUILD      (make bench; root)
+#
+#   BENCH_SECONDS=5        of each measurement
+#   BENCH_WRITERS="1 16 64 256"
+#   BENCH_RESTART=100000,1000000   measure restarts with that many files too (takes long)
+#   BENCH_FAILOVER=10      kills of the leader; 0: none
+#   BENCH_DIR=…            where the databases are (default: a temporary directory)
+#
+# Prints a table and writes BUILD/bench.json. All three members and the writers share this machine's
+# processors: a cluster of three machines does better than what is shown here.
+set -eu -o pipefail
+
+BUILD=$(cd "${1:?usage: tests/bench/run.sh BUILD}" && pwd)
+export BUILD
+TMPDIR=${BENCH_DIR:-${TMPDIR:-/tmp}}
+export TMPDIR
+SECONDS_EACH=${BENCH_SECONDS:-5}
+read -r -a PARALLEL <<<"${BENCH_WRITERS:-1 16 64 256}"
+FAILOVER=${BENCH_FAILOVER:-10}
+JSON=$BUILD/bench.json
+
+. "$(dirname "$0")/../it/lib.sh"
+
+need_fuse
+need_tool jq
+: >"$T/results"
+
+# bench WHERE JOB ARGUMENTS…: one measurement, into the results and the table.
+bench() {
+	local where=$1 line
+	shift
+	line=$("$TOOLS/bench" "$@")
+	jq -c --arg where "$where" '. + {where: $where}' <<<"$line" >>"$T/results"
+	jq -r --arg where "$where" '[$where, .what, .writers, (.per_second | round), (.p50_us / 1000), (.p99_us / 1000),
+		(.max_us / 1000)] | @tsv' <<<"$line" |
+		awk -F '\t' '{ printf "%-10s %-8s %8d %12d %10.2f %10.2f %10.2f\n", $1, $2, $3, $4, $5, $6, $7 }'
+}
+
+figure() { # NAME VALUE UNIT: a single number
+	printf '%-52s %10s %s\n' "$1" "$2" "$3"
+	jq -n -c --arg name "$1" --argjson value "$2" --arg unit "$3" '{figure: $name, value: $value, unit: $unit}' >>"$T/results"
+}
+
+heading() {
+	printf '%-10s %-8s %8s %12s %10s %10s %10s\n' WHERE WHAT WRITERS PER_SECOND P50_MS P99_MS MAX_MS
+}
+
+measure_disk() {
+	local n
+	for n in "${PARALLEL[@]}"; do
+		bench disk sync "$T" "$n" "$SECONDS_EACH"
+	done
+}
+
+measure_mounts() {
+	local n leader follower
+	leader=$(wait_leader)
+	follower=$(a_follower)
+	for n in "${PARALLEL[@]}"; do
+		bench leader write "${MNT[$leader]}" "$n" "$SECONDS_EACH"
+		bench follower write "${MNT[$follower]}" "$n" "$SECONDS_EACH"
+	done
+	bench leader create "${MNT[$leader]}" 16 "$SECONDS_EACH"
+	bench follower create "${MNT[$follower]}" 16 "$SECONDS_EACH"
+}
+
+measure_failover() {
+	local run leader i pid others gaps=() median max
+	for ((run = 0; run < FAILOVER; run++)); do
+		wait_equal
+		leader=$(wait_leader)
+		others=()
+		for i in $(running); do
+			[ "$i" = "$leader" ] || others+=("${MNT[$i]}")
+		done
+		pid=$(member_pid "$leader")
+		"$TOOLS/gap" 300 200 kill "$pid" "${others[@]}" >"$T/gap"
+		gaps+=("$(sed 's/^gap_ms \([0-9.]*\) .*/\1/' "$T/gap")")
+		until_true 20 gone "$pid"
+		member_unmount "$leader"
+		member_start "$leader"
+	done
+	[ "$FAILOVER" = 0 ] || {
+		read -r median max <<<"$(median_max "${gaps[@]}")"
+		figure "gap after kill -9 of the leader, median of $FAILOVER" "$median" ms
+		figure "gap after kill -9 of the leader, maximum" "$max" ms
+	}
+}
+
+measure_restart() { # FILES: one member's restart with that many more or less
+	local begin i times=() median max
+	for i in 1 2 3 4 5; do
+		member_stop 1
+		begin=$(now_ms)
+		member_start 1
+		cat "${MNT[1]}/probe" >/dev/null
+		times+=($(($(now_ms) - begin)))
+	done
+	: "$i"
+	read -r median max <<<"$(median_max "${times[@]}")"
+	figure "restart with $1 files until a file can be read, median" "$median" ms
+	figure "restart with $1 files until a file can be read, maximum" "$max" ms
+}
+
+measure_restarts() {
+	local count have=0
+	for count in ${BENCH_RESTART//,/ }; do
+		mkdir "${MNT[1]}/fill-$count"
+		"$TOOLS/bench" fill "${MNT[1]}/fill-$count" 64 $((count - have)) 100 >/dev/null
+		have=$count
+		wait_equal
+		measure_restart "$count"
+	done
+}
+
+echo "coordfs $("$BUILD/coordfsd" --version | cut -d ' ' -f 2), $(nproc) processors, load $(cut -d ' ' -f 1 /proc/loadavg)," \
+	"kernel $(uname -r), $(stat -f -c %T "$T"), 256-byte writes, ${SECONDS_EACH} s each"
+heading
+measure_disk
+start_cluster 3
+measure_mounts
+echo
+measure_failover
+if [ -n "${BENCH_RESTART:-}" ]; then
+	echo probe >"${MNT[1]}/probe"
+	measure_restarts
+fi
+jq -s '{version: 1, time: (now | floor), results: .}' "$T/results" >"$JSON"
+echo
+echo "also in $JSON"

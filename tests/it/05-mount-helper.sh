@@ -1,0 +1,144 @@
+#!/bin/bash
+# mount(8)'s contract: mount -t coordfs, fstab, remount, -f, -s, umount, bad options.
+# Runs in a mount namespace of its own, with our `make install` laid over the system's programs.
+if [ -z "${IN_NAMESPACE:-}" ] && unshare -m true 2>/dev/null; then
+	IN_NAMESPACE=1 exec unshare -m --propagation private "$0"
+fi
+. "$(dirname "$0")/lib.sh"
+
+need_fuse
+need_mount_namespace
+define_cluster 1
+M=${MNT[1]}
+S=${STATE[1]}
+
+say "install, and lay it over /usr/sbin and /usr/local"
+make -s -C "$SRC" COORDFS_DEPS_LATER=1 BUILD="$BUILD" DESTDIR="$T/dest" install >"$T/make" 2>&1 || fail "$(cat "$T/make")"
+for file in usr/local/sbin/coordfsd usr/local/bin/coordfs sbin/mount.coordfs; do
+	[ -x "$T/dest/$file" ] || fail "make install did not install $file"
+done
+cp -a /usr/sbin "$T/sbin"
+cp "$T/dest/sbin/mount.coordfs" "$T/sbin/"
+mount --bind "$T/sbin" /usr/sbin
+mkdir -p "$T/local-sbin"
+cp "$T/dest/usr/local/sbin/coordfsd" "$T/local-sbin/"
+mount --bind "$T/local-sbin" /usr/local/sbin
+
+source_and_type() { awk -v m="$M" '$2 == m { print $1, $3 }' /proc/mounts; }
+has_flag() { awk -v m="$M" '$2 == m { print $4 }' /proc/mounts | tr ',' '\n' | grep -qx "$1"; }
+
+# mounts OPTION…: `mount` with them succeeds in silence; unmounting it ends the daemon.
+mounts() {
+	local pid
+	exits 0 mount "$@"
+	equal "$OUT$ERR" "" "what mount said"
+	equal "$(source_and_type)" "$CLUSTER fuse.coordfs" "/proc/mounts"
+	pid=$(member_pid 1)
+	touch "$M/usable"
+	until_true 1 alive "$pid"
+}
+
+unmounts() {
+	local pid
+	pid=$(member_pid 1)
+	umount "$M"
+	until_true 20 gone "$pid"
+	not_mounted "$M" || fail "still mounted"
+}
+
+say "mount and umount"
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S"
+has_flag rw && has_flag nosuid && has_flag nodev || fail "flags: $(grep " $M " /proc/mounts)"
+echo content >"$M/f"
+unmounts
+
+say "what mount(8) passes on from fstab is ignored or obeyed"
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,rw,nofail,_netdev,user,noauto,x-systemd.automount,comment=x,defaults"
+has_flag noexec || fail "user did not imply noexec"
+unmounts
+for option in users owner group auto; do
+	mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,$option"
+	unmounts
+done
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,suid,dev,exec"
+! has_flag nosuid && ! has_flag nodev || fail "suid,dev is ignored"
+unmounts
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,ro"
+says "Read-only" touch "$M/x"
+equal "$(cat "$M/f")" content "content"
+unmounts
+
+say "remount changes flags, and starts nothing"
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S"
+pid=$(member_pid 1)
+mount -o remount,ro "$M"
+says "Read-only" touch "$M/x"
+mount -o remount,rw "$M"
+touch "$M/x"
+equal "$(member_pid 1)" "$pid" "the daemon's pid"
+equal "$(grep -c " $M " /proc/mounts)" 1 "mounts"
+unmounts
+
+say "fstab: mount DIR, mount -a twice"
+echo "$CLUSTER $M coordfs state=$S,_netdev,nofail 0 0" >"$T/fstab"
+exits 0 mount -T "$T/fstab" "$M"
+equal "$(source_and_type)" "$CLUSTER fuse.coordfs" "/proc/mounts"
+exits 0 mount -a -T "$T/fstab"
+equal "$(grep -c " $M " /proc/mounts)" 1 "mounts after mount -a"
+unmounts
+
+say "-f does nothing; -s ignores unknown options; -v and -n"
+exits 0 mount -f -t coordfs "$CLUSTER" "$M" -o "state=$S"
+not_mounted "$M" || fail "-f mounted"
+exits 0 mount -s -t coordfs "$CLUSTER" "$M" -o "state=$S,no-such-option"
+mounted "$M" || fail "-s did not mount"
+unmounts
+exits 0 mount -v -n -t coordfs "$CLUSTER" "$M" -o "state=$S"
+unmounts
+
+# refused CODE WORDS mount's arguments…
+refused() {
+	local code=$1 words=$2
+	shift 2
+	exits "$code" mount "$@"
+	one_line "$words"
+	not_mounted "$M" || fail "mounted all the same"
+	! member_runs 1 || fail "a daemon runs all the same"
+}
+
+say "refusals: exit code and one line"
+refused 1 'unknown' -t coordfs "$CLUSTER" "$M" -o "state=$S,no-such-option"
+refused 1 'timeout' -t coordfs "$CLUSTER" "$M" -o "state=$S,timeout=never"
+refused 1 'name' -t coordfs "a b" "$M" -o "state=$S"
+refused 2 'cluster' -t coordfs other "$M" -o "state=$S"
+exits 32 "$T/dest/sbin/mount.coordfs" "$CLUSTER" "$T/missing" -o "state=$S"
+one_line 'missing'
+exits 32 mount -t coordfs "$CLUSTER" "$T/missing" -o "state=$S"
+echo text >"$T/file"
+exits 32 mount -t coordfs "$CLUSTER" "$T/file" -o "state=$S"
+exits 1 "$T/dest/sbin/mount.coordfs"
+one_line 'usage'
+exits 1 "$T/dest/sbin/mount.coordfs" "$CLUSTER"
+one_line 'usage'
+
+say "a mountpoint that is taken"
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S"
+exits 2 mount -t coordfs "$CLUSTER" "$T/sbin" -o "state=$S"
+one_line 'use|running|lock'
+exits 32 mount -t coordfs other "$M" -o "state=$T/other"
+equal "$(grep -c " $M " /proc/mounts)" 1 "mounts"
+equal "$(cat "$M/f")" content "content"
+unmounts
+
+say "umount -l while in use; umount -f of a stopped daemon"
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S"
+pid=$(member_pid 1)
+exec 7<"$M/f"
+umount -l "$M"
+equal "$(cat <&7)" content "content of a file that was open"
+exec 7<&-
+until_true 20 gone "$pid"
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S"
+pid=$(member_pid 1)
+umount -f "$M"
+until_true 20 gone "$pid"

@@ -1,0 +1,96 @@
+#!/bin/bash
+# limit: 200
+# Must show 3: a member that was down while SNAP_N changes were made, and whose log was compacted
+# away meanwhile, catches up by snapshot while writers go on. Prints the peak memory of both sides.
+# SNAP_N=200000 for the full run.
+. "$(dirname "$0")/lib.sh"
+
+CHANGES=${SNAP_N:-4000}
+FILES=$((CHANGES / 4))
+DAEMON_OPTS+=(--compact 500 --trailing 200)
+
+need_fuse
+start_cluster 3
+down=$(a_follower)
+leader=$(wait_leader)
+
+peak_kib() { sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$(member_pid "$1")/status"; }
+
+# The peak since now.
+reset_peak() { echo 5 >"/proc/$(member_pid "$1")/clear_refs"; }
+
+say "member $down was there before, and goes down"
+echo before >"${MNT[$leader]}/before"
+mkdir "${MNT[$leader]}/doomed"
+touch "${MNT[$leader]}/doomed/"{1,2,3}
+wait_equal
+member_stop "$down"
+leader=$(wait_leader)
+missed=$(st "$leader" .applied)
+
+say "$CHANGES changes: $FILES files, the rest overwrites"
+mkdir "${MNT[$leader]}/fill"
+"$TOOLS/bench" fill "${MNT[$leader]}/fill" 32 $FILES 2000
+"$TOOLS/bench" churn "${MNT[$leader]}" 32 $((CHANGES - 2 * FILES))
+rm -r "${MNT[$leader]}/doomed"
+mv "${MNT[$leader]}/before" "${MNT[$leader]}/renamed"
+first=$(st "$leader" .first)
+[ "$first" -gt "$missed" ] || fail "the log still begins at $first: it was not compacted beyond $missed"
+
+say "writers on the other two mounts while it comes back"
+others=()
+for i in $(running); do
+	others+=("${MNT[$i]}")
+	reset_peak "$i"
+done
+background "$TOOLS/writers" run "$T/journal" 600 4 "${others[@]}"
+count() { cat "$T/journal.count" 2>/dev/null || echo 0; }
+until_true 30 test -s "$T/journal.count"
+begin=$(now_ms)
+member_start "$down"
+usable=$(($(now_ms) - begin))
+installed() { [ "$(st "$down" .snapshots_installed)" -ge 1 ] 2>/dev/null; }
+until_true $((60 + CHANGES / 500)) installed
+took=$(($(now_ms) - begin))
+caught_up() { [ "$(st "$down" .commit)" -ge "$(st "$leader" .commit)" ] && [ "$(st "$down" '.commit - .applied')" -le 50 ]; }
+at=$(count)
+until_true 60 caught_up
+more() { [ "$(count)" -gt $((at + 100)) ]; }
+until_true 60 more
+kill -TERM "$CHILD"
+wait "$CHILD" || fail "the writers found something wrong"
+leader=$(wait_leader)
+sent=0
+for i in $(running); do
+	sent=$((sent + $(st "$i" .snapshots_sent)))
+done
+[ "$sent" -ge 1 ] || fail "nobody says that a snapshot was sent"
+result "$CHANGES changes missed: mount usable after $usable ms, snapshot installed after $took ms," \
+	"database $(($(st "$down" .store.file_bytes) >> 10)) KiB, peak memory of the sender $(peak_kib "$leader") KiB," \
+	"of the receiver $(peak_kib "$down") KiB"
+
+say "it has everything, through the same mount that was there all the time"
+wait_equal
+same_mounts
+equal "$(cat "${MNT[$down]}/renamed")" before "content"
+[ ! -e "${MNT[$down]}/doomed" ] || fail "a removed directory is still there"
+for i in 1 2 3; do
+	"$TOOLS/writers" verify "$T/journal" "${MNT[$i]}"
+done
+echo through >"${MNT[$down]}/through-it"
+wait_equal
+# Constant memory: no more than the database's own caches, whatever its size.
+at_most "$(peak_kib "$leader")" $((600 * 1024)) "KiB of the sender"
+at_most "$(peak_kib "$down")" $((600 * 1024)) "KiB of the receiver"
+
+say "a receiver that dies on the way begins again"
+member_kill "$down"
+"$TOOLS/bench" churn "${MNT[$leader]}" 32 2000 >/dev/null
+for delay in 0 0.05 0.1 0.2; do
+	member_start "$down"
+	sleep $delay
+	member_kill "$down"
+done
+member_start "$down"
+wait_equal
+same_mounts

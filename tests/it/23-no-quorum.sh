@@ -1,0 +1,112 @@
+#!/bin/bash
+# limit: 120
+# Without a quorum: reads go on, changes fail with ETIMEDOUT after --timeout, can be interrupted and
+# killed before, and leave nothing half done. With the quorum back everything goes on.
+. "$(dirname "$0")/lib.sh"
+
+need_fuse
+start_cluster 3 --timeout 2
+mkdir "${MNT[1]}/d"
+echo content >"${MNT[1]}/d/f"
+seq 1000 >"${MNT[1]}/numbers"
+wait_equal
+lone=$(a_follower)
+M=${MNT[$lone]}
+others=()
+for i in 1 2 3; do
+	[ "$i" = "$lone" ] || others+=("$i")
+done
+for i in "${others[@]}"; do
+	member_kill "$i"
+done
+no_leader() { [ "$(st "$lone" '.leader == 0 and (.quorum | not)')" = true ]; }
+until_true 30 no_leader
+[ "$(st "$lone" .no_leader_ms)" -gt 0 ] || fail "no_leader_ms is 0 without a leader"
+
+say "reads go on"
+equal "$(cat "$M/d/f")" content "content"
+seq 1000 | cmp - "$M/numbers"
+equal "$(echo "$M"/*)" "$M/d $M/numbers" "names"
+equal "$(stat -c %s "$M/d/f")" 8 "size"
+says "No such file" cat "$M/none"
+
+# gives_up COMMAND…: ETIMEDOUT, not before --timeout, not long after it.
+gives_up() {
+	local begin took
+	begin=$(now_ms)
+	says "timed out" timeout 60 "$@"
+	took=$(($(now_ms) - begin))
+	[ $took -ge 1500 ] || fail "'$*' gave up after $took ms"
+	at_most $took $((20000 * WAIT_FACTOR)) "ms until '$*' gave up"
+}
+
+say "changes give ETIMEDOUT"
+gives_up mkdir "$M/new"
+gives_up sh -c 'echo x >"$1"' - "$M/d/f"
+gives_up touch "$M/d/new"
+gives_up rm "$M/numbers"
+gives_up mv "$M/numbers" "$M/d/"
+gives_up chmod 777 "$M/d"
+gives_up ln -s x "$M/link"
+gives_up setfattr -n user.x -v 1 "$M/d/f"
+equal "$(cat "$M/d/f")" content "content"
+equal "$(find "$M" | wc -l)" 4 "entries"
+
+say "a barrier does not pretend"
+! timeout 60 "$BUILD/coordfs" sync "$M" 2>"$T/said" || fail "sync succeeded without a quorum"
+
+say "with a long timeout: interrupted and killed"
+member_stop "$lone"
+member_start "$lone" --timeout 300
+until_true 30 no_leader
+for signal in INT TERM KILL; do
+	for what in "mkdir $M/new" "rm $M/numbers" "truncate -s 10 $M/d/f" "mv $M/numbers $M/d/x" "sync -f $M/d/f"; do
+		begin=$(now_ms)
+		rc=0
+		# shellcheck disable=SC2086 # words
+		timeout -s $signal 0.3 $what 2>/dev/null || rc=$?
+		took=$(($(now_ms) - begin))
+		[ $rc != 0 ] || fail "'$what' succeeded without a quorum"
+		at_most $took $((20000 * WAIT_FACTOR)) "ms until '$what' ended after SIG$signal"
+	done
+done
+say "several waiting at once, each can be killed"
+pids=()
+for i in $(seq 10); do
+	mkdir "$M/many-$i" 2>/dev/null &
+	pids+=($!)
+	CHILDREN+=($!)
+done
+sleep 0.5
+equal "$(cat "$M/d/f")" content "content while they wait"
+for pid in "${pids[@]}"; do
+	kill -KILL "$pid" 2>/dev/null || true
+done
+for pid in "${pids[@]}"; do
+	until_true 20 gone "$pid"
+done
+
+say "a stop is not held up by what waits"
+mkdir "$M/waits" 2>/dev/null &
+CHILDREN+=($!)
+sleep 0.3
+member_stop "$lone"
+member_start "$lone" --timeout 300
+
+say "what waits is done when the quorum comes back"
+mkdir "$M/patient" &
+patient=$!
+CHILDREN+=("$patient")
+sleep 0.5
+for i in "${others[@]}"; do
+	member_start "$i"
+done
+wait "$patient" || fail "mkdir failed although the quorum came back"
+[ -d "${MNT[$lone]}/patient" ] || fail "it is not there"
+wait_equal
+same_mounts
+echo after >"$M/d/f"
+wait_equal
+for i in 1 2 3; do
+	equal "$(cat "${MNT[$i]}/d/f")" after "content in mount $i"
+done

@@ -1,0 +1,117 @@
+#!/bin/bash
+# limit: 200
+# Must show 6, second half: the leader is cut off from the network (a network namespace for each
+# member). How long the gap is; what the cut-off member shows; that everybody agrees afterwards.
+# PARTITION_N runs.
+. "$(dirname "$0")/lib.sh"
+
+RUNS=${PARTITION_N:-2}
+ELECTION=1000
+DAEMON_OPTS=(--election-timeout "$ELECTION" --timeout 3)
+
+need_fuse
+need_network_namespace
+network_create 3
+start_cluster 3
+
+others_of() {
+	local i
+	for i in 1 2 3; do
+		[ "$i" = "$1" ] || echo "$i"
+	done
+}
+
+# Members A and B see the same leader, one of them.
+agree() { [ "$(st "$1" .leader)" = "$(st "$2" .leader)" ] && [ "$(st "$1" .leader)" = "$3" ]; }
+
+gaps=()
+for ((run = 1; run <= RUNS; run++)); do
+	wait_equal
+	leader=$(wait_leader)
+	mapfile -t others < <(others_of "$leader")
+	say "run $run: member $leader leads and is cut off"
+	cat >"$T/cut" <<-END
+		table inet cut {
+			chain in { type filter hook input priority 0; iifname eth0 drop; }
+			chain out { type filter hook output priority 0; oifname eth0 drop; }
+		}
+	END
+	"$TOOLS/gap" 300 300 run "nsenter --net=/run/netns/${NETNS[$leader]} nft -f $T/cut" \
+		"${MNT[${others[0]}]}" "${MNT[${others[1]}]}" | tee "$T/gap"
+	gaps+=("$(sed 's/^gap_ms \([0-9.]*\) .*/\1/' "$T/gap")")
+	grep -q ' errors 0 ' "$T/gap" || fail "writes failed although a quorum was there"
+
+	echo "run $run" >"${MNT[${others[0]}]}/majority"
+	says "timed out" timeout 60 mkdir "${MNT[$leader]}/minority-$run"
+	[ "$run" = 1 ] || equal "$(cat "${MNT[$leader]}/majority")" "run $((run - 1))" "what the cut-off member shows"
+	no_quorum() { [ "$(st "$leader" '.state != "leader" and .leader == 0')" = true ]; }
+	until_true 30 no_quorum
+	network_heal "$leader"
+	wait_equal
+	equal "$(cat "${MNT[$leader]}/majority")" "run $run" "content after healing"
+done
+read -r median max <<<"$(median_max "${gaps[@]}")"
+result "gap after a cut of the leader, $RUNS runs, election timeout $ELECTION ms: median $median ms, max $max ms"
+[ "${median%.*}" -ge 300 ] || fail "the gap is too short to believe that anything was cut off"
+same_mounts
+
+say "a follower is cut off: no gap, and its return disturbs nobody"
+leader=$(wait_leader)
+follower=$(a_follower)
+term=$(st "$leader" .term)
+network_cut "$follower"
+for n in $(seq 40); do
+	echo "$n" >"${MNT[$leader]}/n"
+	sleep 0.1
+done
+network_heal "$follower"
+wait_equal
+equal "$(st "$leader" .term)" "$term" "the term"
+equal "$(wait_leader)" "$leader" "the leader"
+equal "$(cat "${MNT[$follower]}/n")" 40 "content"
+
+say "the two followers cannot see one another: the leader stays, writes go on everywhere"
+mapfile -t others < <(others_of "$leader")
+network_cut "${others[0]}" "${others[1]}"
+for i in 1 2 3; do
+	for n in $(seq 10); do
+		echo "$n" >"${MNT[$i]}/from-$i"
+	done
+done
+sleep 2
+agree "${others[0]}" "${others[1]}" "$leader" || fail "leadership changed"
+equal "$(st "$leader" .term)" "$term" "the term"
+network_heal "${others[0]}"
+wait_equal
+
+say "the leader sees one follower only: a majority is enough"
+network_cut "$leader" "${others[1]}"
+for n in $(seq 20); do
+	echo "$n" >"${MNT[$leader]}/half"
+	echo "$n" >"${MNT[${others[0]}]}/other-half"
+done
+network_heal "$leader"
+wait_equal
+equal "$(cat "${MNT[${others[1]}]}/half")" 20 "content"
+
+say "a network that comes and goes, with writers on all mounts"
+background "$TOOLS/writers" run "$T/journal" 600 2 "${MNT[@]}"
+for n in $(seq 6); do
+	victim=$((RANDOM % 3 + 1))
+	network_cut $victim
+	sleep "$((RANDOM % 2)).$((RANDOM % 10))"
+	network_heal $victim
+	sleep "0.$((RANDOM % 10))"
+done
+wait_leader >/dev/null
+count() { cat "$T/journal.count"; }
+at=$(count)
+more() { [ "$(count)" -gt $((at + 100)) ]; }
+until_true 60 more
+kill -TERM "$CHILD"
+wait "$CHILD" || fail "the writers found something wrong"
+wait_equal
+for i in 1 2 3; do
+	"$TOOLS/writers" verify "$T/journal" "${MNT[$i]}"
+done
+same_mounts

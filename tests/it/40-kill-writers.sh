@@ -1,0 +1,51 @@
+#!/bin/bash
+# limit: 240
+# Must show 2: writers on all three mounts, kill -9 of the leader's daemon KILL_N times in turn, with
+# restarts. Every acknowledged write is in all three mounts afterwards, no write is there twice, the
+# state hashes are equal, and the databases have no fault.
+. "$(dirname "$0")/lib.sh"
+
+KILLS=${KILL_N:-10}
+WRITERS=${KILL_WRITERS:-3}
+
+need_fuse
+start_cluster 3 --compact 2000 --trailing 1000
+
+background "$TOOLS/writers" run "$T/journal" 3600 "$WRITERS" "${MNT[@]}"
+writers=$CHILD
+count() { cat "$T/journal.count"; }
+until_true 30 test -s "$T/journal.count"
+alive "$writers" || fail "the writers ended early"
+
+progress() { # N: that many more acknowledged writes
+	local want=$(($(count) + $1))
+	reached() { [ "$(count)" -ge "$want" ]; }
+	until_true 60 reached
+}
+
+killed=()
+for ((n = 1; n <= KILLS; n++)); do
+	progress 100
+	leader=$(wait_leader)
+	pid=$(member_pid "$leader")
+	say "kill $n: member $leader leads, $(count) writes acknowledged"
+	kill -KILL "$pid"
+	until_true 20 gone "$pid"
+	killed+=("$leader")
+	# The others go on without it …
+	progress 100
+	[ "$(wait_leader)" != "$leader" ] || fail "the dead member leads"
+	# … and its mountpoint can be mounted again as it is.
+	member_start "$leader"
+done
+progress 200
+kill -TERM "$writers"
+wait "$writers" || fail "the writers found something wrong"
+
+wait_equal
+for i in 1 2 3; do
+	"$TOOLS/writers" verify "$T/journal" "${MNT[$i]}" | tee "$T/verified"
+done
+same_mounts
+result "$KILLS kills of the leader (${killed[*]}), $(count) acknowledged writes, all there"
+# `coordfs check` of all three follows in end_checks.

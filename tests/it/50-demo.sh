@@ -1,0 +1,68 @@
+#!/bin/bash
+# make demo, twice, and make demo-stop: as a newcomer does it, in a directory of our own.
+. "$(dirname "$0")/lib.sh"
+
+need_fuse
+D="$T/de mo"
+DEMO_PORT=$((20000 + RANDOM % 12000))
+export DEMO_PORT
+demo() { "$SRC/tools/demo.sh" "$1" "$BUILD" "$D" "${@:2}"; }
+
+# Whatever happens, nothing may be left running.
+stop_demo() { demo stop >/dev/null 2>&1 || true; }
+AT_END+=(stop_demo)
+
+say "start"
+exits 0 demo start
+matches "$OUT" "echo hello > .*de mo/1/greeting" "what to try"
+for i in 1 2 3; do
+	mounted "$D/$i" || fail "$D/$i is not mounted"
+done
+echo hello >"$D/1/greeting"
+exits 0 "$BUILD/coordfs" sync "$D/3"
+equal "$(cat "$D/3/greeting")" hello "the greeting in mount 3"
+pids=$(cat "$D"/state-*/coordfsd.pid)
+
+say "start again: nothing changes"
+exits 0 demo start
+matches "$OUT" "runs already" "the second start"
+equal "$(cat "$D"/state-*/coordfsd.pid)" "$pids" "the pids"
+
+say "one member killed: start brings it back"
+pid=$(cat "$D/state-2/coordfsd.pid")
+kill -KILL "$pid"
+until_true 20 gone "$pid"
+exits 0 demo start
+equal "$(cat "$D/2/greeting")" hello "the greeting in mount 2"
+
+say "stop; the data stay"
+exits 0 demo stop
+for i in 1 2 3; do
+	not_mounted "$D/$i" || fail "$D/$i is still mounted"
+done
+exits 0 demo stop
+matches "$OUT" "no member runs" "a second stop"
+exits 0 demo start
+equal "$(cat "$D/1/greeting")" hello "the greeting after a restart of everything"
+exits 0 demo stop
+for i in 1 2 3; do
+	exits 0 "$BUILD/coordfs" check "$D/state-$i"
+done
+
+say "a port that is in use: a clear message, nothing left"
+D=$T/other
+python3 -c '
+import socket, sys, time
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", int(sys.argv[1]) + 1)); s.listen(); time.sleep(600)' "$DEMO_PORT" &
+CHILDREN+=($!)
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$((DEMO_PORT + 1))") 2>/dev/null; }
+until_true 20 listens
+exits 1 demo start
+one_line "port $((DEMO_PORT + 1)) is in use"
+! compgen -G "$D/state-*/coordfsd.pid" >/dev/null || fail "a member was started all the same"
+
+say "purge"
+D="$T/de mo"
+exits 0 demo stop --purge
+[ ! -e "$D" ] || fail "$D is still there"
