@@ -107,15 +107,15 @@ static int make_socket(char **args)
     return outcome(bind(fd, (struct sockaddr *)&address, sizeof address));
 }
 
-static int unlinked(char **args)
+/* What still works on a file that has no name any more. */
+static int use_unlinked(int fd, const char *path)
 {
     char got[16] = "";
     struct stat st;
-    int fd = open(args[0], O_CREAT | O_EXCL | O_RDWR, 0600);
 
-    if (fd < 0 || write(fd, "before", 6) != 6 || unlink(args[0]) < 0)
+    if (write(fd, "before", 6) != 6 || unlink(path) < 0)
         return errno;
-    if (access(args[0], F_OK) == 0)
+    if (access(path, F_OK) == 0)
         return wrong("it is still there");
     if (pwrite(fd, "BEHIND", 6, 6) != 6 || pread(fd, got, 12, 0) != 12)
         return errno != 0 ? errno : wrong("short");
@@ -125,7 +125,15 @@ static int unlinked(char **args)
         return errno;
     if (st.st_size != 3 || st.st_nlink != 0 || (st.st_mode & 07777) != 0640)
         return wrong("wrong attributes");
-    return outcome(close(fd));
+    return 0;
+}
+
+static int unlinked(char **args)
+{
+    int fd = open(args[0], O_CREAT | O_EXCL | O_RDWR, 0600);
+    int err = fd < 0 ? errno : use_unlinked(fd, args[0]);
+
+    return fd >= 0 && close(fd) < 0 && err == 0 ? errno : err;
 }
 
 /* ---- Directories --------------------------------------------------------------------------------

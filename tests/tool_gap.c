@@ -169,7 +169,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: gap BEFORE_MS AFTER_MS kill|run PID|COMMAND DIR...\n");
         return 2;
     }
-    for (int i = 5; i < argc; i++)
-        writers[n_writers++] = (struct writer){.dir = argv[i], .id = n_writers};
+    for (n_writers = 0; n_writers < (unsigned)argc - 5; n_writers++) {
+        writers[n_writers].dir = argv[n_writers + 5];
+        writers[n_writers].id = n_writers;
+    }
     return run((unsigned)atoi(argv[1]), (unsigned)atoi(argv[2]), argv[3], argv[4]);
 }

@@ -1,0 +1,383 @@
+#!/bin/bash
+# Checks the sources: the arrows between the layers, the form, and what static analysis finds.
+#
+# Usage: tools/lint.sh BUILD [CHECK]...      (make lint builds everything before)
+#
+# BUILD has the objects of all folders. The checks, all of them when none is named:
+#   includes     a folder includes only what lies below it, and only the libraries that are its own
+#   symbols      the same, of what the object files really use
+#   determinism  store/ asks no clock, no chance, no environment; raft/ gets them through its seams
+#   names        what a file exports begins with the file's (or its folder's) name
+#   headers      every header compiles alone
+#   words        no leftovers (TODO …)
+#   format       clang-format
+#   cppcheck     cppcheck
+#   tidy         clang-tidy, a small selection
+#   shell        shellcheck (only where it is installed)
+#
+# Every check runs, whatever the others found; exit code 1 when any found something.
+set -u -o pipefail
+
+ALL='includes symbols determinism names headers words format cppcheck tidy shell'
+
+[ $# -ge 1 ] && [ -d "$1" ] || {
+	echo "usage: tools/lint.sh BUILD [CHECK]..." >&2
+	exit 2
+}
+BUILD=$1
+shift
+[ $# -gt 0 ] || read -r -a WANTED <<<"$ALL"
+[ $# = 0 ] || WANTED=("$@")
+cd "$(dirname "$0")/.." || exit 2
+
+FOLDERS='base proto store raft fs daemon cli mount-helper'
+WORK=$(mktemp -d)
+trap 'rm -rf "$WORK"' EXIT
+found=0
+
+# What a check complains about.
+complain() {
+	echo "lint: $*"
+	found=1
+}
+
+# ---- The layers: docs/ARCHITECTURE.md, "Layers" ------------------------------------------------------
+
+# FOLDER | our folders that it may use | libraries that it may use
+layers() {
+	cat <<-END
+		base         | base                            |
+		proto        | base proto                      | protobuf-c xxhash
+		store        | base proto store                | protobuf-c xxhash uthash sqlite3
+		raft         | base proto raft                 | protobuf-c xxhash uthash uv raft
+		fs           | base proto fs                   | protobuf-c xxhash uthash fuse
+		daemon       | base proto store raft fs daemon | protobuf-c xxhash uthash uv jansson
+		cli          | base proto cli                  | protobuf-c jansson
+		mount-helper | base mount-helper               |
+	END
+}
+
+# Uses that the table forbids and that are right all the same: FILE USED, and why.
+exceptions() {
+	cat <<-END
+		cli/check.c store    coordfs check opens the database of a stopped member
+	END
+}
+
+# LIBRARY | its headers (extended regex) | its symbols
+libraries() {
+	cat <<-'END'
+		protobuf-c | protobuf-c/.*          | protobuf_c_.*
+		xxhash     | xxhash.h               | XXH[0-9]*_.*
+		uthash     | ut(hash\|list\|array\|string\|ringbuffer\|stack).h | -
+		sqlite3    | sqlite3.*              | sqlite3_.*
+		uv         | uv(.h\|/.*)            | uv_.*
+		raft       | raft(.h\|/.*)          | raft_.*
+		fuse       | (fuse.*\|linux/fuse.h) | fuse_.*
+		jansson    | jansson.*              | json_.*
+		openssl    | openssl/.*             | (SSL\|EVP\|X509\|BIO\|PEM\|ERR)_.*
+		zstd       | z(std\|dict).*         | ZSTD_.*
+	END
+}
+
+column() { cut -d '|' -f "$1" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//'; }
+
+# may FILE USED: is the use of that folder or library allowed to the file?
+may() {
+	local row
+	row=$(layers | awk -F '|' -v folder="${1%%/*}" '{ gsub(/ /, "", $1) } $1 == folder')
+	case " $(column 2 <<<"$row") $(column 3 <<<"$row") " in
+	*" $2 "*) return 0 ;;
+	esac
+	exceptions | awk -v file="$1" -v used="$2" '$1 == file && $2 == used { ok = 1 } END { exit !ok }'
+}
+
+sources() { # of all folders, or of the one given
+	# shellcheck disable=SC2086 # words
+	find ${1:-$FOLDERS} -name '*.[ch]' 2>/dev/null | sort
+}
+
+# A table of "NAME|REGEX" per library, for the headers (2) or the symbols (3).
+library_table() {
+	libraries | sed 's/\\|/\x01/g' | awk -F '|' -v column="$1" '{
+		gsub(/[[:space:]]/, "", $1); gsub(/[[:space:]]/, "", $column); gsub(/\001/, "|", $column)
+		print $1 "\t" $column
+	}'
+}
+
+library_of() { # TABLE-FILE NAME: the library, or nothing
+	awk -F '\t' -v name="$2" '$2 != "-" && name ~ ("^(" $2 ")$") { print $1; exit }' "$1"
+}
+
+check_includes() {
+	local file used header library
+	library_table 2 >"$WORK/headers"
+	# "FILE: #include X" for every include of every source.
+	sources | xargs grep -EHo '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"][^>"]*[>"]' |
+		sed -E 's/:[[:space:]]*#[[:space:]]*include[[:space:]]*/ /' |
+		while read -r file header; do
+			case $header in
+			\"*/*)
+				used=${header#\"}
+				may "$file" "${used%%/*}" || echo "$file includes $header"
+				;;
+			\"*) echo "$file includes $header: write it from the root, \"folder/$(tr -d \" <<<"$header")\"" ;;
+			*)
+				header=${header#<}
+				header=${header%>}
+				library=$(library_of "$WORK/headers" "$header")
+				[ -z "$library" ] || may "$file" "$library" || echo "$file includes <$header>"
+				;;
+			esac
+			case $file:$header in
+			raft/*:\"proto/command.*) echo "$file includes $header: consensus sees commands as bytes" ;;
+			esac
+		done >"$WORK/out"
+	report "$WORK/out"
+}
+
+report() { # FILE of complaints
+	local line
+	while IFS= read -r line; do
+		complain "$line"
+	done <"$1"
+}
+
+# ---- Symbols -----------------------------------------------------------------------------------------
+
+objects() {
+	local folder
+	for folder in $FOLDERS; do
+		[ ! -d "$BUILD/$folder" ] || find "$BUILD/$folder" -name '*.o'
+	done | sort
+}
+
+# The source of an object, as the tables name it.
+source_of() {
+	local file=${1#"$BUILD"/}
+	echo "${file%.o}.c"
+}
+
+# "SYMBOL FOLDER" for all that our objects export.
+exports() {
+	local object file
+	for object in $(objects); do
+		file=$(source_of "$object")
+		nm -g --defined-only "$object" | awk -v folder="${file%%/*}" 'NF == 3 { print $3, folder }'
+	done
+}
+
+# "FILE SYMBOL" for all that our objects need from elsewhere.
+imports() {
+	local object
+	for object in $(objects); do
+		nm -u "$object" | awk -v file="$(source_of "$object")" '$1 ~ /^[Uwv]$/ { print file, $2 }'
+	done
+}
+
+need_objects() {
+	[ -n "$(objects | head -n 1)" ] || {
+		complain "$BUILD has no objects: run make lint, or make BUILD=$BUILD all"
+		return 1
+	}
+}
+
+# Every import, with the folder or the library it comes from: "FILE SYMBOL ORIGIN".
+origins() {
+	library_table 3 >"$WORK/symbols"
+	exports >"$WORK/exports"
+	imports | awk -F '[ \t]' -v table="$WORK/symbols" -v ours="$WORK/exports" '
+		BEGIN {
+			while ((getline line <table) > 0) {
+				split(line, part, "\t")
+				if (part[2] != "-")
+					pattern[part[1]] = "^(" part[2] ")$"
+			}
+			while ((getline line <ours) > 0) {
+				split(line, part, " ")
+				folder[part[1]] = part[2]
+			}
+		}
+		$2 in folder { print $1, $2, folder[$2]; next }
+		{ for (l in pattern) if ($2 ~ pattern[l]) { print $1, $2, l; next } }'
+}
+
+check_symbols() {
+	local file symbol origin
+	need_objects || return
+	origins >"$WORK/origins"
+	[ -s "$WORK/origins" ] || complain "no object uses anything: nm does not work here"
+	# Each pair of file and origin is looked up once.
+	sort -k 1,1 -k 3,3 -u "$WORK/origins" | while read -r file symbol origin; do
+		may "$file" "$origin" || echo "$file uses $symbol, of $origin"
+	done >"$WORK/out"
+	report "$WORK/out"
+}
+
+# Functions that bring in the world. raft/node.c and the links are the real side of raft/'s seams.
+check_determinism() {
+	need_objects || return
+	imports | awk '
+		function world(s) {
+			return s ~ /^(time|clock|clock_gettime|gettimeofday|clock_boot_ms|clock_boot_us|clock_real_ns|clock_entropy|localtime.*|gmtime.*)$/ ||
+				s ~ /^(rand|rand_r|random|srand|srandom|[deljmn]rand48.*|getrandom|getentropy|arc4random.*|uv_random)$/ ||
+				s ~ /^(getenv|secure_getenv|gethostname|uname|getpid)$/
+		}
+		$1 ~ /^store\// && world($2) { print $1 " uses " $2 ": the state machine must be deterministic" }
+		$1 ~ /^raft\// && $1 !~ /^raft\/node\.c$/ && world($2) {
+			print $1 " uses " $2 ": time and chance enter raft/ through its seams"
+		}' >"$WORK/out"
+	sources store | xargs -r grep -nEw 'float|double' | sed 's/^/floating point in the state machine: /' >>"$WORK/out"
+	report "$WORK/out"
+}
+
+# base/base.h is the exception: the words every file uses.
+check_names() {
+	local object file base
+	need_objects || return
+	for object in $(objects); do
+		file=$(source_of "$object")
+		base=$(basename "$file" .c)
+		case $file in
+		*.pb-c.c | base/base.c) continue ;;
+		esac
+		nm -g --defined-only "$object" |
+			awk -v file="$file" -v base="${base//[-.]/_}" -v folder="${file%%/*}" '
+				NF == 3 && $2 ~ /[TDBRC]/ && $3 != "main" && $3 !~ /^_/ &&
+				index($3, base "_") != 1 && index($3, folder "_") != 1 && $3 != base {
+					print file " exports " $3 ", which should begin with " base "_"
+				}'
+	done >"$WORK/out"
+	report "$WORK/out"
+}
+
+# ---- Headers, words, form ------------------------------------------------------------------------------
+
+# The compiler and its flags, as make uses them: what it would do to build base/base.o.
+compile_command() {
+	make -n -B BUILD="$BUILD" COORDFS_DEPS_LATER=1 WERROR=1 V=1 "$BUILD/base/base.o" 2>/dev/null |
+		sed -n 's/ -MMD -MP -c -o .*base\.c$//p'
+}
+
+check_headers() {
+	local header command
+	command=$(compile_command)
+	[ -n "$command" ] || {
+		complain "make does not tell how it compiles"
+		return
+	}
+	for header in $(sources | grep '\.h$'); do
+		echo "#include \"$header\"" >"$WORK/alone.c"
+		# shellcheck disable=SC2086 # words
+		$command -fsyntax-only "$WORK/alone.c" >"$WORK/alone" 2>&1 || {
+			complain "$header does not compile alone:"
+			head -n 5 "$WORK/alone"
+		}
+	done
+}
+
+check_words() {
+	(
+		sources
+		sources tests
+	) | xargs grep -nE '\b(TODO|FIXME|XXX|HACK)\b' >"$WORK/out"
+	report "$WORK/out"
+}
+
+need() {
+	command -v "$1" >/dev/null || {
+		complain "$1 is not installed: run make lint-deps"
+		return 1
+	}
+}
+
+check_format() {
+	need clang-format || return
+	(
+		sources
+		sources tests
+	) | xargs clang-format --dry-run -Werror >"$WORK/format" 2>&1 || {
+		complain "not as clang-format would write it:"
+		grep -E 'error' "$WORK/format" | head -n 20
+	}
+}
+
+c_sources() {
+	(
+		sources
+		sources tests
+	) | grep '\.c$'
+}
+
+check_cppcheck() {
+	need cppcheck || return
+	# missingInclude…: the system's headers are not its business.
+	# unmatchedSuppression: a suppression may be needed by one version only.
+	# readdirCalled: wants readdir_r, which is deprecated.
+	# shellcheck disable=SC2046 # words
+	cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+		-j 2 -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -I . -I "$BUILD" --library=posix \
+		--suppress=missingInclude --suppress=missingIncludeSystem --suppress=unmatchedSuppression \
+		--suppress=readdirCalled \
+		--suppress='*:*.pb-c.*' \
+		$(c_sources) >"$WORK/cppcheck" 2>&1 || {
+		complain "cppcheck:"
+		cat "$WORK/cppcheck"
+	}
+}
+
+# A small selection: what finds bugs, and is quiet otherwise.
+TIDY_CHECKS='-*,bugprone-*,clang-analyzer-*,cert-err34-c,misc-redundant-expression,readability-misleading-indentation'
+# Why these are off:
+#   easily-swappable-parameters, narrowing-conversions, implicit-widening…: every second line of C
+#   reserved-identifier: _GNU_SOURCE and the names of system headers
+#   assignment-in-if-condition, multi-level-implicit-pointer-conversion: a matter of taste
+#   insecureAPI.DeprecatedOrUnsafeBufferHandling: wants memcpy_s, which glibc does not have
+#   macro-parentheses, sizeof-expression: the lists of sys/queue.h and uthash
+#   unchecked-optional-access, exception-escape …: C++
+#   valist.Uninitialized: clang-tidy 14 sees one after every va_start
+#   branch-clone: tables of cases that happen to do the same
+#   suspicious-include: tests include the .c they look into
+TIDY_OFF='-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,
+-bugprone-implicit-widening-of-multiplication-result,-bugprone-reserved-identifier,
+-bugprone-assignment-in-if-condition,-bugprone-multi-level-implicit-pointer-conversion,
+-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,-bugprone-macro-parentheses,
+-bugprone-sizeof-expression,-clang-analyzer-valist.Uninitialized,-bugprone-branch-clone,-bugprone-suspicious-include'
+
+check_tidy() {
+	local command
+	need clang-tidy || return
+	command=$(compile_command)
+	# clang does not know all of gcc's warnings; gcc gives them while building.
+	command=$(tr ' ' '\n' <<<"$command" | tail -n +2 | grep -vE '^-(W|f|O|g)' | tr '\n' ' ')
+	# shellcheck disable=SC2086,SC2016 # words; for the inner shell
+	sources | grep '\.c$' | xargs -P 2 -n 4 sh -c '
+		checks=$1 flags=$2
+		shift 2
+		clang-tidy --quiet --warnings-as-errors="*" --checks="$checks" "$@" -- $flags 2>/dev/null' - \
+		"$(tr -d '\n' <<<"$TIDY_CHECKS,$TIDY_OFF")" "$command" >"$WORK/tidy" || {
+		complain "clang-tidy:"
+		grep -E 'error: ' "$WORK/tidy" | head -n 100
+	}
+}
+
+check_shell() {
+	command -v shellcheck >/dev/null || {
+		echo "lint: (shellcheck is not installed: shell scripts are not checked)"
+		return
+	}
+	# The information level is about style that the scripts choose.
+	find tests tools .ci -type f \( -name '*.sh' -o -name run \) -print0 | xargs -0 shellcheck -S warning >"$WORK/shell" || {
+		complain "shellcheck:"
+		cat "$WORK/shell"
+	}
+}
+
+for check in "${WANTED[@]}"; do
+	case " $ALL " in
+	*" $check "*) "check_$check" ;;
+	*) complain "there is no check $check" ;;
+	esac
+done
+[ $found = 0 ] && echo "lint: ok (${WANTED[*]})"
+exit $found
