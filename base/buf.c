@@ -16,7 +16,7 @@ void buf_reserve(struct buf *b, size_t more)
     size_t need = b->len + more;
     size_t cap = b->cap > 0 ? b->cap : 64;
 
-    check(need >= more);
+    check(need >= more && need <= SIZE_MAX / 2); /* doubling must get there */
     if (need <= b->cap)
         return;
     while (cap < need)
