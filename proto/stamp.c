@@ -32,7 +32,11 @@ void stamp_encode(const struct stamp *s, uint8_t out[STAMP_SIZE])
 
 bool stamp_decode(const uint8_t *data, size_t len, struct stamp *out)
 {
+    static const uint8_t reserved[7];
+
     if (len < STAMP_SIZE || data[0] != STAMP_VERSION)
+        return false;
+    if (memcmp(data + 1, reserved, sizeof reserved) != 0)
         return false;
     out->session = get_u64(data + 8);
     out->seq = get_u64(data + 16);

@@ -25,7 +25,8 @@ struct stamp {
 
 void stamp_encode(const struct stamp *s, uint8_t out[STAMP_SIZE]);
 
-/* False when the bytes are no stamp (too short, another version, acked >= seq in a session). */
+/* False when the bytes are no stamp (too short, another version, something where zeros belong,
+ * acked >= seq in a session). */
 BASE_MUST_USE bool stamp_decode(const uint8_t *data, size_t len, struct stamp *out);
 
 #endif
