@@ -1,0 +1,632 @@
+#include "tests/gen.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- Numbers -----------------------------------------------------------------------------------
+ */
+
+struct gen_rng gen_rng_from(uint64_t seed)
+{
+    return (struct gen_rng){seed};
+}
+
+uint64_t gen_u64(struct gen_rng *rng)
+{
+    uint64_t z = rng->state += 0x9e3779b97f4a7c15;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+uint64_t gen_below(struct gen_rng *rng, uint64_t n)
+{
+    return n > 0 ? gen_u64(rng) % n : 0;
+}
+
+bool gen_chance(struct gen_rng *rng, unsigned num, unsigned den)
+{
+    return gen_below(rng, den) < num;
+}
+
+void gen_bytes(struct gen_rng *rng, void *out, size_t len)
+{
+    uint8_t *at = out;
+
+    for (size_t i = 0; i < len; i++)
+        at[i] = (uint8_t)(gen_u64(rng) >> 32);
+}
+
+uint64_t gen_env(const char *name, uint64_t fallback)
+{
+    const char *text = getenv(name);
+
+    return text != NULL && *text != 0 ? strtoull(text, NULL, 0) : fallback;
+}
+
+/* ---- Which operation
+ * ----------------------------------------------------------------------------- */
+
+static const struct {
+    enum gen_kind kind;
+    unsigned weight;
+} weights[] = {
+    {GEN_NOOP, 1},    {GEN_OPEN_SESSION, 3}, {GEN_MAKE, 28},        {GEN_LINK, 8},
+    {GEN_UNLINK, 16}, {GEN_RENAME, 24},      {GEN_SET_ATTR, 7},     {GEN_TRUNCATE, 8},
+    {GEN_WRITE, 20},  {GEN_SET_XATTR, 7},    {GEN_REMOVE_XATTR, 4}, {GEN_REAP, 4},
+    {GEN_BARRIER, 1}, {GEN_COMMIT, 16},      {GEN_RESTART, 1},      {GEN_SNAPSHOT, 1},
+    {GEN_COMPACT, 1},
+};
+
+struct gen_op gen_op(struct gen_rng *rng)
+{
+    struct gen_op op = {0};
+    uint64_t sum = 0, at;
+
+    for (size_t i = 0; i < ARRAY_LEN(weights); i++)
+        sum += weights[i].weight;
+    at = gen_below(rng, sum);
+    for (size_t i = 0; i < ARRAY_LEN(weights); i++) {
+        op.kind = weights[i].kind;
+        if (at < weights[i].weight)
+            break;
+        at -= weights[i].weight;
+    }
+    for (size_t i = 0; i < GEN_NUMBERS; i++)
+        op.n[i] = (uint32_t)gen_u64(rng);
+    return op;
+}
+
+/* ---- What it aims at
+ * ------------------------------------------------------------------------------ */
+
+/* Each picks with the low bits whether to be ordinary and with the others what to take, so that
+ * one number is enough. */
+
+static uint64_t pick_missing(const struct model *m, uint32_t n)
+{
+    switch (n % 4) {
+    case 0:
+        return 0;
+    case 1:
+        return m->next_ino + n % 7;
+    case 2:
+        return UINT64_MAX - n % 3;
+    default: /* perhaps one that was there once */
+        return 2 + n % m->next_ino;
+    }
+}
+
+static uint64_t pick_ino(const struct model *m, uint32_t n)
+{
+    if (n % 24 == 0)
+        return pick_missing(m, n / 24);
+    return m->inodes[n / 24 % m->n_inodes]->attr.ino;
+}
+
+static uint64_t pick_of_type(const struct model *m, uint32_t n, uint32_t type)
+{
+    size_t count = 0, at = 0;
+
+    for (size_t i = 0; i < m->n_inodes; i++)
+        count += (m->inodes[i]->attr.mode & S_IFMT) == type;
+    if (n % 16 == 0 || count == 0)
+        return pick_ino(m, n / 16);
+    for (size_t i = 0; i < m->n_inodes; i++)
+        if ((m->inodes[i]->attr.mode & S_IFMT) == type && at++ == n / 16 % count)
+            return m->inodes[i]->attr.ino;
+    check(false);
+}
+
+static uint64_t pick_dir(const struct model *m, uint32_t n)
+{
+    return pick_of_type(m, n, S_IFDIR);
+}
+
+static char long_name[LIMIT_NAME_MAX + 2];
+
+static ProtobufCBinaryData binary(const void *data, size_t len)
+{
+    union { /* protobuf-c has no const, and does not write */
+        const void *from;
+        uint8_t *to;
+    } cast = {data};
+
+    return (ProtobufCBinaryData){len, cast.to};
+}
+
+static ProtobufCBinaryData pick_name(uint32_t n)
+{
+    static const struct {
+        const char *text;
+        size_t len;
+    } odd[] = {{"", 0},    {".", 1},        {"..", 2},        {"x/y", 3},
+               {"/", 1},   {"nul\0x", 5},   {"\xff\xfe", 2},  {"A", 1},
+               {"a ", 2},  {"a%' \"\n", 6}, {long_name, 255}, {long_name, 256},
+               {"...", 3}, {"a\0", 2},      {long_name, 254}, {"0", 1}};
+    static const char *const usual[] = {"a", "b", "c", "d", "e"};
+
+    memset(long_name, 'n', sizeof long_name - 1);
+    if (n % 16 == 0)
+        return binary(odd[n / 16 % ARRAY_LEN(odd)].text, odd[n / 16 % ARRAY_LEN(odd)].len);
+    return binary(usual[n / 16 % ARRAY_LEN(usual)], 1);
+}
+
+/* A place where, mostly, there is something. */
+static void pick_place(const struct model *m, uint32_t n, uint32_t n2, uint64_t *parent,
+                       ProtobufCBinaryData *name)
+{
+    if (n % 4 == 0 || m->n_entries == 0) {
+        *parent = pick_dir(m, n / 4);
+        *name = pick_name(n2);
+    } else {
+        const struct model_entry *e = m->entries[n / 4 % m->n_entries];
+
+        *parent = e->dir;
+        *name = binary(e->name.data, e->name.len);
+    }
+}
+
+static uint64_t pick_offset(uint32_t n)
+{
+    static const uint64_t near[] = {0,     0,      0,      1,      100,    511,    512,
+                                    4095,  4096,   5000,   65535,  65536,  65536,  65537,
+                                    70000, 131071, 131072, 131073, 196608, 200000, 262143};
+    static const uint64_t far[] = {
+        LIMIT_FILE_MAX - 1, LIMIT_FILE_MAX, LIMIT_FILE_MAX + 1,  LIMIT_FILE_MAX - 65536,
+        UINT64_MAX,         UINT64_MAX - 1, (uint64_t)INT64_MAX, (uint64_t)INT64_MAX + 1,
+        1ull << 32,         3u << 20};
+
+    if (n % 64 == 0)
+        return far[n / 64 % ARRAY_LEN(far)];
+    return near[n / 64 % ARRAY_LEN(near)];
+}
+
+static size_t pick_length(uint32_t n)
+{
+    static const size_t small[] = {1, 1, 2, 10, 100, 100, 511, 0};
+    static const size_t large[] = {4096, 4097, 65535, 65536, 65537, 131072, 140000};
+
+    if (n % 512 == 0)
+        return n / 512 % 2 ? LIMIT_WRITE_MAX : LIMIT_WRITE_MAX + 1;
+    return n % 4 == 0 ? large[n / 4 % ARRAY_LEN(large)] : small[n / 4 % ARRAY_LEN(small)];
+}
+
+/* ---- Bytes: one static block of data that never changes, at different places --------------------
+ */
+
+static ProtobufCBinaryData content(uint32_t n, size_t len)
+{
+    static uint8_t noise[LIMIT_WRITE_MAX + 300];
+    static const uint8_t zeros[LIMIT_WRITE_MAX + 1];
+
+    if (noise[0] == 0) {
+        struct gen_rng rng = gen_rng_from(4711);
+
+        gen_bytes(&rng, noise, sizeof noise);
+        noise[0] = 1;
+    }
+    return n % 8 == 0 ? binary(zeros, len) : binary(noise + n / 8 % 256, len);
+}
+
+/* ---- Commands
+ * ------------------------------------------------------------------------------------ */
+
+/* Everything that a command may point to while it is packed. */
+struct parts {
+    Cfs__Noop noop;
+    Cfs__OpenSession open_session;
+    Cfs__Make make;
+    Cfs__Link link;
+    Cfs__Unlink unlink;
+    Cfs__Rename rename;
+    Cfs__SetAttr set_attr;
+    Cfs__Write write;
+    Cfs__SetXattr set_xattr;
+    Cfs__RemoveXattr remove_xattr;
+    Cfs__Reap reap;
+    Cfs__Extent extents[LIMIT_EXTENTS_MAX + 1];
+    Cfs__Extent *extent_list[LIMIT_EXTENTS_MAX + 1];
+    uint64_t inos[LIMIT_REAP_MAX + 1];
+};
+
+#define SELECT(command, p, CASE, field, init)                                                      \
+    ((command)->op_case = CFS__COMMAND__OP_##CASE, init(&(p)->field),                              \
+     (command)->field = &(p)->field)
+
+static void make_noop(const uint32_t *n BASE_UNUSED, const struct model *m BASE_UNUSED,
+                      struct parts *p, Cfs__Command *c)
+{
+    SELECT(c, p, NOOP, noop, cfs__noop__init);
+}
+
+static void make_open_session(const uint32_t *n, const struct model *m, struct parts *p,
+                              Cfs__Command *c)
+{
+    Cfs__OpenSession *open = SELECT(c, p, OPEN_SESSION, open_session, cfs__open_session__init);
+
+    open->member = 1 + n[0] % 4;
+    open->nonce = 1000 + m->applied;
+    if (n[1] % 3 == 0 && m->n_sessions > 0)
+        open->nonce = m->sessions[n[1] / 3 % m->n_sessions]->nonce;
+    else if (n[1] % 3 == 1)
+        open->nonce = 1000 + n[1] / 3 % 8; /* perhaps one of long ago */
+}
+
+static uint32_t pick_mode(uint32_t n)
+{
+    static const uint32_t modes[] = {0644, 0755, 0600, 02755, 04755, 06711, 01777, 0};
+
+    return n % 8 == 7 ? n / 8 % 010000 : modes[n / 8 % ARRAY_LEN(modes)];
+}
+
+static void make_make(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+{
+    static const uint32_t types[] = {S_IFREG,  S_IFREG, S_IFREG, S_IFREG, S_IFREG, S_IFDIR,
+                                     S_IFDIR,  S_IFDIR, S_IFDIR, S_IFLNK, S_IFLNK, S_IFIFO,
+                                     S_IFSOCK, S_IFCHR, S_IFBLK, 0};
+    static const size_t targets[] = {1, 3, 100, LIMIT_SYMLINK_MAX, LIMIT_SYMLINK_MAX + 1, 0};
+    Cfs__Make *make = SELECT(c, p, MAKE, make, cfs__make__init);
+    uint32_t type = types[n[0] % ARRAY_LEN(types)];
+
+    make->parent = pick_dir(m, n[1]);
+    make->name = pick_name(n[2]);
+    make->mode = type | pick_mode(n[3]);
+    make->uid = n[4] % 3;
+    make->gid = n[5] % 4;
+    if (type == S_IFCHR || type == S_IFBLK)
+        make->rdev = n[6] % 1000;
+    if (type == S_IFLNK)
+        make->target = content(n[6] | 1, targets[n[7] % ARRAY_LEN(targets)]);
+}
+
+static void make_link(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+{
+    Cfs__Link *link = SELECT(c, p, LINK, link, cfs__link__init);
+
+    link->ino = n[0] % 3 ? pick_of_type(m, n[0] / 3, S_IFREG) : pick_ino(m, n[0] / 3);
+    link->parent = pick_dir(m, n[1]);
+    link->name = pick_name(n[2]);
+}
+
+static void make_unlink(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+{
+    Cfs__Unlink *unlink = SELECT(c, p, UNLINK, unlink, cfs__unlink__init);
+    const struct model_entry *e;
+    const struct model_inode *inode;
+
+    pick_place(m, n[0], n[1], &unlink->parent, &unlink->name);
+    e = model_find_entry(m, unlink->parent, unlink->name.data, unlink->name.len);
+    inode = e != NULL ? model_find(m, e->ino) : NULL;
+    unlink->directory = inode != NULL && model_is_dir(inode);
+    if (n[2] % 6 == 0)
+        unlink->directory = !unlink->directory;
+}
+
+static void make_rename(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+{
+    Cfs__Rename *rename = SELECT(c, p, RENAME, rename, cfs__rename__init);
+
+    pick_place(m, n[0], n[1], &rename->parent, &rename->name);
+    if (n[2] % 2)
+        pick_place(m, n[3], n[4], &rename->new_parent, &rename->new_name);
+    else {
+        rename->new_parent = pick_dir(m, n[3]);
+        rename->new_name = pick_name(n[4]);
+    }
+    rename->mode = (Cfs__Rename__Mode)(n[5] % 6 < 3 ? 0 : n[5] % 6 == 3 ? 1 : 2);
+}
+
+static void make_set_attr(const uint32_t *n, const struct model *m, struct parts *p,
+                          Cfs__Command *c)
+{
+    Cfs__SetAttr *set = SELECT(c, p, SET_ATTR, set_attr, cfs__set_attr__init);
+
+    set->ino = pick_ino(m, n[0]);
+    set->set_mode = n[1] % 3 == 0;
+    set->set_uid = n[1] / 3 % 3 == 0;
+    set->set_gid = n[1] / 9 % 3 == 0;
+    set->set_atime = n[1] / 27 % 3 == 0;
+    set->set_mtime = n[1] / 81 % 3 == 0;
+    set->atime_now = n[2] % 2;
+    set->mtime_now = n[2] / 2 % 2;
+    set->kill_suid = n[2] / 4 % 4 == 0 && !set->set_mode;
+    set->set_size = n[2] / 16 % 16 == 0;
+    set->mode = pick_mode(n[3]) | (n[4] % 4 ? 0u : (uint32_t)S_IFIFO);
+    set->uid = n[5] % 3;
+    set->gid = n[6] % 4;
+    set->size = pick_offset(n[7]);
+    set->atime_ns = (int64_t)n[8] * 1000000007 - 1000000000;
+    set->mtime_ns = (int64_t)n[9] * -1000000009;
+}
+
+static void make_truncate(const uint32_t *n, const struct model *m, struct parts *p,
+                          Cfs__Command *c)
+{
+    Cfs__SetAttr *set = SELECT(c, p, SET_ATTR, set_attr, cfs__set_attr__init);
+
+    set->ino = pick_of_type(m, n[0], S_IFREG);
+    set->set_size = true;
+    set->size = n[1] % 6 == 0 ? 0 : pick_offset(n[2]);
+}
+
+static size_t pick_extents(uint32_t n)
+{
+    if (n % 1024 == 0)
+        return n / 1024 % 2 ? LIMIT_EXTENTS_MAX : LIMIT_EXTENTS_MAX + 1;
+    return n % 4 == 0 ? n / 4 % 5 : 1;
+}
+
+static void make_write(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+{
+    Cfs__Write *write = SELECT(c, p, WRITE, write, cfs__write__init);
+    struct gen_rng rng = gen_rng_from(n[5]);
+
+    write->ino = pick_of_type(m, n[0], S_IFREG);
+    write->truncate = n[1] % 5 == 0;
+    write->append = n[2] % 3 == 0;
+    write->kill_suid = n[3] % 3 == 0;
+    write->n_extents = pick_extents(n[4]);
+    write->extents = p->extent_list;
+    for (size_t i = 0; i < write->n_extents; i++) {
+        size_t len = write->n_extents > 10 ? 1 : pick_length((uint32_t)gen_u64(&rng));
+
+        cfs__extent__init(&p->extents[i]);
+        p->extents[i].offset = pick_offset((uint32_t)gen_u64(&rng));
+        p->extents[i].data = content((uint32_t)gen_u64(&rng), len);
+        p->extent_list[i] = &p->extents[i];
+    }
+}
+
+static ProtobufCBinaryData pick_xattr_name(uint32_t n)
+{
+    static const char *const usual[] = {"user.a", "user.b", "trusted.c", "user.A"};
+
+    memset(long_name, 'n', sizeof long_name - 1);
+    if (n % 24 == 0)
+        return binary(long_name, n / 24 % 2 ? LIMIT_XATTR_NAME : LIMIT_XATTR_NAME + 1);
+    if (n % 24 == 1)
+        return binary("", 0);
+    if (n % 24 == 2)
+        return binary("user.\0x", 7);
+    if (n % 24 < 6)
+        return binary(long_name, 200 + n / 24 % 55); /* many of them: the total limit */
+    return binary(usual[n / 24 % ARRAY_LEN(usual)], strlen(usual[n / 24 % ARRAY_LEN(usual)]));
+}
+
+static void make_set_xattr(const uint32_t *n, const struct model *m, struct parts *p,
+                           Cfs__Command *c)
+{
+    static const size_t lengths[] = {
+        0, 1, 5, 5, 300, 4096, LIMIT_XATTR_VALUE, LIMIT_XATTR_VALUE, LIMIT_XATTR_VALUE + 1};
+    Cfs__SetXattr *set = SELECT(c, p, SET_XATTR, set_xattr, cfs__set_xattr__init);
+
+    set->ino = n[0] % 2 ? MODEL_ROOT : pick_ino(m, n[0] / 2);
+    set->name = pick_xattr_name(n[1]);
+    set->value = content(n[2], lengths[n[3] % ARRAY_LEN(lengths)]);
+    set->mode = (Cfs__SetXattr__Mode)(n[4] % 6 < 4 ? 0 : n[4] % 6 - 3);
+}
+
+static void make_remove_xattr(const uint32_t *n, const struct model *m, struct parts *p,
+                              Cfs__Command *c)
+{
+    Cfs__RemoveXattr *remove = SELECT(c, p, REMOVE_XATTR, remove_xattr, cfs__remove_xattr__init);
+
+    remove->ino = n[0] % 2 ? MODEL_ROOT : pick_ino(m, n[0] / 2);
+    remove->name = pick_xattr_name(n[1]);
+}
+
+static void make_reap(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+{
+    Cfs__Reap *reap = SELECT(c, p, REAP, reap, cfs__reap__init);
+    struct gen_rng rng = gen_rng_from(n[0]);
+    size_t many = n[1] % 512 == 0 ? LIMIT_REAP_MAX + n[1] / 512 % 2 : 0;
+
+    reap->inos = p->inos;
+    for (size_t i = 0; i < m->n_inodes && reap->n_inos < LIMIT_REAP_MAX; i++)
+        if (model_is_orphan(m->inodes[i]) && gen_chance(&rng, 1, 2))
+            p->inos[reap->n_inos++] = m->inodes[i]->attr.ino;
+    while (reap->n_inos < many || (reap->n_inos < LIMIT_REAP_MAX && gen_chance(&rng, 1, 2)))
+        p->inos[reap->n_inos++] = pick_ino(m, (uint32_t)gen_u64(&rng));
+}
+
+static void (*const makers[])(const uint32_t *, const struct model *, struct parts *,
+                              Cfs__Command *) = {
+    [GEN_NOOP] = make_noop,
+    [GEN_OPEN_SESSION] = make_open_session,
+    [GEN_MAKE] = make_make,
+    [GEN_LINK] = make_link,
+    [GEN_UNLINK] = make_unlink,
+    [GEN_RENAME] = make_rename,
+    [GEN_SET_ATTR] = make_set_attr,
+    [GEN_TRUNCATE] = make_truncate,
+    [GEN_WRITE] = make_write,
+    [GEN_SET_XATTR] = make_set_xattr,
+    [GEN_REMOVE_XATTR] = make_remove_xattr,
+    [GEN_REAP] = make_reap,
+};
+
+/* ---- Stamps
+ * -------------------------------------------------------------------------------------- */
+
+/* Mostly the next command of some session; sometimes one that was sent before, one that is too
+ * early, or one of a session that is not there (any more). */
+static struct stamp make_stamp(const struct gen_op *op, const struct model *m)
+{
+    uint32_t n = op->n[GEN_NUMBERS - 1], n2 = op->n[GEN_NUMBERS - 2];
+    struct stamp s = {.time_ns = 1700000000000000000 + (int64_t)m->applied * 1000003};
+    const struct model_session *session;
+
+    if (n % 16 == 0)
+        s.time_ns -= n2; /* clocks differ */
+    if (op->kind == GEN_OPEN_SESSION && n % 8 != 1)
+        return s;
+    if (m->n_sessions == 0 || n % 64 == 2) {
+        s.session = n / 64 % 4 == 0 ? 0 : 1 + n / 64 % (m->applied + 2);
+        s.seq = 1;
+        return s;
+    }
+    session = m->sessions[n / 64 % m->n_sessions];
+    s.session = session->id;
+    s.seq = session->last_seq + 1;
+    if (n % 64 < 8 && session->last_seq > 0) /* again */
+        s.seq = session->last_seq - n2 / 8 % min_u64(session->last_seq, 6);
+    else if (n % 64 < 10)
+        s.seq += 1 + n2 / 8 % 3;
+    s.acked = session->acked;
+    if (n2 % 4 == 0)
+        s.acked = s.seq - 1 - n2 / 4 % min_u64(s.seq, 5);
+    s.acked = min_u64(s.acked, s.seq - 1);
+    return s;
+}
+
+void gen_entry(const struct gen_op *op, const struct model *m, struct buf *data,
+               struct store_entry *entry)
+{
+    static struct parts parts;
+    Cfs__Command command = CFS__COMMAND__INIT;
+    struct stamp stamp = make_stamp(op, m);
+    size_t start = data->len, len;
+
+    check(gen_is_entry(op));
+    *entry = (struct store_entry){.term = 1 + m->applied / 50, .type = STORE_BARRIER};
+    if (op->kind == GEN_BARRIER)
+        return;
+    makers[op->kind](op->n, m, &parts, &command);
+    len = cfs__command__get_packed_size(&command);
+    buf_reserve(data, STAMP_SIZE + len);
+    stamp_encode(&stamp, data->data + start);
+    cfs__command__pack(&command, data->data + start + STAMP_SIZE);
+    data->len += STAMP_SIZE + len;
+    entry->type = STORE_COMMAND;
+    entry->data = data->data + start;
+    entry->len = STAMP_SIZE + len;
+}
+
+/* ---- As text
+ * ------------------------------------------------------------------------------------- */
+
+static void describe_bytes(const ProtobufCBinaryData *b, struct buf *out)
+{
+    if (b->len > 40) {
+        buf_printf(out, "<%zu bytes %02x%02x…>", b->len, b->data[0], b->data[1]);
+        return;
+    }
+    buf_printf(out, "\"");
+    for (size_t i = 0; i < b->len; i++) {
+        if (b->data[i] > 32 && b->data[i] < 127)
+            buf_printf(out, "%c", b->data[i]);
+        else
+            buf_printf(out, "\\x%02x", b->data[i]);
+    }
+    buf_printf(out, "\"");
+}
+
+static void describe_value(const ProtobufCFieldDescriptor *f, const void *at, struct buf *out)
+{
+    switch ((int)f->type) {
+    case PROTOBUF_C_TYPE_UINT32:
+        buf_printf(out, strstr(f->name, "mode") ? "0%o" : "%u", *(const uint32_t *)at);
+        break;
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+        buf_printf(out, "%llu", (unsigned long long)*(const uint64_t *)at);
+        break;
+    case PROTOBUF_C_TYPE_SFIXED64:
+        buf_printf(out, "%lld", (long long)*(const int64_t *)at);
+        break;
+    case PROTOBUF_C_TYPE_ENUM:
+        buf_printf(out, "%d", *(const int *)at);
+        break;
+    case PROTOBUF_C_TYPE_BOOL:
+        buf_printf(out, "yes");
+        break;
+    case PROTOBUF_C_TYPE_BYTES:
+        describe_bytes(at, out);
+        break;
+    case PROTOBUF_C_TYPE_MESSAGE:
+        gen_describe_message(*(ProtobufCMessage *const *)at, out);
+        break;
+    default:
+        buf_printf(out, "?");
+        break;
+    }
+}
+
+static size_t value_size(const ProtobufCFieldDescriptor *f)
+{
+    switch ((int)f->type) {
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return sizeof(void *);
+    case PROTOBUF_C_TYPE_BYTES:
+        return sizeof(ProtobufCBinaryData);
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+        return 8;
+    default:
+        return 4;
+    }
+}
+
+static bool is_empty(const ProtobufCFieldDescriptor *f, const void *at)
+{
+    static const uint8_t zeros[16];
+
+    if (f->type == PROTOBUF_C_TYPE_BYTES)
+        return ((const ProtobufCBinaryData *)at)->len == 0;
+    return memcmp(at, zeros, value_size(f)) == 0;
+}
+
+static void describe_field(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
+                           struct buf *out)
+{
+    const char *base = (const char *)m;
+    const char *at = base + f->offset;
+    size_t count = 1;
+
+    if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
+        *(const uint32_t *)(const void *)(base + f->quantifier_offset) != f->id)
+        return;
+    if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+        count = *(const size_t *)(const void *)(base + f->quantifier_offset);
+        at = *(char *const *)(const void *)at;
+    } else if (is_empty(f, at)) {
+        return;
+    }
+    for (size_t i = 0; i < count && i < 8; i++) {
+        buf_printf(out, " %s=", f->name);
+        describe_value(f, at + i * value_size(f), out);
+    }
+    if (count > 8)
+        buf_printf(out, " … %zu of them", count);
+}
+
+void gen_describe_message(const ProtobufCMessage *message, struct buf *out)
+{
+    buf_printf(out, "{");
+    for (unsigned i = 0; i < message->descriptor->n_fields; i++)
+        describe_field(message, &message->descriptor->fields[i], out);
+    buf_printf(out, " }");
+}
+
+void gen_describe(const struct store_entry *entry, struct buf *out)
+{
+    struct stamp s;
+    Cfs__Command *command;
+
+    if (entry->type != STORE_COMMAND) {
+        buf_printf(out, "entry of type %d", entry->type);
+        return;
+    }
+    check(stamp_decode(entry->data, entry->len, &s));
+    command = cfs__command__unpack(NULL, entry->len - STAMP_SIZE, entry->data + STAMP_SIZE);
+    check(command != NULL);
+    buf_printf(out, "session %llu seq %llu acked %llu time %lld ", (unsigned long long)s.session,
+               (unsigned long long)s.seq, (unsigned long long)s.acked, (long long)s.time_ns);
+    gen_describe_message(&command->base, out);
+    cfs__command__free_unpacked(command, NULL);
+}
