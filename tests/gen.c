@@ -61,20 +61,36 @@ static const struct {
     {GEN_COMPACT, 1},
 };
 
-struct gen_op gen_op(struct gen_rng *rng)
+/* Swarm testing (Groce and others 2012): each sequence leaves some kinds out and prefers others, so
+ * that together they get to places where no even mixture gets. */
+struct gen_mix gen_mix(struct gen_rng *rng)
+{
+    static const unsigned factors[] = {0, 1, 1, 1, 6};
+    struct gen_mix mix = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(weights); i++) {
+        unsigned factor = factors[gen_below(rng, ARRAY_LEN(factors))];
+
+        if (factor == 0 && (weights[i].kind == GEN_MAKE || weights[i].kind == GEN_OPEN_SESSION ||
+                            weights[i].kind == GEN_COMMIT))
+            factor = 1; /* nothing would happen without */
+        if (factor > 1 && weights[i].kind > GEN_COMMIT)
+            factor = 2; /* these take long */
+        mix.weights[weights[i].kind] = weights[i].weight * factor;
+    }
+    return mix;
+}
+
+struct gen_op gen_op(struct gen_rng *rng, const struct gen_mix *mix)
 {
     struct gen_op op = {0};
     uint64_t sum = 0, at;
 
-    for (size_t i = 0; i < ARRAY_LEN(weights); i++)
-        sum += weights[i].weight;
+    for (size_t i = 0; i < GEN_KINDS; i++)
+        sum += mix->weights[i];
     at = gen_below(rng, sum);
-    for (size_t i = 0; i < ARRAY_LEN(weights); i++) {
-        op.kind = weights[i].kind;
-        if (at < weights[i].weight)
-            break;
-        at -= weights[i].weight;
-    }
+    while (at >= mix->weights[op.kind])
+        at -= mix->weights[op.kind++];
     for (size_t i = 0; i < GEN_NUMBERS; i++)
         op.n[i] = (uint32_t)gen_u64(rng);
     return op;
@@ -127,6 +143,7 @@ static uint64_t pick_dir(const struct model *m, uint32_t n)
 }
 
 static char long_name[LIMIT_NAME_MAX + 2];
+static char long_target[LIMIT_SYMLINK_MAX + 2];
 
 static ProtobufCBinaryData binary(const void *data, size_t len)
 {
@@ -180,9 +197,9 @@ static uint64_t pick_offset(uint32_t n)
         UINT64_MAX,         UINT64_MAX - 1, (uint64_t)INT64_MAX, (uint64_t)INT64_MAX + 1,
         1ull << 32,         3u << 20};
 
-    if (n % 64 == 0)
-        return far[n / 64 % ARRAY_LEN(far)];
-    return near[n / 64 % ARRAY_LEN(near)];
+    if (n % 32 == 0)
+        return far[n / 32 % ARRAY_LEN(far)];
+    return near[n / 32 % ARRAY_LEN(near)];
 }
 
 static size_t pick_length(uint32_t n)
@@ -263,6 +280,13 @@ static uint32_t pick_mode(uint32_t n)
     return n % 8 == 7 ? n / 8 % 010000 : modes[n / 8 % ARRAY_LEN(modes)];
 }
 
+static ProtobufCBinaryData pick_target(size_t len)
+{
+    for (size_t i = 0; i < sizeof long_target; i++)
+        long_target[i] = i % 9 == 8 ? '/' : (char)('a' + i % 23);
+    return binary(long_target, len);
+}
+
 static void make_make(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
 {
     static const uint32_t types[] = {S_IFREG,  S_IFREG, S_IFREG, S_IFREG, S_IFREG, S_IFDIR,
@@ -280,7 +304,7 @@ static void make_make(const uint32_t *n, const struct model *m, struct parts *p,
     if (type == S_IFCHR || type == S_IFBLK)
         make->rdev = n[6] % 1000;
     if (type == S_IFLNK)
-        make->target = content(n[6] | 1, targets[n[7] % ARRAY_LEN(targets)]);
+        make->target = pick_target(targets[n[7] % ARRAY_LEN(targets)]);
 }
 
 static void make_link(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
@@ -350,7 +374,7 @@ static void make_truncate(const uint32_t *n, const struct model *m, struct parts
 
     set->ino = pick_of_type(m, n[0], S_IFREG);
     set->set_size = true;
-    set->size = n[1] % 6 == 0 ? 0 : pick_offset(n[2]);
+    set->size = n[1] % 6 == 0 ? 0 : pick_offset(n[3] % 8 ? n[2] : n[2] * 32);
 }
 
 static size_t pick_extents(uint32_t n)
@@ -393,7 +417,7 @@ static ProtobufCBinaryData pick_xattr_name(uint32_t n)
     if (n % 24 == 2)
         return binary("user.\0x", 7);
     if (n % 24 < 6)
-        return binary(long_name, 200 + n / 24 % 55); /* many of them: the total limit */
+        return binary(long_name, 200 + n / 24 % 55);
     return binary(usual[n / 24 % ARRAY_LEN(usual)], strlen(usual[n / 24 % ARRAY_LEN(usual)]));
 }
 
@@ -408,6 +432,11 @@ static void make_set_xattr(const uint32_t *n, const struct model *m, struct part
     set->name = pick_xattr_name(n[1]);
     set->value = content(n[2], lengths[n[3] % ARRAY_LEN(lengths)]);
     set->mode = (Cfs__SetXattr__Mode)(n[4] % 6 < 4 ? 0 : n[4] % 6 - 3);
+    if (set->ino != MODEL_ROOT || n[5] % 2)
+        return;
+    set->name = binary(long_name, 200 + n[6] % 55); /* fill the root, up to the total limit */
+    set->value = content(n[2], LIMIT_XATTR_VALUE);
+    set->mode = CFS__SET_XATTR__MODE__ANY;
 }
 
 static void make_remove_xattr(const uint32_t *n, const struct model *m, struct parts *p,
@@ -504,129 +533,4 @@ void gen_entry(const struct gen_op *op, const struct model *m, struct buf *data,
     entry->type = STORE_COMMAND;
     entry->data = data->data + start;
     entry->len = STAMP_SIZE + len;
-}
-
-/* ---- As text
- * ------------------------------------------------------------------------------------- */
-
-static void describe_bytes(const ProtobufCBinaryData *b, struct buf *out)
-{
-    if (b->len > 40) {
-        buf_printf(out, "<%zu bytes %02x%02x…>", b->len, b->data[0], b->data[1]);
-        return;
-    }
-    buf_printf(out, "\"");
-    for (size_t i = 0; i < b->len; i++) {
-        if (b->data[i] > 32 && b->data[i] < 127)
-            buf_printf(out, "%c", b->data[i]);
-        else
-            buf_printf(out, "\\x%02x", b->data[i]);
-    }
-    buf_printf(out, "\"");
-}
-
-static void describe_value(const ProtobufCFieldDescriptor *f, const void *at, struct buf *out)
-{
-    switch ((int)f->type) {
-    case PROTOBUF_C_TYPE_UINT32:
-        buf_printf(out, strstr(f->name, "mode") ? "0%o" : "%u", *(const uint32_t *)at);
-        break;
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-        buf_printf(out, "%llu", (unsigned long long)*(const uint64_t *)at);
-        break;
-    case PROTOBUF_C_TYPE_SFIXED64:
-        buf_printf(out, "%lld", (long long)*(const int64_t *)at);
-        break;
-    case PROTOBUF_C_TYPE_ENUM:
-        buf_printf(out, "%d", *(const int *)at);
-        break;
-    case PROTOBUF_C_TYPE_BOOL:
-        buf_printf(out, "yes");
-        break;
-    case PROTOBUF_C_TYPE_BYTES:
-        describe_bytes(at, out);
-        break;
-    case PROTOBUF_C_TYPE_MESSAGE:
-        gen_describe_message(*(ProtobufCMessage *const *)at, out);
-        break;
-    default:
-        buf_printf(out, "?");
-        break;
-    }
-}
-
-static size_t value_size(const ProtobufCFieldDescriptor *f)
-{
-    switch ((int)f->type) {
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-        return 8;
-    default:
-        return 4;
-    }
-}
-
-static bool is_empty(const ProtobufCFieldDescriptor *f, const void *at)
-{
-    static const uint8_t zeros[16];
-
-    if (f->type == PROTOBUF_C_TYPE_BYTES)
-        return ((const ProtobufCBinaryData *)at)->len == 0;
-    return memcmp(at, zeros, value_size(f)) == 0;
-}
-
-static void describe_field(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
-                           struct buf *out)
-{
-    const char *base = (const char *)m;
-    const char *at = base + f->offset;
-    size_t count = 1;
-
-    if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) &&
-        *(const uint32_t *)(const void *)(base + f->quantifier_offset) != f->id)
-        return;
-    if (f->label == PROTOBUF_C_LABEL_REPEATED) {
-        count = *(const size_t *)(const void *)(base + f->quantifier_offset);
-        at = *(char *const *)(const void *)at;
-    } else if (is_empty(f, at)) {
-        return;
-    }
-    for (size_t i = 0; i < count && i < 8; i++) {
-        buf_printf(out, " %s=", f->name);
-        describe_value(f, at + i * value_size(f), out);
-    }
-    if (count > 8)
-        buf_printf(out, " … %zu of them", count);
-}
-
-void gen_describe_message(const ProtobufCMessage *message, struct buf *out)
-{
-    buf_printf(out, "{");
-    for (unsigned i = 0; i < message->descriptor->n_fields; i++)
-        describe_field(message, &message->descriptor->fields[i], out);
-    buf_printf(out, " }");
-}
-
-void gen_describe(const struct store_entry *entry, struct buf *out)
-{
-    struct stamp s;
-    Cfs__Command *command;
-
-    if (entry->type != STORE_COMMAND) {
-        buf_printf(out, "entry of type %d", entry->type);
-        return;
-    }
-    check(stamp_decode(entry->data, entry->len, &s));
-    command = cfs__command__unpack(NULL, entry->len - STAMP_SIZE, entry->data + STAMP_SIZE);
-    check(command != NULL);
-    buf_printf(out, "session %llu seq %llu acked %llu time %lld ", (unsigned long long)s.session,
-               (unsigned long long)s.seq, (unsigned long long)s.acked, (long long)s.time_ns);
-    gen_describe_message(&command->base, out);
-    cfs__command__free_unpacked(command, NULL);
 }

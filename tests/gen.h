@@ -52,6 +52,7 @@ enum gen_kind {
     GEN_RESTART,
     GEN_SNAPSHOT,
     GEN_COMPACT,
+    GEN_KINDS /* how many there are */
 };
 
 #define GEN_NUMBERS 12
@@ -61,7 +62,13 @@ struct gen_op {
     uint32_t n[GEN_NUMBERS];
 };
 
-struct gen_op gen_op(struct gen_rng *rng);
+/* How often each kind comes in one sequence. */
+struct gen_mix {
+    unsigned weights[GEN_KINDS];
+};
+
+struct gen_mix gen_mix(struct gen_rng *rng);
+struct gen_op gen_op(struct gen_rng *rng, const struct gen_mix *mix);
 
 static inline bool gen_is_entry(const struct gen_op *op)
 {
@@ -72,11 +79,5 @@ static inline bool gen_is_entry(const struct gen_op *op)
  * (appended to `data`, which entry borrows). */
 void gen_entry(const struct gen_op *op, const struct model *m, struct buf *data,
                struct store_entry *entry);
-
-/* Appends one line that says what the entry says. */
-void gen_describe(const struct store_entry *entry, struct buf *out);
-
-/* A message as text, fields that are not empty. */
-void gen_describe_message(const ProtobufCMessage *message, struct buf *out);
 
 #endif

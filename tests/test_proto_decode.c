@@ -45,11 +45,12 @@ static void free_message(ProtobufCMessage *message)
 /* A command as the generator makes them, of every kind. */
 static struct buf some_command(struct gen_rng *rng, const struct model *m)
 {
-    struct gen_op op = gen_op(rng);
+    const struct gen_mix one = {{[GEN_NOOP] = 1}};
+    struct gen_op op = gen_op(rng, &one);
     struct buf bytes = BUF_EMPTY, command;
     struct store_entry entry;
 
-    op.kind = (enum gen_kind)(op.kind % GEN_BARRIER);
+    op.kind = (enum gen_kind)gen_below(rng, GEN_BARRIER);
     gen_entry(&op, m, &bytes, &entry);
     command = buf_copy(entry.data + STAMP_SIZE, entry.len - STAMP_SIZE);
     buf_fini(&bytes);

@@ -1,0 +1,274 @@
+/* What changes inodes: data, attributes, xattrs, and the end of orphans. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/model_op.h"
+
+/* ---- Data --------------------------------------------------------------------------------------
+ */
+
+static int data_status(const struct model_inode *inode)
+{
+    if (inode == NULL)
+        return ESTALE;
+    if (model_is_dir(inode))
+        return EISDIR;
+    if (!S_ISREG(inode->attr.mode))
+        return EINVAL;
+    return 0;
+}
+
+static int size_status(const struct model *m, const struct model_inode *inode, uint64_t size)
+{
+    uint64_t others = model_bytes(m) - inode->attr.size;
+
+    if (size > LIMIT_FILE_MAX)
+        return EFBIG;
+    if (size > inode->attr.size && others + size > LIMIT_TREE_BYTES)
+        return ENOSPC;
+    return 0;
+}
+
+static void set_size(struct model_inode *inode, uint64_t size)
+{
+    inode->attr.size = size;
+    inode->content.len = min_u64(inode->content.len, size);
+}
+
+static void put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufCBinaryData *data)
+{
+    struct buf *c = &inode->content;
+    uint64_t end = offset + data->len;
+
+    if (data->len == 0)
+        return;
+    if (end > c->len) {
+        buf_reserve(c, end - c->len);
+        memset(c->data + c->len, 0, end - c->len);
+        c->len = end;
+    }
+    memcpy(c->data + offset, data->data, data->len);
+    inode->attr.size = max_u64(inode->attr.size, end);
+}
+
+/* Whoever writes to a file that runs with somebody's rights takes these rights away. */
+static bool kill_suid(struct model_inode *inode)
+{
+    uint32_t before = inode->attr.mode;
+
+    inode->attr.mode &= ~(uint32_t)S_ISUID;
+    if (before & S_IXGRP)
+        inode->attr.mode &= ~(uint32_t)S_ISGID;
+    return inode->attr.mode != before;
+}
+
+/* The size that the file will have, in out; or the reason why not. */
+static int write_status(const struct model *m, const struct model_inode *inode,
+                        const Cfs__Write *write)
+{
+    uint64_t size = write->truncate ? 0 : inode->attr.size;
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < write->n_extents; i++) {
+        const Cfs__Extent *e = write->extents[i];
+        uint64_t at = write->append ? size : e->offset;
+
+        total += e->data.len;
+        if (e->data.len == 0)
+            continue;
+        if (at > LIMIT_FILE_MAX || e->data.len > LIMIT_FILE_MAX - at)
+            return EFBIG;
+        size = max_u64(size, at + e->data.len);
+    }
+    if (write->n_extents > LIMIT_EXTENTS_MAX || total > LIMIT_WRITE_MAX)
+        return EINVAL;
+    return size_status(m, inode, size);
+}
+
+int model_op_write(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
+{
+    const Cfs__Write *write = command->write;
+    struct model_inode *inode = model_find(s->model, write->ino);
+    int status = data_status(inode);
+
+    if (status == 0)
+        status = write_status(s->model, inode, write);
+    if (status != 0)
+        return status;
+    if (write->truncate)
+        set_size(inode, 0);
+    for (size_t i = 0; i < write->n_extents; i++) {
+        uint64_t at = write->append ? inode->attr.size : write->extents[i]->offset;
+
+        if (i == 0)
+            reply->value = at;
+        put_bytes(inode, at, &write->extents[i]->data);
+    }
+    model_mark_data(s, inode);
+    model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
+    if (write->kill_suid && kill_suid(inode)) {
+        model_mark_attributes(s, inode);
+        model_add_change(s, CFS__CHANGE__KIND__ATTR, inode->attr.ino);
+    }
+    model_reply_attr(reply, inode);
+    return 0;
+}
+
+/* ---- Attributes --------------------------------------------------------------------------------
+ */
+
+static void change_attributes(const struct model_step *s, struct model_inode *inode,
+                              const Cfs__SetAttr *set)
+{
+    Cfs__Attr *a = &inode->attr;
+
+    if (set->set_mode)
+        a->mode = (a->mode & S_IFMT) | (set->mode & 07777);
+    if (set->set_uid)
+        a->uid = set->uid;
+    if (set->set_gid)
+        a->gid = set->gid;
+    if (set->set_atime)
+        a->atime_ns = set->atime_now ? s->time_ns : set->atime_ns;
+    if (set->set_mtime)
+        a->mtime_ns = set->mtime_now ? s->time_ns : set->mtime_ns;
+    if (set->kill_suid)
+        kill_suid(inode);
+}
+
+int model_op_set_attr(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
+{
+    const Cfs__SetAttr *set = command->set_attr;
+    struct model_inode *inode = model_find(s->model, set->ino);
+    bool others = set->set_mode || set->set_uid || set->set_gid || set->set_atime ||
+                  set->set_mtime || set->kill_suid || !set->set_size;
+    int status = inode == NULL ? ESTALE : 0;
+
+    if (status == 0 && set->set_size)
+        status = data_status(inode);
+    if (status == 0 && set->set_size)
+        status = size_status(s->model, inode, set->size);
+    if (status != 0)
+        return status;
+    if (set->set_size) {
+        set_size(inode, set->size);
+        model_mark_data(s, inode);
+        model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
+    }
+    if (others) {
+        change_attributes(s, inode, set);
+        model_mark_attributes(s, inode);
+        model_add_change(s, CFS__CHANGE__KIND__ATTR, inode->attr.ino);
+    }
+    model_reply_attr(reply, inode);
+    return 0;
+}
+
+static int xattr_name_status(const ProtobufCBinaryData *name)
+{
+    if (name->len == 0 || name->len > LIMIT_XATTR_NAME)
+        return ERANGE;
+    if (memchr(name->data, 0, name->len) != NULL)
+        return EINVAL;
+    return 0;
+}
+
+static uint64_t xattr_bytes(const struct model_inode *inode)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < inode->n_xattrs; i++)
+        sum += inode->xattrs[i].name.len + inode->xattrs[i].value.len;
+    return sum;
+}
+
+static int set_xattr_status(const struct model_inode *inode, const Cfs__SetXattr *set,
+                            const struct model_xattr *there)
+{
+    uint64_t after = xattr_bytes(inode) + set->name.len + set->value.len;
+
+    if (there != NULL && set->mode == CFS__SET_XATTR__MODE__CREATE)
+        return EEXIST;
+    if (there == NULL && set->mode == CFS__SET_XATTR__MODE__REPLACE)
+        return ENODATA;
+    if (there != NULL)
+        after -= there->name.len + there->value.len;
+    return after > LIMIT_XATTR_TOTAL ? ENOSPC : 0;
+}
+
+static struct model_xattr *add_xattr(struct model_inode *inode, const ProtobufCBinaryData *name)
+{
+    struct model_xattr *x;
+
+    inode->xattrs = xrealloc(inode->xattrs, (inode->n_xattrs + 1) * sizeof *inode->xattrs);
+    x = &inode->xattrs[inode->n_xattrs++];
+    *x = (struct model_xattr){.name = buf_copy(name->data, name->len)};
+    return x;
+}
+
+int model_op_set_xattr(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
+{
+    const Cfs__SetXattr *set = command->set_xattr;
+    struct model_inode *inode = model_find(s->model, set->ino);
+    struct model_xattr *x;
+    int status = inode == NULL ? ESTALE : xattr_name_status(&set->name);
+
+    if (status == 0 && set->value.len > LIMIT_XATTR_VALUE)
+        status = E2BIG;
+    if (status != 0)
+        return status;
+    x = model_find_xattr(inode, set->name.data, set->name.len);
+    status = set_xattr_status(inode, set, x);
+    if (status != 0)
+        return status;
+    if (x == NULL)
+        x = add_xattr(inode, &set->name);
+    buf_fini(&x->value);
+    x->value = buf_copy(set->value.data, set->value.len);
+    model_mark_attributes(s, inode);
+    model_reply_attr(reply, inode);
+    model_add_change(s, CFS__CHANGE__KIND__XATTR, inode->attr.ino);
+    return 0;
+}
+
+int model_op_remove_xattr(struct model_step *s, const Cfs__Command *command,
+                          struct model_reply *reply)
+{
+    const Cfs__RemoveXattr *remove = command->remove_xattr;
+    struct model_inode *inode = model_find(s->model, remove->ino);
+    struct model_xattr *x;
+    int status = inode == NULL ? ESTALE : xattr_name_status(&remove->name);
+
+    if (status != 0)
+        return status;
+    x = model_find_xattr(inode, remove->name.data, remove->name.len);
+    if (x == NULL)
+        return ENODATA;
+    buf_fini(&x->name);
+    buf_fini(&x->value);
+    *x = inode->xattrs[--inode->n_xattrs];
+    model_mark_attributes(s, inode);
+    model_reply_attr(reply, inode);
+    model_add_change(s, CFS__CHANGE__KIND__XATTR, inode->attr.ino);
+    return 0;
+}
+
+/* ---- Orphans -----------------------------------------------------------------------------------
+ */
+
+int model_op_reap(struct model_step *s, const Cfs__Command *command,
+                  struct model_reply *reply BASE_UNUSED)
+{
+    const Cfs__Reap *reap = command->reap;
+
+    if (reap->n_inos > LIMIT_REAP_MAX)
+        return EINVAL;
+    for (size_t i = 0; i < reap->n_inos; i++) {
+        struct model_inode *inode = model_find(s->model, reap->inos[i]);
+
+        if (inode != NULL && model_is_orphan(inode))
+            model_remove_inode(s->model, inode->attr.ino);
+    }
+    return 0;
+}

@@ -1,0 +1,51 @@
+/* For tests/model_*.c only: what the operations on the model share. */
+#ifndef TESTS_MODEL_OP_H
+#define TESTS_MODEL_OP_H
+
+#include "tests/model.h"
+
+/* One operation: its status. It first looks whether it is allowed, in the order in which Linux
+ * finds what is wrong, and only then changes anything. */
+typedef int model_op_fn(struct model_step *s, const Cfs__Command *command,
+                        struct model_reply *reply);
+
+model_op_fn model_op_make, model_op_link, model_op_unlink, model_op_rename; /* model_name.c */
+model_op_fn model_op_write, model_op_set_attr, model_op_set_xattr, model_op_remove_xattr,
+    model_op_reap; /* model_data.c */
+
+/* A directory and a name in it: the place that a command speaks of. */
+struct model_place {
+    struct model_inode *dir;
+    const ProtobufCBinaryData *name;
+    struct model_entry *entry; /* NULL: the name is free */
+    struct model_inode *inode; /* the entry's */
+};
+
+/* ENOENT or ENOTDIR when parent is no directory; what is wrong with a name. */
+int model_find_dir(const struct model *m, uint64_t parent, struct model_place *out);
+int model_find_name(const struct model *m, const ProtobufCBinaryData *name,
+                    struct model_place *out);
+int model_find_place(const struct model *m, uint64_t parent, const ProtobufCBinaryData *name,
+                     struct model_place *out); /* both */
+
+bool model_is_empty(const struct model *m, const struct model_inode *dir);
+bool model_is_within(const struct model *m, const struct model_inode *dir, uint64_t top);
+
+/* What changed of an inode, in its times and numbers. */
+void model_mark_ctime(const struct model_step *s, struct model_inode *inode);
+void model_mark_data(const struct model_step *s, struct model_inode *inode);
+void model_mark_attributes(const struct model_step *s, struct model_inode *inode);
+void model_mark_children(const struct model_step *s, struct model_inode *dir);
+
+struct model_change *model_add_change(struct model_step *s, Cfs__Change__Kind kind, uint64_t ino);
+void model_add_place_change(struct model_step *s, Cfs__Change__Kind kind, uint64_t ino,
+                            const struct model_place *at);
+void model_reply_attr(struct model_reply *reply, const struct model_inode *inode);
+
+/* A name comes (its inode's link count is the caller's to change), or goes. */
+void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode);
+void model_take_out(struct model_step *s, struct model_place *at);
+/* An inode has lost a name: what is left of it, in reply (if not NULL) as well. */
+void model_lose_name(struct model_step *s, struct model_inode *inode, struct model_reply *reply);
+
+#endif
