@@ -202,6 +202,8 @@ static bool do_write(const struct local *l, Cfs__Command *c, int *status)
     if (!inode_path(l, write->ino, path) || !(S_ISREG(inode->attr.mode) || model_is_dir(inode)) ||
         write->n_extents == 0 || write->n_extents > 20)
         return false;
+    if (write->append && inode->attr.size > LIMIT_FILE_MAX / 2)
+        return false; /* a kernel writes what still fits, we write nothing */
     for (size_t i = 0; i < write->n_extents; i++)
         if (write->extents[i]->data.len == 0 || write->extents[i]->data.len > 200000 ||
             write->extents[i]->offset > (1u << 20))
@@ -545,7 +547,7 @@ static bool find_place(struct local *l)
     return false;
 }
 
-static unsigned run_local(uint64_t seed, size_t n_ops, unsigned by_status[140])
+static unsigned run_local(uint64_t seed, size_t n_ops, unsigned by_status[140], bool *fine_ctime)
 {
     static const enum gen_kind kinds[] = {GEN_MAKE,   GEN_MAKE,      GEN_LINK,        GEN_UNLINK,
                                           GEN_RENAME, GEN_RENAME,    GEN_SET_ATTR,    GEN_TRUNCATE,
@@ -559,7 +561,7 @@ static unsigned run_local(uint64_t seed, size_t n_ops, unsigned by_status[140])
         return 0;
     }
     chmod(l.root, 0755);
-    l.ctime_is_fine = has_fine_ctime(l.root);
+    l.ctime_is_fine = *fine_ctime = has_fine_ctime(l.root);
     buf_printf(&l.said, "seed %" PRIu64 ":\n", seed);
     open_session(&l);
     for (size_t i = 0; i < n_ops; i++) {
@@ -583,6 +585,7 @@ static void test_against_local_filesystem(void **state BASE_UNUSED)
     const struct rlimit limit = {LIMIT_FILE_MAX, LIMIT_FILE_MAX};
     uint64_t first = gen_env("MODEL_SEED", 1), seeds = gen_env("MODEL_SEEDS", 12);
     unsigned by_status[140] = {0}, compared = 0;
+    bool fine = false;
 
     if (geteuid() != 0) {
         print_message("this test needs root\n");
@@ -592,7 +595,7 @@ static void test_against_local_filesystem(void **state BASE_UNUSED)
     signal(SIGXFSZ, SIG_IGN);
     check(setrlimit(RLIMIT_FSIZE, &limit) == 0);
     for (uint64_t seed = first; seed < first + seeds; seed++) {
-        unsigned n = run_local(seed, 300, by_status);
+        unsigned n = run_local(seed, 300, by_status, &fine);
 
         if (n == 0) {
             print_message("no filesystem here that counts links and exchanges names\n");
@@ -600,7 +603,8 @@ static void test_against_local_filesystem(void **state BASE_UNUSED)
         }
         compared += n;
     }
-    print_message("%u operations compared, seeds from %" PRIu64 "\n", compared, first);
+    print_message("%u operations compared, seeds from %" PRIu64 "; each ctime shows: %s\n",
+                  compared, first, fine ? "yes" : "no");
     for (size_t i = 0; seeds >= 12 && i < ARRAY_LEN(expected); i++)
         if (by_status[expected[i]] == 0)
             fail_msg("no operation ended with %s", strerror(expected[i]));
