@@ -48,6 +48,9 @@ struct driver_env {
     /* Sends one message to a peer; takes the bytes, which become empty. Never blocks: where the
      * link is down or its queue is full, the message is dropped. */
     void (*send)(void *ctx, uint64_t peer, struct buf *message);
+    /* What was sent so far should leave now, not only after the turn: called before a commit that
+     * syncs, so that the followers write at the same time. May be NULL. */
+    void (*flush)(void *ctx);
     bool (*linked)(void *ctx, uint64_t peer);   /* is there a link right now? */
     size_t (*queued)(void *ctx, uint64_t peer); /* bytes not yet handed to the network */
     /* The set of members changed (also called once at start): links are to exist to all but self.
