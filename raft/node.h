@@ -1,6 +1,15 @@
 /* The loop thread: libuv, the driver, the client and the peer links put together. The rest of the
  * daemon talks to it through a mailbox: the node_ functions marked "any thread" queue a message
- * and wake the loop; the callbacks come on the loop thread. */
+ * and wake the loop; the callbacks come on the loop thread.
+ *
+ * One iteration of the loop: libuv polls, the links' frames go to the driver, the mailbox wakes us;
+ * then, still in the same iteration, one *turn*: the mailbox is emptied, the client proposes, the
+ * driver does its transaction (its AppendEntries leave before the sync), what was applied
+ * completes, what that has caused is done as well, the messages leave, and the timer is set for
+ * what is due next. Nothing polls: a node that has nothing to do sleeps until its next heartbeat or
+ * tick.
+ *
+ * This is where real time enters raft/: the driver and the client get it from base/clock.h. */
 #ifndef RAFT_NODE_H
 #define RAFT_NODE_H
 
@@ -9,17 +18,21 @@
 #include "base/base.h"
 #include "raft/client.h"
 #include "raft/driver.h"
+#include "raft/link.h"
 #include "raft/machine.h"
 
 struct node;
 
 struct node_config {
     struct driver_config driver;
-    char cluster[65];   /* the cluster's name: checked on every link */
-    const char *listen; /* HOST:PORT, borrowed; NULL: no peers (a one-member cluster) */
+    char cluster[65];        /* the cluster's name: checked on every link */
+    const char *listen;      /* HOST:PORT, borrowed; NULL: no peers (a one-member cluster) */
+    struct link_codec codec; /* TLS; zero: plain text. Borrowed */
 };
 
-/* The state machine's side of the loop, beyond struct machine. Called on the loop thread. */
+/* The state machine's side of the loop, beyond struct machine. Called on the loop thread, most of
+ * them from within the driver: of the functions below, only those for any thread, node_applied,
+ * node_session and node_pending may be called there, and in on_tick and node_call's fn all. */
 struct node_env {
     void *ctx;
     struct buf (*open_command)(void *ctx, uint64_t nonce); /* as client_env */
@@ -32,18 +45,23 @@ struct node_env {
     void (*on_leader)(void *ctx, uint64_t leader, uint64_t term);
     void (*on_session)(void *ctx, uint64_t session);
     void (*on_app)(void *ctx, uint64_t from, const uint8_t *data, size_t len);
-    void (*on_tick)(void *ctx); /* about every 100 ms */
+    void (*on_tick)(void *ctx); /* about every 100 ms; NULL: not needed */
 };
 
 /* Starts listening and the thread. 0, or -errno and a reason (port in use, bad address …).
- * Copies config; env and machine are borrowed until node_stop. */
+ * Copies config and env; their contexts and the machine are borrowed until node_stop. *out is set
+ * before the first callback, and NULL after a failure. */
 int node_start(const struct node_config *config, const struct node_env *env, struct machine machine,
                struct node **out, char *errmsg, size_t errmsg_len);
 
-/* Stops the thread, closes the links, completes what waits with -ESHUTDOWN. Not on the loop. */
+/* Stops the thread, closes the links, completes what waits with -ESHUTDOWN (a done that submits
+ * again at that would never end). Handles that others have opened on node_loop must be closed
+ * before. Functions for any thread may still be called until this one returns: what is submitted
+ * is completed with -ESHUTDOWN, node_call's fn is not called. Not on the loop. */
 void node_stop(struct node *n);
 
-/* Any thread. Takes the command's bytes. timeout_ms 0: waits for ever. The ticket is > 0. */
+/* Any thread. Takes the command's bytes. timeout_ms 0: waits for ever. The ticket is > 0. done is
+ * never called from within, and may submit again. */
 uint64_t node_submit(struct node *n, struct buf *command, unsigned timeout_ms, client_done done,
                      void *arg);
 /* Any thread: a barrier (driver_barrier); done gets no reply bytes. */

@@ -1,0 +1,70 @@
+#include "raft/mailbox.h"
+
+static void on_async(uv_async_t *async)
+{
+    struct mailbox *m = async->data;
+
+    m->on_mail(m->arg);
+}
+
+void mailbox_init(struct mailbox *m, uv_loop_t *loop, void (*on_mail)(void *arg), void *arg)
+{
+    *m = (struct mailbox){.on_mail = on_mail, .arg = arg};
+    STAILQ_INIT(&m->items);
+    check(pthread_mutex_init(&m->mutex, NULL) == 0);
+    check(uv_async_init(loop, &m->async, on_async) == 0);
+    m->async.data = m;
+}
+
+/* With the mutex held: mailbox_sleep must not close the handle meanwhile. */
+static void wake(struct mailbox *m)
+{
+    if (m->silent)
+        return;
+    m->silent = true;
+    check(uv_async_send(&m->async) == 0);
+}
+
+void mailbox_put(struct mailbox *m, struct mailbox_item *item)
+{
+    check(pthread_mutex_lock(&m->mutex) == 0);
+    STAILQ_INSERT_TAIL(&m->items, item, link);
+    wake(m);
+    check(pthread_mutex_unlock(&m->mutex) == 0);
+}
+
+bool mailbox_take(struct mailbox *m, struct mailbox_list *out)
+{
+    bool some;
+
+    check(pthread_mutex_lock(&m->mutex) == 0);
+    some = !STAILQ_EMPTY(&m->items);
+    STAILQ_CONCAT(out, &m->items);
+    m->silent = true;
+    check(pthread_mutex_unlock(&m->mutex) == 0);
+    return some;
+}
+
+void mailbox_unwatch(struct mailbox *m)
+{
+    check(pthread_mutex_lock(&m->mutex) == 0);
+    m->silent = m->asleep;
+    if (!STAILQ_EMPTY(&m->items))
+        wake(m);
+    check(pthread_mutex_unlock(&m->mutex) == 0);
+}
+
+void mailbox_sleep(struct mailbox *m)
+{
+    check(pthread_mutex_lock(&m->mutex) == 0);
+    m->asleep = true;
+    m->silent = true;
+    check(pthread_mutex_unlock(&m->mutex) == 0);
+    uv_close((uv_handle_t *)&m->async, NULL);
+}
+
+void mailbox_fini(struct mailbox *m)
+{
+    check(STAILQ_EMPTY(&m->items));
+    check(pthread_mutex_destroy(&m->mutex) == 0);
+}
