@@ -1,5 +1,6 @@
-/* The clocks. Only daemon/ and cli/ call these: raft/ gets its time through a seam, store/ and the
- * log from the command, so that both can run on virtual time. Any thread. */
+/* The clocks. Only daemon/, cli/ and fs/ call these (fs/ for grace periods of requests): raft/ gets
+ * its time through a seam, store/ and the log from the command, so that both can run on virtual
+ * time. Any thread. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
