@@ -1,0 +1,219 @@
+#include "fs/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "fs/mount.h"
+#include "fs/ops.h"
+#include "proto/limits.h"
+
+#define DEFAULT_TIMEOUT_MS 8000
+
+/* ---- The session --------------------------------------------------------------------------------
+ */
+
+static ssize_t on_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+    struct fs *fs = userdata;
+
+    check(fd == fs->io.dev_fd);
+    return io_writev(&fs->io, iov, count);
+}
+
+/* libfuse wants one, but requests are read by fs_run. */
+static ssize_t on_read(int fd, void *buf, size_t len, void *userdata)
+{
+    (void)userdata;
+    return read(fd, buf, len);
+}
+
+static int session_open(struct fs *fs, int dev_fd)
+{
+    static const struct fuse_custom_io io = {.writev = on_writev, .read = on_read};
+    char name[] = "coordfs";
+    char *argv[] = {name, NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+
+    fs->session = fuse_session_new(&args, &ops_table, sizeof(ops_table), fs);
+    fuse_opt_free_args(&args);
+    if (fs->session == NULL)
+        return -ENOMEM;
+    return fuse_session_custom_io(fs->session, &io, dev_fd) == 0 ? 0 : -EINVAL;
+}
+
+static void on_library_log(enum fuse_log_level level, const char *fmt, va_list args)
+{
+    char line[512];
+    size_t len;
+
+    vsnprintf(line, sizeof(line), fmt, args);
+    len = strlen(line);
+    if (len > 0 && line[len - 1] == '\n')
+        line[len - 1] = '\0';
+    if (level <= FUSE_LOG_ERR)
+        log_error("%s", line);
+    else
+        log_debug("%s", line);
+}
+
+static void copy_options(struct fs_options *out, const struct fs_options *in)
+{
+    *out = *in;
+    out->source = xstrdup(in->source);
+    out->mountpoint = xstrdup(in->mountpoint);
+    if (out->timeout_ms == 0)
+        out->timeout_ms = DEFAULT_TIMEOUT_MS;
+    if (out->file_max == 0)
+        out->file_max = LIMIT_FILE_MAX;
+}
+
+static void free_parts(struct fs *fs)
+{
+    union {
+        const char *in;
+        char *out;
+    } source = {.in = fs->options.source}, mountpoint = {.in = fs->options.mountpoint};
+
+    handles_fini(&fs->handles);
+    nodes_fini(&fs->nodes);
+    opens_fini(&fs->opens);
+    mailbox_fini(&fs->mailbox);
+    io_fini(&fs->io);
+    free(fs->scratch);
+    free(source.out);
+    free(mountpoint.out);
+    free(fs);
+}
+
+int fs_mount(const struct fs_options *options, struct backend backend, struct fs **out,
+             char *errmsg, size_t errmsg_len)
+{
+    struct fs *fs = xcalloc(1, sizeof(*fs));
+    int dev_fd, err;
+
+    fuse_set_log_func(on_library_log);
+    fs->backend = backend;
+    fs->mount_id = -1;
+    err = mailbox_init(&fs->mailbox);
+    if (err != 0) {
+        snprintf(errmsg, errmsg_len, "eventfd: %s", strerror(-err));
+        free(fs);
+        return err;
+    }
+    copy_options(&fs->options, options);
+    opens_init(&fs->opens);
+    nodes_init(&fs->nodes);
+    handles_init(&fs->handles, &fs->opens);
+    requests_init(&fs->requests);
+    fs->scratch = xmalloc(LIMIT_WRITE_MAX);
+    atomic_init(&fs->stopping, false);
+
+    dev_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    err = dev_fd < 0 ? -errno : 0;
+    if (err != 0)
+        snprintf(errmsg, errmsg_len, "/dev/fuse: %s", strerror(-err));
+    io_init(&fs->io, dev_fd, options->debug);
+    if (err == 0 && (err = session_open(fs, dev_fd)) != 0)
+        snprintf(errmsg, errmsg_len, "libfuse cannot start a session");
+    if (err == 0)
+        err = mount_open(&fs->options, dev_fd, &fs->mount_id, errmsg, errmsg_len);
+    if (err == 0) {
+        *out = fs;
+        return 0;
+    }
+    if (fs->session != NULL)
+        fuse_session_destroy(fs->session); /* closes dev_fd */
+    else if (dev_fd >= 0)
+        close(dev_fd);
+    free_parts(fs);
+    return err == -ENOENT && dev_fd < 0 ? -ENODEV : err;
+}
+
+/* ---- The reader thread --------------------------------------------------------------------------
+ */
+
+/* Sleeps until there is a request, mail, or something due. */
+static int wait_for_work(struct fs *fs, int timeout_ms)
+{
+    struct pollfd fds[] = {
+        {.fd = fs->io.dev_fd, .events = POLLIN},
+        {.fd = fs->mailbox.event_fd, .events = POLLIN},
+    };
+
+    if (poll(fds, ARRAY_LEN(fds), timeout_ms) < 0 && errno != EINTR)
+        return -errno;
+    if (fds[1].revents != 0)
+        mailbox_deliver(&fs->mailbox);
+    return 0;
+}
+
+static int serve(struct fs *fs)
+{
+    struct fuse_buf buf = {.mem = fs->io.buf};
+    int err = io_read(&fs->io);
+
+    if (err <= 0)
+        return err;
+    buf.size = fs->io.request_len;
+    fuse_session_process_buf(fs->session, &buf);
+    return 0;
+}
+
+int fs_run(struct fs *fs, void (*ready)(void *arg), void *arg)
+{
+    int err = 0;
+
+    while (err == 0 && !atomic_load(&fs->stopping) && !fuse_session_exited(fs->session)) {
+        err = wait_for_work(fs, requests_turn(fs));
+        if (err == 0)
+            err = serve(fs);
+        if (ready != NULL && atomic_load(&fs->io.ready)) {
+            ready(arg);
+            ready = NULL;
+        }
+    }
+    return err == -ENODEV ? 0 : err; /* unmounted */
+}
+
+void fs_stop(struct fs *fs)
+{
+    atomic_store(&fs->stopping, true);
+    mailbox_wake(&fs->mailbox);
+}
+
+void fs_free(struct fs *fs)
+{
+    mailbox_deliver(&fs->mailbox);
+    requests_abandon(fs, ENOTCONN);
+    fuse_session_destroy(fs->session); /* closes /dev/fuse: from here on nothing can wait for us */
+    mount_close(fs->mount_id);
+    free_parts(fs);
+}
+
+/* ---- What happens elsewhere ---------------------------------------------------------------------
+ * The kernel is allowed to keep nothing without asking (OPS_VALID_S is 0, pages are dropped when
+ * time or size have changed): so there is nothing to take back. */
+
+void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
+{
+    (void)fs;
+    (void)changes;
+    (void)n;
+    (void)own;
+}
+
+void fs_replaced(struct fs *fs)
+{
+    (void)fs;
+}
+
+bool fs_is_open(struct fs *fs, uint64_t ino)
+{
+    return opens_count(&fs->opens, ino) > 0;
+}

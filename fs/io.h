@@ -1,0 +1,44 @@
+/* The wire to the kernel: reading requests from /dev/fuse, and libfuse's writes to it.
+ *
+ * libfuse 3.14 does not pass on all that the protocol says. What is missing is added here:
+ *  - the reply to INIT gets the flags that this libfuse does not know (io_flag_table in io.c);
+ *  - flags of a request that libfuse drops (setuid killing) can be asked for while it is handled.
+ *
+ * Reader thread only, except io_writev, which libfuse calls on whichever thread replies. */
+#ifndef FS_IO_H
+#define FS_IO_H
+
+#include <stdatomic.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/base.h"
+
+struct io {
+    int dev_fd; /* /dev/fuse, non-blocking; borrowed */
+    uint8_t *buf;
+    size_t buf_len;
+    size_t request_len;   /* of the request in buf */
+    uint64_t init_unique; /* of the INIT request; 0: not seen yet */
+    uint64_t offered;     /* what the kernel offered in it (FUSE_* flags, both words) */
+    uint64_t granted;     /* what our reply said in the end */
+    atomic_bool ready;    /* INIT was answered */
+    bool debug;
+};
+
+void io_init(struct io *io, int dev_fd, bool debug);
+void io_fini(struct io *io);
+
+/* Reads the next request into buf: 1, 0 when there is none now, or -errno: -ENODEV when the
+ * filesystem was unmounted or the connection aborted. */
+int io_read(struct io *io);
+
+/* For libfuse: as writev(2); errno ENOENT when nobody waits for the reply (any more). A reply that
+ * the kernel refuses is replaced by EIO: nobody may wait for ever. */
+ssize_t io_writev(struct io *io, struct iovec *iov, int count);
+
+/* Of the request being handled: did the kernel ask to drop setuid and setgid with it? (WRITE, OPEN
+ * and CREATE with O_TRUNC; for SETATTR libfuse tells.) */
+bool io_kill_suid(const struct io *io);
+
+#endif

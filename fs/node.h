@@ -1,0 +1,42 @@
+/* The inodes that the kernel knows (by our replies to LOOKUP and the like), until it forgets them.
+ * A node id is the inode number; numbers are never reused, so the generation is always 0.
+ *
+ * An unlinked file lives on in the store as long as somebody has it open; a removed directory does
+ * not. So a node remembers the last attributes of a directory, and a directory that is gone from
+ * the tree but not from the kernel (somebody's working directory) can still be answered for.
+ *
+ * Reader thread only. The root is always known. */
+#ifndef FS_NODE_H
+#define FS_NODE_H
+
+#include "base/base.h"
+#include "proto/command.pb-c.h"
+
+struct node;
+
+struct nodes {
+    struct node *table;
+};
+
+void nodes_init(struct nodes *ns);
+void nodes_fini(struct nodes *ns);
+
+/* The kernel is about to learn of the inode by a reply: one more lookup to be forgotten. */
+void node_remember(struct nodes *ns, const Cfs__Attr *attr);
+/* Passing over what is not known: the kernel's word is no reason to die. */
+void node_forget(struct nodes *ns, uint64_t ino, uint64_t n);
+
+uint64_t node_lookups(const struct nodes *ns, uint64_t ino);
+
+/* Newer attributes of a directory were seen. */
+void node_note(struct nodes *ns, const Cfs__Attr *attr);
+/* What a directory that the tree has no more looks like: its last attributes, with no links and no
+ * size. False when it is not a directory that the kernel knows. */
+bool node_dead(const struct nodes *ns, uint64_t ino, Cfs__Attr *out);
+
+/* An OPEN of an unlinked file. The kernel may have got there by a name that was removed meanwhile:
+ * the answer is ESTALE, and it looks the name up again. Or through /proc/PID/fd: then it asks once
+ * more, at once. True: this is the second time that this thread asks. */
+bool node_open_again(struct nodes *ns, uint64_t ino, int tid);
+
+#endif

@@ -1,0 +1,81 @@
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fs/convert.h"
+#include "proto/limits.h"
+
+static void ops_init(void *userdata, struct fuse_conn_info *conn)
+{
+    (void)userdata;
+    conn->max_write = LIMIT_WRITE_MAX;
+    /* RELEASE is a background request: the queue must not hold it up behind reads. */
+    conn->max_background = 1024;
+    conn->congestion_threshold = 1024;
+    /* Direct writes of one call go one after another, in order. */
+    conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
+    conn->time_gran = 1;
+}
+
+const struct fuse_lowlevel_ops ops_table = {
+    .init = ops_init,
+    .lookup = ops_lookup,
+    .forget = ops_forget,
+    .forget_multi = ops_forget_multi,
+    .getattr = ops_getattr,
+    .setattr = ops_setattr,
+    .readlink = ops_readlink,
+    .mknod = ops_mknod,
+    .mkdir = ops_mkdir,
+    .unlink = ops_unlink,
+    .rmdir = ops_rmdir,
+    .symlink = ops_symlink,
+    .rename = ops_rename,
+    .link = ops_link,
+    .open = ops_open,
+    .read = ops_read,
+    .write = ops_write,
+    .flush = ops_flush,
+    .release = ops_release,
+    .fsync = ops_fsync,
+    .opendir = ops_opendir,
+    .readdir = ops_readdir,
+    .readdirplus = ops_readdirplus,
+    .releasedir = ops_releasedir,
+    .fsyncdir = ops_fsync,
+    .statfs = ops_statfs,
+    .setxattr = ops_setxattr,
+    .getxattr = ops_getxattr,
+    .listxattr = ops_listxattr,
+    .removexattr = ops_removexattr,
+    .create = ops_create,
+    .ioctl = ops_ioctl,
+};
+
+int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out)
+{
+    int err = fs->backend.ops->attr(fs->backend.ctx, ino, out);
+
+    if (err == 0) {
+        node_note(&fs->nodes, out);
+        return 0;
+    }
+    if (err != -ENOENT)
+        return -err;
+    return node_dead(&fs->nodes, ino, out) ? 0 : ESTALE;
+}
+
+void ops_entry(const Cfs__Attr *attr, struct fuse_entry_param *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->ino = attr->ino;
+    out->attr_timeout = OPS_VALID_S;
+    out->entry_timeout = OPS_VALID_S;
+    convert_stat(attr, &out->attr);
+}
+
+int ops_name_error(const char *name)
+{
+    return strlen(name) > LIMIT_NAME_MAX ? ENAMETOOLONG : 0;
+}

@@ -1,0 +1,124 @@
+#include <errno.h>
+#include <string.h>
+
+#include "fs/convert.h"
+#include "fs/ops.h"
+#include "proto/limits.h"
+
+static void reply_attr(fuse_req_t req, const Cfs__Attr *attr)
+{
+    struct stat st;
+
+    convert_stat(attr, &st);
+    fuse_reply_attr(req, &st, OPS_VALID_S);
+}
+
+void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    int error = ops_attr(fs_of(req), ino, &attr);
+
+    (void)fi;
+    if (error != 0)
+        fuse_reply_err(req, error);
+    else
+        reply_attr(req, &attr);
+}
+
+static void finish_setattr(struct request *r, int error)
+{
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    check(r->has_attr);
+    node_note(&r->fs->nodes, &r->attr);
+    reply_attr(r->req, &r->attr);
+}
+
+/* With HANDLE_KILLPRIV_V2 the kernel leaves it to us: a new owner always takes setuid away (setgid
+ * only where it means something), a new size when it says so. With none of these, this is a chown
+ * to the same owner, or a request to drop them and nothing else. Directories keep theirs. */
+static bool kills_suid(int to_set)
+{
+    const int owner = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
+    const int values = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME |
+                       FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
+
+    if ((to_set & (owner | FUSE_SET_ATTR_KILL_SUID)) != 0)
+        return true;
+    return (to_set & values) == 0;
+}
+
+static void fill_setattr(Cfs__SetAttr *out, const struct stat *st, int to_set)
+{
+    out->set_mode = (to_set & FUSE_SET_ATTR_MODE) != 0;
+    out->set_uid = (to_set & FUSE_SET_ATTR_UID) != 0;
+    out->set_gid = (to_set & FUSE_SET_ATTR_GID) != 0;
+    out->set_size = (to_set & FUSE_SET_ATTR_SIZE) != 0;
+    out->set_atime = (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW)) != 0;
+    out->set_mtime = (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) != 0;
+    out->atime_now = (to_set & FUSE_SET_ATTR_ATIME_NOW) != 0;
+    out->mtime_now = (to_set & FUSE_SET_ATTR_MTIME_NOW) != 0;
+    out->mode = st->st_mode;
+    out->uid = st->st_uid;
+    out->gid = st->st_gid;
+    out->size = (uint64_t)st->st_size;
+    out->atime_ns = convert_time(&st->st_atim);
+    out->mtime_ns = convert_time(&st->st_mtim);
+}
+
+void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+                 struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__SetAttr set = CFS__SET_ATTR__INIT;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    int error = ops_attr(fs, ino, &attr);
+
+    (void)fi;
+    if (error == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0 &&
+        (uint64_t)st->st_size > fs->options.file_max)
+        error = EFBIG;
+    if (error != 0) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    set.ino = ino;
+    fill_setattr(&set, st, to_set);
+    set.kill_suid = !S_ISDIR(attr.mode) && kills_suid(to_set);
+    command.op_case = CFS__COMMAND__OP_SET_ATTR;
+    command.set_attr = &set;
+    request_submit(request_new(fs, req, finish_setattr), &command);
+}
+
+void ops_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    struct fs *fs = fs_of(req);
+    char target[LIMIT_SYMLINK_MAX + 1];
+    int64_t len = fs->backend.ops->readlink(fs->backend.ctx, ino, target, LIMIT_SYMLINK_MAX);
+
+    if (len < 0) {
+        fuse_reply_err(req, len == -ENOENT ? ESTALE : (int)-len);
+        return;
+    }
+    target[len] = '\0';
+    fuse_reply_readlink(req, target);
+}
+
+void ops_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    struct fs *fs = fs_of(req);
+    struct backend_usage usage;
+    struct statvfs out;
+    int err = fs->backend.ops->usage(fs->backend.ctx, &usage);
+
+    (void)ino;
+    if (err != 0) {
+        fuse_reply_err(req, -err);
+        return;
+    }
+    convert_usage(&usage, &out);
+    fuse_reply_statfs(req, &out);
+}

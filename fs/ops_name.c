@@ -1,0 +1,244 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/convert.h"
+#include "fs/ops.h"
+#include "proto/limits.h"
+
+/* The kernel counts a lookup for each entry that it was told of, if it took the reply. */
+static void reply_entry(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
+{
+    struct fuse_entry_param entry;
+
+    ops_entry(attr, &entry);
+    node_remember(&fs->nodes, attr);
+    if (fuse_reply_entry(req, &entry) != 0)
+        node_forget(&fs->nodes, attr->ino, 1);
+}
+
+static void finish_entry(struct request *r, int error)
+{
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    check(r->has_attr);
+    reply_entry(r->fs, r->req, &r->attr);
+}
+
+static void finish_plain(struct request *r, int error)
+{
+    fuse_reply_err(r->req, error);
+}
+
+void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct fs *fs = fs_of(req);
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    int error = ops_name_error(name);
+
+    if (error == 0)
+        error = -fs->backend.ops->lookup(fs->backend.ctx, parent, name, strlen(name), &attr);
+    if (error != 0)
+        fuse_reply_err(req, error);
+    else
+        reply_entry(fs, req, &attr);
+}
+
+void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+    node_forget(&fs_of(req)->nodes, ino, nlookup);
+    fuse_reply_none(req);
+}
+
+void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    for (size_t i = 0; i < count; i++)
+        node_forget(&fs_of(req)->nodes, forgets[i].ino, forgets[i].nlookup);
+    fuse_reply_none(req);
+}
+
+/* ---- New inodes --------------------------------------------------------------------------------
+ */
+
+static void submit_make(struct request *r, uint64_t parent, const char *name, mode_t mode,
+                        dev_t rdev, const char *target)
+{
+    const struct fuse_ctx *caller = fuse_req_ctx(r->req);
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Make make = CFS__MAKE__INIT;
+
+    make.parent = parent;
+    make.name = convert_bytes(name, strlen(name));
+    make.mode = mode;
+    make.uid = caller->uid;
+    make.gid = caller->gid;
+    make.rdev = rdev;
+    make.target = convert_bytes(target, strlen(target));
+    command.op_case = CFS__COMMAND__OP_MAKE;
+    command.make = &make;
+    request_submit(r, &command);
+}
+
+static void make_entry(fuse_req_t req, uint64_t parent, const char *name, mode_t mode, dev_t rdev,
+                       const char *target)
+{
+    int error = ops_name_error(name);
+
+    if (error != 0)
+        fuse_reply_err(req, error);
+    else
+        submit_make(request_new(fs_of(req), req, finish_entry), parent, name, mode, rdev, target);
+}
+
+void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+    make_entry(req, parent, name, mode, rdev, "");
+}
+
+void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+    make_entry(req, parent, name, S_IFDIR | (mode & ~(mode_t)S_IFMT), 0, "");
+}
+
+void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+    if (strlen(target) > LIMIT_SYMLINK_MAX)
+        fuse_reply_err(req, ENAMETOOLONG);
+    else
+        make_entry(req, parent, name, S_IFLNK | 0777, 0, target);
+}
+
+/* The kernel sends CREATE for a name that it believes not to exist. When another host was faster,
+ * ESTALE makes it walk the path again and ask for the name: it finds the file and opens it, with
+ * all its checks. */
+static void finish_create(struct request *r, int error)
+{
+    struct fs *fs = r->fs;
+    struct fuse_file_info fi = {.flags = r->flags};
+    struct fuse_entry_param entry;
+
+    if (error == EEXIST && (r->flags & O_EXCL) == 0)
+        error = ESTALE;
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    check(r->has_attr);
+    ops_entry(&r->attr, &entry);
+    ops_open_mode(&fi);
+    fi.fh = handle_open(&fs->handles, r->attr.ino, r->flags, fuse_req_ctx(r->req)->pid);
+    node_remember(&fs->nodes, &r->attr);
+    if (fuse_reply_create(r->req, &entry, &fi) != 0) {
+        node_forget(&fs->nodes, r->attr.ino, 1);
+        handle_close(&fs->handles, fi.fh);
+    }
+}
+
+void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                struct fuse_file_info *fi)
+{
+    int error = ops_name_error(name);
+    struct request *r;
+
+    if (error != 0) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    r = request_new(fs_of(req), req, finish_create);
+    r->flags = fi->flags;
+    submit_make(r, parent, name, S_IFREG | (mode & ~(mode_t)S_IFMT), 0, "");
+}
+
+/* ---- Names of inodes that exist -----------------------------------------------------------------
+ */
+
+void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Link link = CFS__LINK__INIT;
+    int error = ops_name_error(name);
+
+    if (error != 0) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    link.ino = ino;
+    link.parent = parent;
+    link.name = convert_bytes(name, strlen(name));
+    command.op_case = CFS__COMMAND__OP_LINK;
+    command.link = &link;
+    request_submit(request_new(fs_of(req), req, finish_entry), &command);
+}
+
+static void remove_name(fuse_req_t req, uint64_t parent, const char *name, bool directory)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Unlink unlink = CFS__UNLINK__INIT;
+    int error = ops_name_error(name);
+
+    if (error != 0) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    unlink.parent = parent;
+    unlink.name = convert_bytes(name, strlen(name));
+    unlink.directory = directory;
+    command.op_case = CFS__COMMAND__OP_UNLINK;
+    command.unlink = &unlink;
+    request_submit(request_new(fs_of(req), req, finish_plain), &command);
+}
+
+void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    remove_name(req, parent, name, false);
+}
+
+void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    remove_name(req, parent, name, true);
+}
+
+/* 0, or the errno for flags that we do not have (RENAME_WHITEOUT). */
+static int rename_mode(unsigned flags, Cfs__Rename__Mode *out)
+{
+    switch (flags) {
+    case 0:
+        *out = CFS__RENAME__MODE__REPLACE;
+        return 0;
+    case RENAME_NOREPLACE:
+        *out = CFS__RENAME__MODE__NOREPLACE;
+        return 0;
+    case RENAME_EXCHANGE:
+        *out = CFS__RENAME__MODE__EXCHANGE;
+        return 0;
+    default:
+        return EINVAL;
+    }
+}
+
+void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+                const char *new_name, unsigned flags)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Rename rename = CFS__RENAME__INIT;
+    int error = ops_name_error(name);
+
+    if (error == 0)
+        error = ops_name_error(new_name);
+    if (error == 0)
+        error = rename_mode(flags, &rename.mode);
+    if (error != 0) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    rename.parent = parent;
+    rename.name = convert_bytes(name, strlen(name));
+    rename.new_parent = new_parent;
+    rename.new_name = convert_bytes(new_name, strlen(new_name));
+    command.op_case = CFS__COMMAND__OP_RENAME;
+    command.rename = &rename;
+    request_submit(request_new(fs_of(req), req, finish_plain), &command);
+}

@@ -1,0 +1,119 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "fs/convert.h"
+#include "fs/ops.h"
+#include "proto/limits.h"
+
+#define TRUSTED "trusted."
+
+static void finish_xattr(struct request *r, int error)
+{
+    fuse_reply_err(r->req, error == ENOENT ? ESTALE : error);
+}
+
+static int name_error(const char *name)
+{
+    return strlen(name) > LIMIT_XATTR_NAME ? ERANGE : 0;
+}
+
+void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+                  int flags)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__SetXattr set = CFS__SET_XATTR__INIT;
+    int error = name_error(name);
+
+    if (error == 0 && size > LIMIT_XATTR_VALUE)
+        error = E2BIG;
+    if (error == 0 && (flags & ~(XATTR_CREATE | XATTR_REPLACE)) != 0)
+        error = EINVAL;
+    if (error != 0) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    set.ino = ino;
+    set.name = convert_bytes(name, strlen(name));
+    set.value = convert_bytes(value, size);
+    set.mode = (flags & XATTR_CREATE) != 0    ? CFS__SET_XATTR__MODE__CREATE
+               : (flags & XATTR_REPLACE) != 0 ? CFS__SET_XATTR__MODE__REPLACE
+                                              : CFS__SET_XATTR__MODE__ANY;
+    command.op_case = CFS__COMMAND__OP_SET_XATTR;
+    command.set_xattr = &set;
+    request_submit(request_new(fs_of(req), req, finish_xattr), &command);
+}
+
+void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__RemoveXattr remove = CFS__REMOVE_XATTR__INIT;
+    int error = name_error(name);
+
+    if (error != 0) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    remove.ino = ino;
+    remove.name = convert_bytes(name, strlen(name));
+    command.op_case = CFS__COMMAND__OP_REMOVE_XATTR;
+    command.remove_xattr = &remove;
+    request_submit(request_new(fs_of(req), req, finish_xattr), &command);
+}
+
+/* n: the length of what is in fs->scratch, or -errno. The kernel asks for the length with size 0.
+ */
+static void reply_bytes(fuse_req_t req, int64_t n, size_t size)
+{
+    struct fs *fs = fs_of(req);
+
+    if (n < 0)
+        fuse_reply_err(req, n == -ENOENT ? ESTALE : (int)-n);
+    else if (size == 0)
+        fuse_reply_xattr(req, (size_t)n);
+    else if ((size_t)n > size)
+        fuse_reply_err(req, ERANGE);
+    else
+        fuse_reply_buf(req, (const char *)fs->scratch, (size_t)n);
+}
+
+void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+    struct fs *fs = fs_of(req);
+    const struct backend *b = &fs->backend;
+
+    if (name_error(name) != 0)
+        fuse_reply_err(req, ERANGE);
+    else
+        reply_bytes(
+            req, b->ops->getxattr(b->ctx, ino, name, strlen(name), fs->scratch, LIMIT_XATTR_VALUE),
+            size);
+}
+
+/* trusted.* is for root's eyes only. */
+static int64_t hide_trusted(char *list, int64_t len)
+{
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < len;) {
+        int64_t n = (int64_t)strlen(list + i) + 1;
+
+        if (strncmp(list + i, TRUSTED, strlen(TRUSTED)) != 0) {
+            memmove(list + kept, list + i, (size_t)n);
+            kept += n;
+        }
+        i += n;
+    }
+    return kept;
+}
+
+void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+    struct fs *fs = fs_of(req);
+    const struct backend *b = &fs->backend;
+    int64_t n = b->ops->listxattr(b->ctx, ino, (char *)fs->scratch, LIMIT_XATTR_TOTAL);
+
+    if (n > 0 && fuse_req_ctx(req)->uid != 0)
+        n = hide_trusted((char *)fs->scratch, n);
+    reply_bytes(req, n, size);
+}

@@ -1,0 +1,39 @@
+/* The filesystem's state, shared by the files of fs/. Everything in it belongs to the reader
+ * thread but mailbox, opens and the atomic flags. */
+#ifndef FS_STATE_H
+#define FS_STATE_H
+
+#include <stdatomic.h>
+
+#include <fuse_lowlevel.h>
+
+#include "fs/backend.h"
+#include "fs/fs.h"
+#include "fs/handle.h"
+#include "fs/io.h"
+#include "fs/mailbox.h"
+#include "fs/node.h"
+#include "fs/opens.h"
+#include "fs/request.h"
+
+struct fs {
+    struct fs_options options; /* strings are its own */
+    struct backend backend;
+    struct fuse_session *session;
+    int mount_id;
+    struct io io;
+    struct mailbox mailbox;
+    struct requests requests;
+    struct nodes nodes;
+    struct handles handles;
+    struct opens opens;
+    uint8_t *scratch; /* LIMIT_WRITE_MAX bytes for a reply being made */
+    atomic_bool stopping;
+};
+
+static inline struct fs *fs_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+#endif
