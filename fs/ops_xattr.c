@@ -8,14 +8,23 @@
 
 #define TRUSTED "trusted."
 
+/* The namespaces that a local filesystem has; of system.* it has some names only, and we none. */
+static const char *const namespaces[] = {"user.", TRUSTED, "security."};
+
 static void finish_xattr(struct request *r, int error)
 {
     fuse_reply_err(r->req, error == ENOENT ? ESTALE : error);
 }
 
+/* 0, or the errno for a name that no inode can have. */
 static int name_error(const char *name)
 {
-    return strlen(name) > LIMIT_XATTR_NAME ? ERANGE : 0;
+    if (strlen(name) > LIMIT_XATTR_NAME)
+        return ERANGE;
+    for (size_t i = 0; i < ARRAY_LEN(namespaces); i++)
+        if (strncmp(name, namespaces[i], strlen(namespaces[i])) == 0)
+            return name[strlen(namespaces[i])] == '\0' ? EINVAL : 0;
+    return EOPNOTSUPP;
 }
 
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
@@ -81,9 +90,10 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     struct fs *fs = fs_of(req);
     const struct backend *b = &fs->backend;
+    int error = name_error(name);
 
-    if (name_error(name) != 0)
-        fuse_reply_err(req, ERANGE);
+    if (error != 0)
+        fuse_reply_err(req, error);
     else
         reply_bytes(
             req, b->ops->getxattr(b->ctx, ino, name, strlen(name), fs->scratch, LIMIT_XATTR_VALUE),

@@ -1,0 +1,49 @@
+/* Real mounts for a test: a child process serves them (tests/local_serve.h), the test uses them. */
+#ifndef TESTS_FS_RIG_H
+#define TESTS_FS_RIG_H
+
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "base/base.h"
+
+#define RIG_MOUNTS_MAX 3
+
+struct rig {
+    char dir[64];                 /* of its own, removed at the end */
+    char mnt[RIG_MOUNTS_MAX][80]; /* mount points */
+    unsigned n;
+    pid_t pid; /* of the child */
+    FILE *to, *from;
+};
+
+/* NULL, or why there can be no mounts here ("no root", "no /dev/fuse"). */
+const char *rig_missing(void);
+/* For main(): prints "SKIP…: reason" and exits with 77 when there can be no mounts. */
+void rig_require(void);
+
+/* Starts a child with n mounts. timeout_ms 0: the default. */
+void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms);
+/* Ends the child in an orderly way and checks that it was one; removes everything. */
+void rig_stop(struct rig *rig);
+/* Kills the child (SIGKILL); the mounts stay behind. */
+void rig_kill(struct rig *rig);
+/* Serves the same store and mountpoints again after rig_kill. */
+void rig_restart(struct rig *rig, unsigned timeout_ms);
+/* Unmounts what is left and removes the directory, after rig_kill. */
+void rig_clean(struct rig *rig);
+
+/* Sends a command, returns the answer (a static buffer). */
+const char *rig_tell(struct rig *rig, const char *command);
+unsigned long rig_ask(struct rig *rig, const char *command); /* the answer as a number */
+/* Waits until at least n changes are parked; false: they never were. */
+bool rig_wait_pending(struct rig *rig, unsigned n);
+
+/* mnt[i]/name, printed; a static buffer, of which there are several. */
+BASE_PRINTF(3, 4) const char *rig_path(struct rig *rig, unsigned i, const char *fmt, ...);
+
+/* Whole files; put returns 0 or -errno, and get the length, or -errno. */
+int rig_put(const char *path, const void *data, size_t len);
+ssize_t rig_get(const char *path, void *out, size_t size);
+
+#endif

@@ -1,0 +1,171 @@
+#include "tests/local_serve.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "tests/local_backend.h"
+
+struct mounted {
+    struct local_host *host;
+    struct fs *fs;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool ready;
+    int err;
+};
+
+static struct local *local;
+static struct mounted mounts[LOCAL_SERVE_MOUNTS_MAX];
+static unsigned n_mounts;
+static FILE *answers;
+static pthread_mutex_t gate =
+    PTHREAD_MUTEX_INITIALIZER; /* covers serving, and use while it is set */
+static bool serving;
+
+static void on_ready(void *arg)
+{
+    struct mounted *m = arg;
+
+    pthread_mutex_lock(&m->lock);
+    m->ready = true;
+    pthread_cond_signal(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void *serve(void *arg)
+{
+    struct mounted *m = arg;
+
+    m->err = fs_run(m->fs, on_ready, m);
+    if (m->err != 0)
+        log_error("fs_run: %s", strerror(-m->err));
+    on_ready(m); /* whoever waits for it need not any more */
+    return NULL;
+}
+
+static bool mount_one(const struct local_serve_options *o, const char *mountpoint)
+{
+    struct mounted *m = &mounts[n_mounts];
+    struct fs_options options = {.source = "localfs",
+                                 .mountpoint = mountpoint,
+                                 .timeout_ms = o->timeout_ms,
+                                 .debug = o->debug};
+    char errmsg[256];
+
+    memset(m, 0, sizeof(*m));
+    m->host = local_host_new(local);
+    if (fs_mount(&options, local_host_backend(m->host), &m->fs, errmsg, sizeof(errmsg)) != 0) {
+        log_error("%s", errmsg);
+        local_host_free(m->host);
+        return false;
+    }
+    n_mounts++;
+    local_host_attach(m->host, m->fs);
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_cond_init(&m->changed, NULL);
+    check(pthread_create(&m->thread, NULL, serve, m) == 0);
+    pthread_mutex_lock(&m->lock);
+    while (!m->ready)
+        pthread_cond_wait(&m->changed, &m->lock);
+    pthread_mutex_unlock(&m->lock);
+    return true;
+}
+
+static void stop_all(void)
+{
+    if (!serving)
+        return;
+    for (unsigned i = 0; i < n_mounts; i++)
+        fs_stop(mounts[i].fs);
+}
+
+static void answer_number(uint64_t n)
+{
+    fprintf(answers, "%llu\n", (unsigned long long)n);
+}
+
+static void obey(const char *line)
+{
+    char why[256];
+    unsigned a, b;
+
+    if (strcmp(line, "applied") == 0) {
+        answer_number(local_applied(local));
+    } else if (strcmp(line, "pending") == 0) {
+        answer_number(local_pending(local));
+    } else if (strcmp(line, "reap") == 0) {
+        answer_number(local_reap(local));
+    } else if (strcmp(line, "check") == 0) {
+        fprintf(answers, "%s\n", local_check(local, why, sizeof(why)) ? "ok" : why);
+    } else {
+        if (strcmp(line, "stall") == 0 || strcmp(line, "resume") == 0)
+            local_set_stalled(local, line[0] == 's');
+        else if (sscanf(line, "delay %u", &a) == 1)
+            local_set_delay(local, a);
+        else if (sscanf(line, "fail %u %u", &a, &b) == 2)
+            local_fail_next(local, a, -(int)b);
+        else if (strcmp(line, "stop") == 0)
+            stop_all();
+        else
+            die("what is \"%s\"?", line);
+        fputs("ok\n", answers);
+    }
+    fflush(answers);
+}
+
+static void *read_commands(void *arg)
+{
+    FILE *in = arg;
+    char line[256];
+
+    while (fgets(line, sizeof(line), in) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        pthread_mutex_lock(&gate);
+        if (serving)
+            obey(line);
+        pthread_mutex_unlock(&gate);
+    }
+    pthread_mutex_lock(&gate);
+    stop_all();
+    pthread_mutex_unlock(&gate);
+    return NULL;
+}
+
+int local_serve(const struct local_serve_options *o, FILE *in, FILE *out)
+{
+    pthread_t commands;
+    bool ok = o->n <= LOCAL_SERVE_MOUNTS_MAX;
+
+    answers = out;
+    local = local_open(o->dir);
+    serving = true;
+    for (unsigned i = 0; ok && i < o->n; i++)
+        ok = mount_one(o, o->mountpoints[i]);
+    if (ok) {
+        fputs("ready\n", out);
+        fflush(out);
+        check(pthread_create(&commands, NULL, read_commands, in) == 0);
+    } else {
+        stop_all();
+    }
+    for (unsigned i = 0; i < n_mounts; i++) {
+        pthread_join(mounts[i].thread, NULL);
+        ok = ok && mounts[i].err == 0;
+        local_host_attach(mounts[i].host, NULL);
+    }
+    /* The thread of commands stays in its read: the process is about to end. */
+    pthread_mutex_lock(&gate);
+    serving = false;
+    pthread_mutex_unlock(&gate);
+    local_stop(local);
+    for (unsigned i = 0; i < n_mounts; i++) {
+        fs_free(mounts[i].fs);
+        local_host_free(mounts[i].host);
+    }
+    local_close(local);
+    return ok ? 0 : 1;
+}

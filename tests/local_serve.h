@@ -1,0 +1,34 @@
+/* Serves mounts over a local backend, in the calling process, and obeys commands from a stream: the
+ * body of the tool localfs, and of the child process that a test has for its mounts (a process that
+ * serves a mount should not use it: if an answer were missing it could not even be killed). */
+#ifndef TESTS_LOCAL_SERVE_H
+#define TESTS_LOCAL_SERVE_H
+
+#include <stdio.h>
+
+#include "base/base.h"
+
+#define LOCAL_SERVE_MOUNTS_MAX 8
+
+struct local_serve_options {
+    const char *dir;                /* of the store */
+    const char *const *mountpoints; /* each is a host of its own */
+    unsigned n;
+    unsigned timeout_ms; /* of requests; 0: the default */
+    bool debug;
+};
+
+/* Writes "ready" to out when all are mounted; then obeys what it reads from in, one command a line,
+ * each answered by one line on out:
+ *   stall | resume        no quorum from now on, quorum again: "ok"
+ *   delay MS              each change takes this long: "ok"
+ *   fail N ERRNO          the next N changes fail in transport: "ok"
+ *   applied               how many changes were applied
+ *   pending               how many are on their way
+ *   reap                  reaps unlinked files that nobody holds open; how many
+ *   check                 verifies the store's invariants: "ok", or what is wrong
+ *   stop                  ends serving: "ok"
+ * Returns when in ends, or all are unmounted: 0, or 1 when something went wrong. */
+int local_serve(const struct local_serve_options *options, FILE *in, FILE *out);
+
+#endif

@@ -1,0 +1,325 @@
+/* The parts of fs/ that need no kernel: conversions, mailbox, nodes, handles. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/convert.h"
+#include "fs/handle.h"
+#include "fs/mailbox.h"
+#include "fs/node.h"
+#include "fs/opens.h"
+
+/* ---- convert ----------------------------------------------------------------------------------
+ */
+
+static void times_round_trip(void **state)
+{
+    static const int64_t cases[] = {0,
+                                    1,
+                                    -1,
+                                    999999999,
+                                    1000000000,
+                                    -1000000000,
+                                    -1000000001,
+                                    1700000000123456789,
+                                    -9000000000000000001,
+                                    9000000000000000001};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct timespec t = convert_timespec(cases[i]);
+
+        assert_in_range(t.tv_nsec, 0, 999999999);
+        assert_int_equal(convert_time(&t), cases[i]);
+    }
+}
+
+static void times_are_clamped(void **state)
+{
+    struct timespec far = {.tv_sec = INT64_MAX, .tv_nsec = 999999999};
+    struct timespec old = {.tv_sec = INT64_MIN, .tv_nsec = 0};
+
+    (void)state;
+    assert_true(convert_time(&far) == INT64_MAX);
+    assert_true(convert_time(&old) < -9000000000ll * 1000000000);
+}
+
+static void attributes_become_stat(void **state)
+{
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    struct stat st;
+
+    (void)state;
+    attr.ino = 1ull << 40;
+    attr.mode = S_IFREG | 04755;
+    attr.nlink = 3;
+    attr.uid = 0xfffffffe;
+    attr.gid = 7;
+    attr.size = 1ull << 33;
+    attr.blocks = 99;
+    attr.mtime_ns = -1;
+    convert_stat(&attr, &st);
+    assert_true(st.st_ino == 1ull << 40 && st.st_mode == (S_IFREG | 04755) && st.st_nlink == 3);
+    assert_true(st.st_uid == 0xfffffffe && st.st_gid == 7 && st.st_size == 1ll << 33);
+    assert_true(st.st_blocks == 99 && st.st_mtim.tv_sec == -1 && st.st_mtim.tv_nsec == 999999999);
+}
+
+static void usage_never_wraps(void **state)
+{
+    struct backend_usage usage = {.inodes = 20, .bytes = 9000, .max_inodes = 10, .max_bytes = 8192};
+    struct statvfs out;
+
+    (void)state;
+    convert_usage(&usage, &out);
+    assert_true(out.f_bfree == 0 && out.f_ffree == 0 && out.f_blocks == 2 && out.f_files == 10);
+}
+
+static void transport_errors_become_errnos(void **state)
+{
+    (void)state;
+    assert_int_equal(convert_error(-ETIMEDOUT), ETIMEDOUT);
+    assert_int_equal(convert_error(-EINTR), EINTR);
+    assert_int_equal(convert_error(-ESTALE), EIO);
+    assert_int_equal(convert_error(-ESHUTDOWN), ENOTCONN);
+}
+
+/* ---- mailbox ----------------------------------------------------------------------------------
+ */
+
+#define POSTERS 4
+#define LETTERS 2000
+
+struct letter {
+    struct mail mail;
+    unsigned poster;
+    unsigned n;
+};
+
+static struct mailbox box;
+static unsigned received[POSTERS];
+static bool in_order;
+
+static void on_letter(struct mail *mail)
+{
+    struct letter *letter = CONTAINER_OF(mail, struct letter, mail);
+
+    in_order = in_order && letter->n == received[letter->poster];
+    received[letter->poster]++;
+    free(letter);
+}
+
+static void *post_letters(void *arg)
+{
+    for (unsigned i = 0; i < LETTERS; i++) {
+        struct letter *letter = xcalloc(1, sizeof(*letter));
+
+        letter->poster = *(unsigned *)arg;
+        letter->n = i;
+        mailbox_post(&box, &letter->mail, on_letter);
+    }
+    return NULL;
+}
+
+/* Nothing is lost, nothing sleeps in the box, each sender's order is kept. */
+static void mail_arrives_in_order(void **state)
+{
+    pthread_t threads[POSTERS];
+    unsigned numbers[POSTERS], total = 0;
+    struct pollfd fd = {.events = POLLIN};
+
+    (void)state;
+    in_order = true;
+    memset(received, 0, sizeof(received));
+    assert_int_equal(mailbox_init(&box), 0);
+    fd.fd = box.event_fd;
+    for (unsigned i = 0; i < POSTERS; i++) {
+        numbers[i] = i;
+        assert_int_equal(pthread_create(&threads[i], NULL, post_letters, &numbers[i]), 0);
+    }
+    while (total < POSTERS * LETTERS) {
+        assert_int_equal(poll(&fd, 1, 20000), 1);
+        total += mailbox_deliver(&box);
+    }
+    for (unsigned i = 0; i < POSTERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(total, POSTERS * LETTERS);
+    assert_true(in_order);
+    mailbox_wake(&box);
+    assert_int_equal(poll(&fd, 1, 20000), 1);
+    assert_int_equal(mailbox_deliver(&box), 0);
+    assert_int_equal(poll(&fd, 1, 0), 0);
+    mailbox_fini(&box);
+}
+
+/* ---- nodes ------------------------------------------------------------------------------------
+ */
+
+static Cfs__Attr attr_of(uint64_t ino, uint32_t mode)
+{
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    attr.ino = ino;
+    attr.mode = mode;
+    attr.nlink = S_ISDIR(mode) ? 2 : 1;
+    attr.size = 5;
+    return attr;
+}
+
+static void nodes_count_lookups(void **state)
+{
+    Cfs__Attr file = attr_of(10, S_IFREG | 0644);
+    struct nodes ns;
+
+    (void)state;
+    nodes_init(&ns);
+    assert_int_equal(node_lookups(&ns, 10), 0);
+    node_remember(&ns, &file);
+    node_remember(&ns, &file);
+    node_remember(&ns, &file);
+    node_forget(&ns, 10, 2);
+    assert_int_equal(node_lookups(&ns, 10), 1);
+    node_forget(&ns, 10, 1);
+    assert_int_equal(node_lookups(&ns, 10), 0);
+    node_forget(&ns, 10, 1); /* passed over */
+    node_remember(&ns, &file);
+    node_forget(&ns, 10, 100);
+    assert_int_equal(node_lookups(&ns, 10), 0);
+    nodes_fini(&ns);
+}
+
+static void the_root_is_never_forgotten(void **state)
+{
+    struct nodes ns;
+
+    (void)state;
+    nodes_init(&ns);
+    node_forget(&ns, 1, UINT64_MAX);
+    assert_true(node_lookups(&ns, 1) > 0);
+    nodes_fini(&ns);
+}
+
+static void dead_directories_are_remembered(void **state)
+{
+    Cfs__Attr dir = attr_of(10, S_IFDIR | 0750), file = attr_of(11, S_IFREG | 0644), out;
+    struct nodes ns;
+
+    (void)state;
+    nodes_init(&ns);
+    assert_false(node_dead(&ns, 10, &out));
+    node_note(&ns, &dir); /* not known to the kernel: nothing to remember */
+    assert_false(node_dead(&ns, 10, &out));
+    node_remember(&ns, &dir);
+    node_remember(&ns, &file);
+    dir.uid = 5;
+    node_note(&ns, &dir);
+    assert_true(node_dead(&ns, 10, &out));
+    assert_true(out.mode == (S_IFDIR | 0750) && out.uid == 5 && out.nlink == 0 && out.size == 0);
+    assert_false(node_dead(&ns, 11, &out));
+    node_forget(&ns, 10, 1);
+    assert_false(node_dead(&ns, 10, &out));
+    nodes_fini(&ns);
+}
+
+static void only_the_same_thread_opens_again(void **state)
+{
+    Cfs__Attr file = attr_of(10, S_IFREG | 0644);
+    struct nodes ns;
+
+    (void)state;
+    nodes_init(&ns);
+    node_remember(&ns, &file);
+    assert_false(node_open_again(&ns, 10, 100));
+    assert_false(node_open_again(&ns, 10, 200));
+    assert_false(node_open_again(&ns, 10, 100));
+    assert_true(node_open_again(&ns, 10, 100));
+    assert_false(node_open_again(&ns, 10, 100)); /* each time anew */
+    node_remember(&ns, &file);                   /* found by name meanwhile */
+    assert_false(node_open_again(&ns, 10, 100));
+    assert_false(node_open_again(&ns, 10, 0)); /* nobody is never the same */
+    assert_false(node_open_again(&ns, 10, 0));
+    assert_false(node_open_again(&ns, 99, 1));
+    nodes_fini(&ns);
+}
+
+/* ---- handles ----------------------------------------------------------------------------------
+ */
+
+static void handles_are_never_used_twice(void **state)
+{
+    struct handles hs;
+    struct opens opens;
+    uint64_t last = 0;
+
+    (void)state;
+    opens_init(&opens);
+    handles_init(&hs, &opens);
+    for (unsigned i = 0; i < 1000; i++) {
+        uint64_t fh = handle_open(&hs, 7, 0, 1);
+
+        assert_true(fh > last);
+        assert_int_equal(handle_ino(&hs, fh), 7);
+        last = fh;
+        handle_close(&hs, fh);
+        handle_close(&hs, fh);
+        assert_int_equal(handle_ino(&hs, fh), 0);
+    }
+    handles_fini(&hs);
+    opens_fini(&opens);
+    opens_init(&opens);
+    handles_init(&hs, &opens); /* the next run of a daemon */
+    assert_true(handle_open(&hs, 7, 0, 1) > last);
+    handles_fini(&hs);
+    opens_fini(&opens);
+}
+
+static void open_files_are_counted(void **state)
+{
+    struct handles hs;
+    struct opens opens;
+    uint64_t a, b;
+
+    (void)state;
+    opens_init(&opens);
+    handles_init(&hs, &opens);
+    assert_int_equal(opens_count(&opens, 7), 0);
+    a = handle_open(&hs, 7, 0, 1);
+    b = handle_open(&hs, 7, 0, 2);
+    assert_int_equal(opens_count(&opens, 7), 2);
+    handle_close(&hs, a);
+    assert_int_equal(opens_count(&opens, 7), 1);
+    handle_close(&hs, b);
+    assert_int_equal(opens_count(&opens, 7), 0);
+    handle_open(&hs, 8, 0, 1);
+    handles_fini(&hs); /* closes what is open */
+    assert_int_equal(opens_count(&opens, 8), 0);
+    opens_fini(&opens);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(times_round_trip),
+        cmocka_unit_test(times_are_clamped),
+        cmocka_unit_test(attributes_become_stat),
+        cmocka_unit_test(usage_never_wraps),
+        cmocka_unit_test(transport_errors_become_errnos),
+        cmocka_unit_test(mail_arrives_in_order),
+        cmocka_unit_test(nodes_count_lookups),
+        cmocka_unit_test(the_root_is_never_forgotten),
+        cmocka_unit_test(dead_directories_are_remembered),
+        cmocka_unit_test(only_the_same_thread_opens_again),
+        cmocka_unit_test(handles_are_never_used_twice),
+        cmocka_unit_test(open_files_are_counted),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
