@@ -98,6 +98,11 @@ struct store_result {
 void store_apply(struct store *s, uint64_t index, const struct store_entry *entry,
                  struct store_result *out);
 
+/* Would applying these bytes (a stamp and a command) carry something out, whatever its outcome,
+ * rather than die? The leader asks before it proposes what a peer has sent, so that no peer can put
+ * bytes into the log that stop every member. Pure; any thread. */
+bool store_acceptable(const uint8_t *data, size_t len);
+
 /* The reply of a command that was applied: 1 and the bytes (gives), 0 not applied yet, -ESTALE no
  * such session. */
 int store_reply(struct store *s, uint64_t session, uint64_t seq, struct buf *out);

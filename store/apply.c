@@ -1,0 +1,321 @@
+#include "store/apply.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "proto/decode.h"
+#include "proto/limits.h"
+#include "proto/stamp.h"
+#include "store/file.h"
+#include "store/tree.h"
+
+/* ---- Decoding ---------------------------------------------------------------------------------*/
+
+/* A field that this program does not know would have an effect on newer members only. */
+static bool is_known(const Cfs__Command *c)
+{
+    const ProtobufCMessage *op = NULL;
+
+    if (c->base.n_unknown_fields > 0 || c->op_case == CFS__COMMAND__OP__NOT_SET)
+        return false;
+    memcpy(&op, &c->noop, sizeof op); /* whichever it is, it begins with its base */
+    if (op->n_unknown_fields > 0)
+        return false;
+    if (c->op_case == CFS__COMMAND__OP_WRITE)
+        for (size_t i = 0; i < c->write->n_extents; i++)
+            if (c->write->extents[i]->base.n_unknown_fields > 0)
+                return false;
+    return true;
+}
+
+/* NULL when the bytes are no command that this program knows in full. */
+static Cfs__Command *decode(const uint8_t *data, size_t len)
+{
+    ProtobufCMessage *message = decode_message(&cfs__command__descriptor, data + STAMP_SIZE,
+                                               len - STAMP_SIZE, LIMIT_DECODE_BUDGET);
+    Cfs__Command *command = (Cfs__Command *)message;
+
+    if (command != NULL && !is_known(command)) {
+        protobuf_c_message_free_unpacked(message, NULL);
+        return NULL;
+    }
+    return command;
+}
+
+bool apply_acceptable(const uint8_t *data, size_t len)
+{
+    struct stamp stamp;
+    Cfs__Command *command;
+
+    if (len > LIMIT_COMMAND_MAX || !stamp_decode(data, len, &stamp))
+        return false;
+    command = decode(data, len);
+    if (command == NULL)
+        return false;
+    cfs__command__free_unpacked(command, NULL);
+    return true;
+}
+
+static void must_decode(struct apply *a, uint64_t index, const struct store_entry *entry)
+{
+    a->command = decode(entry->data, entry->len);
+    if (a->command == NULL)
+        die("log entry %llu is no command that this version knows: a newer member is in the "
+            "cluster, or the entry is damaged",
+            (unsigned long long)index);
+}
+
+/* ---- Commands ---------------------------------------------------------------------------------*/
+
+static uint32_t run_noop(struct op *op BASE_UNUSED, const Cfs__Command *c BASE_UNUSED)
+{
+    return 0;
+}
+
+/* Within a session there is no opening another one. */
+static uint32_t run_open_session(struct op *op BASE_UNUSED, const Cfs__Command *c BASE_UNUSED)
+{
+    return EINVAL;
+}
+
+static uint32_t run_make(struct op *op, const Cfs__Command *c)
+{
+    return tree_make(op, c->make);
+}
+
+static uint32_t run_link(struct op *op, const Cfs__Command *c)
+{
+    return tree_link(op, c->link);
+}
+
+static uint32_t run_unlink(struct op *op, const Cfs__Command *c)
+{
+    return tree_unlink(op, c->unlink);
+}
+
+static uint32_t run_rename(struct op *op, const Cfs__Command *c)
+{
+    return tree_rename(op, c->rename);
+}
+
+static uint32_t run_set_attr(struct op *op, const Cfs__Command *c)
+{
+    return file_set_attr(op, c->set_attr);
+}
+
+static uint32_t run_write(struct op *op, const Cfs__Command *c)
+{
+    return file_write(op, c->write);
+}
+
+static uint32_t run_set_xattr(struct op *op, const Cfs__Command *c)
+{
+    return file_set_xattr(op, c->set_xattr);
+}
+
+static uint32_t run_remove_xattr(struct op *op, const Cfs__Command *c)
+{
+    return file_remove_xattr(op, c->remove_xattr);
+}
+
+static uint32_t run_reap(struct op *op, const Cfs__Command *c)
+{
+    return file_reap(op, c->reap);
+}
+
+static uint32_t (*const run[])(struct op *op, const Cfs__Command *c) = {
+    [CFS__COMMAND__OP_NOOP] = run_noop,
+    [CFS__COMMAND__OP_OPEN_SESSION] = run_open_session,
+    [CFS__COMMAND__OP_MAKE] = run_make,
+    [CFS__COMMAND__OP_LINK] = run_link,
+    [CFS__COMMAND__OP_UNLINK] = run_unlink,
+    [CFS__COMMAND__OP_RENAME] = run_rename,
+    [CFS__COMMAND__OP_SET_ATTR] = run_set_attr,
+    [CFS__COMMAND__OP_WRITE] = run_write,
+    [CFS__COMMAND__OP_SET_XATTR] = run_set_xattr,
+    [CFS__COMMAND__OP_REMOVE_XATTR] = run_remove_xattr,
+    [CFS__COMMAND__OP_REAP] = run_reap,
+};
+
+/* ---- Results ----------------------------------------------------------------------------------*/
+
+static void begin_op(struct apply *a, uint64_t index, const struct stamp *stamp)
+{
+    memset(&a->op, 0, sizeof a->op);
+    a->op.rows = a->rows;
+    a->op.max_bytes = a->max_bytes;
+    a->op.max_inodes = a->max_inodes;
+    a->op.index = index;
+    a->op.session = stamp->session;
+    a->op.now = stamp->time_ns;
+    cfs__reply__init(&a->op.reply);
+}
+
+/* A successful Reply may pack to no bytes at all: the pointer is what says that there is one. */
+static void give_reply(const struct apply *a, struct store_result *out)
+{
+    out->reply = a->reply.data != NULL ? a->reply.data : (const uint8_t *)"";
+    out->reply_len = a->reply.len;
+}
+
+static void pack_reply(struct apply *a, struct store_result *out)
+{
+    size_t len = cfs__reply__get_packed_size(&a->op.reply);
+
+    a->reply.len = 0;
+    buf_reserve(&a->reply, len);
+    a->reply.len = cfs__reply__pack(&a->op.reply, a->reply.data);
+    check(a->reply.len == len);
+    give_reply(a, out);
+}
+
+static void give_changes(struct apply *a, struct store_result *out)
+{
+    for (size_t i = 0; i < a->op.n_changes; i++)
+        a->changes[i] = &a->op.changes[i];
+    out->changes = a->changes;
+    out->n_changes = a->op.n_changes;
+}
+
+/* ---- Sessions ---------------------------------------------------------------------------------*/
+
+/* Until the first session is opened there is no time in the log that the root could have. */
+static void date_root(struct op *op)
+{
+    struct op_inode root;
+
+    if (op->rows->state->n.opened > 0)
+        return;
+    check(op_inode_find(op, ROW_ROOT_INO, &root));
+    root.is.atime = root.is.mtime = root.is.ctime = op->now;
+    op_inode_save(op, &root);
+    op_change(op, CFS__CHANGE__KIND__ATTR, ROW_ROOT_INO);
+}
+
+static void apply_open(struct apply *a, uint64_t index, const struct stamp *stamp,
+                       struct store_result *out)
+{
+    const Cfs__OpenSession *c = a->command->open_session;
+    struct session *now = session_of_member(a->sessions, c->member);
+
+    out->nonce = c->nonce;
+    if (now != NULL && now->previous == c->nonce && now->nonce != c->nonce) {
+        /* A late repetition, of a session that is superseded already. */
+        out->outcome = STORE_NO_SESSION;
+        return;
+    }
+    begin_op(a, index, stamp);
+    if (now != NULL && now->nonce == c->nonce) {
+        out->outcome = STORE_DUPLICATE;
+    } else {
+        out->outcome = STORE_APPLIED;
+        date_root(&a->op);
+        now = session_open(a->sessions, index, c->member, c->nonce);
+    }
+    out->session = now->id;
+    a->op.reply.value = now->id;
+    pack_reply(a, out);
+    give_changes(a, out);
+}
+
+static void apply_duplicate(struct apply *a, const struct stamp *stamp, struct store_result *out)
+{
+    out->outcome = STORE_DUPLICATE;
+    buf_fini(&a->reply);
+    if (row_reply_find(a->rows, stamp->session, stamp->seq, &a->reply))
+        give_reply(a, out);
+}
+
+static void apply_next(struct apply *a, uint64_t index, const struct stamp *stamp,
+                       struct session *session, struct store_result *out)
+{
+    out->outcome = STORE_APPLIED;
+    begin_op(a, index, stamp);
+    a->op.reply.status = run[a->command->op_case](&a->op, a->command);
+    check(a->op.reply.status == 0 || a->op.n_changes == 0);
+    pack_reply(a, out);
+    session_applied(a->sessions, session, index, stamp->acked,
+                    (struct bytes){out->reply, out->reply_len});
+    give_changes(a, out);
+}
+
+static void apply_command(struct apply *a, uint64_t index, const struct store_entry *entry,
+                          struct store_result *out)
+{
+    struct session *session;
+    struct stamp stamp;
+
+    if (!stamp_decode(entry->data, entry->len, &stamp))
+        die("log entry %llu is no command", (unsigned long long)index);
+    out->session = stamp.session;
+    out->seq = stamp.seq;
+    if (stamp.session == 0) {
+        must_decode(a, index, entry);
+        if (a->command->op_case == CFS__COMMAND__OP_OPEN_SESSION)
+            apply_open(a, index, &stamp, out);
+        else
+            out->outcome = STORE_NO_SESSION;
+        return;
+    }
+    session = session_find(a->sessions, stamp.session);
+    if (session == NULL) {
+        out->outcome = STORE_NO_SESSION;
+    } else if (stamp.seq <= session->last_seq) {
+        apply_duplicate(a, &stamp, out);
+    } else if (stamp.seq > session->last_seq + 1) {
+        out->outcome = STORE_GAP;
+    } else {
+        must_decode(a, index, entry);
+        apply_next(a, index, &stamp, session, out);
+    }
+}
+
+/* ---- Entries ----------------------------------------------------------------------------------*/
+
+static void forget_last(struct apply *a)
+{
+    if (a->command != NULL)
+        cfs__command__free_unpacked(a->command, NULL);
+    a->command = NULL;
+}
+
+void apply_init(struct apply *a, struct rows *rows, struct sessions *sessions)
+{
+    memset(a, 0, sizeof *a);
+    a->rows = rows;
+    a->sessions = sessions;
+    a->max_bytes = LIMIT_TREE_BYTES;
+    a->max_inodes = LIMIT_TREE_ENTRIES;
+}
+
+void apply_fini(struct apply *a)
+{
+    forget_last(a);
+    buf_fini(&a->reply);
+}
+
+void apply_entry(struct apply *a, uint64_t index, const struct store_entry *entry,
+                 struct store_result *out)
+{
+    struct counters *n = &a->rows->state->n;
+
+    check(index == n->applied + 1);
+    check(entry->term >= n->applied_term);
+    forget_last(a);
+    memset(out, 0, sizeof *out);
+    out->outcome = STORE_INTERNAL;
+    switch (entry->type) {
+    case STORE_COMMAND:
+        apply_command(a, index, entry, out);
+        break;
+    case STORE_BARRIER:
+        break;
+    case STORE_CHANGE:
+        state_set_config(a->rows->db, a->rows->state, index, entry->data, entry->len);
+        break;
+    default:
+        die("log entry %llu has the unknown type %d", (unsigned long long)index, (int)entry->type);
+    }
+    n->applied = index;
+    n->applied_term = entry->term;
+}

@@ -1,0 +1,31 @@
+/* Carries out committed log entries: stamp, duplicate check, decoding, dispatch, reply. */
+#ifndef STORE_APPLY_H
+#define STORE_APPLY_H
+
+#include "store/op.h"
+#include "store/session.h"
+
+struct apply {
+    struct rows *rows;
+    struct sessions *sessions;
+    uint64_t max_bytes;
+    uint64_t max_inodes;
+
+    /* What the last result points into. */
+    Cfs__Command *command;
+    struct op op;
+    const Cfs__Change *changes[OP_CHANGES_MAX];
+    struct buf reply;
+};
+
+void apply_init(struct apply *a, struct rows *rows, struct sessions *sessions);
+void apply_fini(struct apply *a);
+
+/* See store_apply. Sets applied. */
+void apply_entry(struct apply *a, uint64_t index, const struct store_entry *entry,
+                 struct store_result *out);
+
+/* See store_acceptable. */
+bool apply_acceptable(const uint8_t *data, size_t len);
+
+#endif

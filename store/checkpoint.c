@@ -1,0 +1,159 @@
+/* Theory of operation
+ *
+ * A PASSIVE checkpoint copies what it can without disturbing anybody. If it could copy everything,
+ * and no reader still reads from the log, the writer itself starts the log over with its next
+ * commit. Under an unbroken load it never does: there is always a frame that came meanwhile. So
+ * when the log has become large, and little is left to be copied, the writer is held off for a
+ * moment (by its own mutex: SQLite's way of waiting is to sleep), the little is copied and the log
+ * is started over. Readers are short, so they are waited for, but only briefly. A long reader, the
+ * maker of a copy, leaves much to be copied and so makes us wait for its end: meanwhile the log
+ * grows.
+ *
+ * A checkpoint that fails (disk full) is tried again when the log has grown further; nothing
+ * depends on it but space. */
+#include "store/checkpoint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "store/db.h"
+
+#define STEP_PAGES     1000u  /* checkpoint after so many new pages (4 MiB) */
+#define RESTART_PAGES  8000u  /* larger: start the log over by force (32 MiB) */
+#define TRUNCATE_PAGES 64000u /* larger: and give the file's space back (256 MiB) */
+#define SMALL_PAGES    500    /* so little may be copied while the writer waits */
+#define PASSIVE_ROUNDS 4
+#define BUSY_US        200 /* wait for readers in steps of this, */
+#define BUSY_STEPS     25  /* so many at most */
+
+struct checkpoint {
+    struct db db;
+    pthread_mutex_t *writer;
+    pthread_t thread;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    bool stop;
+    unsigned wanted; /* pages in the log when it was last asked for; 0: nothing to do */
+
+    unsigned next; /* loop thread: ask again when the log has this many pages */
+    unsigned last; /* loop thread: pages at the last call */
+};
+
+static int busy(void *arg BASE_UNUSED, int times)
+{
+    if (times >= BUSY_STEPS)
+        return 0;
+    usleep(BUSY_US);
+    return 1;
+}
+
+struct progress {
+    int rc;
+    int pages;  /* in the log */
+    int copied; /* of them */
+};
+
+static struct progress run(struct checkpoint *c, int mode)
+{
+    struct progress p = {0};
+
+    p.rc = sqlite3_wal_checkpoint_v2(c->db.conn, "main", mode, &p.pages, &p.copied);
+    if (p.rc != SQLITE_OK && p.rc != SQLITE_BUSY)
+        log_warn("a checkpoint of the database failed: %s", sqlite3_errmsg(c->db.conn));
+    return p;
+}
+
+static void start_over(struct checkpoint *c, int pages)
+{
+    int mode = pages > (int)TRUNCATE_PAGES ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_RESTART;
+
+    pthread_mutex_lock(c->writer);
+    run(c, mode);
+    pthread_mutex_unlock(c->writer);
+}
+
+static void work(struct checkpoint *c)
+{
+    struct progress p = {0};
+
+    for (int round = 0; round < PASSIVE_ROUNDS; round++) {
+        p = run(c, SQLITE_CHECKPOINT_PASSIVE);
+        if (p.rc != SQLITE_OK || p.pages < (int)RESTART_PAGES)
+            return;
+        if (p.pages - p.copied < SMALL_PAGES) {
+            start_over(c, p.pages);
+            return;
+        }
+    }
+}
+
+static void *loop(void *arg)
+{
+    struct checkpoint *c = arg;
+
+    pthread_mutex_lock(&c->mutex);
+    while (!c->stop) {
+        if (c->wanted == 0) {
+            pthread_cond_wait(&c->wake, &c->mutex);
+            continue;
+        }
+        c->wanted = 0;
+        pthread_mutex_unlock(&c->mutex);
+        work(c);
+        pthread_mutex_lock(&c->mutex);
+    }
+    pthread_mutex_unlock(&c->mutex);
+    return NULL;
+}
+
+int checkpoint_start(const char *path, pthread_mutex_t *writer, struct checkpoint **out,
+                     char *errmsg, size_t errmsg_len)
+{
+    struct checkpoint *c = xcalloc(1, sizeof *c);
+    int err = db_open(&c->db, path, DB_CHECKPOINT, errmsg, errmsg_len);
+
+    if (err != 0) {
+        free(c);
+        return err;
+    }
+    sqlite3_busy_handler(c->db.conn, busy, NULL);
+    c->writer = writer;
+    c->next = STEP_PAGES;
+    pthread_mutex_init(&c->mutex, NULL);
+    pthread_cond_init(&c->wake, NULL);
+    err = pthread_create(&c->thread, NULL, loop, c);
+    if (err != 0)
+        die("no thread for checkpoints: error %d", err);
+    *out = c;
+    return 0;
+}
+
+void checkpoint_stop(struct checkpoint *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    c->stop = true;
+    pthread_cond_signal(&c->wake);
+    pthread_mutex_unlock(&c->mutex);
+    pthread_join(c->thread, NULL);
+    pthread_cond_destroy(&c->wake);
+    pthread_mutex_destroy(&c->mutex);
+    db_abandon(&c->db);
+    free(c);
+}
+
+void checkpoint_notify(struct checkpoint *c, unsigned pages)
+{
+    if (pages < c->last)
+        c->next = STEP_PAGES; /* it was started over */
+    c->last = pages;
+    if (pages < c->next)
+        return;
+    c->next = pages + STEP_PAGES;
+    pthread_mutex_lock(&c->mutex);
+    c->wanted = pages;
+    pthread_cond_signal(&c->wake);
+    pthread_mutex_unlock(&c->mutex);
+}

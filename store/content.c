@@ -1,0 +1,157 @@
+#include "store/content.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The data of a block that is there, into out. */
+static void load(struct rows *r, const struct block *b, uint8_t out[CONTENT_BLOCK])
+{
+    sqlite3_stmt *st = db_get(r->db, STATEMENT_BLOCK_GET);
+    struct bytes data;
+
+    db_bind(st, 1, b->id);
+    check(db_step(r->db, st) > 0);
+    data = row_bytes(st, 1);
+    check(data.len == b->len && data.len <= CONTENT_BLOCK);
+    /* Going on with damaged data would give it a valid checksum again. */
+    if (!hash_equal(hash_bytes(data.data, data.len), b->sum))
+        die("block %llu of inode %llu is damaged on this disk",
+            (unsigned long long)(b->id & ((1u << CONTENT_INDEX_BITS) - 1)),
+            (unsigned long long)(b->id >> CONTENT_INDEX_BITS));
+    memcpy(out, data.data, data.len);
+    db_reset(st);
+}
+
+static void put_block(struct rows *r, struct inode *inode, const struct block *was, uint64_t id,
+                      struct bytes data)
+{
+    struct block is;
+
+    if (was != NULL)
+        row_block_update(r, was, data, &is);
+    else
+        row_block_insert(r, id, data, &is);
+    inode->stored += is.len - (was != NULL ? was->len : 0);
+}
+
+static void write_block(struct rows *r, struct inode *inode, uint64_t index, size_t at,
+                        struct bytes data)
+{
+    uint8_t bytes[CONTENT_BLOCK];
+    uint64_t id = content_id(inode->ino, index);
+    struct block was;
+    bool there = row_block_find(r, id, &was);
+    size_t len = there ? was.len : 0;
+
+    if (at == 0 && data.len >= len) { /* nothing of the old data stays */
+        put_block(r, inode, there ? &was : NULL, id, data);
+        return;
+    }
+    if (there)
+        load(r, &was, bytes);
+    if (at > len)
+        memset(bytes + len, 0, at - len);
+    memcpy(bytes + at, data.data, data.len);
+    len = max_u64(len, at + data.len);
+    put_block(r, inode, there ? &was : NULL, id, (struct bytes){bytes, len});
+}
+
+void content_write(struct rows *r, struct inode *inode, uint64_t offset, struct bytes data)
+{
+    inode->size = max_u64(inode->size, offset + data.len);
+    while (data.len > 0) {
+        size_t at = offset % CONTENT_BLOCK;
+        size_t len = min_u64(data.len, CONTENT_BLOCK - at);
+
+        write_block(r, inode, offset / CONTENT_BLOCK, at, (struct bytes){data.data, len});
+        offset += len;
+        data.data += len;
+        data.len -= len;
+    }
+}
+
+/* Cuts the block that holds the new end: what is behind it must not come back. */
+static void cut_block(struct rows *r, struct inode *inode, uint64_t size)
+{
+    uint8_t bytes[CONTENT_BLOCK];
+    size_t keep = size % CONTENT_BLOCK;
+    struct block was;
+
+    if (keep == 0 || !row_block_find(r, content_id(inode->ino, size / CONTENT_BLOCK), &was) ||
+        was.len <= keep)
+        return;
+    load(r, &was, bytes);
+    put_block(r, inode, &was, was.id, (struct bytes){bytes, keep});
+}
+
+void content_truncate(struct rows *r, struct inode *inode, uint64_t size)
+{
+    if (size < inode->size && inode->stored > 0) {
+        uint64_t first = (size + CONTENT_BLOCK - 1) / CONTENT_BLOCK;
+        uint64_t last = (1u << CONTENT_INDEX_BITS) - 1;
+
+        inode->stored -=
+            row_block_delete_range(r, content_id(inode->ino, first), content_id(inode->ino, last));
+        cut_block(r, inode, size);
+    }
+    inode->size = size;
+}
+
+/* ---- Growth ------------------------------------------------------------------------------------
+ * Each write reaches up to some byte in each block that it touches; a block's length afterwards is
+ * the largest of these and of its length before. */
+
+struct reach {
+    uint64_t index;
+    uint64_t len;
+};
+
+static int compare_reach(const void *a, const void *b)
+{
+    const struct reach *x = a, *y = b;
+
+    if (x->index != y->index)
+        return x->index < y->index ? -1 : 1;
+    return x->len > y->len ? -1 : x->len < y->len; /* the longest first */
+}
+
+static size_t collect(const struct content_range *writes, size_t n, struct reach *out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t end = writes[i].offset + writes[i].len;
+
+        if (writes[i].len == 0)
+            continue;
+        for (uint64_t b = writes[i].offset / CONTENT_BLOCK; b <= (end - 1) / CONTENT_BLOCK; b++) {
+            if (out != NULL)
+                out[count] = (struct reach){b, min_u64(end - b * CONTENT_BLOCK, CONTENT_BLOCK)};
+            count++;
+        }
+    }
+    return count;
+}
+
+int64_t content_growth(struct rows *r, const struct inode *inode, bool truncate,
+                       const struct content_range *writes, size_t n)
+{
+    size_t count = collect(writes, n, NULL);
+    struct reach *reach = xmalloc(count * sizeof *reach);
+    int64_t growth = truncate ? -(int64_t)inode->stored : 0;
+
+    collect(writes, n, reach);
+    qsort(reach, count, sizeof *reach, compare_reach);
+    for (size_t i = 0; i < count; i++) {
+        struct block b = {.len = 0};
+
+        if (i > 0 && reach[i].index == reach[i - 1].index)
+            continue;
+        if (!truncate && !row_block_find(r, content_id(inode->ino, reach[i].index), &b))
+            b.len = 0;
+        if (reach[i].len > b.len)
+            growth += (int64_t)(reach[i].len - b.len);
+    }
+    free(reach);
+    return growth;
+}

@@ -1,0 +1,237 @@
+/* Theory of operation
+ *
+ * A copy is a new database that is filled table by table from one read transaction on the store's.
+ * Where both tables have the same definition, as here, SQLite copies the cells of the b-trees as
+ * they are, indexes included, in order and without sorting, so memory stays constant. Compared with
+ * a copy of the pages (the backup API), the raft log, free pages, and left-overs of deleted rows
+ * stay behind.
+ *
+ * While a copy is being made, its read transaction keeps the write-ahead log from being started
+ * over. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "store/internal.h"
+#include "store/schema.h"
+
+#define CANCEL_OPS 10000 /* look for a cancellation after so many steps of SQLite's machine */
+
+struct store_copy {
+    struct store *store;
+    char *path;
+    char *source;
+    pthread_t thread;
+    bool running; /* the thread has not been joined */
+    atomic_bool cancel;
+    atomic_int progress; /* enum store_progress */
+    LIST_ENTRY(store_copy) next;
+
+    /* Written by the thread before it is READY. */
+    int fd;
+    uint64_t size;
+    struct state state;
+};
+
+/* ---- The thread -------------------------------------------------------------------------------*/
+
+static int cancelled(void *arg)
+{
+    struct store_copy *c = arg;
+
+    return atomic_load(&c->cancel) ? 1 : 0;
+}
+
+/* The path as SQLite's URI wants it: what has a meaning in URIs is escaped. */
+static char *source_uri(const char *path)
+{
+    struct buf uri = BUF_EMPTY;
+
+    buf_printf(&uri, "file:");
+    for (const char *p = path; *p != '\0'; p++) {
+        if (*p == '%' || *p == '?' || *p == '#')
+            buf_printf(&uri, "%%%02x", (unsigned)*p);
+        else
+            buf_append(&uri, p, 1);
+    }
+    buf_append(&uri, "?mode=ro", sizeof "?mode=ro");
+    return (char *)uri.data;
+}
+
+static int attach(struct db *db, const char *path)
+{
+    sqlite3_stmt *st = NULL;
+    char *uri = source_uri(path);
+    int rc = sqlite3_prepare_v2(db->conn, "ATTACH ?1 AS source", -1, &st, NULL);
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(st, 1, uri, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(st) == SQLITE_DONE ? SQLITE_OK : sqlite3_errcode(db->conn);
+    sqlite3_finalize(st);
+    free(uri);
+    return rc;
+}
+
+static int copy_tables(struct db *db)
+{
+    int rc = SQLITE_OK;
+
+    for (size_t i = 0; rc == SQLITE_OK && schema_replicated[i] != NULL; i++) {
+        char sql[128];
+
+        snprintf(sql, sizeof sql, "INSERT INTO main.%s SELECT * FROM source.%s",
+                 schema_replicated[i], schema_replicated[i]);
+        rc = db_exec(db, sql);
+    }
+    return rc;
+}
+
+static int fill(struct store_copy *c, struct db *db)
+{
+    int rc = schema_create_empty(db->conn);
+
+    if (rc == SQLITE_OK)
+        rc = attach(db, c->source);
+    sqlite3_progress_handler(db->conn, CANCEL_OPS, cancelled, c);
+    if (rc == SQLITE_OK)
+        rc = db_exec(db, "BEGIN");
+    if (rc == SQLITE_OK)
+        rc = copy_tables(db);
+    if (rc == SQLITE_OK)
+        rc = db_exec(db, "COMMIT");
+    sqlite3_progress_handler(db->conn, 0, NULL, NULL);
+    if (rc != SQLITE_OK && rc != SQLITE_INTERRUPT)
+        log_warn("a copy of the database failed: %s", sqlite3_errmsg(db->conn));
+    return rc == SQLITE_OK ? 0 : -EIO;
+}
+
+static int make(struct store_copy *c)
+{
+    struct db db;
+    struct stat st;
+    char errmsg[256];
+    int err = db_open(&db, c->path, DB_COPY, errmsg, sizeof errmsg);
+
+    if (err != 0) {
+        log_warn("a copy of the database failed: %s", errmsg);
+        return err;
+    }
+    err = fill(c, &db);
+    if (err == 0)
+        err = state_load(&db, &c->state) == 1 ? 0 : -EIO;
+    db_close(&db);
+    if (err != 0)
+        return err;
+    c->fd = open(c->path, O_RDONLY | O_CLOEXEC);
+    if (c->fd < 0 || fstat(c->fd, &st) != 0)
+        return -errno;
+    c->size = (uint64_t)st.st_size;
+    return 0;
+}
+
+static void *thread_main(void *arg)
+{
+    struct store_copy *c = arg;
+
+    atomic_store(&c->progress, make(c) == 0 ? STORE_READY : STORE_FAILED);
+    return NULL;
+}
+
+/* ---- The loop thread --------------------------------------------------------------------------*/
+
+struct store_copy *store_copy_open(struct store *s)
+{
+    struct store_copy *c = xcalloc(1, sizeof *c);
+    int fd, err;
+
+    c->store = s;
+    c->fd = -1;
+    c->source = xstrdup(s->home.db);
+    c->path = xasprintf("%s/coordfs.copy-%u", s->home.dir, s->copy_count++);
+    LIST_INSERT_HEAD(&s->copies, c, next);
+    fd = open(c->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        log_warn("%s: %s", c->path, strerror(errno));
+        atomic_store(&c->progress, STORE_FAILED);
+        return c;
+    }
+    close(fd);
+    atomic_store(&c->progress, STORE_BUSY);
+    err = pthread_create(&c->thread, NULL, thread_main, c);
+    if (err != 0)
+        die("no thread for a copy: error %d", err);
+    c->running = true;
+    return c;
+}
+
+enum store_progress store_copy_poll(struct store_copy *c)
+{
+    return (enum store_progress)atomic_load(&c->progress);
+}
+
+void store_copy_info(struct store_copy *c, struct store_copy_info *out)
+{
+    check(store_copy_poll(c) == STORE_READY);
+    *out = (struct store_copy_info){
+        .index = c->state.n.applied,
+        .term = c->state.n.applied_term,
+        .config_index = c->state.config_index,
+        .config = buf_copy(c->state.config.data, c->state.config.len),
+        .size = c->size,
+    };
+}
+
+int64_t store_copy_read(struct store_copy *c, uint64_t offset, void *out, size_t len)
+{
+    size_t done = 0;
+
+    check(store_copy_poll(c) == STORE_READY);
+    while (done < len) {
+        ssize_t n = pread(c->fd, (uint8_t *)out + done, len - done, (off_t)(offset + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (int64_t)done;
+}
+
+static void stop(struct store_copy *c)
+{
+    atomic_store(&c->cancel, true);
+    if (c->running)
+        pthread_join(c->thread, NULL);
+    c->running = false;
+}
+
+void internal_stop_copies(struct store *s)
+{
+    struct store_copy *c;
+
+    LIST_FOREACH(c, &s->copies, next)
+    stop(c);
+}
+
+void store_copy_close(struct store_copy *c)
+{
+    stop(c);
+    LIST_REMOVE(c, next);
+    if (c->fd >= 0)
+        close(c->fd);
+    unlink(c->path);
+    state_fini(&c->state);
+    free(c->source);
+    free(c->path);
+    free(c);
+}

@@ -1,0 +1,247 @@
+/* Theory of operation
+ *
+ * The database is in WAL mode with synchronous=NORMAL: a commit appends to the write-ahead log and
+ * syncs nothing. Which commits must be durable is known only at their end, when SQLite does not let
+ * one change `synchronous` any more; so the writer syncs the log file itself after such a commit,
+ * through SQLite's own file handle (db_sync_wal). That is what synchronous=FULL would do: on a file
+ * system with power-safe overwrite (SQLite's default assumption on Unix) it differs from NORMAL in
+ * nothing but this sync. Commits reach the disk in order, as a prefix.
+ *
+ * Opening a file of the database by other means than SQLite, and closing it, would drop the locks
+ * that this process holds on it (POSIX locks belong to the process): never do that. */
+#include "store/db.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+/* All pragmas. Common ones first. */
+static const char common_pragmas[] =
+    /* Do not trust what a received database says about itself. */
+    "PRAGMA trusted_schema=OFF;"
+    "PRAGMA cell_size_check=ON;"
+    /* A mapped file would count as resident memory, and an I/O error would be a SIGBUS. */
+    "PRAGMA mmap_size=0;";
+
+static const struct {
+    int flags;
+    bool fatal;
+    const char *pragmas;
+} roles[] = {
+    [DB_WRITER] = {SQLITE_OPEN_READWRITE, true,
+                   "PRAGMA journal_mode=WAL;"
+                   "PRAGMA synchronous=NORMAL;"
+                   /* store/checkpoint.c does it, on a thread of its own. */
+                   "PRAGMA wal_autocheckpoint=0;"
+                   /* Debian's SQLite overwrites deleted rows by default: writes for nothing here.
+                    * A copy for other members is built from rows and contains no left-overs. */
+                   "PRAGMA secure_delete=OFF;"
+                   /* 16 MiB: the inner pages of some million files, and the working set. */
+                   "PRAGMA cache_size=-16384;"
+                   "PRAGMA temp_store=MEMORY;"},
+    /* Readers drop their cache with every commit of the writer; what they miss is in the kernel's
+     * page cache. Small caches are enough. */
+    [DB_READER] = {SQLITE_OPEN_READONLY, false, "PRAGMA cache_size=-4096;"},
+    [DB_CHECKPOINT] = {SQLITE_OPEN_READWRITE, false,
+                       "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
+                       "PRAGMA cache_size=-64;"},
+    /* Nobody needs a copy after a crash: no journal, no sync. */
+    [DB_COPY] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, false,
+                 "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;"},
+    [DB_VERIFY] = {SQLITE_OPEN_READONLY, false, "PRAGMA cache_size=-8192;"},
+    /* The file becomes the database only after this change is complete, so a journal in memory is
+     * enough; but then it must be on the disk. */
+    [DB_SEAL] = {SQLITE_OPEN_READWRITE, false,
+                 "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=FULL;"},
+};
+
+/* Memory statistics would make every allocation of every thread take one global lock. */
+static void configure_sqlite(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+int db_errno(sqlite3 *conn, int rc)
+{
+    int os = conn != NULL ? sqlite3_system_errno(conn) : 0;
+
+    switch (rc & 0xff) {
+    case SQLITE_OK:
+        return 0;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_SCHEMA:
+    case SQLITE_ERROR: /* no such table, no such column */
+        return -EUCLEAN;
+    case SQLITE_FULL:
+        return -ENOSPC;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return -EBUSY;
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+        return -EACCES;
+    case SQLITE_CANTOPEN:
+        return os > 0 ? -os : -EACCES;
+    case SQLITE_NOMEM:
+        die("out of memory");
+    default:
+        return os > 0 ? -os : -EIO;
+    }
+}
+
+static int open_failed(struct db *db, int rc, char *errmsg, size_t errmsg_len)
+{
+    int err = db_errno(db->conn, rc);
+
+    snprintf(errmsg, errmsg_len, "%s", db->conn != NULL ? sqlite3_errmsg(db->conn) : "no memory");
+    db_abandon(db);
+    return err;
+}
+
+int db_open(struct db *db, const char *path, enum db_role role, char *errmsg, size_t errmsg_len)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int rc;
+
+    pthread_once(&once, configure_sqlite);
+    memset(db, 0, sizeof *db);
+    rc = sqlite3_open_v2(path, &db->conn, roles[role].flags | SQLITE_OPEN_NOMUTEX, NULL);
+    if (rc != SQLITE_OK)
+        return open_failed(db, rc, errmsg, errmsg_len);
+    sqlite3_extended_result_codes(db->conn, 1);
+    /* Only the recovery of the log after a crash can make a connection wait. */
+    sqlite3_busy_timeout(db->conn, 10000);
+    rc = sqlite3_exec(db->conn, common_pragmas, NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db->conn, roles[role].pragmas, NULL, NULL, NULL);
+    if (rc != SQLITE_OK)
+        return open_failed(db, rc, errmsg, errmsg_len);
+    /* After the pragmas: newer versions refuse journal_mode=OFF then. */
+    sqlite3_db_config(db->conn, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    db->fatal = roles[role].fatal;
+    return 0;
+}
+
+void db_close(struct db *db)
+{
+    for (size_t i = 0; i < STATEMENT_COUNT; i++)
+        sqlite3_finalize(db->prepared[i]);
+    check(sqlite3_close(db->conn) == SQLITE_OK);
+    memset(db, 0, sizeof *db);
+}
+
+void db_abandon(struct db *db)
+{
+    if (db->conn != NULL)
+        sqlite3_db_config(db->conn, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    db_close(db);
+}
+
+static int failed(struct db *db, const char *sql)
+{
+    if (db->fatal)
+        die("the database failed: %s (%s): %s", sqlite3_errmsg(db->conn),
+            strerror(sqlite3_system_errno(db->conn)), sql);
+    return -EIO;
+}
+
+int db_exec(struct db *db, const char *sql)
+{
+    return sqlite3_exec(db->conn, sql, NULL, NULL, NULL);
+}
+
+sqlite3_stmt *db_get(struct db *db, enum statement which)
+{
+    sqlite3_stmt **st = &db->prepared[which];
+
+    if (*st == NULL && sqlite3_prepare_v3(db->conn, statement_sql[which], -1,
+                                          SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK)
+        failed(db, statement_sql[which]);
+    return *st;
+}
+
+int db_step(struct db *db, sqlite3_stmt *st)
+{
+    int rc = st != NULL ? sqlite3_step(st) : SQLITE_ERROR;
+
+    if (rc == SQLITE_ROW)
+        return 1;
+    if (rc == SQLITE_DONE) {
+        sqlite3_reset(st);
+        return 0;
+    }
+    if (rc == SQLITE_NOMEM || rc == SQLITE_IOERR_NOMEM)
+        die("out of memory");
+    failed(db, st != NULL ? sqlite3_sql(st) : "a statement");
+    sqlite3_reset(st);
+    return -EIO;
+}
+
+void db_reset(sqlite3_stmt *st)
+{
+    sqlite3_reset(st);
+}
+
+int db_run(struct db *db, sqlite3_stmt *st)
+{
+    int row = db_step(db, st);
+
+    check(row <= 0);
+    return row;
+}
+
+/* A NULL statement is one that could not be prepared: its step will say so. */
+void db_bind(sqlite3_stmt *st, int at, uint64_t value)
+{
+    check(st == NULL || sqlite3_bind_int64(st, at, (int64_t)value) == SQLITE_OK);
+}
+
+void db_bind_all(sqlite3_stmt *st, int at, const uint64_t *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        db_bind(st, at + (int)i, values[i]);
+}
+
+void db_bind_bytes(sqlite3_stmt *st, int at, const void *data, size_t len)
+{
+    const void *bytes = len > 0 ? data : ""; /* a NULL pointer would bind a NULL */
+
+    check(st == NULL || sqlite3_bind_blob64(st, at, bytes, len, SQLITE_STATIC) == SQLITE_OK);
+}
+
+uint64_t db_u64(sqlite3_stmt *st, int column)
+{
+    return (uint64_t)sqlite3_column_int64(st, column);
+}
+
+void db_u64_all(sqlite3_stmt *st, int column, uint64_t *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = db_u64(st, column + (int)i);
+}
+
+const uint8_t *db_bytes(sqlite3_stmt *st, int column, size_t *len)
+{
+    const void *data = sqlite3_column_blob(st, column);
+    int n = sqlite3_column_bytes(st, column);
+
+    /* NULL for an empty value, and when memory is out. */
+    if (data == NULL && sqlite3_errcode(sqlite3_db_handle(st)) == SQLITE_NOMEM)
+        die("out of memory");
+    *len = data != NULL ? (size_t)n : 0;
+    return data != NULL ? data : (const uint8_t *)"";
+}
+
+int db_sync_wal(struct db *db)
+{
+    sqlite3_file *wal = NULL;
+    int rc = sqlite3_file_control(db->conn, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+
+    if (rc == SQLITE_OK && (wal == NULL || wal->pMethods == NULL))
+        return 0; /* nothing was ever written through this connection */
+    if (rc == SQLITE_OK)
+        rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+    return rc == SQLITE_OK ? 0 : db_errno(NULL, rc);
+}

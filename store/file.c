@@ -1,0 +1,298 @@
+#include "store/file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/content.h"
+
+/* Is it a file with content? */
+static uint32_t check_regular(const struct inode *inode)
+{
+    if (op_is_dir(inode))
+        return EISDIR;
+    return op_type(inode) == S_IFREG ? 0 : EINVAL;
+}
+
+/* Did the mode change? */
+static bool kill_suid(struct inode *inode)
+{
+    uint64_t mode = inode->mode;
+
+    if (op_type(inode) != S_IFREG)
+        return false;
+    inode->mode &= ~(uint64_t)S_ISUID;
+    if (inode->mode & S_IXGRP)
+        inode->mode &= ~(uint64_t)S_ISGID;
+    return inode->mode != mode;
+}
+
+static void data_changed(struct op *op, struct inode *inode)
+{
+    inode->mtime = op->now;
+    inode->ctime = op->now;
+    inode->version++;
+    inode->modified = op->index;
+    op_change(op, CFS__CHANGE__KIND__DATA, inode->ino);
+}
+
+static void attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kind)
+{
+    inode->ctime = op->now;
+    inode->aversion++;
+    op_change(op, kind, inode->ino);
+}
+
+/* ---- Attributes -------------------------------------------------------------------------------*/
+
+static void set_fields(struct op *op, const Cfs__SetAttr *c, struct inode *inode)
+{
+    if (c->set_mode)
+        inode->mode = (inode->mode & S_IFMT) | (c->mode & 07777);
+    if (c->set_uid)
+        inode->uid = c->uid;
+    if (c->set_gid)
+        inode->gid = c->gid;
+    if (c->set_atime)
+        inode->atime = c->atime_now ? op->now : c->atime_ns;
+    if (c->set_mtime)
+        inode->mtime = c->mtime_now ? op->now : c->mtime_ns;
+}
+
+uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
+{
+    struct op_inode i;
+    bool others = c->set_mode || c->set_uid || c->set_gid || c->set_atime || c->set_mtime;
+    uint32_t status;
+
+    if (!op_inode_find(op, c->ino, &i))
+        return ESTALE;
+    if (c->set_size && (status = check_regular(&i.was)))
+        return status;
+    if (c->set_size && c->size > LIMIT_FILE_MAX)
+        return EFBIG;
+
+    if (c->set_size) {
+        content_truncate(op->rows, &i.is, c->size);
+        data_changed(op, &i.is);
+    }
+    set_fields(op, c, &i.is); /* after the size: a time that was set counts more than its own */
+    if (c->kill_suid && kill_suid(&i.is))
+        others = true;
+    if (others || !c->set_size)
+        attr_changed(op, &i.is, CFS__CHANGE__KIND__ATTR);
+    op_inode_save(op, &i);
+    op_reply_attr(op, &i.is);
+    return 0;
+}
+
+/* ---- Content ----------------------------------------------------------------------------------*/
+
+/* Where the extents go: `places` has room for all. */
+static uint32_t place_extents(const Cfs__Write *c, uint64_t size, struct content_range *places)
+{
+    uint64_t total = 0, end = c->truncate ? 0 : size;
+
+    for (size_t i = 0; i < c->n_extents; i++) {
+        uint64_t len = c->extents[i]->data.len;
+        uint64_t offset = c->append ? end : c->extents[i]->offset;
+
+        if (len > LIMIT_WRITE_MAX - total)
+            return E2BIG;
+        total += len;
+        if (len > 0 && (offset > LIMIT_FILE_MAX || len > LIMIT_FILE_MAX - offset))
+            return EFBIG;
+        places[i] = (struct content_range){offset, len};
+        if (c->append)
+            end += len;
+    }
+    return 0;
+}
+
+/* First by a bound that costs nothing; near the limit, exactly. */
+static uint32_t check_space(struct op *op, const struct inode *inode, const Cfs__Write *c,
+                            const struct content_range *places)
+{
+    uint64_t bound = 0;
+    int64_t growth;
+
+    for (size_t i = 0; i < c->n_extents; i++)
+        bound += places[i].len > 0 ? places[i].len + CONTENT_BLOCK : 0;
+    if (op_has_room(op, bound))
+        return 0;
+    growth = content_growth(op->rows, inode, c->truncate, places, c->n_extents);
+    return growth <= 0 || op_has_room(op, (uint64_t)growth) ? 0 : ENOSPC;
+}
+
+static bool is_empty_write(const Cfs__Write *c)
+{
+    if (c->truncate)
+        return false;
+    for (size_t i = 0; i < c->n_extents; i++)
+        if (c->extents[i]->data.len > 0)
+            return false;
+    return true;
+}
+
+static void write_extents(struct op *op, const Cfs__Write *c, const struct content_range *places,
+                          struct op_inode *i)
+{
+    if (c->truncate)
+        content_truncate(op->rows, &i->is, 0);
+    for (size_t n = 0; n < c->n_extents; n++)
+        if (places[n].len > 0)
+            content_write(op->rows, &i->is, places[n].offset, op_bytes(c->extents[n]->data));
+    data_changed(op, &i->is);
+    if (c->kill_suid && kill_suid(&i->is))
+        attr_changed(op, &i->is, CFS__CHANGE__KIND__ATTR);
+    op_inode_save(op, i);
+}
+
+static uint32_t write_placed(struct op *op, const Cfs__Write *c, struct op_inode *i,
+                             struct content_range *places)
+{
+    uint32_t status;
+
+    if ((status = place_extents(c, i->was.size, places)) ||
+        (status = check_space(op, &i->was, c, places)))
+        return status;
+    if (!is_empty_write(c))
+        write_extents(op, c, places, i);
+    if (c->n_extents > 0)
+        op->reply.value = places[0].offset;
+    else if (c->append)
+        op->reply.value = i->is.size;
+    op_reply_attr(op, &i->is);
+    return 0;
+}
+
+uint32_t file_write(struct op *op, const Cfs__Write *c)
+{
+    struct op_inode i;
+    struct content_range *places;
+    uint32_t status;
+
+    if (c->n_extents > LIMIT_EXTENTS_MAX)
+        return E2BIG;
+    if (!op_inode_find(op, c->ino, &i))
+        return ESTALE;
+    if ((status = check_regular(&i.was)))
+        return status;
+    places = xcalloc(c->n_extents, sizeof *places);
+    status = write_placed(op, c, &i, places);
+    free(places);
+    return status;
+}
+
+/* ---- Extended attributes ----------------------------------------------------------------------*/
+
+static uint32_t check_xattr_name(ProtobufCBinaryData name)
+{
+    if (name.len == 0 || name.len > LIMIT_XATTR_NAME)
+        return ERANGE;
+    return memchr(name.data, '\0', name.len) != NULL ? EINVAL : 0;
+}
+
+static uint32_t check_set_xattr(struct op *op, const Cfs__SetXattr *c, const struct inode *inode,
+                                bool there, size_t old_len)
+{
+    uint64_t was = there ? c->name.len + old_len : 0;
+    uint64_t is = c->name.len + c->value.len;
+
+    if (c->mode == CFS__SET_XATTR__MODE__CREATE && there)
+        return EEXIST;
+    if (c->mode == CFS__SET_XATTR__MODE__REPLACE && !there)
+        return ENODATA;
+    if (is > was &&
+        (inode->xattr_bytes - was + is > LIMIT_XATTR_TOTAL || !op_has_room(op, is - was)))
+        return ENOSPC;
+    return 0;
+}
+
+static void put_xattr(struct op *op, const Cfs__SetXattr *c, struct op_inode *i, bool there,
+                      struct bytes old)
+{
+    if (there)
+        row_xattr_update(op->rows, c->ino, op_bytes(c->name), old, op_bytes(c->value));
+    else
+        row_xattr_insert(op->rows, c->ino, op_bytes(c->name), op_bytes(c->value));
+    i->is.xattr_bytes -= there ? c->name.len + old.len : 0;
+    i->is.xattr_bytes += c->name.len + c->value.len;
+}
+
+uint32_t file_set_xattr(struct op *op, const Cfs__SetXattr *c)
+{
+    struct op_inode i;
+    struct buf old = BUF_EMPTY;
+    bool there;
+    uint32_t status;
+
+    if ((status = check_xattr_name(c->name)))
+        return status;
+    if (c->value.len > LIMIT_XATTR_VALUE)
+        return E2BIG;
+    if (c->mode != CFS__SET_XATTR__MODE__ANY && c->mode != CFS__SET_XATTR__MODE__CREATE &&
+        c->mode != CFS__SET_XATTR__MODE__REPLACE)
+        return EINVAL;
+    if (!op_inode_find(op, c->ino, &i))
+        return ESTALE;
+    there = row_xattr_find(op->rows, c->ino, op_bytes(c->name), &old);
+    status = check_set_xattr(op, c, &i.was, there, old.len);
+    if (status == 0) {
+        put_xattr(op, c, &i, there, (struct bytes){old.data, old.len});
+        attr_changed(op, &i.is, CFS__CHANGE__KIND__XATTR);
+        op_inode_save(op, &i);
+        op_reply_attr(op, &i.is);
+    }
+    buf_fini(&old);
+    return status;
+}
+
+uint32_t file_remove_xattr(struct op *op, const Cfs__RemoveXattr *c)
+{
+    struct op_inode i;
+    struct buf old = BUF_EMPTY;
+    uint32_t status;
+
+    if ((status = check_xattr_name(c->name)))
+        return status;
+    if (!op_inode_find(op, c->ino, &i))
+        return ESTALE;
+    if (!row_xattr_find(op->rows, c->ino, op_bytes(c->name), &old))
+        return ENODATA;
+
+    row_xattr_delete(op->rows, c->ino, op_bytes(c->name), (struct bytes){old.data, old.len});
+    i.is.xattr_bytes -= c->name.len + old.len;
+    attr_changed(op, &i.is, CFS__CHANGE__KIND__XATTR);
+    op_inode_save(op, &i);
+    op_reply_attr(op, &i.is);
+    buf_fini(&old);
+    return 0;
+}
+
+/* ---- Reaping ----------------------------------------------------------------------------------*/
+
+/* Deleting content takes time in proportion to it, on every member at once: one command frees about
+ * this much. What is left over stays an orphan and is proposed again. */
+#define REAP_BYTES_MAX (uint64_t) LIMIT_FILE_MAX
+
+uint32_t file_reap(struct op *op, const Cfs__Reap *c)
+{
+    uint64_t freed = 0;
+
+    if (c->n_inos > LIMIT_REAP_MAX)
+        return E2BIG;
+    for (size_t n = 0; n < c->n_inos && freed < REAP_BYTES_MAX; n++) {
+        struct op_inode i;
+        uint64_t unlinked;
+
+        if (!row_orphan_find(op->rows, c->inos[n], &unlinked))
+            continue;
+        check(op_inode_find(op, c->inos[n], &i));
+        check(i.was.nlink == 0);
+        freed += i.was.stored;
+        row_orphan_delete(op->rows, c->inos[n], unlinked);
+        op_inode_delete(op, &i);
+    }
+    return 0;
+}

@@ -1,0 +1,14 @@
+/* The operations on inodes: attributes, content, xattrs, reaping. What each does and answers is
+ * said in proto/command.proto. A missing inode is ESTALE. See store/op.h. */
+#ifndef STORE_FILE_H
+#define STORE_FILE_H
+
+#include "store/op.h"
+
+uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c);
+uint32_t file_write(struct op *op, const Cfs__Write *c);
+uint32_t file_set_xattr(struct op *op, const Cfs__SetXattr *c);
+uint32_t file_remove_xattr(struct op *op, const Cfs__RemoveXattr *c);
+uint32_t file_reap(struct op *op, const Cfs__Reap *c);
+
+#endif

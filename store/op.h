@@ -1,0 +1,64 @@
+/* One command while it is being applied: what the operations of store/tree.c and store/file.c work
+ * on. Each returns the replicated status (0 or an errno, positive), validates everything before it
+ * changes anything, fills the reply, and records what it changed. */
+#ifndef STORE_OP_H
+#define STORE_OP_H
+
+#include <sys/stat.h>
+
+#include "store/row.h"
+
+#define OP_CHANGES_MAX 2
+
+struct op {
+    struct rows *rows;
+    uint64_t max_bytes;  /* of the tree, as stored, meta data included */
+    uint64_t max_inodes; /* and directory entries */
+
+    uint64_t index;   /* raft index of the command */
+    uint64_t session; /* that sent it */
+    int64_t now;      /* the command's time */
+
+    Cfs__Reply reply; /* status is set by the caller */
+    Cfs__Attr attr;   /* reply.attr, when set */
+    Cfs__Change changes[OP_CHANGES_MAX];
+    size_t n_changes;
+};
+
+/* An inode that is to be changed: as it is in the database, and as it shall be. */
+struct op_inode {
+    struct inode was;
+    struct inode is;
+};
+
+static inline uint32_t op_type(const struct inode *inode)
+{
+    return (uint32_t)inode->mode & S_IFMT;
+}
+
+static inline bool op_is_dir(const struct inode *inode)
+{
+    return op_type(inode) == S_IFDIR;
+}
+
+bool op_inode_find(struct op *op, uint64_t ino, struct op_inode *out);
+void op_inode_save(struct op *op, const struct op_inode *i); /* if it differs */
+/* Deletes an inode and all that belongs to it, but no directory entry. */
+void op_inode_delete(struct op *op, const struct op_inode *i);
+
+/* Would `bytes` more fit into the tree? */
+bool op_has_room(const struct op *op, uint64_t bytes);
+
+void op_reply_attr(struct op *op, const struct inode *inode);
+/* A new record of a change; the caller fills what its kind has. Names are borrowed. */
+Cfs__Change *op_change(struct op *op, Cfs__Change__Kind kind, uint64_t ino);
+
+/* What stat(2) shows of an inode. Pure. */
+void op_fill_attr(const struct inode *inode, Cfs__Attr *out);
+
+static inline struct bytes op_bytes(ProtobufCBinaryData data)
+{
+    return (struct bytes){data.data, data.len};
+}
+
+#endif

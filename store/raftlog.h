@@ -1,0 +1,38 @@
+/* The raft log, term and vote, and whose database this is: the tables `log` and `local`, which are
+ * this member's alone. Each row of the log carries the XXH3 of its other columns. Writer's thread.
+ *
+ * Invariant: the log's rows are contiguous, and first - 1 <= applied <= last. */
+#ifndef STORE_RAFTLOG_H
+#define STORE_RAFTLOG_H
+
+#include "store/db.h"
+#include "store/store.h"
+
+struct raftlog {
+    struct db *db;
+    struct store_identity identity;
+    uint64_t term;
+    uint64_t vote;
+    uint64_t first; /* last + 1 when there are no rows */
+    uint64_t last;
+    struct buf row; /* the data of the last raftlog_get */
+};
+
+/* Reads identity, term, vote and the range of the log: 1, 0 when that is not there or contradicts
+ * `applied`, -EIO. raftlog_fini frees. */
+int raftlog_load(struct raftlog *l, struct db *db, uint64_t applied);
+void raftlog_fini(struct raftlog *l);
+
+/* Writes identity, term and vote. 0 or -EIO (never for the writer's connection). */
+int raftlog_put_local(struct db *db, const struct store_identity *identity, uint64_t term,
+                      uint64_t vote);
+
+void raftlog_set_vote(struct raftlog *l, uint64_t term, uint64_t vote);
+void raftlog_append(struct raftlog *l, uint64_t index, const struct store_entry *entry);
+void raftlog_truncate(struct raftlog *l, uint64_t from);
+void raftlog_compact(struct raftlog *l, uint64_t below);
+bool raftlog_get(struct raftlog *l, uint64_t index, struct store_entry *out);
+
+uint64_t raftlog_sum(uint64_t index, uint64_t term, uint64_t type, const void *data, size_t len);
+
+#endif

@@ -1,0 +1,506 @@
+#include "store/reader.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/content.h"
+#include "store/internal.h"
+#include "store/op.h"
+
+struct store_reader {
+    struct store *store;
+    struct db db; /* db.conn is NULL until the first read, and after an installation */
+    bool begun;
+    LIST_ENTRY(store_reader) next;
+};
+
+/* ---- Life -------------------------------------------------------------------------------------*/
+
+struct store_reader *reader_new(struct store *s)
+{
+    struct store_reader *r = xcalloc(1, sizeof *r);
+
+    r->store = s;
+    pthread_mutex_lock(&s->readers_mutex);
+    LIST_INSERT_HEAD(&s->readers, r, next);
+    pthread_mutex_unlock(&s->readers_mutex);
+    return r;
+}
+
+void reader_free(struct store_reader *r)
+{
+    struct store *s = r->store;
+
+    check(!r->begun);
+    /* An installation under way may be closing this very connection. */
+    pthread_rwlock_rdlock(&s->readers_lock);
+    pthread_mutex_lock(&s->readers_mutex);
+    LIST_REMOVE(r, next);
+    pthread_mutex_unlock(&s->readers_mutex);
+    if (r->db.conn != NULL)
+        db_abandon(&r->db);
+    pthread_rwlock_unlock(&s->readers_lock);
+    free(r);
+}
+
+void internal_close_readers(struct store *s)
+{
+    struct store_reader *r;
+
+    pthread_mutex_lock(&s->readers_mutex);
+    LIST_FOREACH(r, &s->readers, next)
+    if (r->db.conn != NULL)
+        db_abandon(&r->db);
+    pthread_mutex_unlock(&s->readers_mutex);
+}
+
+/* ---- Snapshots --------------------------------------------------------------------------------*/
+
+static int connect_reader(struct store_reader *r)
+{
+    char errmsg[256];
+
+    if (r->db.conn != NULL)
+        return 0;
+    return db_open(&r->db, r->store->home.db, DB_READER, errmsg, sizeof errmsg) == 0 ? 0 : -EIO;
+}
+
+int reader_begin(struct store_reader *r)
+{
+    int err;
+
+    check(!r->begun);
+    pthread_rwlock_rdlock(&r->store->readers_lock);
+    err = connect_reader(r);
+    if (err == 0)
+        err = db_run(&r->db, db_get(&r->db, STATEMENT_BEGIN_READ));
+    if (err == 0)
+        r->begun = true;
+    else
+        pthread_rwlock_unlock(&r->store->readers_lock);
+    return err;
+}
+
+void reader_end(struct store_reader *r)
+{
+    check(r->begun);
+    r->begun = false;
+    /* Nothing was written: were the end to fail, the connection is the thing to give up. */
+    if (db_run(&r->db, db_get(&r->db, STATEMENT_COMMIT)) != 0)
+        db_abandon(&r->db);
+    pthread_rwlock_unlock(&r->store->readers_lock);
+}
+
+/* A read outside reader_begin and reader_end is a pair of its own. *opened: to be ended. */
+static int enter(struct store_reader *r, bool *opened)
+{
+    *opened = !r->begun;
+    return r->begun ? 0 : reader_begin(r);
+}
+
+static void leave(struct store_reader *r, bool opened)
+{
+    if (opened)
+        reader_end(r);
+}
+
+/* ---- Statements -------------------------------------------------------------------------------
+ * The functions below run within a snapshot. */
+
+static int find_inode(struct store_reader *r, uint64_t ino, struct inode *out)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_INODE_GET);
+    int row;
+
+    db_bind(st, 1, ino);
+    row = db_step(&r->db, st);
+    if (row > 0)
+        row_inode_read(st, 0, out);
+    db_reset(st);
+    return row > 0 ? 0 : row == 0 ? -ESTALE : row;
+}
+
+static int find_dir(struct store_reader *r, uint64_t ino, struct inode *out)
+{
+    int err = find_inode(r, ino, out);
+
+    return err == 0 && !op_is_dir(out) ? -ENOTDIR : err;
+}
+
+static int get_applied(struct store_reader *r, uint64_t *out)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_STATE_GET);
+    int row = db_step(&r->db, st);
+
+    if (row > 0)
+        *out = db_u64(st, 0);
+    db_reset(st);
+    return row > 0 ? 0 : -EIO;
+}
+
+static int lookup_dots(struct store_reader *r, uint64_t parent, bool up, struct inode *out)
+{
+    int err = find_dir(r, parent, out);
+
+    return err == 0 && up ? find_inode(r, out->parent, out) : err;
+}
+
+static int lookup(struct store_reader *r, uint64_t parent, const char *name, size_t name_len,
+                  struct inode *out)
+{
+    sqlite3_stmt *st;
+    struct inode dir;
+    int row, err;
+
+    if (name_len > LIMIT_NAME_MAX)
+        return -ENAMETOOLONG;
+    if ((name_len == 1 || name_len == 2) && memcmp(name, "..", name_len) == 0)
+        return lookup_dots(r, parent, name_len == 2, out);
+    st = db_get(&r->db, STATEMENT_LOOKUP);
+    db_bind(st, 1, parent);
+    db_bind_bytes(st, 2, name, name_len);
+    row = db_step(&r->db, st);
+    if (row > 0)
+        row_inode_read(st, 0, out);
+    db_reset(st);
+    if (row != 0)
+        return row > 0 ? 0 : row;
+    err = find_dir(r, parent, &dir);
+    return err == 0 ? -ENOENT : err;
+}
+
+/* Copies a value that size must hold; size 0 asks for its length only. */
+static int64_t copy_out(struct bytes value, void *out, size_t size)
+{
+    if (size == 0)
+        return (int64_t)value.len;
+    if (value.len > size)
+        return -ERANGE;
+    memcpy(out, value.data, value.len);
+    return (int64_t)value.len;
+}
+
+/* ---- Attributes and names ---------------------------------------------------------------------*/
+
+int reader_applied(struct store_reader *r, uint64_t *out)
+{
+    bool opened;
+    int err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    err = get_applied(r, out);
+    leave(r, opened);
+    return err;
+}
+
+int reader_attr(struct store_reader *r, uint64_t ino, Cfs__Attr *out)
+{
+    struct inode inode;
+    bool opened;
+    int err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    err = find_inode(r, ino, &inode);
+    leave(r, opened);
+    if (err == 0)
+        op_fill_attr(&inode, out);
+    return err;
+}
+
+int reader_lookup(struct store_reader *r, uint64_t parent, const char *name, size_t name_len,
+                  Cfs__Attr *out)
+{
+    struct inode inode;
+    bool opened;
+    int err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    err = lookup(r, parent, name, name_len, &inode);
+    leave(r, opened);
+    if (err == 0)
+        op_fill_attr(&inode, out);
+    return err;
+}
+
+static int64_t readlink_in(struct store_reader *r, uint64_t ino, char *out, size_t size)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_SYMLINK_GET);
+    struct inode inode;
+    int64_t len = -EINVAL;
+    int row;
+
+    db_bind(st, 1, ino);
+    row = db_step(&r->db, st);
+    if (row > 0) {
+        struct bytes target = row_bytes(st, 0);
+
+        len = (int64_t)min_u64(target.len, size); /* as readlink(2) */
+        memcpy(out, target.data, (size_t)len);
+    }
+    db_reset(st);
+    if (row != 0)
+        return row > 0 ? len : row;
+    row = find_inode(r, ino, &inode);
+    return row != 0 ? row : -EINVAL;
+}
+
+int64_t reader_readlink(struct store_reader *r, uint64_t ino, char *out, size_t size)
+{
+    bool opened;
+    int64_t len = enter(r, &opened);
+
+    if (len != 0)
+        return len;
+    len = readlink_in(r, ino, out, size);
+    leave(r, opened);
+    return len;
+}
+
+/* ---- Content ----------------------------------------------------------------------------------*/
+
+/* What one block has for the range [offset, offset + len): the rest of it is zeros already. */
+static int copy_block(sqlite3_stmt *st, uint64_t offset, size_t len, uint8_t *out)
+{
+    uint64_t start = (db_u64(st, 0) & ((1u << CONTENT_INDEX_BITS) - 1)) * CONTENT_BLOCK;
+    struct bytes sum = row_bytes(st, 1), data = row_bytes(st, 2);
+    uint64_t from = max_u64(offset, start);
+    uint64_t to = min_u64(offset + len, start + data.len);
+
+    /* Rather no data than wrong data. */
+    if (sum.len != HASH_SIZE || !hash_equal(hash_decode(sum.data), hash_bytes(data.data, data.len)))
+        return -EIO;
+    if (from < to)
+        memcpy(out + (from - offset), data.data + (from - start), to - from);
+    return 0;
+}
+
+static int64_t read_range(struct store_reader *r, const struct inode *inode, uint64_t offset,
+                          void *out, size_t len)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_BLOCK_RANGE);
+    int row, err = 0;
+
+    if (offset >= inode->size || len == 0)
+        return 0;
+    len = min_u64(len, inode->size - offset);
+    memset(out, 0, len);
+    db_bind(st, 1, content_id(inode->ino, offset / CONTENT_BLOCK));
+    db_bind(st, 2, content_id(inode->ino, (offset + len - 1) / CONTENT_BLOCK));
+    while (err == 0 && (row = db_step(&r->db, st)) != 0)
+        err = row > 0 ? copy_block(st, offset, len, out) : row;
+    db_reset(st);
+    return err != 0 ? err : (int64_t)len;
+}
+
+int64_t reader_read(struct store_reader *r, uint64_t ino, uint64_t offset, void *out, size_t len)
+{
+    struct inode inode;
+    bool opened;
+    int64_t n = enter(r, &opened);
+
+    if (n != 0)
+        return n;
+    n = find_inode(r, ino, &inode);
+    if (n == 0 && op_type(&inode) != S_IFREG)
+        n = op_is_dir(&inode) ? -EISDIR : -EINVAL;
+    if (n == 0)
+        n = read_range(r, &inode, offset, out, len);
+    leave(r, opened);
+    return n;
+}
+
+/* ---- Extended attributes ----------------------------------------------------------------------*/
+
+static int64_t getxattr_in(struct store_reader *r, uint64_t ino, const char *name, size_t name_len,
+                           void *out, size_t size)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_XATTR_GET);
+    struct inode inode;
+    int64_t len;
+    int row;
+
+    db_bind(st, 1, ino);
+    db_bind_bytes(st, 2, name, name_len);
+    row = db_step(&r->db, st);
+    len = row > 0 ? copy_out(row_bytes(st, 0), out, size) : row;
+    db_reset(st);
+    if (row != 0)
+        return len;
+    row = find_inode(r, ino, &inode);
+    return row != 0 ? row : -ENODATA;
+}
+
+int64_t reader_getxattr(struct store_reader *r, uint64_t ino, const char *name, size_t name_len,
+                        void *out, size_t size)
+{
+    bool opened;
+    int64_t len = enter(r, &opened);
+
+    if (len != 0)
+        return len;
+    len = getxattr_in(r, ino, name, name_len, out, size);
+    leave(r, opened);
+    return len;
+}
+
+static int64_t listxattr_in(struct store_reader *r, uint64_t ino, struct buf *names)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_XATTR_ALL);
+    struct inode inode;
+    int row = find_inode(r, ino, &inode);
+
+    if (row != 0 || inode.xattr_bytes == 0)
+        return row;
+    db_bind(st, 1, ino);
+    while ((row = db_step(&r->db, st)) > 0) {
+        struct bytes name = row_bytes(st, 0);
+
+        buf_append(names, name.data, name.len);
+        buf_append(names, "", 1);
+    }
+    return row;
+}
+
+int64_t reader_listxattr(struct store_reader *r, uint64_t ino, char *out, size_t size)
+{
+    struct buf names = BUF_EMPTY;
+    bool opened;
+    int64_t len = enter(r, &opened);
+
+    if (len != 0)
+        return len;
+    len = listxattr_in(r, ino, &names);
+    leave(r, opened);
+    if (len == 0 && names.len > 0)
+        len = copy_out((struct bytes){names.data, names.len}, out, size);
+    buf_fini(&names);
+    return len;
+}
+
+/* ---- Directories ------------------------------------------------------------------------------*/
+
+static int readdir_in(struct store_reader *r, uint64_t ino, uint64_t after, bool attrs,
+                      bool (*fn)(void *arg, const struct reader_entry *entry), void *arg)
+{
+    sqlite3_stmt *st = db_get(&r->db, attrs ? STATEMENT_READDIR_ATTRS : STATEMENT_READDIR);
+    struct inode inode;
+    Cfs__Attr attr;
+    bool more = true;
+    int row = find_dir(r, ino, &inode);
+
+    if (row != 0)
+        return row;
+    if (after >= (uint64_t)1 << 62)
+        return 0;                                /* behind every cookie */
+    check(st == NULL || !sqlite3_stmt_busy(st)); /* no readdir from within fn */
+    db_bind(st, 1, ino);
+    db_bind(st, 2, after);
+    while (more && (row = db_step(&r->db, st)) > 0) {
+        struct bytes name = row_bytes(st, 3);
+        struct reader_entry entry = {.cookie = db_u64(st, 0),
+                                     .name = (const char *)name.data,
+                                     .name_len = name.len,
+                                     .ino = db_u64(st, 1),
+                                     .type = (uint32_t)db_u64(st, 2)};
+
+        if (attrs) {
+            row_inode_read(st, 4, &inode);
+            op_fill_attr(&inode, &attr);
+            entry.attr = &attr;
+        }
+        more = fn(arg, &entry);
+    }
+    db_reset(st);
+    return row < 0 ? row : 0;
+}
+
+int reader_readdir(struct store_reader *r, uint64_t ino, uint64_t after, bool attrs,
+                   bool (*fn)(void *arg, const struct reader_entry *entry), void *arg)
+{
+    bool opened;
+    int err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    err = readdir_in(r, ino, after, attrs, fn, arg);
+    leave(r, opened);
+    return err;
+}
+
+/* ---- The whole tree ---------------------------------------------------------------------------*/
+
+int reader_usage(struct store_reader *r, struct reader_usage *out)
+{
+    sqlite3_stmt *st;
+    bool opened;
+    int row, err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    st = db_get(&r->db, STATEMENT_USAGE);
+    row = db_step(&r->db, st);
+    if (row > 0)
+        *out = (struct reader_usage){db_u64(st, 0), db_u64(st, 1), LIMIT_TREE_ENTRIES,
+                                     LIMIT_TREE_BYTES};
+    db_reset(st);
+    leave(r, opened);
+    return row > 0 ? 0 : -EIO;
+}
+
+/* Puts "/NAME" before what stands at out[*at], and finds the parent. */
+static int prepend_name(struct store_reader *r, uint64_t *ino, char *out, size_t *at)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_DIRENT_OF_INODE);
+    int row, err = 0;
+
+    db_bind(st, 1, *ino);
+    row = db_step(&r->db, st);
+    if (row > 0) {
+        struct bytes name = row_bytes(st, 1);
+
+        *ino = db_u64(st, 0);
+        if (name.len + 1 > *at) {
+            err = -ENAMETOOLONG;
+        } else {
+            *at -= name.len + 1;
+            out[*at] = '/';
+            memcpy(out + *at + 1, name.data, name.len);
+        }
+    }
+    db_reset(st);
+    return row > 0 ? err : row == 0 ? -ENOENT : row;
+}
+
+static int64_t path_in(struct store_reader *r, uint64_t ino, char *out, size_t size)
+{
+    size_t at = size;
+    int err = 0;
+
+    if (size < 2)
+        return -ENAMETOOLONG;
+    out[--at] = '\0';
+    if (ino == ROW_ROOT_INO)
+        out[--at] = '/';
+    while (err == 0 && ino != ROW_ROOT_INO)
+        err = prepend_name(r, &ino, out, &at);
+    if (err != 0)
+        return err;
+    memmove(out, out + at, size - at);
+    return (int64_t)(size - at - 1);
+}
+
+int64_t reader_path(struct store_reader *r, uint64_t ino, char *out, size_t size)
+{
+    bool opened;
+    int64_t len = enter(r, &opened);
+
+    if (len != 0)
+        return len;
+    len = path_in(r, ino, out, size);
+    leave(r, opened);
+    return len;
+}

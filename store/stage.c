@@ -1,0 +1,217 @@
+/* Theory of operation
+ *
+ * A copy that was received is trusted only after its schema was found to be exactly ours, SQLite
+ * found its structure sound, and the state hash of all its rows was found to be the one that it
+ * carries, which its maker kept up to date with every change. Then it belongs to this member: the
+ * row of `local` (identity, term, vote) is put in at the last moment, in one durable change of a
+ * file that nobody else has, so no term and no vote can be lost. What makes it the database is the
+ * rename in home_install. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "store/check.h"
+#include "store/internal.h"
+
+struct store_stage {
+    struct store *store;
+    int fd;
+    uint64_t size;
+    pthread_t thread;
+    bool running; /* the thread has not been joined */
+    atomic_bool cancel;
+    atomic_int progress; /* enum store_progress */
+    struct store_copy_info info;
+};
+
+struct store_stage *store_stage_open(struct store *s)
+{
+    struct store_stage *st = xcalloc(1, sizeof *st);
+
+    check(s->stage == NULL);
+    s->stage = st;
+    st->store = s;
+    atomic_store(&st->progress, STORE_BUSY);
+    st->fd = open(s->home.stage, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (st->fd < 0)
+        log_error("%s: %s", s->home.stage, strerror(errno));
+    return st;
+}
+
+int store_stage_write(struct store_stage *st, uint64_t offset, const void *data, size_t len)
+{
+    const uint8_t *at = data;
+
+    check(!st->running);
+    if (st->fd < 0)
+        return -EIO;
+    if (offset != st->size)
+        return -EINVAL;
+    while (len > 0) {
+        ssize_t n = pwrite(st->fd, at, len, (off_t)st->size);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        st->size += (uint64_t)n;
+        at += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* ---- Verification: a thread -------------------------------------------------------------------*/
+
+static bool agrees(const struct state *state, const struct store_copy_info *info)
+{
+    return state->n.applied == info->index && state->n.applied_term == info->term &&
+           state->config_index == info->config_index && state->config.len == info->config.len &&
+           (info->config.len == 0 ||
+            memcmp(state->config.data, info->config.data, info->config.len) == 0);
+}
+
+static bool verify(struct store_stage *st, char *why, size_t why_len)
+{
+    struct state state;
+    bool good;
+
+    if (st->size != st->info.size) {
+        snprintf(why, why_len, "%llu bytes of %llu", (unsigned long long)st->size,
+                 (unsigned long long)st->info.size);
+        return false;
+    }
+    if (!check_copy(st->store->home.stage, &st->cancel, &state, why, why_len))
+        return false;
+    good = agrees(&state, &st->info);
+    state_fini(&state);
+    if (!good) {
+        snprintf(why, why_len, "it is another snapshot than was announced");
+        return false;
+    }
+    if (fsync(st->fd) != 0) {
+        snprintf(why, why_len, "%s", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+static void *thread_main(void *arg)
+{
+    struct store_stage *st = arg;
+    char why[256] = "";
+    bool good = verify(st, why, sizeof why);
+
+    if (!good && !atomic_load(&st->cancel))
+        log_error("a snapshot that was received is refused: %s", why);
+    atomic_store(&st->progress, good ? STORE_READY : STORE_FAILED);
+    return NULL;
+}
+
+void store_stage_verify(struct store_stage *st, const struct store_copy_info *info)
+{
+    int err;
+
+    check(!st->running && st->progress == STORE_BUSY);
+    st->info = *info;
+    st->info.config = buf_copy(info->config.data, info->config.len);
+    if (st->fd < 0) {
+        atomic_store(&st->progress, STORE_FAILED);
+        return;
+    }
+    err = pthread_create(&st->thread, NULL, thread_main, st);
+    if (err != 0)
+        die("no thread for the verification of a snapshot: error %d", err);
+    st->running = true;
+}
+
+enum store_progress store_stage_poll(struct store_stage *st)
+{
+    return (enum store_progress)atomic_load(&st->progress);
+}
+
+/* ---- Installation: the loop thread ------------------------------------------------------------*/
+
+static void stop(struct store_stage *st)
+{
+    atomic_store(&st->cancel, true);
+    if (st->running)
+        pthread_join(st->thread, NULL);
+    st->running = false;
+}
+
+static void release(struct store_stage *st)
+{
+    st->store->stage = NULL;
+    if (st->fd >= 0)
+        close(st->fd);
+    buf_fini(&st->info.config);
+    free(st);
+}
+
+/* The copy becomes this member's. */
+static int seal(struct store *s, char *errmsg, size_t errmsg_len)
+{
+    struct db db;
+    int err = db_open(&db, s->home.stage, DB_SEAL, errmsg, errmsg_len);
+
+    if (err != 0)
+        return err;
+    err = raftlog_put_local(&db, &s->identity, s->log.term, s->log.vote);
+    if (err != 0)
+        snprintf(errmsg, errmsg_len, "%s", sqlite3_errmsg(db.conn));
+    db_close(&db);
+    return err;
+}
+
+static int replace(struct store *s, char *errmsg, size_t errmsg_len)
+{
+    int err = home_install(&s->home);
+
+    if (err != 0) {
+        snprintf(errmsg, errmsg_len, "%s", strerror(-err));
+        return err;
+    }
+    return internal_open(s, errmsg, errmsg_len);
+}
+
+void store_stage_install(struct store_stage *st)
+{
+    struct store *s = st->store;
+    uint64_t index = st->info.index, term = s->log.term, vote = s->log.vote;
+    char errmsg[256] = "";
+
+    check(!s->in_transaction);
+    check(store_stage_poll(st) == STORE_READY);
+    check(index >= s->state.n.applied); /* a member never goes back */
+    stop(st);
+    release(st);
+    if (seal(s, errmsg, sizeof errmsg) != 0)
+        die("a snapshot could not be sealed: %s", errmsg);
+
+    internal_stop_copies(s);
+    pthread_rwlock_wrlock(&s->readers_lock);
+    internal_close_readers(s);
+    internal_close(s, true);
+    if (replace(s, errmsg, sizeof errmsg) != 0)
+        die("a snapshot could not be installed: %s", errmsg);
+    pthread_rwlock_unlock(&s->readers_lock);
+
+    check(s->state.n.applied == index);
+    check(s->log.term == term && s->log.vote == vote);
+    check(s->log.first == index + 1 && s->log.last == index);
+}
+
+void store_stage_close(struct store_stage *st)
+{
+    struct store *s = st->store;
+
+    stop(st);
+    release(st);
+    unlink(s->home.stage);
+}

@@ -1,0 +1,95 @@
+#include "store/state.h"
+
+#include <string.h>
+
+static int load_counters(struct db *db, struct state *s)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_STATE_GET);
+    uint64_t fields[COUNTERS_N];
+    int row = db_step(db, st);
+    const uint8_t *sum;
+    size_t len;
+
+    if (row <= 0)
+        return row;
+    db_u64_all(st, 0, fields, COUNTERS_N);
+    memcpy(&s->n, fields, sizeof s->n);
+    sum = db_bytes(st, COUNTERS_N, &len);
+    if (len == HASH_SIZE)
+        s->rows = hash_decode(sum);
+    db_reset(st);
+    return len == HASH_SIZE;
+}
+
+static void keep_config(struct state *s, uint64_t index, const void *data, size_t len)
+{
+    buf_fini(&s->config);
+    s->config = buf_copy(data, len);
+    s->config_index = index;
+    s->config_hash = hash_bytes(data, len);
+}
+
+static int load_config(struct db *db, struct state *s)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_CONFIG_GET);
+    int row = db_step(db, st);
+    const uint8_t *data;
+    size_t len;
+
+    if (row <= 0)
+        return row;
+    data = db_bytes(st, 1, &len);
+    keep_config(s, db_u64(st, 0), data, len);
+    db_reset(st);
+    return 1;
+}
+
+int state_load(struct db *db, struct state *out)
+{
+    int row;
+
+    memset(out, 0, sizeof *out);
+    row = load_counters(db, out);
+    if (row > 0)
+        row = load_config(db, out);
+    return row;
+}
+
+void state_fini(struct state *s)
+{
+    buf_fini(&s->config);
+}
+
+void state_save(struct db *db, const struct state *s)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_STATE_PUT);
+    uint64_t fields[COUNTERS_N];
+    uint8_t sum[HASH_SIZE];
+
+    memcpy(fields, &s->n, sizeof s->n);
+    hash_encode(s->rows, sum);
+    db_bind_all(st, 1, fields, COUNTERS_N);
+    db_bind_bytes(st, COUNTERS_N + 1, sum, sizeof sum);
+    db_run(db, st);
+}
+
+void state_set_config(struct db *db, struct state *s, uint64_t index, const void *data, size_t len)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_CONFIG_PUT);
+
+    keep_config(s, index, data, len);
+    db_bind(st, 1, index);
+    db_bind_bytes(st, 2, data, len);
+    db_run(db, st);
+}
+
+struct store_hash state_hash(const struct state *s)
+{
+    struct store_hash sum = s->rows;
+    uint64_t fields[COUNTERS_N + 1];
+
+    memcpy(fields, &s->n, sizeof s->n);
+    fields[COUNTERS_N] = s->config_index;
+    hash_add(&sum, hash_row(HASH_STATE, fields, ARRAY_LEN(fields), s->config_hash));
+    return sum;
+}

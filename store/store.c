@@ -1,0 +1,425 @@
+#include "store/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/check.h"
+#include "store/schema.h"
+#include "store/tree.h"
+
+/* ---- Opening ----------------------------------------------------------------------------------*/
+
+/* A new database: the schema, whose it is, and the root directory. */
+static int create(struct store *s)
+{
+    struct state state;
+    struct rows rows = {&s->db, &state};
+    int rc = db_exec(&s->db, "BEGIN IMMEDIATE");
+
+    if (rc == SQLITE_OK)
+        rc = schema_create(s->db.conn);
+    if (rc != SQLITE_OK)
+        return db_errno(s->db.conn, rc);
+    check(state_load(&s->db, &state) == 1);
+    raftlog_put_local(&s->db, &s->identity, 0, 0);
+    tree_make_root(&rows);
+    state_save(&s->db, &state);
+    state_fini(&state);
+    rc = db_exec(&s->db, "COMMIT");
+    return rc == SQLITE_OK ? db_sync_wal(&s->db) : db_errno(s->db.conn, rc);
+}
+
+static int migrate(struct store *s)
+{
+    int rc = db_exec(&s->db, "BEGIN IMMEDIATE");
+
+    if (rc == SQLITE_OK)
+        rc = schema_migrate(s->db.conn);
+    if (rc == SQLITE_OK)
+        rc = db_exec(&s->db, "COMMIT");
+    return rc == SQLITE_OK ? db_sync_wal(&s->db) : db_errno(s->db.conn, rc);
+}
+
+/* Is it the database of this member? Looks without changing anything. */
+static int check_owner(struct store *s, char *errmsg, size_t errmsg_len)
+{
+    struct raftlog log;
+    int row = raftlog_load(&log, &s->db, s->state.n.applied);
+    const struct store_identity *found = &log.identity;
+    bool same =
+        strcmp(found->cluster, s->identity.cluster) == 0 && found->member == s->identity.member;
+
+    if (row <= 0)
+        snprintf(errmsg, errmsg_len, "the raft log contradicts the applied index");
+    else if (!same)
+        snprintf(errmsg, errmsg_len, "this is the database of member %llu of cluster %s",
+                 (unsigned long long)found->member, found->cluster);
+    raftlog_fini(&log);
+    return row <= 0 ? -EUCLEAN : same ? 0 : -EXDEV;
+}
+
+/* Cheap signs of damage: whatever the size of the database, a few rows are read. */
+static int check_sanity(struct store *s, char *errmsg, size_t errmsg_len)
+{
+    struct rows rows = {&s->db, &s->state};
+    const struct counters *n = &s->state.n;
+    struct inode root;
+
+    if (state_load(&s->db, &s->state) != 1) {
+        snprintf(errmsg, errmsg_len, "the counters are missing");
+        return -EUCLEAN;
+    }
+    if (!row_inode_find(&rows, ROW_ROOT_INO, &root) || !op_is_dir(&root)) {
+        snprintf(errmsg, errmsg_len, "the root directory is missing");
+        return -EUCLEAN;
+    }
+    if (n->inodes < 1 || n->next_ino <= ROW_ROOT_INO || n->next_dirent < 1 ||
+        s->state.config_index > n->applied) {
+        snprintf(errmsg, errmsg_len, "the counters contradict each other");
+        return -EUCLEAN;
+    }
+    return check_owner(s, errmsg, errmsg_len);
+}
+
+static const struct {
+    int err;
+    const char *reason;
+} refusals[] = {
+    [SCHEMA_NEWER] = {-EPROTONOSUPPORT, "the database is of a newer version of this program"},
+    [SCHEMA_FOREIGN] = {-EUCLEAN, "this is no database of coordfs"},
+};
+
+/* The database is opened for reading first: what is refused has not been touched. */
+static int probe(struct store *s, enum schema_state *schema, char *errmsg, size_t errmsg_len)
+{
+    struct db db;
+    bool same = false;
+    int rc, err = db_open(&db, s->home.db, DB_VERIFY, errmsg, errmsg_len);
+
+    if (err != 0)
+        return err;
+    rc = schema_probe(db.conn, schema);
+    if (rc == SQLITE_OK && *schema == SCHEMA_CURRENT)
+        rc = schema_compare(db.conn, &same);
+    if (rc != SQLITE_OK) {
+        err = db_errno(db.conn, rc);
+        snprintf(errmsg, errmsg_len, "%s", sqlite3_errmsg(db.conn));
+    } else if (*schema == SCHEMA_CURRENT) {
+        db_abandon(&db);
+        if (!same)
+            snprintf(errmsg, errmsg_len, "the tables are not those of this version");
+        return same ? 0 : -EUCLEAN;
+    } else if (*schema == SCHEMA_NEWER || *schema == SCHEMA_FOREIGN) {
+        err = refusals[*schema].err;
+        snprintf(errmsg, errmsg_len, "%s", refusals[*schema].reason);
+    }
+    db_abandon(&db);
+    return err;
+}
+
+static int on_wal(void *arg, sqlite3 *conn BASE_UNUSED, const char *name BASE_UNUSED, int pages)
+{
+    struct store *s = arg;
+
+    s->wal_pages = (unsigned)pages;
+    s->unsynced = true;
+    return SQLITE_OK;
+}
+
+/* Until all is checked, errors are returned; from then on, they are fatal. */
+static int prepare(struct store *s, enum schema_state schema, char *errmsg, size_t errmsg_len)
+{
+    int err = 0;
+
+    s->db.fatal = false;
+    if (schema == SCHEMA_EMPTY) {
+        s->db.fatal = true;
+        err = create(s);
+    } else if (schema == SCHEMA_OLDER) {
+        err = migrate(s);
+    }
+    s->db.fatal = false;
+    if (err != 0) {
+        snprintf(errmsg, errmsg_len, "%s", sqlite3_errmsg(s->db.conn));
+        return err;
+    }
+    err = check_sanity(s, errmsg, errmsg_len);
+    s->db.fatal = true;
+    return err;
+}
+
+int internal_open(struct store *s, char *errmsg, size_t errmsg_len)
+{
+    enum schema_state schema = SCHEMA_EMPTY;
+    int err = probe(s, &schema, errmsg, errmsg_len);
+
+    if (err != 0 || (err = db_open(&s->db, s->home.db, DB_WRITER, errmsg, errmsg_len)) != 0)
+        return err;
+    err = prepare(s, schema, errmsg, errmsg_len);
+    if (err == 0)
+        err = checkpoint_start(s->home.db, &s->writer, &s->checkpoint, errmsg, errmsg_len);
+    if (err != 0) {
+        state_fini(&s->state);
+        db_abandon(&s->db);
+        return err;
+    }
+    s->rows = (struct rows){&s->db, &s->state};
+    check(raftlog_load(&s->log, &s->db, s->state.n.applied) == 1);
+    sessions_load(&s->sessions, &s->rows);
+    apply_init(&s->apply, &s->rows, &s->sessions);
+    sqlite3_wal_hook(s->db.conn, on_wal, s);
+    s->wal_pages = 0;
+    /* What the last process committed without a sync may still be in the kernel only. */
+    s->unsynced = true;
+    return 0;
+}
+
+void internal_close(struct store *s, bool keep_wal)
+{
+    checkpoint_stop(s->checkpoint);
+    apply_fini(&s->apply);
+    sessions_fini(&s->sessions);
+    raftlog_fini(&s->log);
+    state_fini(&s->state);
+    if (keep_wal)
+        db_abandon(&s->db);
+    else
+        db_close(&s->db);
+}
+
+static void init_locks(struct store *s)
+{
+    pthread_rwlockattr_t attr;
+
+    pthread_rwlockattr_init(&attr);
+    /* An installation must not wait for ever for readers that keep coming. */
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&s->readers_lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    pthread_mutex_init(&s->readers_mutex, NULL);
+    pthread_mutex_init(&s->writer, NULL);
+}
+
+static void fini_locks(struct store *s)
+{
+    pthread_mutex_destroy(&s->writer);
+    pthread_mutex_destroy(&s->readers_mutex);
+    pthread_rwlock_destroy(&s->readers_lock);
+}
+
+int store_open(const char *dir, const struct store_identity *identity, struct store **out,
+               char *errmsg, size_t errmsg_len)
+{
+    struct store *s = xcalloc(1, sizeof *s);
+    int err;
+
+    check(identity->member > 0 && identity->cluster[0] != '\0');
+    check(memchr(identity->cluster, '\0', sizeof identity->cluster) != NULL);
+    s->identity = *identity;
+    LIST_INIT(&s->readers);
+    LIST_INIT(&s->copies);
+    err = home_open(&s->home, dir, errmsg, errmsg_len);
+    if (err != 0)
+        goto free_store;
+    init_locks(s);
+    err = internal_open(s, errmsg, errmsg_len);
+    if (err != 0)
+        goto close_home;
+    *out = s;
+    return 0;
+
+close_home:
+    fini_locks(s);
+    home_close(&s->home);
+free_store:
+    free(s);
+    return err;
+}
+
+void store_close(struct store *s)
+{
+    check(!s->in_transaction);
+    check(LIST_EMPTY(&s->readers));
+    check(LIST_EMPTY(&s->copies));
+    check(s->stage == NULL);
+    internal_close(s, false);
+    fini_locks(s);
+    home_close(&s->home);
+    free(s);
+}
+
+/* ---- Transactions -----------------------------------------------------------------------------*/
+
+void store_begin(struct store *s)
+{
+    check(!s->in_transaction);
+    pthread_mutex_lock(&s->writer);
+    db_run(&s->db, db_get(&s->db, STATEMENT_BEGIN_WRITE));
+    s->in_transaction = true;
+}
+
+void store_commit(struct store *s, bool sync)
+{
+    int err = 0;
+
+    check(s->in_transaction);
+    if (s->changed) {
+        sessions_save(&s->sessions);
+        state_save(&s->db, &s->state);
+    }
+    db_run(&s->db, db_get(&s->db, STATEMENT_COMMIT));
+    s->changed = false;
+    s->in_transaction = false;
+    pthread_mutex_unlock(&s->writer);
+    if (sync && s->unsynced)
+        err = db_sync_wal(&s->db);
+    if (err != 0)
+        die("the database could not be synced to the disk: %s", strerror(-err));
+    if (sync)
+        s->unsynced = false;
+    checkpoint_notify(s->checkpoint, s->wal_pages);
+}
+
+/* ---- Raft's part ------------------------------------------------------------------------------*/
+
+void store_raft_state(struct store *s, struct store_raft_state *out)
+{
+    *out = (struct store_raft_state){
+        .term = s->log.term,
+        .vote = s->log.vote,
+        .first_index = s->log.first,
+        .last_index = s->log.last,
+        .applied = s->state.n.applied,
+        .applied_term = s->state.n.applied_term,
+        .config_index = s->state.config_index,
+        .config = buf_copy(s->state.config.data, s->state.config.len),
+    };
+}
+
+void store_set_vote(struct store *s, uint64_t term, uint64_t vote)
+{
+    check(s->in_transaction);
+    raftlog_set_vote(&s->log, term, vote);
+}
+
+void store_log_append(struct store *s, uint64_t index, const struct store_entry *entry)
+{
+    check(s->in_transaction);
+    raftlog_append(&s->log, index, entry);
+}
+
+void store_log_truncate(struct store *s, uint64_t from)
+{
+    check(s->in_transaction);
+    check(from > s->state.n.applied);
+    raftlog_truncate(&s->log, from);
+}
+
+void store_log_compact(struct store *s, uint64_t below)
+{
+    check(s->in_transaction);
+    check(below <= s->state.n.applied + 1);
+    raftlog_compact(&s->log, below);
+}
+
+bool store_log_get(struct store *s, uint64_t index, struct store_entry *out)
+{
+    return raftlog_get(&s->log, index, out);
+}
+
+/* ---- Apply ------------------------------------------------------------------------------------*/
+
+void store_apply(struct store *s, uint64_t index, const struct store_entry *entry,
+                 struct store_result *out)
+{
+    check(s->in_transaction);
+    check(index <= s->log.last);
+    apply_entry(&s->apply, index, entry, out);
+    s->changed = true;
+}
+
+bool store_acceptable(const uint8_t *data, size_t len)
+{
+    return apply_acceptable(data, len);
+}
+
+int store_reply(struct store *s, uint64_t session, uint64_t seq, struct buf *out)
+{
+    const struct session *found = session_find(&s->sessions, session);
+
+    *out = (struct buf)BUF_EMPTY;
+    if (found == NULL)
+        return -ESTALE;
+    if (seq > found->last_seq)
+        return 0;
+    row_reply_find(&s->rows, session, seq, out);
+    return 1;
+}
+
+uint64_t store_applied(const struct store *s)
+{
+    return s->state.n.applied;
+}
+
+struct store_hash store_state_hash(const struct store *s)
+{
+    return state_hash(&s->state);
+}
+
+void store_orphans(struct store *s, unsigned max,
+                   void (*fn)(void *arg, uint64_t ino, uint64_t unlinked), void *arg)
+{
+    sqlite3_stmt *st = db_get(&s->db, STATEMENT_ORPHAN_ALL);
+
+    db_bind(st, 1, max);
+    while (db_step(&s->db, st) > 0)
+        fn(arg, db_u64(st, 0), db_u64(st, 1));
+}
+
+/* ---- Checks and figures -----------------------------------------------------------------------*/
+
+bool store_check(struct store *s, char *why, size_t why_len)
+{
+    struct store_hash found;
+
+    check(!s->in_transaction);
+    if (!check_file(s->home.db, true, &found, why, why_len))
+        return false;
+    if (!hash_equal(found, store_state_hash(s))) {
+        snprintf(why, why_len, "S21: the state in memory is not the one in the database");
+        return false;
+    }
+    return true;
+}
+
+bool store_check_file(const char *path, char *why, size_t why_len)
+{
+    struct store_hash found;
+
+    return check_file(path, false, &found, why, why_len);
+}
+
+static uint64_t get_pragma(struct store *s, const char *sql)
+{
+    sqlite3_stmt *st = NULL;
+    uint64_t value = 0;
+
+    check(sqlite3_prepare_v2(s->db.conn, sql, -1, &st, NULL) == SQLITE_OK);
+    if (db_step(&s->db, st) > 0)
+        value = db_u64(st, 0);
+    sqlite3_finalize(st);
+    return value;
+}
+
+void store_counts(struct store *s, struct store_counts *out)
+{
+    *out = (struct store_counts){
+        .inodes = s->state.n.inodes,
+        .bytes = s->state.n.bytes,
+        .sessions = sessions_count(&s->sessions),
+        .log_rows = s->log.last + 1 - s->log.first,
+        .file_bytes = get_pragma(s, "PRAGMA page_count") * get_pragma(s, "PRAGMA page_size"),
+    };
+}
