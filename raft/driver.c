@@ -1,0 +1,608 @@
+#include "raft/driver.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "raft/driver_impl.h"
+#include "raft/layout.h"
+
+/* The EOF rule: when the leader's connection closes, the voters stand for election one after the
+ * other, so that the first has won before the second tries. */
+#define SUSPECT_FIRST_MS  3
+#define SUSPECT_RANK_MS   25
+#define SUSPECT_JITTER_MS 8
+
+/* ---- Time and chance ------------------------------------------------------------------------- */
+
+uint64_t driver_clock(struct driver *d)
+{
+    d->guard.now = max_u64(d->guard.now, d->env.now_ms(d->env.ctx) + d->skew);
+    return d->guard.now;
+}
+
+/* splitmix64 (Steele, Lea, Flood 2014). */
+uint64_t driver_random(struct driver *d, uint64_t below)
+{
+    uint64_t z = d->chance += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (z ^ z >> 31) % below;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+struct driver *driver_new(const struct driver_config *config, const struct driver_env *env,
+                          struct machine machine)
+{
+    struct driver *d = xcalloc(1, sizeof *d);
+    unsigned i;
+
+    check(config->id > 0 && config->election_ms >= 100 && config->election_ms <= 60000);
+    check(config->n_members <= LIMIT_MEMBERS_MAX && config->max_inflight > 0);
+    d->config = *config;
+    if (d->config.heartbeat_ms == 0)
+        d->config.heartbeat_ms = config->election_ms / 10;
+    if (d->config.compact_every == 0)
+        d->config.compact_every = 1;
+    d->env = *env;
+    d->machine = machine;
+    d->chance = config->seed;
+    STAILQ_INIT(&d->held);
+    STAILQ_INIT(&d->proposals);
+    entries_init(&d->log, DRIVER_CACHE_BYTES);
+    readindex_init(&d->reads, driver_random(d, UINT64_MAX));
+    d->members = xcalloc(config->n_members, sizeof *d->members);
+    for (i = 0; i < config->n_members; i++) {
+        d->members[i] = config->members[i];
+        d->members[i].address = xstrdup(config->members[i].address);
+    }
+    d->n_members = config->n_members;
+    d->config.members = NULL;
+    return d;
+}
+
+void driver_free(struct driver *d)
+{
+    struct driver_held *held;
+    unsigned i;
+
+    if (d == NULL)
+        return;
+    snapshot_fini(d);
+    if (d->guard.raft != NULL)
+        raft_close(&d->raft, NULL);
+    turn_drop_proposals(d);
+    while ((held = STAILQ_FIRST(&d->held)) != NULL) {
+        STAILQ_REMOVE_HEAD(&d->held, link);
+        buf_fini(&held->message);
+        free(held);
+    }
+    readindex_fini(&d->reads);
+    entries_fini(&d->log);
+    buf_fini(&d->config_data);
+    for (i = 0; i < d->n_members; i++)
+        free(d->members[i].address);
+    free(d->members);
+    free(d);
+}
+
+/* ---- Start ----------------------------------------------------------------------------------- */
+
+static int refuse(char *errmsg, size_t len, int err, const char *what)
+{
+    snprintf(errmsg, len, "%s", what);
+    return err;
+}
+
+/* Entry 1, the same on every member: the first configuration, committed by definition. */
+static int bootstrap(struct driver *d, char *errmsg, size_t errmsg_len)
+{
+    const struct machine_ops *ops = d->machine.ops;
+    struct raft_configuration config;
+    struct raft_buffer bytes;
+    struct machine_entry entry = {.term = 1, .type = MACHINE_CHANGE};
+    bool self = false;
+    unsigned i;
+
+    raft_configuration_init(&config);
+    for (i = 0; i < d->n_members; i++) {
+        const struct driver_member *m = &d->members[i];
+
+        self |= m->id == d->config.id;
+        if (m->id == 0 || m->address[0] == '\0' || strlen(m->address) > LIMIT_ADDRESS ||
+            raft_configuration_add(&config, m->id, m->address,
+                                   m->role == DRIVER_VOTER ? RAFT_VOTER : RAFT_STANDBY) != 0) {
+            raft_configuration_close(&config);
+            return refuse(errmsg, errmsg_len, -EINVAL, "the list of members is wrong");
+        }
+    }
+    if (!self) {
+        raft_configuration_close(&config);
+        return refuse(errmsg, errmsg_len, -EINVAL, "this member is not in the list of members");
+    }
+    if (raft_configuration_encode(&config, &bytes) != 0)
+        die("out of memory");
+    raft_configuration_close(&config);
+    entry.data = bytes.base;
+    entry.len = bytes.len;
+    ops->begin(d->machine.ctx);
+    ops->set_vote(d->machine.ctx, 1, 0);
+    ops->log_append(d->machine.ctx, 1, &entry);
+    ops->apply(d->machine.ctx, 1, &entry);
+    ops->commit(d->machine.ctx, true);
+    raft_free(bytes.base);
+    return 0;
+}
+
+static bool state_valid(const struct machine_state *s)
+{
+    if (s->term == 0)
+        return s->vote == 0 && s->applied == 0 && s->last_index == 0;
+    if (s->first_index == 0 || s->first_index > s->applied + 1 || s->last_index < s->applied ||
+        s->first_index > s->last_index + 1 || s->applied_term > s->term)
+        return false;
+    if (s->applied == 0)
+        return s->first_index == 1 && s->config_index == 0;
+    return s->applied_term > 0 && s->config_index > 0 && s->config_index <= s->applied &&
+           wire_config_valid(s->config.data, s->config.len);
+}
+
+/* Reads the log: the terms into d->log, and for libraft an array of all rows, of which only the
+ * CHANGEs have their payload (the core looks at nothing else). */
+static struct raft_entry *read_log(struct driver *d, const struct machine_state *s)
+{
+    uint64_t n = s->last_index + 1 - s->first_index, i;
+    struct raft_entry *entries = xcalloc(n, sizeof *entries);
+
+    entries_reset(&d->log, s->first_index - 1,
+                  s->first_index == s->applied + 1 ? s->applied_term : 0);
+    for (i = 0; i < n; i++) {
+        struct machine_entry row;
+
+        check(d->machine.ops->log_get(d->machine.ctx, s->first_index + i, &row));
+        check(row.term > 0 && row.term <= s->term);
+        entries_note(&d->log, row.term);
+        entries[i].term = row.term;
+        entries[i].type = (enum raft_entry_type)row.type;
+        if (row.type != MACHINE_CHANGE)
+            continue;
+        check(wire_config_valid(row.data, row.len));
+        entries[i].buf.base = xmemdup(row.data, row.len);
+        entries[i].buf.len = row.len;
+    }
+    return entries;
+}
+
+/* The configuration in force after the start: the last in the log, committed or not. */
+static void last_configuration(const struct raft_entry *entries, uint64_t n,
+                               const struct machine_state *s, struct raft_configuration *out)
+{
+    struct raft_buffer bytes = {s->config.data, s->config.len};
+
+    raft_configuration_init(out);
+    for (; n > 0 && entries[n - 1].type != RAFT_CHANGE; n--)
+        continue;
+    if (n > 0)
+        bytes = entries[n - 1].buf;
+    if (bytes.len > 0 && raft_configuration_decode(&bytes, out) != 0)
+        die("the configuration in the database cannot be decoded");
+}
+
+/* G17: a sole voter leads at once; it must not do so in a term in which it led before. */
+static void renew_term(struct driver *d, struct machine_state *s, const struct raft_entry *entries,
+                       uint64_t n)
+{
+    struct raft_configuration config;
+
+    last_configuration(entries, n, s, &config);
+    if (guard_start_needs_term(d->config.id, &config)) {
+        s->term++;
+        s->vote = d->config.id;
+        d->machine.ops->begin(d->machine.ctx);
+        d->machine.ops->set_vote(d->machine.ctx, s->term, s->vote);
+        d->machine.ops->commit(d->machine.ctx, true);
+    }
+    raft_configuration_close(&config);
+}
+
+static void init_core(struct driver *d)
+{
+    struct raft *r = &d->raft;
+
+    if (raft_init(r, NULL, NULL, d->config.id, "-") != 0)
+        die("libraft cannot be initialized");
+    r->tracer = NULL; /* the default one formats every line, even when it is off */
+    raft_seed(r, (unsigned)driver_random(d, UINT32_MAX));
+    raft_set_election_timeout(r, d->config.election_ms);
+    raft_set_heartbeat_timeout(r, GUARD_HEARTBEAT_MS);
+    raft_set_pre_vote(r, true);
+    raft_set_max_inflight_entries(r, d->config.max_inflight);
+    raft_set_capacity_threshold(r, 0);
+    d->prev_state = RAFT_FOLLOWER;
+    d->guard.raft = r;
+    d->guard.log = &d->log;
+    d->guard.consume = turn_consume;
+    d->guard.ctx = d;
+    driver_clock(d);
+}
+
+static int start_core(struct driver *d, struct machine_state *s)
+{
+    struct raft_snapshot_metadata metadata = {
+        .index = s->applied, .term = s->applied_term, .configuration_index = s->config_index};
+    struct raft_buffer bytes = {s->config.data, s->config.len};
+    uint64_t n = s->last_index + 1 - s->first_index, i;
+    struct raft_entry *entries = read_log(d, s);
+    int rv;
+
+    renew_term(d, s, entries, n);
+    init_core(d);
+    d->stored_last = d->log.last;
+    d->write_from = d->log.last + 1;
+    d->commit = d->guard.applied = s->applied;
+    d->applied_term = s->applied_term;
+    d->config_index = s->config_index;
+    d->config_data = buf_copy(s->config.data, s->config.len);
+    raft_configuration_init(&metadata.configuration);
+    if (s->applied > 0 && raft_configuration_decode(&bytes, &metadata.configuration) != 0)
+        die("the configuration in the database cannot be decoded");
+    rv = guard_start(&d->guard, s->term, s->vote, s->applied > 0 ? &metadata : NULL, s->first_index,
+                     entries, (unsigned)n);
+    for (i = 0; i < n; i++)
+        free(entries[i].buf.base);
+    free(entries);
+    if (rv != 0)
+        die("libraft cannot be started: %s", raft_strerror(rv));
+    return 0;
+}
+
+int driver_start(struct driver *d, char *errmsg, size_t errmsg_len)
+{
+    struct machine_state state;
+    int err = layout_probe(errmsg, errmsg_len);
+
+    if (err != 0)
+        return err;
+    d->machine.ops->load(d->machine.ctx, &state);
+    if (state.term == 0 && d->n_members > 0) {
+        err = bootstrap(d, errmsg, errmsg_len);
+        if (err != 0)
+            return err;
+        buf_fini(&state.config);
+        d->machine.ops->load(d->machine.ctx, &state);
+    }
+    if (!state_valid(&state)) {
+        buf_fini(&state.config);
+        return refuse(errmsg, errmsg_len, -EIO, "the raft state in the database is inconsistent");
+    }
+    if (state.term == 0)
+        state.first_index = 1;
+    start_core(d, &state);
+    buf_fini(&state.config);
+    d->no_leader_since = d->guard.now;
+    membership_notify(d);
+    d->started = true;
+    driver_note_leader(d);
+    return 0;
+}
+
+/* ---- The leader ------------------------------------------------------------------------------ */
+
+void driver_note_leader(struct driver *d)
+{
+    uint64_t leader = guard_leader(&d->guard), term = d->raft.current_term;
+
+    if (leader == d->seen_leader && term == d->seen_term)
+        return;
+    if (leader == 0 && d->seen_leader != 0)
+        d->no_leader_since = d->guard.now;
+    d->seen_leader = leader;
+    d->seen_term = term;
+    d->leader_changed = true;
+    turn_drop_proposals(d); /* whoever queued them offers them again */
+}
+
+static void tell_leader(struct driver *d)
+{
+    driver_note_leader(d);
+    if (!d->leader_changed)
+        return;
+    d->leader_changed = false;
+    d->env.on_leader(d->env.ctx, d->seen_leader, d->seen_term);
+}
+
+/* Our place among the voters other than the one that is gone. */
+static unsigned rank_without(const struct driver *d, uint64_t gone)
+{
+    const struct raft_configuration *config = &d->raft.configuration;
+    unsigned i, rank = 0;
+
+    for (i = 0; i < config->n && config->servers[i].id != d->config.id; i++)
+        rank += config->servers[i].role == RAFT_VOTER && config->servers[i].id != gone;
+    return rank;
+}
+
+/* Our clock is put forward for good, so that the election timer fires soon: only the timer is
+ * shortened, and pre-vote keeps one who alone lost its connection from disturbing the others. */
+static void suspect(struct driver *d, uint64_t leader)
+{
+    uint64_t delay, due;
+
+    guard_forget_leader(&d->guard);
+    delay = SUSPECT_FIRST_MS + rank_without(d, leader) * SUSPECT_RANK_MS +
+            driver_random(d, SUSPECT_JITTER_MS);
+    due = raft_timeout(&d->raft);
+    if (guard_is_voter(&d->guard, d->config.id) && due > d->guard.now + delay)
+        d->skew += due - d->guard.now - delay;
+    driver_note_leader(d);
+}
+
+void driver_link(struct driver *d, uint64_t peer, bool up)
+{
+    driver_clock(d);
+    replicate_unlink(d, peer);
+    if (!up && d->raft.state == RAFT_FOLLOWER && guard_leader(&d->guard) == peer)
+        suspect(d, peer);
+}
+
+/* ---- What comes in --------------------------------------------------------------------------- */
+
+static bool enqueue(struct driver *d, struct buf *data)
+{
+    struct driver_proposal *p;
+
+    if (d->n_proposals >= DRIVER_QUEUE_ENTRIES ||
+        d->proposals_bytes + data->len > DRIVER_QUEUE_BYTES)
+        return false;
+    p = xmalloc(sizeof *p);
+    p->data = buf_take(data);
+    STAILQ_INSERT_TAIL(&d->proposals, p, link);
+    d->n_proposals++;
+    d->proposals_bytes += p->data.len;
+    return true;
+}
+
+bool driver_propose(struct driver *d, struct buf *data)
+{
+    uint64_t leader = guard_leader(&d->guard);
+
+    check(data->len <= LIMIT_COMMAND_MAX);
+    if (leader == 0 || (leader != d->config.id && !d->env.linked(d->env.ctx, leader)))
+        return false;
+    if (!enqueue(d, data))
+        buf_fini(data); /* as if lost on the way */
+    return true;
+}
+
+static void on_propose(struct driver *d, const Cfs__Peer__Propose *propose)
+{
+    size_t i;
+
+    for (i = 0; i < propose->n_entries && guard_is_leader(&d->guard); i++) {
+        struct buf data = buf_copy(propose->entries[i].data, propose->entries[i].len);
+
+        /* In order or not at all: what follows a lost one would only be refused. */
+        if (!enqueue(d, &data)) {
+            buf_fini(&data);
+            return;
+        }
+    }
+}
+
+static void on_raft(struct driver *d, uint64_t from, const Cfs__Peer__Frame *frame)
+{
+    struct raft_message message;
+    struct raft_entry *entries = NULL;
+    struct driver_peer *peer = replicate_peer(d, from);
+
+    if (!wire_to_raft(frame, from, &message))
+        return;
+    if (message.type == RAFT_APPEND_ENTRIES)
+        entries = wire_entries(frame->append_entries);
+    if (peer != NULL && message.type == RAFT_APPEND_ENTRIES_RESULT &&
+        message.append_entries_result.rejected > 0)
+        peer->told = 0;
+    guard_receive(&d->guard, &message, entries);
+    free(entries);
+    driver_note_leader(d);
+}
+
+static void dispatch(struct driver *d, uint64_t from, const Cfs__Peer__Frame *frame)
+{
+    switch (frame->kind_case) {
+    case CFS__PEER__FRAME__KIND_PROPOSE:
+        on_propose(d, frame->propose);
+        return;
+    case CFS__PEER__FRAME__KIND_READ_REQUEST:
+        readindex_on_request(d, from, frame->read_request);
+        return;
+    case CFS__PEER__FRAME__KIND_READ_REPLY:
+        readindex_on_reply(d, from, frame->read_reply);
+        return;
+    case CFS__PEER__FRAME__KIND_READ_PROBE:
+        readindex_on_probe(d, from, frame->read_probe);
+        return;
+    case CFS__PEER__FRAME__KIND_READ_ACK:
+        readindex_on_ack(d, from, frame->read_ack);
+        return;
+    case CFS__PEER__FRAME__KIND_SNAPSHOT_OFFER:
+        snapshot_on_offer(d, from, frame->snapshot_offer);
+        return;
+    case CFS__PEER__FRAME__KIND_SNAPSHOT_CHUNK:
+        snapshot_on_chunk(d, from, frame->snapshot_chunk);
+        return;
+    case CFS__PEER__FRAME__KIND_SNAPSHOT_ACK:
+        snapshot_on_ack(d, from, frame->snapshot_ack);
+        return;
+    case CFS__PEER__FRAME__KIND_APP:
+        d->env.on_app(d->env.ctx, from, frame->app->data.data, frame->app->data.len);
+        return;
+    case CFS__PEER__FRAME__KIND_REQUEST_VOTE:
+    case CFS__PEER__FRAME__KIND_REQUEST_VOTE_RESULT:
+    case CFS__PEER__FRAME__KIND_APPEND_ENTRIES:
+    case CFS__PEER__FRAME__KIND_APPEND_ENTRIES_RESULT:
+    case CFS__PEER__FRAME__KIND_TIMEOUT_NOW:
+        on_raft(d, from, frame);
+        return;
+    case CFS__PEER__FRAME__KIND__NOT_SET:
+    case _CFS__PEER__FRAME__KIND__CASE_IS_INT_SIZE:
+        return;
+    }
+}
+
+bool driver_receive(struct driver *d, uint64_t from, const uint8_t *data, size_t len)
+{
+    Cfs__Peer__Frame *frame = wire_decode(data, len);
+    struct driver_peer *peer;
+
+    if (frame == NULL)
+        return false;
+    driver_clock(d);
+    peer = replicate_peer(d, from);
+    if (peer != NULL)
+        peer->heard = d->guard.now;
+    dispatch(d, from, frame);
+    wire_free(frame);
+    return true;
+}
+
+void driver_barrier(struct driver *d, uint64_t ticket)
+{
+    readindex_add(d, ticket);
+}
+
+void driver_barrier_cancel(struct driver *d, uint64_t ticket)
+{
+    readindex_cancel(d, ticket);
+}
+
+void driver_send_app(struct driver *d, uint64_t peer, const uint8_t *data, size_t len)
+{
+    Cfs__Peer__Frame frame = CFS__PEER__FRAME__INIT;
+    Cfs__Peer__App app = CFS__PEER__APP__INIT;
+
+    check(len <= WIRE_APP_MAX);
+    app.data.data = (uint8_t *)(uintptr_t)data;
+    app.data.len = len;
+    frame.kind_case = CFS__PEER__FRAME__KIND_APP;
+    frame.app = &app;
+    replicate_frame(d, peer, &frame);
+}
+
+/* ---- Turns ----------------------------------------------------------------------------------- */
+
+static bool fire_timer(struct driver *d)
+{
+    if (guard_is_leader(&d->guard)) {
+        if (d->guard.now < d->tick)
+            return false;
+        d->tick = d->guard.now + d->config.heartbeat_ms;
+    } else if (d->guard.now < raft_timeout(&d->raft)) {
+        return false;
+    }
+    guard_timeout(&d->guard);
+    driver_note_leader(d);
+    return true;
+}
+
+/* Proposals before the transaction, so that they are in it; timers after it, because a follower
+ * with rows that are not on the disk does not stand for election. */
+void driver_turn(struct driver *d)
+{
+    unsigned round;
+    bool more = true;
+
+    driver_clock(d);
+    for (round = 0; more && round < DRIVER_TURN_ROUNDS; round++) {
+        membership_turn(d);
+        more = turn_submit(d);
+        more |= turn_flush(d);
+        more |= fire_timer(d);
+    }
+    d->busy = more;
+    replicate_pump(d);
+    replicate_push_commit(d);
+    readindex_turn(d);
+    if (!more)
+        snapshot_turn(d);
+    membership_notify(d);
+    tell_leader(d);
+}
+
+uint64_t driver_deadline(const struct driver *d)
+{
+    uint64_t due = guard_is_leader(&d->guard) ? d->tick : raft_timeout(&d->raft);
+
+    if (d->busy || d->leader_changed || !turn_clean(d))
+        return 0;
+    due = min_u64(due, readindex_deadline(d));
+    due = min_u64(due, snapshot_deadline(d));
+    if (replicate_blocked(d) || (d->n_proposals > 0 && !guard_is_leader(&d->guard)))
+        due = min_u64(due, d->guard.now + DRIVER_RETRY_MS);
+    return due > d->skew ? due - d->skew : 0;
+}
+
+/* ---- Status ---------------------------------------------------------------------------------- */
+
+static void member_status(const struct driver *d, const struct raft_server *server,
+                          struct driver_member_status *out)
+{
+    unsigned i;
+
+    out->id = server->id;
+    snprintf(out->address, sizeof out->address, "%s", server->address);
+    out->role = server->role == RAFT_VOTER ? DRIVER_VOTER : DRIVER_STANDBY;
+    out->linked = server->id == d->config.id || d->env.linked(d->env.ctx, server->id);
+    out->contact_ms = UINT64_MAX;
+    if (!guard_is_leader(&d->guard))
+        return;
+    out->match = guard_match(&d->guard, server->id);
+    if (server->id == d->config.id)
+        out->contact_ms = 0;
+    for (i = 0; i < d->n_peers; i++)
+        if (d->peers[i].id == server->id && d->peers[i].heard > 0)
+            out->contact_ms = d->guard.now - d->peers[i].heard;
+}
+
+static enum driver_state state_of(const struct driver *d)
+{
+    if (d->raft.state == RAFT_LEADER)
+        return DRIVER_LEADER;
+    return d->raft.state == RAFT_CANDIDATE ? DRIVER_CANDIDATE : DRIVER_FOLLOWER;
+}
+
+void driver_status(const struct driver *d, struct driver_status *out)
+{
+    uint64_t pending = d->raft.configuration_uncommitted_index;
+    unsigned i;
+
+    memset(out, 0, sizeof *out);
+    out->id = d->config.id;
+    out->state = state_of(d);
+    out->leader = guard_leader(&d->guard);
+    out->term = d->raft.current_term;
+    out->commit = d->commit;
+    out->applied = d->guard.applied;
+    out->first_index = entries_first(&d->log);
+    out->last_index = d->log.last;
+    if (out->leader == 0)
+        out->no_leader_ms =
+            max_u64(1, d->env.now_ms(d->env.ctx) + d->skew -
+                           min_u64(d->no_leader_since, d->env.now_ms(d->env.ctx) + d->skew));
+    out->elections = d->elections;
+    out->snapshots_sent = d->snapshot.sent;
+    out->snapshots_installed = d->snapshot.installed;
+    out->config_index = pending != 0 ? pending : d->raft.configuration_committed_index;
+    out->config_pending = pending != 0;
+    for (i = 0; i < d->raft.configuration.n && i < ARRAY_LEN(out->members); i++)
+        member_status(d, &d->raft.configuration.servers[i], &out->members[out->n_members++]);
+}
+
+bool driver_is_leader(const struct driver *d)
+{
+    return guard_is_leader(&d->guard);
+}

@@ -1,0 +1,254 @@
+/* Messages out.
+ *
+ * The core says "send n entries after prev to that peer"; what goes out, and when, is decided here.
+ * Each peer has a window next..probe.end of rows that were promised; replicate_pump() sends from
+ * its start in pieces of bounded size, as long as the link's queue has room. So memory is bounded
+ * whatever the core believes to be on its way, and since every piece begins where the last one
+ * ended, the follower sees one unbroken sequence. A heartbeat (n == 0) is anchored at what was
+ * really sent. Whatever is lost here (no link, queue full) the follower misses, rejects, and gets
+ * again.
+ *
+ * AppendEntries may leave before our own rows are on the disk: the core counts ourselves only when
+ * they are. But nothing may leave that shows a term or vote which a crash could undo. */
+#include <stdlib.h>
+
+#include "raft/driver_impl.h"
+
+struct driver_peer *replicate_peer(struct driver *d, uint64_t id)
+{
+    unsigned i;
+
+    for (i = 0; i < d->n_peers; i++)
+        if (d->peers[i].id == id)
+            return &d->peers[i];
+    if (d->n_peers == DRIVER_PEERS_MAX) {
+        for (i = 0; i < d->n_peers; i++) /* somebody who is no member any more makes room */
+            if (guard_find_server(&d->guard, d->peers[i].id) == NULL)
+                break;
+        if (i == d->n_peers)
+            return NULL;
+        d->peers[i] = d->peers[--d->n_peers];
+    }
+    d->peers[d->n_peers] = (struct driver_peer){.id = id, .next = 1};
+    return &d->peers[d->n_peers++];
+}
+
+/* ---- Posting --------------------------------------------------------------------------------- */
+
+static void hold(struct driver *d, uint64_t peer, struct buf message, uint64_t append_term)
+{
+    struct driver_held *held = xmalloc(sizeof *held);
+
+    *held = (struct driver_held){.peer = peer, .message = message, .append_term = append_term};
+    STAILQ_INSERT_TAIL(&d->held, held, link);
+}
+
+static void post(struct driver *d, uint64_t peer, struct buf message, uint64_t append_term)
+{
+    if (d->vote_dirty)
+        hold(d, peer, message, append_term);
+    else
+        d->env.send(d->env.ctx, peer, &message);
+    if (!d->vote_dirty)
+        buf_fini(&message);
+}
+
+void replicate_post(struct driver *d, uint64_t peer, struct buf message)
+{
+    post(d, peer, message, 0);
+}
+
+void replicate_frame(struct driver *d, uint64_t peer, const Cfs__Peer__Frame *frame)
+{
+    post(d, peer, wire_encode(frame), 0);
+}
+
+void replicate_release(struct driver *d)
+{
+    struct driver_held *held;
+
+    check(!d->vote_dirty);
+    while ((held = STAILQ_FIRST(&d->held)) != NULL) {
+        STAILQ_REMOVE_HEAD(&d->held, link);
+        if (held->append_term == 0 ||
+            (guard_is_leader(&d->guard) && held->append_term == d->raft.current_term))
+            d->env.send(d->env.ctx, held->peer, &held->message);
+        buf_fini(&held->message);
+        free(held);
+    }
+}
+
+/* ---- AppendEntries --------------------------------------------------------------------------- */
+
+static void send_append(struct driver *d, struct driver_peer *peer, uint64_t prev, unsigned n,
+                        const struct machine_entry *entries)
+{
+    struct raft_message message = {.type = RAFT_APPEND_ENTRIES};
+    struct raft_append_entries *args = &message.append_entries;
+
+    args->term = d->raft.current_term;
+    args->prev_log_index = prev;
+    args->prev_log_term = entries_term(&d->log, prev);
+    args->leader_commit = d->commit;
+    args->n_entries = n;
+    peer->told = max_u64(peer->told, min_u64(d->commit, prev + n));
+    post(d, peer->id, wire_encode_raft(&message, entries), args->term);
+}
+
+/* One message of rows from peer->next on, within its bounds. Rows that are not cached come from the
+ * database, whose bytes are only lent until the next read: they are gathered in `scratch`, and
+ * the pointers into it are set when it grows no more. */
+static void send_piece(struct driver *d, struct driver_peer *peer)
+{
+    uint64_t first = peer->next, end = peer->probe.end;
+    struct machine_entry *rows = xcalloc(min_u64(end - first + 1, WIRE_ENTRIES_MAX), sizeof *rows);
+    struct buf scratch = BUF_EMPTY;
+    unsigned n = 0, copied = 0, i;
+    size_t bytes = 0, offset = 0;
+
+    while (first + n <= end && n < WIRE_ENTRIES_MAX) {
+        bool cached = entries_find(&d->log, first + n, &rows[n]);
+
+        if (!cached)
+            check(d->machine.ops->log_get(d->machine.ctx, first + n, &rows[n]));
+        if (n > 0 && bytes + rows[n].len > WIRE_APPEND_MAX)
+            break;
+        bytes += rows[n].len;
+        if (!cached) { /* the cache is the tail of the log: these come first */
+            buf_append(&scratch, rows[n].data, rows[n].len);
+            copied++;
+        }
+        n++;
+    }
+    for (i = 0; i < copied; i++) {
+        rows[i].data = scratch.data != NULL ? scratch.data + offset : NULL;
+        offset += rows[i].len;
+    }
+    send_append(d, peer, first - 1, n, rows);
+    peer->next = first + n;
+    buf_fini(&scratch);
+    free(rows);
+}
+
+static bool has_window(const struct driver_peer *peer)
+{
+    return peer->next <= peer->probe.end;
+}
+
+static void drop_window(struct driver_peer *peer)
+{
+    peer->probe = (struct guard_probe){0};
+    peer->next = 1;
+}
+
+static void pump_peer(struct driver *d, struct driver_peer *peer)
+{
+    while (has_window(peer)) {
+        /* The rows were compacted, or this is a window of other times. */
+        if (peer->next < entries_first(&d->log) || peer->probe.end > d->log.last ||
+            (peer->next > 1 && entries_term(&d->log, peer->next - 1) == 0)) {
+            drop_window(peer);
+            return;
+        }
+        if (d->env.queued(d->env.ctx, peer->id) >= DRIVER_LINK_BYTES)
+            return;
+        send_piece(d, peer);
+    }
+}
+
+void replicate_pump(struct driver *d)
+{
+    unsigned i;
+
+    if (!guard_is_leader(&d->guard) || d->vote_dirty)
+        return;
+    for (i = 0; i < d->n_peers; i++)
+        pump_peer(d, &d->peers[i]);
+}
+
+bool replicate_blocked(const struct driver *d)
+{
+    unsigned i;
+
+    for (i = 0; i < d->n_peers; i++)
+        if (has_window(&d->peers[i]))
+            return guard_is_leader(&d->guard);
+    return false;
+}
+
+static void on_append(struct driver *d, const struct raft_message *message)
+{
+    const struct raft_append_entries *args = &message->append_entries;
+    struct driver_peer *peer = replicate_peer(d, message->server_id);
+    uint64_t end;
+
+    if (peer == NULL || !d->env.linked(d->env.ctx, peer->id))
+        return;
+    if (args->n_entries == 0) {
+        uint64_t prev = has_window(peer) ? peer->next - 1 : args->prev_log_index;
+
+        if (prev == 0 || entries_term(&d->log, prev) != 0)
+            send_append(d, peer, prev, 0, NULL);
+        return;
+    }
+    end = peer->probe.end;
+    guard_probe_cut(&peer->probe, args->prev_log_index, args->n_entries);
+    if (args->prev_log_index != end)
+        peer->next = args->prev_log_index + 1;
+    if (!d->vote_dirty)
+        pump_peer(d, peer);
+}
+
+void replicate_message(struct driver *d, struct raft_message *message)
+{
+    if (message->type == RAFT_APPEND_ENTRIES)
+        on_append(d, message);
+    else if (message->type == RAFT_INSTALL_SNAPSHOT)
+        snapshot_wanted(d, message->server_id);
+    else
+        post(d, message->server_id, wire_encode_raft(message, NULL), 0);
+}
+
+/* ---- The commit push ------------------------------------------------------------------------- */
+
+/* A commit makes no message in the core: followers would learn it with the next heartbeat. Valid
+ * at the receiver: what matches up to `match` is in its log. */
+void replicate_push_commit(struct driver *d)
+{
+    unsigned i;
+
+    if (!guard_is_leader(&d->guard) || d->vote_dirty)
+        return;
+    for (i = 0; i < d->raft.configuration.n; i++) {
+        uint64_t id = d->raft.configuration.servers[i].id;
+        struct driver_peer *peer = id != d->config.id ? replicate_peer(d, id) : NULL;
+        uint64_t match = peer != NULL ? guard_match(&d->guard, id) : 0;
+
+        if (match == 0 || has_window(peer) || min_u64(match, d->commit) <= peer->told ||
+            entries_term(&d->log, match) == 0 || !d->env.linked(d->env.ctx, id))
+            continue;
+        send_append(d, peer, match, 0, NULL);
+    }
+}
+
+/* ---- Life of a window ------------------------------------------------------------------------ */
+
+void replicate_reset(struct driver *d)
+{
+    unsigned i;
+
+    for (i = 0; i < d->n_peers; i++) {
+        drop_window(&d->peers[i]);
+        d->peers[i].told = 0;
+    }
+}
+
+void replicate_unlink(struct driver *d, uint64_t id)
+{
+    struct driver_peer *peer = replicate_peer(d, id);
+
+    if (peer == NULL)
+        return;
+    drop_window(peer);
+    peer->told = 0;
+}

@@ -1,0 +1,355 @@
+/* What the core wants done.
+ *
+ * Events are stepped as they come, and their updates collected: entries go into `log`, messages
+ * leave or are held, term, vote and commit index are noted. turn_flush() then makes one database
+ * transaction of it: term and vote, truncation, new rows, the application of what is committed,
+ * compaction. It is synced when it holds anything that messages promise to others (term, vote,
+ * rows); application alone can be repeated from the log. Only after the commit are the held
+ * messages released and the core told what is on the disk; what follows from that (a higher commit
+ * index, messages) is the next round's. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "raft/driver_impl.h"
+
+#define HAS(update, flag) (((update)->flags & (0u + (flag))) != 0)
+
+/* ---- Collecting ------------------------------------------------------------------------------ */
+
+/* The core gives no signal for a truncation but that the first index is not beyond our last. */
+static void take_entries(struct driver *d, const struct raft_update *update)
+{
+    unsigned i;
+
+    check(update->entries.index <= d->log.last + 1 && update->entries.index > d->guard.applied);
+    entries_truncate(&d->log, update->entries.index);
+    d->write_from = min_u64(d->write_from, update->entries.index);
+    for (i = 0; i < update->entries.n; i++) {
+        const struct raft_entry *entry = &update->entries.batch[i];
+        struct machine_entry row = {entry->term, (enum machine_entry_type)entry->type,
+                                    entry->buf.base, entry->buf.len};
+
+        entries_append(&d->log, &row);
+    }
+}
+
+static void begin_leading(struct driver *d, const struct raft_update *update)
+{
+    log_info("member %llu leads in term %llu", (unsigned long long)d->config.id,
+             (unsigned long long)d->raft.current_term);
+    d->own_index = HAS(update, RAFT_UPDATE_ENTRIES) ? update->entries.index : 0;
+    d->tick = d->guard.now + d->config.heartbeat_ms;
+}
+
+static void state_changed(struct driver *d, const struct raft_update *update)
+{
+    bool led = d->prev_state == RAFT_LEADER, leads = d->raft.state == RAFT_LEADER;
+
+    if (d->raft.state != RAFT_FOLLOWER && !led)
+        d->elections += d->prev_state == RAFT_FOLLOWER;
+    d->prev_state = d->raft.state;
+    if (led == leads)
+        return;
+    replicate_reset(d);
+    readindex_lead(d);
+    d->transfer = 0;
+    d->own_index = 0;
+    if (leads)
+        begin_leading(d, update);
+    else
+        snapshot_stop_sending(d);
+}
+
+void turn_consume(void *ctx, struct raft_update *update)
+{
+    struct driver *d = ctx;
+    unsigned i;
+
+    if (HAS(update, RAFT_UPDATE_CURRENT_TERM) || HAS(update, RAFT_UPDATE_VOTED_FOR))
+        d->vote_dirty = true;
+    if (HAS(update, RAFT_UPDATE_ENTRIES))
+        take_entries(d, update);
+    if (HAS(update, RAFT_UPDATE_STATE))
+        state_changed(d, update);
+    d->commit = max_u64(d->commit, d->raft.commit_index);
+    check(d->commit <= d->log.last || d->raft.snapshot.installing || !d->started);
+    if (HAS(update, RAFT_UPDATE_MESSAGES))
+        for (i = 0; i < update->messages.n; i++)
+            replicate_message(d, &update->messages.batch[i]);
+}
+
+/* ---- The transaction ------------------------------------------------------------------------- */
+
+void turn_entry(struct driver *d, uint64_t index, struct buf *scratch, struct machine_entry *out)
+{
+    if (entries_find(&d->log, index, out))
+        return;
+    check(d->machine.ops->log_get(d->machine.ctx, index, out));
+    scratch->len = 0;
+    buf_append(scratch, out->data, out->len);
+    out->data = scratch->data;
+}
+
+static bool rows_dirty(const struct driver *d)
+{
+    return d->write_from <= d->log.last || d->stored_last > d->log.last;
+}
+
+bool turn_clean(const struct driver *d)
+{
+    return !d->vote_dirty && !rows_dirty(d);
+}
+
+/* Entries that this transaction applies, read before it begins. */
+struct batch {
+    uint64_t first;
+    unsigned n;
+    struct machine_entry *entries;
+    struct buf *owned; /* of those that came from the database */
+};
+
+static void batch_collect(struct driver *d, struct batch *b)
+{
+    uint64_t end = min_u64(d->commit, d->log.last);
+    size_t bytes = 0;
+
+    *b = (struct batch){.first = d->guard.applied + 1};
+    if (end < b->first)
+        return;
+    end = min_u64(end, d->guard.applied + DRIVER_APPLY_ENTRIES);
+    b->entries = xcalloc(end - b->first + 1, sizeof *b->entries);
+    b->owned = xcalloc(end - b->first + 1, sizeof *b->owned);
+    while (b->first + b->n <= end && bytes < DRIVER_APPLY_BYTES) {
+        turn_entry(d, b->first + b->n, &b->owned[b->n], &b->entries[b->n]);
+        bytes += b->entries[b->n].len;
+        b->n++;
+    }
+}
+
+static void batch_fini(struct batch *b)
+{
+    unsigned i;
+
+    for (i = 0; i < b->n; i++)
+        buf_fini(&b->owned[i]);
+    free(b->owned);
+    free(b->entries);
+}
+
+static void write_rows(struct driver *d)
+{
+    const struct machine_ops *ops = d->machine.ops;
+    struct machine_entry entry;
+    uint64_t index;
+
+    if (d->stored_last >= d->write_from)
+        ops->log_truncate(d->machine.ctx, d->write_from);
+    for (index = d->write_from; index <= d->log.last; index++) {
+        check(entries_find(&d->log, index, &entry));
+        ops->log_append(d->machine.ctx, index, &entry);
+    }
+}
+
+static void remember_config(struct driver *d, uint64_t index, const struct machine_entry *entry)
+{
+    d->config_index = index;
+    buf_fini(&d->config_data);
+    d->config_data = buf_copy(entry->data, entry->len);
+}
+
+static void apply_batch(struct driver *d, const struct batch *b)
+{
+    unsigned i;
+
+    for (i = 0; i < b->n; i++)
+        d->machine.ops->apply(d->machine.ctx, b->first + i, &b->entries[i]);
+}
+
+/* Compaction: the core first, then our view and the rows, in this transaction. Copies that are on
+ * their way to others must be followed by the log, so nothing above them goes. Returns the first
+ * row to keep; 0: no compaction now. */
+static uint64_t compact(struct driver *d)
+{
+    uint64_t applied = d->guard.applied, trailing, keep;
+
+    if (applied < d->raft.trail.snapshot.index + d->config.compact_every)
+        return 0;
+    keep = snapshot_keep(d, applied);
+    trailing = max_u64(d->config.compact_trailing, applied - keep);
+    if (trailing > UINT32_MAX)
+        return 0;
+    if (!guard_snapshot(&d->guard, d->applied_term, d->config_index, d->config_data.data,
+                        d->config_data.len, (unsigned)trailing))
+        return 0;
+    if (applied <= trailing || applied - trailing < entries_first(&d->log))
+        return 0;
+    entries_compact(&d->log, applied - trailing + 1);
+    check(d->raft.trail.offset == d->log.base_index);
+    return applied - trailing + 1;
+}
+
+/* ---- What follows a commit ------------------------------------------------------------------- */
+
+static void after_rows(struct driver *d)
+{
+    d->stored_last = d->log.last;
+    d->write_from = d->log.last + 1;
+    guard_persisted(&d->guard, d->log.last);
+}
+
+static void after_apply(struct driver *d, const struct batch *b)
+{
+    unsigned i;
+
+    d->guard.applied = b->first + b->n - 1;
+    d->applied_term = b->entries[b->n - 1].term;
+    for (i = 0; i < b->n; i++) {
+        if (b->entries[i].type != MACHINE_CHANGE)
+            continue;
+        remember_config(d, b->first + i, &b->entries[i]);
+        replicate_push_commit(d); /* a leader that removed itself steps down in the next line */
+        guard_configuration(&d->guard, b->first + i, b->entries[i].data, b->entries[i].len);
+    }
+}
+
+/* Nothing is stepped between the commit and guard_persisted(): the rows on the disk are the rows
+ * of the core then. */
+bool turn_flush(struct driver *d)
+{
+    const struct machine_ops *ops = d->machine.ops;
+    uint64_t keep_from = compact(d);
+    struct batch b;
+    bool rows, vote;
+
+    batch_collect(d, &b);
+    rows = rows_dirty(d);
+    vote = d->vote_dirty;
+    if (!rows && !vote && b.n == 0 && keep_from == 0) {
+        batch_fini(&b);
+        return false;
+    }
+    ops->begin(d->machine.ctx);
+    if (vote)
+        ops->set_vote(d->machine.ctx, d->raft.current_term, d->raft.voted_for);
+    if (rows)
+        write_rows(d);
+    apply_batch(d, &b);
+    if (keep_from > 0)
+        ops->log_compact(d->machine.ctx, keep_from);
+    ops->commit(d->machine.ctx, rows || vote);
+
+    d->vote_dirty = false;
+    replicate_release(d);
+    if (rows)
+        after_rows(d);
+    if (b.n > 0) {
+        after_apply(d, &b);
+        d->env.on_applied(d->env.ctx, d->guard.applied);
+    }
+    batch_fini(&b);
+    entries_evict(&d->log, min_u64(d->write_from, d->guard.applied + 1));
+    replicate_pump(d);
+    return true;
+}
+
+/* ---- Proposals ------------------------------------------------------------------------------- */
+
+static void pop_proposal(struct driver *d)
+{
+    struct driver_proposal *first = STAILQ_FIRST(&d->proposals);
+
+    STAILQ_REMOVE_HEAD(&d->proposals, link);
+    d->n_proposals--;
+    d->proposals_bytes -= first->data.len;
+    buf_fini(&first->data);
+    free(first);
+}
+
+void turn_drop_proposals(struct driver *d)
+{
+    while (d->n_proposals > 0)
+        pop_proposal(d);
+}
+
+/* Room for entries that are submitted and not committed. */
+static unsigned room_ahead(const struct driver *d)
+{
+    uint64_t ahead = d->log.last - min_u64(d->commit, d->log.last);
+
+    if (ahead >= DRIVER_AHEAD_ENTRIES ||
+        entries_bytes_after(&d->log, d->commit) >= DRIVER_AHEAD_BYTES)
+        return 0;
+    return DRIVER_AHEAD_ENTRIES - (unsigned)ahead;
+}
+
+/* The first entry of every term is a barrier: the core appends one only when something older is
+ * uncommitted, but changes of the members and reads need to know the commit index in any case. */
+static bool submit(struct driver *d)
+{
+    static const uint64_t nothing = 0;
+    unsigned n = 0, taken = 0, room = room_ahead(d);
+    size_t bytes = 0;
+    struct raft_entry *entries;
+    struct driver_proposal *next = STAILQ_FIRST(&d->proposals);
+    int rv;
+
+    entries = xcalloc(room + 1, sizeof *entries);
+    if (d->own_index == 0) {
+        entries[n].type = RAFT_BARRIER;
+        entries[n++].buf = (struct raft_buffer){(void *)(uintptr_t)&nothing, sizeof nothing};
+    }
+    for (; next != NULL && n < room && bytes < WIRE_APPEND_MAX * 4; taken++) {
+        entries[n].type = RAFT_COMMAND;
+        entries[n++].buf = (struct raft_buffer){next->data.data, next->data.len};
+        bytes += next->data.len;
+        next = STAILQ_NEXT(next, link);
+    }
+    rv = n > 0 ? guard_submit(&d->guard, entries, n) : RAFT_BUSY;
+    if (rv == 0 && d->own_index == 0)
+        d->own_index = d->log.last - n + 1;
+    for (; rv == 0 && taken > 0; taken--)
+        pop_proposal(d);
+    free(entries);
+    return rv == 0;
+}
+
+static bool forward(struct driver *d, uint64_t leader)
+{
+    Cfs__Peer__Frame frame = CFS__PEER__FRAME__INIT;
+    Cfs__Peer__Propose propose = CFS__PEER__PROPOSE__INIT;
+    struct driver_proposal *next = STAILQ_FIRST(&d->proposals);
+    size_t bytes = 0;
+    unsigned i;
+
+    propose.entries = xcalloc(min_u64(d->n_proposals, WIRE_ENTRIES_MAX), sizeof *propose.entries);
+    while (next != NULL && propose.n_entries < WIRE_ENTRIES_MAX &&
+           (propose.n_entries == 0 || bytes + next->data.len <= WIRE_APPEND_MAX)) {
+        propose.entries[propose.n_entries].data = next->data.data;
+        propose.entries[propose.n_entries++].len = next->data.len;
+        bytes += next->data.len;
+        next = STAILQ_NEXT(next, link);
+    }
+    frame.kind_case = CFS__PEER__FRAME__KIND_PROPOSE;
+    frame.propose = &propose;
+    replicate_frame(d, leader, &frame);
+    for (i = 0; i < propose.n_entries; i++)
+        pop_proposal(d);
+    free(propose.entries);
+    return d->n_proposals > 0;
+}
+
+bool turn_submit(struct driver *d)
+{
+    uint64_t leader = guard_leader(&d->guard);
+
+    if (guard_is_leader(&d->guard)) {
+        if (d->transfer != 0 || (d->n_proposals == 0 && d->own_index != 0))
+            return false;
+        return submit(d);
+    }
+    if (leader == 0 || d->n_proposals == 0 ||
+        d->env.queued(d->env.ctx, leader) >= DRIVER_LINK_BYTES)
+        return false;
+    return forward(d, leader);
+}
