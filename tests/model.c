@@ -74,13 +74,14 @@ void model_remove_inode(struct model *m, uint64_t ino)
     check(false);
 }
 
-void model_add_entry(struct model *m, uint64_t dir, const ProtobufCBinaryData *name, uint64_t ino)
+void model_add_entry(struct model *m, uint64_t dir, const ProtobufCBinaryData *name, uint64_t ino,
+                     uint64_t order)
 {
     struct model_entry *entry = xcalloc(1, sizeof *entry);
 
     entry->dir = dir;
     entry->ino = ino;
-    entry->order = m->next_order++;
+    entry->order = order != 0 ? order : m->next_order++;
     entry->name = buf_copy(name->data, name->len);
     m->entries = array_add(m->entries, &m->n_entries, entry);
 }
@@ -139,40 +140,87 @@ void model_result_fini(struct model_result *out)
 /* ---- Sessions ----------------------------------------------------------------------------------
  */
 
-static void remove_sessions_of(struct model *m, uint64_t member)
-{
-    for (size_t i = m->n_sessions; i-- > 0;) {
-        if (m->sessions[i]->member != member)
-            continue;
-        session_free(m->sessions[i]);
-        array_remove(m->sessions, &m->n_sessions, i);
-    }
-}
-
-static struct model_session *find_nonce(const struct model *m, uint64_t nonce)
+static struct model_session *find_session_of(const struct model *m, uint64_t member)
 {
     for (size_t i = 0; i < m->n_sessions; i++)
-        if (m->sessions[i]->nonce == nonce)
+        if (m->sessions[i]->member == member)
             return m->sessions[i];
     return NULL;
 }
 
-static void open_session(struct model *m, uint64_t index, const Cfs__OpenSession *open,
-                         struct model_result *out)
+static void remove_session(struct model *m, const struct model_session *s)
 {
-    struct model_session *s = find_nonce(m, open->nonce);
+    for (size_t i = 0; i < m->n_sessions; i++) {
+        if (m->sessions[i] != s)
+            continue;
+        session_free(m->sessions[i]);
+        array_remove(m->sessions, &m->n_sessions, i);
+        return;
+    }
+    check(false);
+}
 
-    out->outcome = s != NULL ? STORE_DUPLICATE : STORE_APPLIED;
-    if (s == NULL) {
-        remove_sessions_of(m, open->member);
-        s = xcalloc(1, sizeof *s);
-        s->id = index;
-        s->nonce = open->nonce;
-        s->member = open->member;
-        m->sessions = array_add(m->sessions, &m->n_sessions, s);
+/* Too many are open: the one that was used least recently goes. */
+static void make_room(struct model *m)
+{
+    while (m->n_sessions >= LIMIT_SESSIONS_MAX) {
+        const struct model_session *oldest = m->sessions[0];
+
+        for (size_t i = 1; i < m->n_sessions; i++)
+            if (m->sessions[i]->used < oldest->used)
+                oldest = m->sessions[i];
+        remove_session(m, oldest);
+    }
+}
+
+static struct model_session *add_session(struct model *m, uint64_t index,
+                                         const Cfs__OpenSession *open)
+{
+    struct model_session *old = find_session_of(m, open->member);
+    struct model_session *s = xcalloc(1, sizeof *s);
+
+    s->id = s->used = index;
+    s->nonce = open->nonce;
+    s->member = open->member;
+    if (old != NULL) {
+        s->previous = old->nonce;
+        remove_session(m, old);
+    }
+    make_room(m);
+    m->sessions = array_add(m->sessions, &m->n_sessions, s);
+    return s;
+}
+
+/* Before the first session there was no time that the root could have had. */
+static void date_root(struct model_step *step)
+{
+    Cfs__Attr *root = &model_find(step->model, MODEL_ROOT)->attr;
+
+    if (step->model->opened)
+        return;
+    step->model->opened = true;
+    root->atime_ns = root->mtime_ns = root->ctime_ns = step->time_ns;
+    step->result->changes[step->result->n_changes++] =
+        (struct model_change){.kind = CFS__CHANGE__KIND__ATTR, .ino = MODEL_ROOT};
+}
+
+static void open_session(struct model_step *step, const Cfs__OpenSession *open)
+{
+    struct model_session *s = find_session_of(step->model, open->member);
+    struct model_result *out = step->result;
+
+    out->nonce = open->nonce;
+    if (s != NULL && s->nonce != open->nonce && s->previous == open->nonce) {
+        out->outcome = STORE_NO_SESSION; /* it is over already */
+        return;
+    }
+    out->outcome = STORE_DUPLICATE;
+    if (s == NULL || s->nonce != open->nonce) {
+        out->outcome = STORE_APPLIED;
+        date_root(step);
+        s = add_session(step->model, step->index, open);
     }
     out->session = s->id;
-    out->nonce = open->nonce;
     out->has_reply = true;
     out->reply.value = s->id;
 }
@@ -188,8 +236,10 @@ static void forget_replies(struct model_session *s, uint64_t acked)
     s->n_replies = kept;
 }
 
-static void keep_reply(struct model_session *s, uint64_t seq, const struct model_reply *reply)
+static void keep_reply(struct model_session *s, uint64_t index, uint64_t seq,
+                       const struct model_reply *reply)
 {
+    s->used = index;
     s->replies = xrealloc(s->replies, (s->n_replies + 1) * sizeof *s->replies);
     s->replies[s->n_replies++] = (struct model_kept_reply){seq, *reply};
     s->last_seq = seq;
@@ -208,11 +258,11 @@ static void repeat_reply(const struct model_session *s, uint64_t seq, struct mod
 /* ---- Apply -------------------------------------------------------------------------------------
  */
 
-static void apply_in_session(struct model *m, uint64_t index, const struct stamp *stamp,
-                             const Cfs__Command *command, struct model_result *out)
+static void apply_in_session(struct model_step *step, const struct stamp *stamp,
+                             const Cfs__Command *command)
 {
-    struct model_session *s = model_find_session(m, stamp->session);
-    struct model_step step = {m, index, stamp->time_ns, out};
+    struct model_session *s = model_find_session(step->model, stamp->session);
+    struct model_result *out = step->result;
 
     if (s == NULL) {
         out->outcome = STORE_NO_SESSION;
@@ -228,20 +278,24 @@ static void apply_in_session(struct model *m, uint64_t index, const struct stamp
     }
     out->outcome = STORE_APPLIED;
     out->has_reply = true;
-    model_op_run(&step, command, &out->reply);
-    keep_reply(s, stamp->seq, &out->reply);
+    model_op_run(step, command, &out->reply);
+    keep_reply(s, step->index, stamp->seq, &out->reply);
     forget_replies(s, stamp->acked);
+    if (s->last_seq > LIMIT_SESSION_WINDOW)
+        forget_replies(s, s->last_seq - LIMIT_SESSION_WINDOW);
 }
 
 static void apply_command(struct model *m, uint64_t index, const struct stamp *stamp,
                           const Cfs__Command *command, struct model_result *out)
 {
+    struct model_step step = {m, index, stamp->session, stamp->time_ns, out};
+
     out->session = stamp->session;
     out->seq = stamp->seq;
     if (stamp->session != 0)
-        apply_in_session(m, index, stamp, command, out);
+        apply_in_session(&step, stamp, command);
     else if (command->op_case == CFS__COMMAND__OP_OPEN_SESSION)
-        open_session(m, index, command->open_session, out);
+        open_session(&step, command->open_session);
     else
         out->outcome = STORE_NO_SESSION;
 }
@@ -341,6 +395,7 @@ size_t model_read(const struct model_inode *inode, uint64_t offset, uint8_t *out
 void model_attr(const struct model_inode *inode, Cfs__Attr *out)
 {
     *out = inode->attr;
+    out->blocks = (model_stored(inode) + 511) / 512;
 }
 
 bool model_is_orphan(const struct model_inode *inode)
@@ -353,12 +408,41 @@ bool model_is_dir(const struct model_inode *inode)
     return S_ISDIR(inode->attr.mode);
 }
 
+uint64_t model_stored(const struct model_inode *inode)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(inode->reach); i++)
+        sum += inode->reach[i];
+    return sum;
+}
+
 uint64_t model_bytes(const struct model *m)
 {
     uint64_t sum = 0;
 
     for (size_t i = 0; i < m->n_inodes; i++)
-        if (S_ISREG(m->inodes[i]->attr.mode))
+        sum += model_stored(m->inodes[i]);
+    return sum;
+}
+
+uint64_t model_xattr_bytes(const struct model_inode *inode)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < inode->n_xattrs; i++)
+        sum += inode->xattrs[i].name.len + inode->xattrs[i].value.len;
+    return sum;
+}
+
+uint64_t model_meta_bytes(const struct model *m)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < m->n_inodes; i++) {
+        sum += model_xattr_bytes(m->inodes[i]);
+        if (S_ISLNK(m->inodes[i]->attr.mode))
             sum += m->inodes[i]->attr.size;
+    }
     return sum;
 }

@@ -21,11 +21,16 @@ struct model_xattr {
     struct buf value;
 };
 
+/* Content is stored in blocks, each up to the last byte that was written to it: what is not stored
+ * takes no space. */
+#define MODEL_BLOCK 16384
+
 struct model_inode {
-    Cfs__Attr attr;     /* blocks is left 0: model_blocks computes it */
+    Cfs__Attr attr;     /* but for blocks, see model_attr */
     struct buf content; /* regular: the bytes up to content.len, zeros from there to attr.size;
                            symlink: the target */
-    uint64_t unlinked;  /* raft index at which the last name went; orphans only */
+    uint32_t reach[LIMIT_FILE_MAX / MODEL_BLOCK]; /* of each block, the bytes stored */
+    uint64_t unlinked; /* raft index at which the last name went; orphans only */
     struct model_xattr *xattrs;
     size_t n_xattrs;
 };
@@ -34,7 +39,7 @@ struct model_entry {
     uint64_t dir;
     uint64_t ino;
     uint64_t order;  /* 1, 2, 3 … in the sequence of insertions: the order of cookies */
-    uint64_t cookie; /* what the store was seen to use for it; 0: not seen yet (tests/compare.c) */
+    uint64_t cookie; /* what the store was seen to use for it; 0: not seen yet (compare_tree) */
     struct buf name;
 };
 
@@ -55,7 +60,9 @@ struct model_session {
     uint64_t nonce;
     uint64_t member;
     uint64_t last_seq;
-    uint64_t acked; /* replies up to here are forgotten */
+    uint64_t acked;    /* replies up to here are forgotten */
+    uint64_t previous; /* the nonce of the session that this one superseded */
+    uint64_t used;     /* raft index of the last command */
     struct model_kept_reply *replies;
     size_t n_replies;
 };
@@ -63,6 +70,7 @@ struct model_session {
 struct model_change {
     Cfs__Change__Kind kind;
     uint64_t ino;
+    uint64_t session;
     uint64_t parent;
     struct buf name;
     uint64_t new_parent;
@@ -87,6 +95,7 @@ struct model {
     uint64_t applied;
     uint64_t next_ino;
     uint64_t next_order;
+    bool opened;                 /* was there ever a session? */
     struct model_inode **inodes; /* in order of ino */
     size_t n_inodes;
     struct model_entry **entries; /* in order of insertion */
@@ -125,7 +134,10 @@ struct model_entry *model_next_entry(const struct model *m, uint64_t dir, uint64
 
 bool model_is_orphan(const struct model_inode *inode);
 bool model_is_dir(const struct model_inode *inode);
-uint64_t model_bytes(const struct model *m); /* of file data, orphans too */
+uint64_t model_stored(const struct model_inode *inode); /* bytes of content */
+uint64_t model_bytes(const struct model *m);            /* the same of all, orphans too */
+uint64_t model_meta_bytes(const struct model *m);       /* of targets and xattrs */
+uint64_t model_xattr_bytes(const struct model_inode *inode);
 
 /* ---- For model.c and model_op.c ---------------------------------------------------------------
  */
@@ -133,6 +145,7 @@ uint64_t model_bytes(const struct model *m); /* of file data, orphans too */
 struct model_step { /* the application of one command */
     struct model *model;
     uint64_t index;
+    uint64_t session;
     int64_t time_ns;
     struct model_result *result;
 };
@@ -142,7 +155,9 @@ void model_op_run(struct model_step *step, const Cfs__Command *command, struct m
 
 struct model_inode *model_add_inode(struct model *m, uint32_t mode);
 void model_remove_inode(struct model *m, uint64_t ino);
-void model_add_entry(struct model *m, uint64_t dir, const ProtobufCBinaryData *name, uint64_t ino);
+/* order 0: behind all others. */
+void model_add_entry(struct model *m, uint64_t dir, const ProtobufCBinaryData *name, uint64_t ino,
+                     uint64_t order);
 void model_remove_entry(struct model *m, struct model_entry *entry);
 
 #endif

@@ -19,21 +19,25 @@ static int data_status(const struct model_inode *inode)
     return 0;
 }
 
-static int size_status(const struct model *m, const struct model_inode *inode, uint64_t size)
-{
-    uint64_t others = model_bytes(m) - inode->attr.size;
-
-    if (size > LIMIT_FILE_MAX)
-        return EFBIG;
-    if (size > inode->attr.size && others + size > LIMIT_TREE_BYTES)
-        return ENOSPC;
-    return 0;
-}
-
 static void set_size(struct model_inode *inode, uint64_t size)
 {
     inode->attr.size = size;
     inode->content.len = min_u64(inode->content.len, size);
+    for (uint64_t i = 0; i < ARRAY_LEN(inode->reach); i++) {
+        uint64_t start = i * MODEL_BLOCK;
+        uint64_t left = size > start ? size - start : 0;
+
+        inode->reach[i] = (uint32_t)min_u64(inode->reach[i], left);
+    }
+}
+
+static void note_reach(struct model_inode *inode, uint64_t offset, uint64_t end)
+{
+    for (uint64_t i = offset / MODEL_BLOCK; i * MODEL_BLOCK < end; i++) {
+        uint64_t last = min_u64(end - i * MODEL_BLOCK, MODEL_BLOCK);
+
+        inode->reach[i] = (uint32_t)max_u64(inode->reach[i], last);
+    }
 }
 
 static void put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufCBinaryData *data)
@@ -50,6 +54,7 @@ static void put_bytes(struct model_inode *inode, uint64_t offset, const Protobuf
     }
     memcpy(c->data + offset, data->data, data->len);
     inode->attr.size = max_u64(inode->attr.size, end);
+    note_reach(inode, offset, end);
 }
 
 /* Whoever writes to a file that runs with somebody's rights takes these rights away. */
@@ -57,52 +62,57 @@ static bool kill_suid(struct model_inode *inode)
 {
     uint32_t before = inode->attr.mode;
 
+    if (S_ISDIR(before))
+        return false;
     inode->attr.mode &= ~(uint32_t)S_ISUID;
     if (before & S_IXGRP)
         inode->attr.mode &= ~(uint32_t)S_ISGID;
     return inode->attr.mode != before;
 }
 
-/* The size that the file will have, in out; or the reason why not. */
-static int write_status(const struct model *m, const struct model_inode *inode,
-                        const Cfs__Write *write)
+static int write_status(const struct model_inode *inode, const Cfs__Write *write)
 {
-    uint64_t size = write->truncate ? 0 : inode->attr.size;
+    uint64_t end = write->truncate ? 0 : inode->attr.size;
     uint64_t total = 0;
 
     for (size_t i = 0; i < write->n_extents; i++) {
         const Cfs__Extent *e = write->extents[i];
-        uint64_t at = write->append ? size : e->offset;
+        uint64_t at = write->append ? end : e->offset;
 
         total += e->data.len;
-        if (e->data.len == 0)
-            continue;
-        if (at > LIMIT_FILE_MAX || e->data.len > LIMIT_FILE_MAX - at)
+        if (total > LIMIT_WRITE_MAX)
+            return E2BIG;
+        if (e->data.len > 0 && (at > LIMIT_FILE_MAX || e->data.len > LIMIT_FILE_MAX - at))
             return EFBIG;
-        size = max_u64(size, at + e->data.len);
+        end += write->append ? e->data.len : 0;
     }
-    if (write->n_extents > LIMIT_EXTENTS_MAX || total > LIMIT_WRITE_MAX)
-        return EINVAL;
-    return size_status(m, inode, size);
+    return 0;
 }
 
-int model_op_write(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
+/* Where the first extent lands; if there is none, the end of an append. */
+static uint64_t write_value(const struct model_inode *inode, const Cfs__Write *write)
 {
-    const Cfs__Write *write = command->write;
-    struct model_inode *inode = model_find(s->model, write->ino);
-    int status = data_status(inode);
+    if (write->append)
+        return write->truncate ? 0 : inode->attr.size;
+    return write->n_extents > 0 ? write->extents[0]->offset : 0;
+}
 
-    if (status == 0)
-        status = write_status(s->model, inode, write);
-    if (status != 0)
-        return status;
+/* Does it say anything? As write(2) of nothing, it is no change if not. */
+static bool has_data(const Cfs__Write *write)
+{
+    for (size_t i = 0; i < write->n_extents; i++)
+        if (write->extents[i]->data.len > 0)
+            return true;
+    return write->truncate;
+}
+
+static void do_write(struct model_step *s, struct model_inode *inode, const Cfs__Write *write)
+{
     if (write->truncate)
         set_size(inode, 0);
     for (size_t i = 0; i < write->n_extents; i++) {
         uint64_t at = write->append ? inode->attr.size : write->extents[i]->offset;
 
-        if (i == 0)
-            reply->value = at;
         put_bytes(inode, at, &write->extents[i]->data);
     }
     model_mark_data(s, inode);
@@ -111,6 +121,21 @@ int model_op_write(struct model_step *s, const Cfs__Command *command, struct mod
         model_mark_attributes(s, inode);
         model_add_change(s, CFS__CHANGE__KIND__ATTR, inode->attr.ino);
     }
+}
+
+int model_op_write(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
+{
+    const Cfs__Write *write = command->write;
+    struct model_inode *inode = model_find(s->model, write->ino);
+    int status = write->n_extents > LIMIT_EXTENTS_MAX ? E2BIG : data_status(inode);
+
+    if (status == 0)
+        status = write_status(inode, write);
+    if (status != 0)
+        return status;
+    reply->value = write_value(inode, write);
+    if (has_data(write))
+        do_write(s, inode, write);
     model_reply_attr(reply, inode);
     return 0;
 }
@@ -133,22 +158,26 @@ static void change_attributes(const struct model_step *s, struct model_inode *in
         a->atime_ns = set->atime_now ? s->time_ns : set->atime_ns;
     if (set->set_mtime)
         a->mtime_ns = set->mtime_now ? s->time_ns : set->mtime_ns;
-    if (set->kill_suid)
-        kill_suid(inode);
+}
+
+static int set_attr_status(const struct model_inode *inode, const Cfs__SetAttr *set)
+{
+    int status = data_status(inode);
+
+    if (inode == NULL || !set->set_size)
+        return inode == NULL ? ESTALE : 0;
+    if (status == 0 && set->size > LIMIT_FILE_MAX)
+        status = EFBIG;
+    return status;
 }
 
 int model_op_set_attr(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
 {
     const Cfs__SetAttr *set = command->set_attr;
     struct model_inode *inode = model_find(s->model, set->ino);
-    bool others = set->set_mode || set->set_uid || set->set_gid || set->set_atime ||
-                  set->set_mtime || set->kill_suid || !set->set_size;
-    int status = inode == NULL ? ESTALE : 0;
+    bool others = set->set_mode || set->set_uid || set->set_gid || set->set_atime || set->set_mtime;
+    int status = set_attr_status(inode, set);
 
-    if (status == 0 && set->set_size)
-        status = data_status(inode);
-    if (status == 0 && set->set_size)
-        status = size_status(s->model, inode, set->size);
     if (status != 0)
         return status;
     if (set->set_size) {
@@ -156,8 +185,10 @@ int model_op_set_attr(struct model_step *s, const Cfs__Command *command, struct 
         model_mark_data(s, inode);
         model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
     }
-    if (others) {
-        change_attributes(s, inode, set);
+    change_attributes(s, inode, set);
+    if (set->kill_suid && kill_suid(inode))
+        others = true;
+    if (others || !set->set_size) {
         model_mark_attributes(s, inode);
         model_add_change(s, CFS__CHANGE__KIND__ATTR, inode->attr.ino);
     }
@@ -174,19 +205,10 @@ static int xattr_name_status(const ProtobufCBinaryData *name)
     return 0;
 }
 
-static uint64_t xattr_bytes(const struct model_inode *inode)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < inode->n_xattrs; i++)
-        sum += inode->xattrs[i].name.len + inode->xattrs[i].value.len;
-    return sum;
-}
-
 static int set_xattr_status(const struct model_inode *inode, const Cfs__SetXattr *set,
                             const struct model_xattr *there)
 {
-    uint64_t after = xattr_bytes(inode) + set->name.len + set->value.len;
+    uint64_t after = model_xattr_bytes(inode) + set->name.len + set->value.len;
 
     if (there != NULL && set->mode == CFS__SET_XATTR__MODE__CREATE)
         return EEXIST;
@@ -212,10 +234,12 @@ int model_op_set_xattr(struct model_step *s, const Cfs__Command *command, struct
     const Cfs__SetXattr *set = command->set_xattr;
     struct model_inode *inode = model_find(s->model, set->ino);
     struct model_xattr *x;
-    int status = inode == NULL ? ESTALE : xattr_name_status(&set->name);
+    int status = xattr_name_status(&set->name);
 
     if (status == 0 && set->value.len > LIMIT_XATTR_VALUE)
         status = E2BIG;
+    if (status == 0 && inode == NULL)
+        status = ESTALE;
     if (status != 0)
         return status;
     x = model_find_xattr(inode, set->name.data, set->name.len);
@@ -238,8 +262,10 @@ int model_op_remove_xattr(struct model_step *s, const Cfs__Command *command,
     const Cfs__RemoveXattr *remove = command->remove_xattr;
     struct model_inode *inode = model_find(s->model, remove->ino);
     struct model_xattr *x;
-    int status = inode == NULL ? ESTALE : xattr_name_status(&remove->name);
+    int status = xattr_name_status(&remove->name);
 
+    if (status == 0 && inode == NULL)
+        status = ESTALE;
     if (status != 0)
         return status;
     x = model_find_xattr(inode, remove->name.data, remove->name.len);
@@ -261,14 +287,17 @@ int model_op_reap(struct model_step *s, const Cfs__Command *command,
                   struct model_reply *reply BASE_UNUSED)
 {
     const Cfs__Reap *reap = command->reap;
+    uint64_t freed = 0; /* one command frees about the largest file, the rest comes again */
 
     if (reap->n_inos > LIMIT_REAP_MAX)
-        return EINVAL;
-    for (size_t i = 0; i < reap->n_inos; i++) {
+        return E2BIG;
+    for (size_t i = 0; i < reap->n_inos && freed < LIMIT_FILE_MAX; i++) {
         struct model_inode *inode = model_find(s->model, reap->inos[i]);
 
-        if (inode != NULL && model_is_orphan(inode))
-            model_remove_inode(s->model, inode->attr.ino);
+        if (inode == NULL || !model_is_orphan(inode))
+            continue;
+        freed += model_stored(inode);
+        model_remove_inode(s->model, inode->attr.ino);
     }
     return 0;
 }

@@ -1,5 +1,6 @@
 /* What makes, moves and removes names. */
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "tests/model_op.h"
@@ -10,21 +11,18 @@
 /* What is wrong with it wherever it would be made. */
 static int make_status(const Cfs__Make *make)
 {
-    switch (make->mode & S_IFMT) {
-    case S_IFLNK:
-        if (make->target.len == 0)
-            return EINVAL;
-        return make->target.len > LIMIT_SYMLINK_MAX ? ENAMETOOLONG : 0;
-    case S_IFREG:
-    case S_IFDIR:
-    case S_IFIFO:
-    case S_IFSOCK:
-    case S_IFCHR:
-    case S_IFBLK:
-        return 0;
-    default:
+    static const uint32_t types[] = {S_IFREG,  S_IFDIR, S_IFLNK, S_IFIFO,
+                                     S_IFSOCK, S_IFCHR, S_IFBLK};
+    const ProtobufCBinaryData *target = &make->target;
+    bool known = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        known = known || (make->mode & ~07777u) == types[i];
+    if (!known || S_ISLNK(make->mode) != (target->len > 0))
         return EINVAL;
-    }
+    if (target->len > LIMIT_SYMLINK_MAX)
+        return ENAMETOOLONG;
+    return target->len > 0 && memchr(target->data, 0, target->len) != NULL ? EINVAL : 0;
 }
 
 static int room_status(const struct model *m, const Cfs__Make *make, const struct model_place *at)
@@ -66,17 +64,19 @@ int model_op_make(struct model_step *s, const Cfs__Command *command, struct mode
     const Cfs__Make *make = command->make;
     struct model_inode *inode;
     struct model_place at;
-    int status = make_status(make);
+    int status = model_name_status(&make->name, EEXIST, EEXIST);
 
+    if (status == 0)
+        status = make_status(make);
     if (status == 0)
         status = model_find_place(s->model, make->parent, &make->name, &at);
     if (status == 0)
         status = room_status(s->model, make, &at);
     if (status != 0)
         return status;
-    inode = model_add_inode(s->model, make->mode & (S_IFMT | 07777));
+    inode = model_add_inode(s->model, S_ISLNK(make->mode) ? S_IFLNK | 0777 : make->mode);
     fill_new(s, make, at.dir, inode);
-    model_insert(s, &at, inode);
+    model_insert(s, &at, inode, 0);
     model_mark_children(s, at.dir);
     model_reply_attr(reply, inode);
     model_add_place_change(s, CFS__CHANGE__KIND__CREATE, inode->attr.ino, &at);
@@ -88,8 +88,10 @@ int model_op_link(struct model_step *s, const Cfs__Command *command, struct mode
     const Cfs__Link *link = command->link;
     struct model_inode *inode = model_find(s->model, link->ino);
     struct model_place at;
-    int status = model_find_place(s->model, link->parent, &link->name, &at);
+    int status = model_name_status(&link->name, EEXIST, EEXIST);
 
+    if (status == 0)
+        status = model_find_place(s->model, link->parent, &link->name, &at);
     if (status != 0)
         return status;
     if (inode == NULL)
@@ -102,7 +104,7 @@ int model_op_link(struct model_step *s, const Cfs__Command *command, struct mode
         return ENOENT;
     if (inode->attr.nlink >= LIMIT_LINK_MAX)
         return EMLINK;
-    model_insert(s, &at, inode);
+    model_insert(s, &at, inode, 0);
     inode->attr.nlink++;
     model_mark_ctime(s, inode);
     model_mark_children(s, at.dir);
@@ -115,8 +117,11 @@ int model_op_unlink(struct model_step *s, const Cfs__Command *command, struct mo
 {
     const Cfs__Unlink *unlink = command->unlink;
     struct model_place at;
-    int status = model_find_place(s->model, unlink->parent, &unlink->name, &at);
+    int status = model_name_status(&unlink->name, unlink->directory ? EINVAL : EISDIR,
+                                   unlink->directory ? ENOTEMPTY : EISDIR);
 
+    if (status == 0)
+        status = model_find_place(s->model, unlink->parent, &unlink->name, &at);
     if (status != 0)
         return status;
     if (at.entry == NULL)
@@ -221,14 +226,20 @@ static void do_exchange(struct model_step *s, struct model_place *from, struct m
     mark_parents(s, from, to);
 }
 
+/* A name that is replaced stays where it is in its directory, so does one that only changes: who
+ * reads the directory meanwhile then sees each once. */
 static void do_move(struct model_step *s, struct model_place *from, struct model_place *to)
 {
+    uint64_t order = from->dir == to->dir ? from->entry->order : 0;
+
+    if (to->entry != NULL)
+        order = to->entry->order;
     model_take_out(s, from);
     if (to->entry != NULL) {
         model_take_out(s, to);
         model_lose_name(s, to->inode, NULL);
     }
-    model_insert(s, to, from->inode);
+    model_insert(s, to, from->inode, order);
     model_mark_ctime(s, from->inode);
     mark_parents(s, from, to);
 }
@@ -236,15 +247,16 @@ static void do_move(struct model_step *s, struct model_place *from, struct model
 static int find_both(const struct model *m, const Cfs__Rename *rename, struct model_place *from,
                      struct model_place *to)
 {
-    int status = model_find_dir(m, rename->parent, from);
+    int dots = rename->mode == CFS__RENAME__MODE__NOREPLACE ? EEXIST : EBUSY;
+    int status = model_name_status(&rename->name, EBUSY, EBUSY);
 
     if (status == 0)
-        status = model_find_dir(m, rename->new_parent, to);
+        status = model_name_status(&rename->new_name, dots, dots);
     if (status == 0)
-        status = model_find_name(m, &rename->name, from);
-    if (status == 0 && from->entry == NULL)
-        status = ENOENT;
-    return status != 0 ? status : model_find_name(m, &rename->new_name, to);
+        status = model_find_place(m, rename->parent, &rename->name, from);
+    if (status == 0)
+        status = model_find_place(m, rename->new_parent, &rename->new_name, to);
+    return status == 0 && from->entry == NULL ? ENOENT : status;
 }
 
 int model_op_rename(struct model_step *s, const Cfs__Command *command,

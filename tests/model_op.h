@@ -4,8 +4,8 @@
 
 #include "tests/model.h"
 
-/* One operation: its status. It first looks whether it is allowed, in the order in which Linux
- * finds what is wrong, and only then changes anything. */
+/* One operation: its status. It first looks whether it is allowed, and only then changes
+ * anything. */
 typedef int model_op_fn(struct model_step *s, const Cfs__Command *command,
                         struct model_reply *reply);
 
@@ -21,12 +21,11 @@ struct model_place {
     struct model_inode *inode; /* the entry's */
 };
 
-/* ENOENT or ENOTDIR when parent is no directory; what is wrong with a name. */
-int model_find_dir(const struct model *m, uint64_t parent, struct model_place *out);
-int model_find_name(const struct model *m, const ProtobufCBinaryData *name,
-                    struct model_place *out);
+/* What is wrong with a name; dot and dotdot: what "." and ".." are here. */
+int model_name_status(const ProtobufCBinaryData *name, int dot, int dotdot);
+/* ENOENT when there is no such directory (any more), ENOTDIR when it is something else. */
 int model_find_place(const struct model *m, uint64_t parent, const ProtobufCBinaryData *name,
-                     struct model_place *out); /* both */
+                     struct model_place *out);
 
 bool model_is_empty(const struct model *m, const struct model_inode *dir);
 bool model_is_within(const struct model *m, const struct model_inode *dir, uint64_t top);
@@ -42,8 +41,10 @@ void model_add_place_change(struct model_step *s, Cfs__Change__Kind kind, uint64
                             const struct model_place *at);
 void model_reply_attr(struct model_reply *reply, const struct model_inode *inode);
 
-/* A name comes (its inode's link count is the caller's to change), or goes. */
-void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode);
+/* A name comes (its inode's link count is the caller's to change), or goes. order: the place in
+ * the directory, 0 for the next one. */
+void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode,
+                  uint64_t order);
 void model_take_out(struct model_step *s, struct model_place *at);
 /* An inode has lost a name: what is left of it, in reply (if not NULL) as well. */
 void model_lose_name(struct model_step *s, struct model_inode *inode, struct model_reply *reply);

@@ -7,20 +7,20 @@
 /* ---- Finding -----------------------------------------------------------------------------------
  */
 
-static int name_status(const ProtobufCBinaryData *name)
+int model_name_status(const ProtobufCBinaryData *name, int dot, int dotdot)
 {
-    if (name->len == 0)
-        return EINVAL;
     if (name->len > LIMIT_NAME_MAX)
         return ENAMETOOLONG;
-    if (name->data[0] == '.' && (name->len == 1 || (name->len == 2 && name->data[1] == '.')))
+    if (name->len == 0 || memchr(name->data, '/', name->len) || memchr(name->data, 0, name->len))
         return EINVAL;
-    if (memchr(name->data, '/', name->len) != NULL || memchr(name->data, 0, name->len) != NULL)
-        return EINVAL;
+    if (name->len == 1 && name->data[0] == '.')
+        return dot;
+    if (name->len == 2 && name->data[0] == '.' && name->data[1] == '.')
+        return dotdot;
     return 0;
 }
 
-int model_find_dir(const struct model *m, uint64_t parent, struct model_place *out)
+static int find_dir(const struct model *m, uint64_t parent, struct model_place *out)
 {
     *out = (struct model_place){.dir = model_find(m, parent)};
     if (out->dir == NULL)
@@ -28,24 +28,17 @@ int model_find_dir(const struct model *m, uint64_t parent, struct model_place *o
     return model_is_dir(out->dir) ? 0 : ENOTDIR;
 }
 
-int model_find_name(const struct model *m, const ProtobufCBinaryData *name, struct model_place *out)
-{
-    int status = name_status(name);
-
-    out->name = name;
-    if (status != 0)
-        return status;
-    out->entry = model_find_entry(m, out->dir->attr.ino, name->data, name->len);
-    out->inode = out->entry != NULL ? model_find(m, out->entry->ino) : NULL;
-    return 0;
-}
-
 int model_find_place(const struct model *m, uint64_t parent, const ProtobufCBinaryData *name,
                      struct model_place *out)
 {
-    int status = model_find_dir(m, parent, out);
+    int status = find_dir(m, parent, out);
 
-    return status != 0 ? status : model_find_name(m, name, out);
+    if (status != 0)
+        return status;
+    out->name = name;
+    out->entry = model_find_entry(m, parent, name->data, name->len);
+    out->inode = out->entry != NULL ? model_find(m, out->entry->ino) : NULL;
+    return 0;
 }
 
 bool model_is_empty(const struct model *m, const struct model_inode *dir)
@@ -99,7 +92,7 @@ struct model_change *model_add_change(struct model_step *s, Cfs__Change__Kind ki
     struct model_change *c = &s->result->changes[s->result->n_changes++];
 
     check(s->result->n_changes <= MODEL_CHANGES_MAX);
-    *c = (struct model_change){.kind = kind, .ino = ino};
+    *c = (struct model_change){.kind = kind, .ino = ino, .session = s->session};
     return c;
 }
 
@@ -121,9 +114,10 @@ void model_reply_attr(struct model_reply *reply, const struct model_inode *inode
 /* ---- Entries come and go -----------------------------------------------------------------------
  */
 
-void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode)
+void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode,
+                  uint64_t order)
 {
-    model_add_entry(s->model, at->dir->attr.ino, at->name, inode->attr.ino);
+    model_add_entry(s->model, at->dir->attr.ino, at->name, inode->attr.ino, order);
     at->dir->attr.size++;
     if (model_is_dir(inode)) {
         at->dir->attr.nlink++;

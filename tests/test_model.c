@@ -66,16 +66,24 @@ static bool path_of(const struct local *l, uint64_t ino, char out[4096])
     return true;
 }
 
+static bool is_odd(const ProtobufCBinaryData *name)
+{
+    return name->len > LIMIT_NAME_MAX || (name->len == 1 && name->data[0] == '.') ||
+           (name->len == 2 && memcmp(name->data, "..", 2) == 0);
+}
+
+/* Where two things are wrong at once, a kernel, which looks at one part of a path after the other,
+ * may name the other one: such commands are passed over, for no kernel sends them to us. */
 static bool place_path(const struct local *l, uint64_t parent, const ProtobufCBinaryData *name,
                        char out[4096])
 {
     const struct model_inode *dir = model_find(l->m, parent);
     size_t len;
 
-    if (dir == NULL || S_ISLNK(dir->attr.mode) || !path_of(l, parent, out))
+    if (dir == NULL || S_ISLNK(dir->attr.mode) || !path_of(l, parent, out) ||
+        (is_odd(name) && !model_is_dir(dir)))
         return false;
-    if (name->len == 0 || memchr(name->data, 0, name->len) || memchr(name->data, '/', name->len) ||
-        (name->data[0] == '.' && name->len <= 2))
+    if (name->len == 0 || memchr(name->data, 0, name->len) || memchr(name->data, '/', name->len))
         return false;
     len = strlen(out);
     snprintf(out + len, 4096 - len, "/%.*s", (int)name->len, (char *)name->data);
@@ -109,7 +117,8 @@ static bool do_make(const struct local *l, Cfs__Command *c, int *status)
     if (S_ISLNK(make->mode))
         make->mode = S_IFLNK | 0777;
     if (!place_path(l, make->parent, &make->name, path) || (make->mode & S_IFMT) == 0 ||
-        (S_ISLNK(make->mode) && make->target.len == 0))
+        (S_ISLNK(make->mode) && make->target.len == 0) ||
+        (make->target.len > LIMIT_SYMLINK_MAX && is_odd(&make->name)))
         return false;
     setfsgid(make->gid);
     if (S_ISDIR(make->mode))
@@ -151,7 +160,10 @@ static bool do_rename(const struct local *l, Cfs__Command *c, int *status)
     char from[4096], to[4096];
 
     if (!place_path(l, c->rename->parent, &c->rename->name, from) ||
-        !place_path(l, c->rename->new_parent, &c->rename->new_name, to))
+        !place_path(l, c->rename->new_parent, &c->rename->new_name, to) ||
+        c->rename->name.len > LIMIT_NAME_MAX ||
+        (c->rename->new_name.len > LIMIT_NAME_MAX &&
+         faccessat(AT_FDCWD, from, F_OK, AT_SYMLINK_NOFOLLOW) != 0))
         return false;
     *status = result_of(renameat2(AT_FDCWD, from, AT_FDCWD, to, flags[c->rename->mode]));
     return true;
