@@ -38,6 +38,7 @@ shift
 
 RUN=$$-$RANDOM
 ROOT=$(mktemp -d "${TMPDIR:-/tmp}/coordfs-test.XXXXXX") || exit 2
+chmod 711 "$ROOT" # other users reach the mounts
 LOGS=$BUILD/test-logs
 rm -rf "$LOGS"
 mkdir -p "$LOGS" || exit 2

@@ -45,7 +45,7 @@ equal "$(stat -c '%u:%g' "$M/f")" 1234:5678 "owner"
 touch -d '2001-02-03 04:05:06.789012345 UTC' "$M/f"
 equal "$(stat -c '%.9Y' "$M/f")" 981173106.789012345 "mtime"
 touch -d '1930-01-01 00:00:00.5 UTC' "$M/empty"
-equal "$(stat -c '%.1Y' "$M/empty")" -1262304000.5 "mtime before the epoch"
+equal "$(stat -c '%.1Y' "$M/empty")" -1262303999.5 "mtime before the epoch"
 before=$(stat -c %Z "$M/f")
 [ "$before" -ge $(($(date +%s) - 120)) ] || fail "ctime is old: $before"
 
@@ -139,7 +139,6 @@ say "permissions"
 chmod 755 "$M"
 echo secret >"$M/secret"
 chmod 600 "$M/secret"
-chmod 711 "$T" "$(dirname "$T")" 2>/dev/null || true
 says "Permission denied" setpriv --reuid 12345 --regid 12345 --clear-groups cat "$M/secret"
 says "Permission denied" setpriv --reuid 12345 --regid 12345 --clear-groups touch "$M/other"
 says "Operation not permitted" setpriv --reuid 12345 --regid 12345 --clear-groups chmod 777 "$M/secret"

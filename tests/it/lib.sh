@@ -23,6 +23,7 @@ BUILD=$(cd "$BUILD" && pwd)
 TOOLS=$BUILD/tests # our own programs: tests/tool_*.c
 NAME=$(basename "$0" .sh)
 T=$(mktemp -d "${TMPDIR:-/tmp}/cfs-$NAME.XXXXXX")
+chmod 711 "$T" # other users reach the mounts
 RUN=${COORDFS_TEST_RUN:-$$-$RANDOM}
 export COORDFS_TEST_RUN=$RUN
 # Sanitizers make everything slower: patience grows.
