@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
+need_tool sqlite3
 define_cluster 1
 D=$BUILD/coordfsd
 S=${STATE[1]}
@@ -78,7 +79,6 @@ before=$(sum)
 refused 2 'cluster' --name other --state "$S" --mount "$M"
 refused 2 'member' --name "$CLUSTER" --id 7 --state "$S" --mount "$M"
 equal "$(sum)" "$before" "the database"
-need_tool sqlite3
 version=$(sqlite3 "$db" 'pragma user_version')
 sqlite3 "$db" "pragma user_version = $((version + 1))"
 before=$(sum)

@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
+need_tool python3
 start_cluster 3
 for M in "${MNT[$(wait_leader)]}" "${MNT[$(a_follower)]}"; do
 	say "in $M"

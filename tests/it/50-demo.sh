@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
+need_tool python3
 D="$T/de mo"
 DEMO_PORT=$((20000 + RANDOM % 12000))
 export DEMO_PORT
