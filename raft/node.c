@@ -3,20 +3,20 @@
  * Everything below happens on one thread, in the phases of libuv's loop. Callbacks (frames, links,
  * mail, tick) do as little as they can: they feed the driver and set `dirty`. The turn runs in the
  * check phase, right after the poll that has woken us, and in the prepare phase, right before the
- * next poll, when something became due in between. So a command that arrives in the mailbox is
+ * next poll, when something became due in between. So a command that arrives in the inbox is
  * proposed in the iteration that it has woken, and nothing that is due waits for a poll.
  *
  * Inside a turn the rounds repeat until nothing is left: an application completes a command, its
- * done submits the next one, which is taken from the mailbox (nobody has to be woken for it) and
+ * done submits the next one, which is taken from the inbox (nobody has to be woken for it) and
  * proposed in the next round. TURN_ROUNDS bounds it, so that the links are served in between.
  *
  * The driver must not be entered from its own callbacks. Those that lead elsewhere are all safe:
  * tcp_send, tcp_members (no callbacks from within), client_applied and client_leader (they only
- * queue), and the daemon's (it may use the mailbox).
+ * queue), and the daemon's (it may use the inbox).
  *
  * The end: node_stop's letter is the last one that is obeyed. The loop thread then closes what is
  * open, lets libuv run out, completes what waits, and ends; node_stop answers what was put into
- * the mailbox since then. */
+ * the inbox since then. */
 #include "raft/node.h"
 
 #include <errno.h>
@@ -32,7 +32,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "raft/mailbox.h"
+#include "raft/inbox.h"
 #include "raft/tcp.h"
 
 #define NEVER        UINT64_MAX
@@ -43,10 +43,10 @@
 
 enum letter_kind { LETTER_SUBMIT, LETTER_BARRIER, LETTER_CANCEL, LETTER_CALL, LETTER_STOP };
 
-/* What goes through the mailbox. A SUBMIT or BARRIER lives on, under its ticket, until it is done.
+/* What goes through the inbox. A SUBMIT or BARRIER lives on, under its ticket, until it is done.
  */
 struct letter {
-    struct mailbox_item item;
+    struct inbox_item item;
     UT_hash_handle hh;
     enum letter_kind kind;
     struct node *node;
@@ -66,7 +66,7 @@ struct node {
     pthread_t thread;
     _Atomic uint64_t last_ticket;
 
-    struct mailbox mailbox;
+    struct inbox inbox;
     uv_loop_t loop;
     uv_timer_t timer;
     uv_timer_t tick;
@@ -202,11 +202,11 @@ static void take_letter(struct node *n, struct letter *l)
 
 static bool take_mail(struct node *n)
 {
-    struct mailbox_list list = STAILQ_HEAD_INITIALIZER(list);
-    bool some = mailbox_take(&n->mailbox, &list);
+    struct inbox_list list = STAILQ_HEAD_INITIALIZER(list);
+    bool some = inbox_take(&n->inbox, &list);
 
     while (!STAILQ_EMPTY(&list)) {
-        struct mailbox_item *item = STAILQ_FIRST(&list);
+        struct inbox_item *item = STAILQ_FIRST(&list);
 
         STAILQ_REMOVE_HEAD(&list, link);
         take_letter(n, CONTAINER_OF(item, struct letter, item));
@@ -227,7 +227,7 @@ static void expire_barriers(struct node *n, uint64_t now)
         if (l->kind != LETTER_BARRIER)
             continue;
         if (l->deadline_ms <= now)
-            give_up_barrier(n, l, -ETIMEDOUT); /* its done cannot touch the table: mailbox only */
+            give_up_barrier(n, l, -ETIMEDOUT); /* its done cannot touch the table: inbox only */
         else
             n->barrier_earliest = min_u64(n->barrier_earliest, l->deadline_ms);
     }
@@ -277,7 +277,7 @@ static void turn(struct node *n)
         driver_turn(n->driver);
         expire_barriers(n, clock_boot_ms());
     }
-    mailbox_unwatch(&n->mailbox);
+    inbox_unwatch(&n->inbox);
     if (n->tcp != NULL)
         tcp_flush(n->tcp);
     set_timer(n);
@@ -537,7 +537,7 @@ static int start_driver(struct node *n)
 
 static void start_handles(struct node *n)
 {
-    mailbox_init(&n->mailbox, &n->loop, on_mail, n);
+    inbox_init(&n->inbox, &n->loop, on_mail, n);
     check(uv_timer_init(&n->loop, &n->timer) == 0);
     check(uv_timer_init(&n->loop, &n->tick) == 0);
     check(uv_prepare_init(&n->loop, &n->prepare) == 0);
@@ -553,7 +553,7 @@ static void start_handles(struct node *n)
 
 static void close_all(struct node *n)
 {
-    mailbox_sleep(&n->mailbox);
+    inbox_sleep(&n->inbox);
     uv_close((uv_handle_t *)&n->timer, NULL);
     uv_close((uv_handle_t *)&n->tick, NULL);
     uv_close((uv_handle_t *)&n->prepare, NULL);
@@ -653,7 +653,7 @@ int node_start(const struct node_config *config, const struct node_env *env, str
         if (err == 0)
             return 0;
         check(pthread_join(thread, NULL) == 0);
-        mailbox_fini(&n->mailbox);
+        inbox_fini(&n->inbox);
     } else {
         snprintf(errmsg, errmsg_len, "cannot start a thread: %s", strerror(-err));
     }
@@ -669,7 +669,7 @@ static void post(struct node *n, const struct letter *content)
 
     *l = *content;
     l->node = n;
-    mailbox_put(&n->mailbox, &l->item);
+    inbox_put(&n->inbox, &l->item);
 }
 
 void node_stop(struct node *n)
@@ -679,7 +679,7 @@ void node_stop(struct node *n)
     check(pthread_join(n->thread, NULL) == 0);
     while (take_mail(n))
         continue;
-    mailbox_fini(&n->mailbox);
+    inbox_fini(&n->inbox);
     check(sem_destroy(&n->started) == 0);
     free(n);
 }

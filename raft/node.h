@@ -1,9 +1,9 @@
 /* The loop thread: libuv, the driver, the client and the peer links put together. The rest of the
- * daemon talks to it through a mailbox: the node_ functions marked "any thread" queue a message
+ * daemon talks to it through an inbox: the node_ functions marked "any thread" queue a message
  * and wake the loop; the callbacks come on the loop thread.
  *
- * One iteration of the loop: libuv polls, the links' frames go to the driver, the mailbox wakes us;
- * then, still in the same iteration, one *turn*: the mailbox is emptied, the client proposes, the
+ * One iteration of the loop: libuv polls, the links' frames go to the driver, the inbox wakes us;
+ * then, still in the same iteration, one *turn*: the inbox is emptied, the client proposes, the
  * driver does its transaction (its AppendEntries leave before the sync), what was applied
  * completes, what that has caused is done as well, the messages leave, and the timer is set for
  * what is due next. Nothing polls: a node that has nothing to do sleeps until its next heartbeat or

@@ -1,23 +1,23 @@
-#include "raft/mailbox.h"
+#include "raft/inbox.h"
 
 static void on_async(uv_async_t *async)
 {
-    struct mailbox *m = async->data;
+    struct inbox *m = async->data;
 
     m->on_mail(m->arg);
 }
 
-void mailbox_init(struct mailbox *m, uv_loop_t *loop, void (*on_mail)(void *arg), void *arg)
+void inbox_init(struct inbox *m, uv_loop_t *loop, void (*on_mail)(void *arg), void *arg)
 {
-    *m = (struct mailbox){.on_mail = on_mail, .arg = arg};
+    *m = (struct inbox){.on_mail = on_mail, .arg = arg};
     STAILQ_INIT(&m->items);
     check(pthread_mutex_init(&m->mutex, NULL) == 0);
     check(uv_async_init(loop, &m->async, on_async) == 0);
     m->async.data = m;
 }
 
-/* With the mutex held: mailbox_sleep must not close the handle meanwhile. */
-static void wake(struct mailbox *m)
+/* With the mutex held: inbox_sleep must not close the handle meanwhile. */
+static void wake(struct inbox *m)
 {
     if (m->silent)
         return;
@@ -25,7 +25,7 @@ static void wake(struct mailbox *m)
     check(uv_async_send(&m->async) == 0);
 }
 
-void mailbox_put(struct mailbox *m, struct mailbox_item *item)
+void inbox_put(struct inbox *m, struct inbox_item *item)
 {
     check(pthread_mutex_lock(&m->mutex) == 0);
     STAILQ_INSERT_TAIL(&m->items, item, link);
@@ -33,7 +33,7 @@ void mailbox_put(struct mailbox *m, struct mailbox_item *item)
     check(pthread_mutex_unlock(&m->mutex) == 0);
 }
 
-bool mailbox_take(struct mailbox *m, struct mailbox_list *out)
+bool inbox_take(struct inbox *m, struct inbox_list *out)
 {
     bool some;
 
@@ -45,7 +45,7 @@ bool mailbox_take(struct mailbox *m, struct mailbox_list *out)
     return some;
 }
 
-void mailbox_unwatch(struct mailbox *m)
+void inbox_unwatch(struct inbox *m)
 {
     check(pthread_mutex_lock(&m->mutex) == 0);
     m->silent = m->asleep;
@@ -54,7 +54,7 @@ void mailbox_unwatch(struct mailbox *m)
     check(pthread_mutex_unlock(&m->mutex) == 0);
 }
 
-void mailbox_sleep(struct mailbox *m)
+void inbox_sleep(struct inbox *m)
 {
     check(pthread_mutex_lock(&m->mutex) == 0);
     m->asleep = true;
@@ -63,7 +63,7 @@ void mailbox_sleep(struct mailbox *m)
     uv_close((uv_handle_t *)&m->async, NULL);
 }
 
-void mailbox_fini(struct mailbox *m)
+void inbox_fini(struct inbox *m)
 {
     check(STAILQ_EMPTY(&m->items));
     check(pthread_mutex_destroy(&m->mutex) == 0);

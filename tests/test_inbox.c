@@ -7,16 +7,16 @@
 
 #include <stdlib.h>
 
-#include "raft/mailbox.h"
+#include "raft/inbox.h"
 
 enum { THREADS = 4, LETTERS = 5000 };
 
 struct letter {
-    struct mailbox_item item;
+    struct inbox_item item;
     unsigned from, number;
 };
 
-static struct mailbox box;
+static struct inbox box;
 static unsigned next[THREADS], total, wakes;
 
 static void put(unsigned from, unsigned number)
@@ -25,13 +25,13 @@ static void put(unsigned from, unsigned number)
 
     l->from = from;
     l->number = number;
-    mailbox_put(&box, &l->item);
+    inbox_put(&box, &l->item);
 }
 
 static void take(void)
 {
-    struct mailbox_list list = STAILQ_HEAD_INITIALIZER(list);
-    bool some = mailbox_take(&box, &list);
+    struct inbox_list list = STAILQ_HEAD_INITIALIZER(list);
+    bool some = inbox_take(&box, &list);
 
     assert_int_equal(some, !STAILQ_EMPTY(&list));
     while (!STAILQ_EMPTY(&list)) {
@@ -49,9 +49,9 @@ static void on_mail(void *arg BASE_UNUSED)
 {
     wakes++;
     take();
-    mailbox_unwatch(&box);
+    inbox_unwatch(&box);
     if (total == THREADS * LETTERS)
-        mailbox_sleep(&box);
+        inbox_sleep(&box);
 }
 
 static void *sender(void *arg)
@@ -76,7 +76,7 @@ static void test_many_senders(void **state BASE_UNUSED)
 
     reset();
     assert_int_equal(uv_loop_init(&loop), 0);
-    mailbox_init(&box, &loop, on_mail, NULL);
+    inbox_init(&box, &loop, on_mail, NULL);
     for (unsigned i = 0; i < THREADS; i++) {
         ids[i] = i;
         assert_int_equal(pthread_create(&threads[i], NULL, sender, &ids[i]), 0);
@@ -85,7 +85,7 @@ static void test_many_senders(void **state BASE_UNUSED)
     for (unsigned i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(total, THREADS * LETTERS);
-    mailbox_fini(&box);
+    inbox_fini(&box);
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
@@ -101,7 +101,7 @@ static void test_wakes(void **state BASE_UNUSED)
 
     reset();
     assert_int_equal(uv_loop_init(&loop), 0);
-    mailbox_init(&box, &loop, on_wake, NULL);
+    inbox_init(&box, &loop, on_wake, NULL);
     put(0, 0);
     put(0, 1);
     uv_run(&loop, UV_RUN_NOWAIT);
@@ -111,25 +111,25 @@ static void test_wakes(void **state BASE_UNUSED)
     put(0, 2); /* the loop watches */
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(wakes, 1);
-    mailbox_unwatch(&box); /* not seen yet: wakes at once */
+    inbox_unwatch(&box); /* not seen yet: wakes at once */
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(wakes, 2);
     take();
-    mailbox_unwatch(&box);
+    inbox_unwatch(&box);
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(wakes, 2);
     put(0, 3);
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(wakes, 3);
     take();
-    mailbox_sleep(&box);
+    inbox_sleep(&box);
     put(0, 4); /* still accepted */
-    mailbox_unwatch(&box);
+    inbox_unwatch(&box);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(wakes, 3);
     take();
     assert_int_equal(total, 5);
-    mailbox_fini(&box);
+    inbox_fini(&box);
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
