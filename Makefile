@@ -119,7 +119,8 @@ $(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h: %.proto
 tests: $(TESTS)
 tools: $(TOOLS)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# Only our own folders: a demo's mounts may be below $(BUILD).
+-include $(foreach d,$(LAYERS) cli mount-helper tests,$(wildcard $(BUILD)/$(d)/*.d))
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -171,4 +172,5 @@ install: all
 	install -m 755 $(BUILD)/mount.coordfs $(DESTDIR)/sbin/mount.coordfs
 
 clean:
+	@! grep -q ' $(CURDIR)/build' /proc/self/mounts || { echo 'clean: something is mounted below build (make demo-stop)' >&2; exit 1; }
 	rm -rf build build-*
