@@ -6,6 +6,9 @@
  * a copy of the pages (the backup API), the raft log, free pages, and left-overs of deleted rows
  * stay behind.
  *
+ * The read transaction is begun by store_copy_open itself, so that the copy is of that moment; the
+ * thread takes the connection over.
+ *
  * While a copy is being made, its read transaction keeps the write-ahead log from being started
  * over. */
 #include <errno.h>
@@ -26,7 +29,7 @@
 struct store_copy {
     struct store *store;
     char *path;
-    char *source;
+    struct db db; /* the copy; the store's is attached. The thread's while it runs */
     pthread_t thread;
     bool running; /* the thread has not been joined */
     atomic_bool cancel;
@@ -93,42 +96,26 @@ static int copy_tables(struct db *db)
     return rc;
 }
 
-static int fill(struct store_copy *c, struct db *db)
+static int make(struct store_copy *c)
 {
-    int rc = schema_create_empty(db->conn);
+    int rc = schema_create_empty(c->db.conn);
 
     if (rc == SQLITE_OK)
-        rc = attach(db, c->source);
-    sqlite3_progress_handler(db->conn, CANCEL_OPS, cancelled, c);
+        rc = copy_tables(&c->db);
     if (rc == SQLITE_OK)
-        rc = db_exec(db, "BEGIN");
+        rc = db_exec(&c->db, "COMMIT");
     if (rc == SQLITE_OK)
-        rc = copy_tables(db);
-    if (rc == SQLITE_OK)
-        rc = db_exec(db, "COMMIT");
-    sqlite3_progress_handler(db->conn, 0, NULL, NULL);
-    if (rc != SQLITE_OK && rc != SQLITE_INTERRUPT)
-        log_warn("a copy of the database failed: %s", sqlite3_errmsg(db->conn));
+        rc = state_load(&c->db, &c->state) == 1 ? SQLITE_OK : SQLITE_CORRUPT;
+    if (rc != SQLITE_OK && !atomic_load(&c->cancel))
+        log_warn("a copy of the database failed: %s", sqlite3_errmsg(c->db.conn));
     return rc == SQLITE_OK ? 0 : -EIO;
 }
 
-static int make(struct store_copy *c)
+/* Only when SQLite has closed the file may it be opened otherwise (see store/db.c). */
+static int open_result(struct store_copy *c)
 {
-    struct db db;
     struct stat st;
-    char errmsg[256];
-    int err = db_open(&db, c->path, DB_COPY, errmsg, sizeof errmsg);
 
-    if (err != 0) {
-        log_warn("a copy of the database failed: %s", errmsg);
-        return err;
-    }
-    err = fill(c, &db);
-    if (err == 0)
-        err = state_load(&db, &c->state) == 1 ? 0 : -EIO;
-    db_close(&db);
-    if (err != 0)
-        return err;
     c->fd = open(c->path, O_RDONLY | O_CLOEXEC);
     if (c->fd < 0 || fstat(c->fd, &st) != 0)
         return -errno;
@@ -139,30 +126,65 @@ static int make(struct store_copy *c)
 static void *thread_main(void *arg)
 {
     struct store_copy *c = arg;
+    int err = make(c);
 
-    atomic_store(&c->progress, make(c) == 0 ? STORE_READY : STORE_FAILED);
+    db_close(&c->db);
+    if (err == 0)
+        err = open_result(c);
+    atomic_store(&c->progress, err == 0 ? STORE_READY : STORE_FAILED);
     return NULL;
 }
 
 /* ---- The loop thread --------------------------------------------------------------------------*/
 
+/* From here on, what is read is as of now. */
+static int begin(struct store_copy *c)
+{
+    int rc = attach(&c->db, c->store->home.db);
+
+    if (rc == SQLITE_OK)
+        rc = db_exec(&c->db, "BEGIN; SELECT applied FROM source.state");
+    if (rc != SQLITE_OK)
+        log_warn("a copy of the database failed: %s", sqlite3_errmsg(c->db.conn));
+    sqlite3_progress_handler(c->db.conn, CANCEL_OPS, cancelled, c);
+    return rc == SQLITE_OK ? 0 : -EIO;
+}
+
+static int open_copy(struct store_copy *c)
+{
+    char errmsg[256];
+    int err, fd = open(c->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd < 0) {
+        log_warn("%s: %s", c->path, strerror(errno));
+        return -errno;
+    }
+    close(fd);
+    err = db_open(&c->db, c->path, DB_COPY, errmsg, sizeof errmsg);
+    if (err != 0) {
+        log_warn("a copy of the database failed: %s", errmsg);
+        return err;
+    }
+    err = begin(c);
+    if (err != 0)
+        db_close(&c->db);
+    return err;
+}
+
 struct store_copy *store_copy_open(struct store *s)
 {
     struct store_copy *c = xcalloc(1, sizeof *c);
-    int fd, err;
+    int err;
 
+    check(!s->in_transaction);
     c->store = s;
     c->fd = -1;
-    c->source = xstrdup(s->home.db);
     c->path = xasprintf("%s/coordfs.copy-%u", s->home.dir, s->copy_count++);
     LIST_INSERT_HEAD(&s->copies, c, next);
-    fd = open(c->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        log_warn("%s: %s", c->path, strerror(errno));
+    if (open_copy(c) != 0) {
         atomic_store(&c->progress, STORE_FAILED);
         return c;
     }
-    close(fd);
     atomic_store(&c->progress, STORE_BUSY);
     err = pthread_create(&c->thread, NULL, thread_main, c);
     if (err != 0)
@@ -231,7 +253,6 @@ void store_copy_close(struct store_copy *c)
         close(c->fd);
     unlink(c->path);
     state_fini(&c->state);
-    free(c->source);
     free(c->path);
     free(c);
 }

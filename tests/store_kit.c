@@ -205,14 +205,14 @@ void kit_session(struct kit *k, uint64_t member, uint64_t nonce)
 
 /* ---- Commands ---------------------------------------------------------------------------------*/
 
-static ProtobufCBinaryData bytes(const void *data, size_t len)
+ProtobufCBinaryData kit_bytes(const void *data, size_t len)
 {
     return (ProtobufCBinaryData){len, (uint8_t *)(uintptr_t)data};
 }
 
 static ProtobufCBinaryData text(const char *s)
 {
-    return bytes(s, strlen(s));
+    return kit_bytes(s, strlen(s));
 }
 
 #define COMMAND(member, CASE)                                                                      \
@@ -318,7 +318,7 @@ static uint32_t write_as(struct kit *k, uint64_t ino, uint64_t offset, const voi
     op.n_extents = 1;
     op.extents = extents;
     extent.offset = offset;
-    extent.data = bytes(data, len);
+    extent.data = kit_bytes(data, len);
     return kit_run(k, &c);
 }
 
@@ -362,7 +362,7 @@ uint32_t kit_setxattr(struct kit *k, uint64_t ino, const char *name, const void 
 
     op.ino = ino;
     op.name = text(name);
-    op.value = bytes(value, len);
+    op.value = kit_bytes(value, len);
     op.mode = mode;
     return kit_run(k, &c);
 }

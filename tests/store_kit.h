@@ -70,6 +70,8 @@ struct buf kit_encode(const struct stamp *stamp, Cfs__Command *c);
 uint32_t kit_run(struct kit *k, Cfs__Command *c);
 void kit_session(struct kit *k, uint64_t member, uint64_t nonce);
 
+ProtobufCBinaryData kit_bytes(const void *data, size_t len); /* borrows */
+
 /* Commands: the status. */
 uint32_t kit_noop(struct kit *k);
 uint32_t kit_make(struct kit *k, uint64_t parent, const char *name, uint32_t mode);
