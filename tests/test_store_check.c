@@ -1,0 +1,221 @@
+/* store/check.c: each invariant is really checked. Each damage is done to a good database, behind
+ * the store's back, and must be reported under its number. */
+#include "tests/store_kit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROOT 1
+
+static struct kit kit;
+static struct kit *const k = &kit;
+
+/* The tree: f (2), d (3), d/g (4, a link of f is h), l (5, symlink), an orphan (6), p (7, fifo),
+ * d/e (8, directory). */
+static int set_up(void **state)
+{
+    static uint8_t data[40000];
+    uint64_t file, dir;
+
+    (void)state;
+    kit_init(k);
+    k->keep = true;
+    file = kit_file(k, ROOT, "f");
+    dir = kit_dir(k, ROOT, "d");
+    kit_file(k, dir, "g");
+    kit_symlink(k, ROOT, "l", "target");
+    kit_file(k, ROOT, "orphan");
+    kit_make(k, ROOT, "p", S_IFIFO | 0600);
+    kit_dir(k, dir, "e");
+    kit_link(k, file, dir, "h");
+    kit_unlink(k, ROOT, "orphan");
+    kit_write(k, file, 0, data, sizeof data);
+    kit_setxattr(k, dir, "user.x", "value", 5, CFS__SET_XATTR__MODE__ANY);
+    kit_entry(k, STORE_CHANGE, "config", 6);
+    kit_check(k);
+    kit_close(k);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    kit_fini(k);
+    return 0;
+}
+
+static const struct {
+    const char *invariant;
+    const char *sql;
+} damages[] = {
+    {"S2", "DROP INDEX dirent_ino"},
+    {"S2", "CREATE TABLE more(x)"},
+    {"S2", "PRAGMA user_version=7"},
+    {"S3", "DELETE FROM state"},
+    {"S3", "DELETE FROM config"},
+    {"S3", "UPDATE config SET idx = 100"},
+    {"S4", "UPDATE state SET next_ino = 8"},
+    {"S4", "UPDATE state SET next_dirent = 2"},
+    {"S4", "UPDATE dirent SET id = (SELECT min(id) FROM dirent)"},
+    {"S5", "UPDATE state SET inodes = inodes + 1"},
+    {"S5", "UPDATE state SET entries = entries + 1"},
+    {"S5", "UPDATE state SET bytes = bytes + 1"},
+    {"S5", "UPDATE state SET meta_bytes = meta_bytes - 1"},
+    {"S6", "UPDATE inode SET parent = 3 WHERE ino = 1"},
+    {"S6", "UPDATE inode SET mode = 33188 WHERE ino = 1"},
+    {"S6", "UPDATE dirent SET ino = 1 WHERE ino = 8"},
+    {"S7", "UPDATE dirent SET name = x'612f' WHERE ino = 8"},
+    {"S7", "UPDATE dirent SET name = x'6100' WHERE ino = 8"},
+    {"S7", "UPDATE dirent SET name = x'' WHERE ino = 8"},
+    {"S7", "UPDATE dirent SET name = x'2e2e' WHERE ino = 8"},
+    {"S7", "UPDATE dirent SET name = randomblob(256) WHERE ino = 8"},
+    {"S7", "UPDATE dirent SET parent = 2 WHERE ino = 8"},
+    {"S7", "UPDATE dirent SET parent = 99 WHERE ino = 8"},
+    {"S7", "UPDATE dirent SET type = 32768 WHERE ino = 8"},
+    {"S7", "UPDATE dirent SET ino = 99 WHERE ino = 4"},
+    {"S8", "DELETE FROM dirent WHERE ino = 8; UPDATE state SET entries = entries - 1"},
+    {"S8", "INSERT INTO dirent SELECT 1, name, 100, ino, type FROM dirent WHERE ino = 8;"
+           "UPDATE state SET entries = entries + 1, next_dirent = 101"},
+    {"S8", "UPDATE inode SET parent = 1 WHERE ino = 8"},
+    {"S8", "UPDATE inode SET parent = 1 WHERE ino = 2"},
+    {"S9", "UPDATE dirent SET parent = 8 WHERE ino = 3; UPDATE inode SET parent = 8 WHERE ino = 3"},
+    {"S10", "UPDATE inode SET nlink = 3 WHERE ino = 2"},
+    {"S10", "UPDATE inode SET nlink = 2 WHERE ino = 3"},
+    {"S11", "UPDATE inode SET size = 1 WHERE ino = 3"},
+    {"S11", "UPDATE inode SET size = 1 WHERE ino = 5"},
+    {"S11", "UPDATE inode SET size = 1 WHERE ino = 7"},
+    {"S11", "UPDATE inode SET size = 1 << 40 WHERE ino = 2"},
+    {"S12", "DELETE FROM orphan"},
+    {"S12", "INSERT INTO orphan VALUES(2, 1)"},
+    {"S12", "UPDATE orphan SET unlinked = 100"},
+    {"S12", "UPDATE orphan SET unlinked = 0"},
+    {"S12", "INSERT INTO orphan VALUES(99, 1)"},
+    {"S13", "UPDATE block SET id = 7 << 20 WHERE id = 2 << 20"},
+    {"S13", "UPDATE block SET id = 99 << 20 WHERE id = 2 << 20"},
+    {"S13", "UPDATE block SET id = (2 << 20) + 9 WHERE id = 2 << 20"},
+    {"S13", "UPDATE inode SET size = 39999 WHERE ino = 2"},
+    {"S13", "UPDATE block SET sum = randomblob(16) WHERE id = 2 << 20"},
+    {"S13", "UPDATE block SET data = randomblob(length(data)) WHERE id = 2 << 20"},
+    {"S14", "UPDATE inode SET stored = stored + 1 WHERE ino = 2"},
+    {"S14", "UPDATE inode SET stored = 1 WHERE ino = 4"},
+    {"S15", "INSERT INTO symlink VALUES(2, x'61');"
+            "UPDATE state SET meta_bytes = meta_bytes + 1"},
+    {"S11", "DELETE FROM symlink; UPDATE state SET meta_bytes = meta_bytes - 6"},
+    {"S15", "UPDATE symlink SET target = x''; UPDATE inode SET size = 0 WHERE ino = 5;"
+            "UPDATE state SET meta_bytes = meta_bytes - 6"},
+    {"S15", "INSERT INTO symlink VALUES(99, x'61');"
+            "UPDATE state SET meta_bytes = meta_bytes + 1"},
+    {"S16", "UPDATE xattr SET ino = 99"},
+    {"S16", "UPDATE inode SET xattr_bytes = 12 WHERE ino = 3"},
+    {"S16", "UPDATE inode SET xattr_bytes = 1 WHERE ino = 2"},
+    {"S16", "UPDATE xattr SET name = x'757365722e00'"},
+    {"S17", "UPDATE inode SET created = 100 WHERE ino = 2"},
+    {"S17", "UPDATE inode SET modified = 100 WHERE ino = 2"},
+    {"S17", "UPDATE inode SET children_modified = -1 WHERE ino = 3"},
+    {"S17", "UPDATE inode SET mode = mode | 65536 WHERE ino = 8"},
+    {"S18", "UPDATE session SET used = 100"},
+    {"S18", "UPDATE session SET forgotten = 1"},
+    {"S18", "UPDATE session SET last_seq = last_seq + 1"},
+    {"S18", "UPDATE session SET last_seq = 5"},
+    {"S18", "DELETE FROM reply WHERE seq = 3"},
+    {"S18", "UPDATE reply SET session = 9 WHERE seq = 3"},
+    {"S18", "INSERT INTO session VALUES(2, 1, 5, 0, 0, 0, 2)"},
+    {"S19", "DELETE FROM log WHERE idx = 5"},
+    {"S19", "DELETE FROM log WHERE idx = 13"},
+    {"S19", "DELETE FROM log WHERE idx > 3"},
+    {"S19", "UPDATE log SET data = x'00' WHERE idx = 5"},
+    {"S19", "UPDATE log SET term = 0 WHERE idx = 5"},
+    {"S19", "UPDATE state SET applied_term = 2"},
+    {"S19", "DELETE FROM local"},
+    {"S20", "UPDATE inode SET uid = 1 WHERE ino = 2"},
+    {"S20", "UPDATE session SET nonce = nonce + 1"},
+    {"S20", "UPDATE reply SET data = x'00' WHERE seq = 3"},
+    {"S20", "UPDATE symlink SET target = x'616161616161'"},
+    {"S20", "UPDATE orphan SET unlinked = 2"},
+    {"S20", "UPDATE dirent SET name = x'7a' WHERE ino = 8"},
+    {"S20", "UPDATE xattr SET value = x'0000000000'"},
+    {"S20", "UPDATE xattr SET ino = 3, name = x'757365722e79'"},
+    {"S20", "UPDATE state SET sum = zeroblob(16)"},
+};
+
+static void test_each_damage(void **state)
+{
+    char path[300], why[300], saved[300];
+    size_t len;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/coordfs.db", k->dir);
+    snprintf(saved, sizeof saved, "%s/saved", k->dir);
+    assert_int_equal(mkdir(saved, 0700), 0);
+    kit_copy_file(k->dir, saved, "coordfs.db");
+    for (size_t i = 0; i < ARRAY_LEN(damages); i++) {
+        kit_sql(k->dir, damages[i].sql);
+        strcpy(why, "nothing");
+        len = strlen(damages[i].invariant);
+        if (store_check_file(path, why, sizeof why) ||
+            strncmp(why, damages[i].invariant, len) != 0 || why[len] != ':')
+            fail_msg("%s: %s was reported", damages[i].sql, why);
+        kit_copy_file(saved, k->dir, "coordfs.db");
+    }
+    if (!store_check_file(path, why, sizeof why))
+        fail_msg("the database itself: %s", why);
+}
+
+/* Bytes of the file itself: somebody has to notice, whatever they were. */
+static void test_flipped_bytes(void **state)
+{
+    char path[300], why[300];
+    unsigned seed = (unsigned)time(NULL);
+    struct stat st;
+    unsigned noticed = 0;
+
+    (void)state;
+    print_message("seed %u\n", seed);
+    srandom(seed);
+    snprintf(path, sizeof path, "%s/coordfs.db", k->dir);
+    assert_int_equal(stat(path, &st), 0);
+    for (int i = 0; i < 60; i++) {
+        FILE *f = fopen(path, "r+");
+        long at = 100 + random() % (st.st_size - 100);
+        int c;
+
+        assert_non_null(f);
+        fseek(f, at, SEEK_SET);
+        c = fgetc(f);
+        fseek(f, at, SEEK_SET);
+        fputc(c ^ (1 << random() % 8), f);
+        fflush(f);
+        noticed += store_check_file(path, why, sizeof why) ? 0 : 1;
+        fseek(f, at, SEEK_SET);
+        fputc(c, f);
+        fclose(f);
+    }
+    print_message("%u of 60 noticed: the others hit bytes that are not in use\n", noticed);
+    assert_true(noticed > 0);
+    if (!store_check_file(path, why, sizeof why))
+        fail_msg("the database itself: %s", why);
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    kit_open(k);
+    kit_check(k);
+    kit_noop(k);
+    kit_check(k);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(test_each_damage),
+        T(test_flipped_bytes),
+        T(test_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
