@@ -336,7 +336,7 @@ static void suspect(struct driver *d, uint64_t leader)
     delay = SUSPECT_FIRST_MS + rank_without(d, leader) * SUSPECT_RANK_MS +
             driver_random(d, SUSPECT_JITTER_MS);
     due = raft_timeout(&d->raft);
-    if (guard_is_voter(&d->guard, d->config.id) && due > d->guard.now + delay)
+    if (guard_may_stand(&d->guard) && due > d->guard.now + delay)
         d->skew += due - d->guard.now - delay;
     driver_note_leader(d);
 }

@@ -30,7 +30,9 @@ uint64_t guard_leader(const struct guard *g)
 {
     if (g->raft->state == RAFT_LEADER)
         return g->raft->id;
-    return g->raft->state == RAFT_FOLLOWER ? g->raft->follower_state.current_leader.id : 0;
+    return g->raft->state == RAFT_FOLLOWER && g->leader_term == g->raft->current_term
+               ? g->raft->follower_state.current_leader.id
+               : 0;
 }
 
 uint64_t guard_match(const struct guard *g, uint64_t id)
@@ -50,11 +52,19 @@ const struct raft_server *guard_find_server(const struct guard *g, uint64_t id)
     return NULL;
 }
 
+static bool voter_in(const struct raft_configuration *config, uint64_t id)
+{
+    unsigned i;
+
+    for (i = 0; i < config->n; i++)
+        if (config->servers[i].id == id)
+            return config->servers[i].role == RAFT_VOTER;
+    return false;
+}
+
 bool guard_is_voter(const struct guard *g, uint64_t id)
 {
-    const struct raft_server *server = guard_find_server(g, id);
-
-    return server != NULL && server->role == RAFT_VOTER;
+    return voter_in(&g->raft->configuration, id);
 }
 
 static unsigned count_voters(const struct raft_configuration *config)
@@ -74,6 +84,19 @@ unsigned guard_voters(const struct guard *g)
 static bool sole_voter(const struct guard *g)
 {
     return guard_is_voter(g, g->raft->id) && guard_voters(g) == 1;
+}
+
+/* G18: only the end of our log, which is not committed, says that we have no vote. */
+static bool outgoing(const struct guard *g)
+{
+    return ON(18) && g->raft->configuration_uncommitted_index != 0 &&
+           !voter_in(&g->raft->configuration, g->raft->id) &&
+           voter_in(&g->raft->configuration_committed, g->raft->id);
+}
+
+bool guard_may_stand(const struct guard *g)
+{
+    return guard_is_voter(g, g->raft->id) || outgoing(g);
 }
 
 /* ---- One step -------------------------------------------------------------------------------- */
@@ -108,10 +131,28 @@ static void mend_message(const struct guard *g, struct raft_message *message, bo
     }
 }
 
+/* For one step the core sees another configuration (which it only reads). */
+static void lend_configuration(struct guard *g, struct raft_server *servers, unsigned n)
+{
+    check(!g->lent);
+    g->own = g->raft->configuration;
+    g->lent = true;
+    g->raft->configuration = (struct raft_configuration){servers, n};
+}
+
+static void return_configuration(struct guard *g)
+{
+    if (g->lent)
+        g->raft->configuration = g->own;
+    g->lent = false;
+}
+
 /* stale: the event is a message of an older term. */
 static int step(struct guard *g, struct raft_event *event, struct raft_update *update, bool stale)
 {
-    uint64_t commit = g->raft->commit_index;
+    struct raft *r = g->raft;
+    uint64_t commit = r->commit_index;
+    bool led = r->state == RAFT_LEADER;
     unsigned i;
     int rv;
 
@@ -119,22 +160,22 @@ static int step(struct guard *g, struct raft_event *event, struct raft_update *u
     event->capacity = 0; /* no threshold is set: libraft's back-pressure is not used */
     memset(update, 0, sizeof *update);
     g->steps++;
-    rv = raft_step(g->raft, event, update);
-    if (g->lent) {
-        g->raft->configuration = g->own;
-        g->lent = false;
-    }
+    rv = raft_step(r, event, update);
+    return_configuration(g);
     if (rv != 0)
         return rv;
-    if (g->raft->commit_index < commit && ON(11))
-        g->raft->commit_index = commit;
+    if (r->commit_index < commit && ON(11))
+        r->commit_index = commit;
+    /* G18: a lone voter commits what it has when it is elected, and we are not it. */
+    if (r->state == RAFT_LEADER && !led && ON(18) && !guard_is_voter(g, r->id))
+        r->commit_index = commit;
     if (HAS(update, RAFT_UPDATE_MESSAGES))
         for (i = 0; i < update->messages.n; i++)
             mend_message(g, &update->messages.batch[i], stale);
     g->consume(g->ctx, update);
     /* The core's own entry at an election: whoever wrote it down frees it. */
-    if (HAS(update, RAFT_UPDATE_ENTRIES) && update->entries.batch == &g->raft->barrier)
-        raft_free(g->raft->barrier.batch);
+    if (HAS(update, RAFT_UPDATE_ENTRIES) && update->entries.batch == &r->barrier)
+        raft_free(r->barrier.batch);
     return 0;
 }
 
@@ -197,6 +238,25 @@ static bool will_elect_itself(const struct guard *g)
            r->last_stored == g->log->last && raft_timeout(r) <= g->now;
 }
 
+/* G18: the core sees us as one more voter, behind all others: so its record of votes has the others
+ * at their own places, and ours beyond what it counts, because it counts when results come, and
+ * then it sees the configuration as it is. */
+static void stand_as_outgoing(struct guard *g)
+{
+    struct raft_event event = {.type = RAFT_TIMEOUT};
+    const struct raft_configuration *config = &g->raft->configuration;
+    struct raft_server *servers = xcalloc(config->n + 1, sizeof *servers);
+    unsigned i, n = 0;
+
+    for (i = 0; i < config->n; i++)
+        if (config->servers[i].id != g->raft->id)
+            servers[n++] = config->servers[i];
+    servers[n++] = (struct raft_server){g->raft->id, g->raft->address, RAFT_VOTER};
+    lend_configuration(g, servers, n);
+    must_step(g, &event, false);
+    free(servers);
+}
+
 void guard_timeout(struct guard *g)
 {
     struct raft_event event = {.type = RAFT_TIMEOUT};
@@ -205,6 +265,10 @@ void guard_timeout(struct guard *g)
 
     if (ON(6) && r->state == RAFT_FOLLOWER && !guard_is_voter(g, r->id))
         guard_forget_leader(g);
+    if (r->state != RAFT_LEADER && outgoing(g)) {
+        stand_as_outgoing(g);
+        return;
+    }
     if (ON(17) && will_elect_itself(g)) {
         r->current_term++;
         r->voted_for = r->id;
@@ -361,6 +425,7 @@ static void receive_append(struct guard *g, struct raft_message *message,
         drop(g, message, why);
         return;
     }
+    g->leader_term = args->term;
     entries += cut_applied(g, args);
     piece = *message;
     for (done = 0; done == 0 || done < args->n_entries;) {
@@ -403,11 +468,8 @@ static void receive_request_vote(struct guard *g, struct raft_message *message)
         return;
     }
     event.receive.message = message;
-    if (ON(6) && g->raft->state != RAFT_LEADER && !guard_is_voter(g, g->raft->id)) {
-        g->own = g->raft->configuration;
-        g->lent = true;
-        g->raft->configuration = (struct raft_configuration){&self, 1};
-    }
+    if (ON(6) && g->raft->state != RAFT_LEADER && !guard_is_voter(g, g->raft->id))
+        lend_configuration(g, &self, 1);
     must_step(g, &event, false);
 }
 

@@ -44,6 +44,12 @@
  *  G17 A sole voter elects itself without a new term. After a crash that lost entries which were
  *      sent already, or after the old leader removed itself, two different entries would have the
  *      same index and term. -> it gets a fresh term first.
+ *  G18 Who is no voter in the uncommitted configuration at the end of its log never stands for
+ *      election. But it may hold that log alone: then nobody else can win, and the cluster is
+ *      wedged (a leader that removed or demoted itself and crashed). "A server that is not part of
+ *      its own latest configuration should still start new elections" (Ongaro, dissertation,
+ *      4.2.2). -> it stands as long as it is a voter in the committed one, without counting its
+ *      own vote; and a leader that is no voter does not commit what nobody else has.
  *
  * Loop thread. */
 #ifndef RAFT_GUARD_H
@@ -67,7 +73,8 @@ struct guard {
     /* Gets every update, before the next step. The entries of an update are borrowed. */
     void (*consume)(void *ctx, struct raft_update *update);
     void *ctx;
-    struct raft_configuration own; /* while `lent` (G6), the real one */
+    uint64_t leader_term;          /* in which the core's current leader showed itself */
+    struct raft_configuration own; /* while `lent` (G6, G18), the real one */
     bool lent;
 };
 
@@ -133,6 +140,7 @@ uint64_t guard_match(const struct guard *g, uint64_t id); /* leader only; 0: unk
 const struct raft_server *guard_find_server(const struct guard *g, uint64_t id); /* or NULL */
 unsigned guard_voters(const struct guard *g);
 bool guard_is_voter(const struct guard *g, uint64_t id);
+bool guard_may_stand(const struct guard *g); /* for election, G18 */
 
 /* Test programs that compile guard.c with GUARD_ABLATE can switch guards off by number. */
 #ifdef GUARD_ABLATE

@@ -124,8 +124,8 @@ static void out_send(struct driver *d, struct snapshot_out *s)
            d->env.queued(d->env.ctx, s->peer) < DRIVER_LINK_BYTES) {
         if (send_chunk(d, s))
             continue;
-        log_error("the copy of the database for member %llu cannot be read",
-                  (unsigned long long)s->peer);
+        log_warn("the copy of the database for member %llu cannot be read",
+                 (unsigned long long)s->peer);
         out_refuse(d, s);
         return;
     }
@@ -138,8 +138,8 @@ static void out_copied(struct driver *d, struct snapshot_out *s)
     if (progress == MACHINE_BUSY)
         return;
     if (progress == MACHINE_FAILED) {
-        log_error("no copy of the database could be made for member %llu",
-                  (unsigned long long)s->peer);
+        log_warn("no copy of the database could be made for member %llu",
+                 (unsigned long long)s->peer);
         out_refuse(d, s);
         return;
     }
@@ -305,7 +305,7 @@ void snapshot_on_chunk(struct driver *d, uint64_t from, const Cfs__Peer__Snapsho
     err = d->machine.ops->stage_write(d->machine.ctx, s->stage, s->offset, chunk->data.data,
                                       chunk->data.len);
     if (err != 0) {
-        log_error("a snapshot cannot be written: %s", strerror(-err));
+        log_warn("a snapshot cannot be written: %s", strerror(-err));
         in_done(d, CFS__PEER__SNAPSHOT_ACK__STATE__FAILED);
         return;
     }
@@ -370,7 +370,7 @@ static void in_verified(struct driver *d)
         s->phase = SNAPSHOT_STAGED;
     if (progress != MACHINE_FAILED)
         return;
-    log_error("a received snapshot does not verify");
+    log_warn("a received snapshot does not verify");
     in_done(d, CFS__PEER__SNAPSHOT_ACK__STATE__FAILED);
 }
 

@@ -999,6 +999,9 @@ void raft_sim_random(struct raft_sim_config *c, uint64_t seed)
     c->copy_fail_one_in = ONE_OF(0, 0, 20);
     c->propose_every = ONE_OF(300, 2000, 10000, 50000);
     c->payload_max = ONE_OF(10, 100, 1000);
+    /* No more than half of what can be replicated: a backlog would only measure the wait. */
+    c->propose_every =
+        (unsigned)max_u64(c->propose_every, 2 * (2 * c->delay_max + c->sync_max) / c->max_inflight);
     c->barrier_every = ONE_OF(3000, 20000, 100000);
     c->crash_every = ONE_OF(0, 300000, 1000000, 5000000);
     c->down_max = ONE_OF(20000, 500000, 3000000);
@@ -1097,4 +1100,47 @@ uint64_t raft_sim_applied(struct raft_sim *sim, unsigned id)
 uint64_t raft_sim_hash(struct raft_sim *sim, unsigned id)
 {
     return sim->backend->hash(sim->nodes[id].disk);
+}
+
+static void print_member(const struct sim_node *node)
+{
+    static const char states[] = "?FCL";
+    const struct driver *d = node->driver;
+    unsigned i;
+
+    printf("  member %u: ", node->id);
+    if (d == NULL) {
+        printf("down\n");
+        return;
+    }
+    printf("%c term %llu leader %llu log %llu..%llu commit %llu applied %llu own %llu transfer %llu"
+           " queue %u config %llu/%llu:",
+           states[d->raft.state], d->raft.current_term, (unsigned long long)guard_leader(&d->guard),
+           (unsigned long long)d->log.base_index + 1, (unsigned long long)d->log.last,
+           (unsigned long long)d->commit, (unsigned long long)d->guard.applied,
+           (unsigned long long)d->own_index, (unsigned long long)d->transfer, d->n_proposals,
+           d->raft.configuration_committed_index, d->raft.configuration_uncommitted_index);
+    for (i = 0; i < d->raft.configuration.n; i++)
+        printf(" %llu%s@%llu%s", d->raft.configuration.servers[i].id,
+               d->raft.configuration.servers[i].role == RAFT_VOTER ? "v" : "s",
+               (unsigned long long)guard_match(&d->guard, d->raft.configuration.servers[i].id),
+               node->linked[d->raft.configuration.servers[i].id] ? "" : "!");
+    for (i = 0; i < SNAPSHOT_STREAMS; i++)
+        if (d->snapshot.out[i].phase != SNAPSHOT_NONE)
+            printf(" out(%llu phase %d)", (unsigned long long)d->snapshot.out[i].peer,
+                   (int)d->snapshot.out[i].phase);
+    for (i = 0; i < d->n_peers; i++)
+        printf(" peer(%llu: %llu..%llu told %llu queue %zu)", (unsigned long long)d->peers[i].id,
+               (unsigned long long)d->peers[i].next, (unsigned long long)d->peers[i].probe.end,
+               (unsigned long long)d->peers[i].told,
+               node->sim->in_flight[node->id][d->peers[i].id]);
+    printf(" in(phase %d)\n", (int)d->snapshot.in.phase);
+}
+
+void raft_sim_print(const struct raft_sim *sim)
+{
+    unsigned i;
+
+    for (i = 1; i <= sim->config.n; i++)
+        print_member(&sim->nodes[i]);
 }

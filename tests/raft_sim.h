@@ -92,6 +92,7 @@ const char *raft_sim_error(const struct raft_sim *sim); /* NULL: none */
 void raft_sim_stats(const struct raft_sim *sim, struct raft_sim_stats *out);
 uint64_t raft_sim_digest(const struct raft_sim *sim);
 uint64_t raft_sim_now(const struct raft_sim *sim);
+void raft_sim_print(const struct raft_sim *sim); /* what each member believes, to stdout */
 
 /* ---- By hand ------------------------------------------------------------------------------------
  */
