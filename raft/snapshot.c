@@ -112,7 +112,7 @@ static bool send_chunk(struct driver *d, struct snapshot_out *s)
 static void out_send(struct driver *d, struct snapshot_out *s)
 {
     if (d->guard.now >= s->retry) {
-        s->sent = s->acked;
+        s->sent = s->acked = s->wanted;
         offer(d, s);
     }
     if (d->guard.now - s->heard > SNAPSHOT_SILENT_MS) {
@@ -192,6 +192,7 @@ void snapshot_on_ack(struct driver *d, uint64_t from, const Cfs__Peer__SnapshotA
         ack->offset > s->info.size)
         return;
     s->heard = d->guard.now;
+    s->wanted = ack->offset;
     if (ack->state == CFS__PEER__SNAPSHOT_ACK__STATE__DONE) {
         out_close(d, s);
         d->snapshot.sent++;

@@ -44,6 +44,7 @@ struct snapshot_out {
     struct machine_copy_info info;
     uint64_t floor;       /* rows above must stay in the log */
     uint64_t acked, sent; /* bytes */
+    uint64_t wanted;      /* of the last acknowledgement: lower than acked if it began anew */
     uint64_t heard;       /* when the receiver last said something, or the phase began */
     uint64_t retry;
     uint64_t match, target; /* settling */

@@ -1127,14 +1127,18 @@ static void print_member(const struct sim_node *node)
                node->linked[d->raft.configuration.servers[i].id] ? "" : "!");
     for (i = 0; i < SNAPSHOT_STREAMS; i++)
         if (d->snapshot.out[i].phase != SNAPSHOT_NONE)
-            printf(" out(%llu phase %d)", (unsigned long long)d->snapshot.out[i].peer,
-                   (int)d->snapshot.out[i].phase);
+            printf(" out(%llu phase %d acked %llu sent %llu of %llu)",
+                   (unsigned long long)d->snapshot.out[i].peer, (int)d->snapshot.out[i].phase,
+                   (unsigned long long)d->snapshot.out[i].acked,
+                   (unsigned long long)d->snapshot.out[i].sent,
+                   (unsigned long long)d->snapshot.out[i].info.size);
     for (i = 0; i < d->n_peers; i++)
         printf(" peer(%llu: %llu..%llu told %llu queue %zu)", (unsigned long long)d->peers[i].id,
                (unsigned long long)d->peers[i].next, (unsigned long long)d->peers[i].probe.end,
                (unsigned long long)d->peers[i].told,
                node->sim->in_flight[node->id][d->peers[i].id]);
-    printf(" in(phase %d)\n", (int)d->snapshot.in.phase);
+    printf(" in(phase %d offset %llu)\n", (int)d->snapshot.in.phase,
+           (unsigned long long)d->snapshot.in.offset);
 }
 
 void raft_sim_print(const struct raft_sim *sim)

@@ -148,6 +148,6 @@ int main(void)
     };
 
     signal(SIGABRT, on_abort);
-    log_set_level(LOG_LEVEL_ERROR);
+    log_set_level(getenv("SIM_LOG") ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
