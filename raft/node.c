@@ -14,7 +14,7 @@
  * tcp_send, tcp_members (no callbacks from within), client_applied and client_leader (they only
  * queue), and the daemon's (it may use the inbox).
  *
- * The end: node_stop's letter is the last one that is obeyed. The loop thread then closes what is
+ * The end: node_stop's call is the last one that is obeyed. The loop thread then closes what is
  * open, lets libuv run out, completes what waits, and ends; node_stop answers what was put into
  * the inbox since then. */
 #include "raft/node.h"
@@ -22,51 +22,27 @@
 #include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define uthash_fatal(msg) die("%s", msg)
-#include <uthash.h>
-
 #include "base/clock.h"
 #include "base/log.h"
-#include "raft/inbox.h"
+#include "raft/calls.h"
 #include "raft/tcp.h"
 
-#define NEVER        UINT64_MAX
 #define TICK_MS      100
 #define TURN_ROUNDS  16
 #define WINDOW       1024
 #define WINDOW_BYTES (16u << 20)
-
-enum letter_kind { LETTER_SUBMIT, LETTER_BARRIER, LETTER_CANCEL, LETTER_CALL, LETTER_STOP };
-
-/* What goes through the inbox. A SUBMIT or BARRIER lives on, under its ticket, until it is done.
- */
-struct letter {
-    struct inbox_item item;
-    UT_hash_handle hh;
-    enum letter_kind kind;
-    struct node *node;
-    uint64_t ticket;
-    uint64_t deadline_ms;   /* NEVER: none */
-    uint64_t client_ticket; /* SUBMIT, once it was taken */
-    struct buf command;     /* SUBMIT */
-    client_done done;
-    void (*fn)(void *arg); /* CALL */
-    void *arg;
-};
 
 struct node {
     struct node_config config;
     struct node_env env;
     struct machine machine;
     pthread_t thread;
-    _Atomic uint64_t last_ticket;
 
-    struct inbox inbox;
+    struct calls calls;
     uv_loop_t loop;
     uv_timer_t timer;
     uv_timer_t tick;
@@ -78,10 +54,8 @@ struct node {
     struct driver *driver;
     uint64_t leader, term; /* as the driver said last */
 
-    struct letter *waiting;    /* by ticket */
-    uint64_t barrier_earliest; /* no barrier's deadline is before this */
-    bool dirty;                /* a turn is due */
-    bool stopping;
+    bool dirty;  /* a turn is due */
+    bool closed; /* nothing is open any more */
 
     sem_t started; /* err and errmsg are there */
     int err;
@@ -94,151 +68,12 @@ static void check_thread(const struct node *n)
     check(pthread_equal(n->thread, pthread_self()));
 }
 
-/* ---- Tickets -----------------------------------------------------------------------------------
- */
-
-static void letter_free(struct letter *l)
-{
-    buf_fini(&l->command);
-    free(l);
-}
-
-static void complete(struct node *n, struct letter *l, int err, const uint8_t *reply, size_t len)
-{
-    HASH_DEL(n->waiting, l);
-    l->done(l->arg, err, reply, len);
-    letter_free(l);
-}
-
-static void on_submit_done(void *arg, int err, const uint8_t *reply, size_t len)
-{
-    struct letter *l = arg;
-
-    complete(l->node, l, err, reply, len);
-}
-
-static void await(struct node *n, struct letter *l)
-{
-    HASH_ADD(hh, n->waiting, ticket, sizeof l->ticket, l);
-}
-
-static void take_submit(struct node *n, struct letter *l)
-{
-    await(n, l);
-    l->client_ticket = client_submit(
-        n->client, &l->command, l->deadline_ms != NEVER ? l->deadline_ms : 0, on_submit_done, l);
-}
-
-static void take_barrier(struct node *n, struct letter *l)
-{
-    await(n, l);
-    n->barrier_earliest = min_u64(n->barrier_earliest, l->deadline_ms);
-    driver_barrier(n->driver, l->ticket);
-}
-
-static void give_up_barrier(struct node *n, struct letter *l, int err)
-{
-    driver_barrier_cancel(n->driver, l->ticket);
-    complete(n, l, err, NULL, 0);
-}
-
-static struct letter *find(struct node *n, uint64_t ticket)
-{
-    struct letter *l;
-
-    HASH_FIND(hh, n->waiting, &ticket, sizeof ticket, l);
-    return l;
-}
-
-static void take_cancel(struct node *n, struct letter *l)
-{
-    struct letter *target = find(n, l->ticket);
-
-    letter_free(l);
-    if (target == NULL)
-        return;
-    if (target->kind == LETTER_SUBMIT)
-        client_cancel(n->client, target->client_ticket);
-    else
-        give_up_barrier(n, target, -EINTR);
-}
-
-static void take_call(struct node *n BASE_UNUSED, struct letter *l)
-{
-    void (*fn)(void *arg) = l->fn;
-    void *arg = l->arg;
-
-    letter_free(l);
-    fn(arg);
-}
-
-static void take_stop(struct node *n, struct letter *l)
-{
-    letter_free(l);
-    n->stopping = true;
-}
-
-/* Those that come too late. */
-static void refuse(struct letter *l)
-{
-    if (l->done != NULL)
-        l->done(l->arg, -ESHUTDOWN, NULL, 0);
-    letter_free(l);
-}
-
-static void take_letter(struct node *n, struct letter *l)
-{
-    static void (*const takers[])(struct node * n, struct letter * l) = {
-        [LETTER_SUBMIT] = take_submit, [LETTER_BARRIER] = take_barrier,
-        [LETTER_CANCEL] = take_cancel, [LETTER_CALL] = take_call,
-        [LETTER_STOP] = take_stop,
-    };
-
-    if (n->stopping)
-        refuse(l);
-    else
-        takers[l->kind](n, l);
-}
-
-static bool take_mail(struct node *n)
-{
-    struct inbox_list list = STAILQ_HEAD_INITIALIZER(list);
-    bool some = inbox_take(&n->inbox, &list);
-
-    while (!STAILQ_EMPTY(&list)) {
-        struct inbox_item *item = STAILQ_FIRST(&list);
-
-        STAILQ_REMOVE_HEAD(&list, link);
-        take_letter(n, CONTAINER_OF(item, struct letter, item));
-    }
-    return some;
-}
-
-/* As in the client: barrier_earliest is a lower bound, made exact each time it is reached. */
-static void expire_barriers(struct node *n, uint64_t now)
-{
-    struct letter *l, *following;
-
-    if (now < n->barrier_earliest)
-        return;
-    n->barrier_earliest = NEVER;
-    HASH_ITER(hh, n->waiting, l, following)
-    {
-        if (l->kind != LETTER_BARRIER)
-            continue;
-        if (l->deadline_ms <= now)
-            give_up_barrier(n, l, -ETIMEDOUT); /* its done cannot touch the table: inbox only */
-        else
-            n->barrier_earliest = min_u64(n->barrier_earliest, l->deadline_ms);
-    }
-}
-
 /* ---- The turn ----------------------------------------------------------------------------------
  */
 
 static uint64_t deadline(const struct node *n)
 {
-    return min_u64(n->barrier_earliest,
+    return min_u64(calls_deadline(&n->calls),
                    min_u64(client_deadline(n->client), driver_deadline(n->driver)));
 }
 
@@ -251,7 +86,7 @@ static void set_timer(struct node *n)
 {
     uint64_t when = deadline(n), now = clock_boot_ms();
 
-    if (when == NEVER) {
+    if (when == UINT64_MAX) {
         uv_timer_stop(&n->timer);
         return;
     }
@@ -265,9 +100,9 @@ static void turn(struct node *n)
 {
     n->dirty = false;
     for (unsigned round = 0; round < TURN_ROUNDS; round++) {
-        bool mail = take_mail(n);
+        bool mail = calls_take(&n->calls);
 
-        if (n->stopping) {
+        if (n->calls.stopping) {
             close_all(n);
             return;
         }
@@ -275,9 +110,9 @@ static void turn(struct node *n)
             break;
         client_turn(n->client);
         driver_turn(n->driver);
-        expire_barriers(n, clock_boot_ms());
+        calls_expire(&n->calls, clock_boot_ms());
     }
-    inbox_unwatch(&n->inbox);
+    calls_unwatch(&n->calls);
     if (n->tcp != NULL)
         tcp_flush(n->tcp);
     set_timer(n);
@@ -285,7 +120,7 @@ static void turn(struct node *n)
 
 static void turn_if_due(struct node *n)
 {
-    if (!n->stopping && (n->dirty || deadline(n) <= clock_boot_ms()))
+    if (!n->closed && (n->dirty || deadline(n) <= clock_boot_ms()))
         turn(n);
 }
 
@@ -398,10 +233,8 @@ static void env_installed(void *ctx, uint64_t applied)
 static void env_barrier(void *ctx, uint64_t ticket)
 {
     struct node *n = ctx;
-    struct letter *l = find(n, ticket);
 
-    if (l != NULL)
-        complete(n, l, 0, NULL, 0);
+    calls_barrier_reached(&n->calls, ticket);
 }
 
 static void env_app(void *ctx, uint64_t from, const uint8_t *data, size_t len)
@@ -456,7 +289,7 @@ static void on_link(void *ctx, uint64_t peer, bool up)
 {
     struct node *n = ctx;
 
-    if (n->stopping)
+    if (n->closed)
         return;
     driver_link(n->driver, peer, up);
     if (up && peer == n->leader) /* what was on its way in the old link is lost */
@@ -468,7 +301,7 @@ static bool on_message(void *ctx, uint64_t peer, const uint8_t *data, size_t len
 {
     struct node *n = ctx;
 
-    if (n->stopping)
+    if (n->closed)
         return true;
     n->dirty = true;
     return driver_receive(n->driver, peer, data, len);
@@ -512,6 +345,7 @@ static void start_client(struct node *n)
     };
 
     n->client = client_new(&config, &env);
+    n->calls.client = n->client;
 }
 
 static int start_driver(struct node *n)
@@ -532,12 +366,13 @@ static int start_driver(struct node *n)
     };
 
     n->driver = driver_new(&n->config.driver, &env, n->machine);
+    n->calls.driver = n->driver;
     return driver_start(n->driver, n->errmsg, n->errmsg_len);
 }
 
 static void start_handles(struct node *n)
 {
-    inbox_init(&n->inbox, &n->loop, on_mail, n);
+    calls_init(&n->calls, &n->loop, on_mail, n);
     check(uv_timer_init(&n->loop, &n->timer) == 0);
     check(uv_timer_init(&n->loop, &n->tick) == 0);
     check(uv_prepare_init(&n->loop, &n->prepare) == 0);
@@ -553,7 +388,8 @@ static void start_handles(struct node *n)
 
 static void close_all(struct node *n)
 {
-    inbox_sleep(&n->inbox);
+    n->closed = true;
+    calls_sleep(&n->calls);
     uv_close((uv_handle_t *)&n->timer, NULL);
     uv_close((uv_handle_t *)&n->tick, NULL);
     uv_close((uv_handle_t *)&n->prepare, NULL);
@@ -566,17 +402,10 @@ static void close_all(struct node *n)
 /* Nothing is open any more: whoever waits is told. */
 static void finish(struct node *n)
 {
-    struct letter *l, *following;
-
-    HASH_ITER(hh, n->waiting, l, following)
-    {
-        if (l->kind == LETTER_BARRIER)
-            complete(n, l, -ESHUTDOWN, NULL, 0);
-    }
+    calls_shut(&n->calls);
     client_free(n->client);
-    while (take_mail(n))
+    while (calls_take(&n->calls))
         continue;
-    check(n->waiting == NULL);
     if (n->driver != NULL)
         driver_free(n->driver);
     check(uv_loop_close(&n->loop) == 0);
@@ -602,126 +431,107 @@ static void *run(void *arg)
     n->thread = pthread_self(); /* pthread_create may return later than callbacks come */
     n->err = begin(n);
     n->dirty = true;
-    if (n->err != 0) {
-        n->stopping = true;
+    if (n->err != 0)
         close_all(n);
-    }
-    if (n->err == 0)
-        check(sem_post(&n->started) == 0);
+    check(sem_post(&n->started) == 0);
     uv_run(&n->loop, UV_RUN_DEFAULT);
     finish(n);
-    if (n->err != 0)
-        check(sem_post(&n->started) == 0);
     return NULL;
 }
 
 /* Signals are the main thread's: the loop gets none (and EPIPE instead of SIGPIPE). */
-static int start_thread(struct node *n, pthread_t *out)
+static int start_thread(struct node *n)
 {
     sigset_t all, before;
+    pthread_t thread;
     int err;
 
     sigfillset(&all);
     check(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
-    err = -pthread_create(out, NULL, run, n);
+    err = -pthread_create(&thread, NULL, run, n); /* n->thread is set by itself */
     check(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     if (err == 0)
-        (void)pthread_setname_np(*out, "raft");
+        (void)pthread_setname_np(thread, "raft");
     return err;
+}
+
+static void node_free(struct node *n)
+{
+    check(sem_destroy(&n->started) == 0);
+    free(n);
+}
+
+/* After the thread has ended. */
+static void join(struct node *n)
+{
+    check(pthread_join(n->thread, NULL) == 0);
+    calls_fini(&n->calls);
+    node_free(n);
 }
 
 int node_start(const struct node_config *config, const struct node_env *env, struct machine machine,
                struct node **out, char *errmsg, size_t errmsg_len)
 {
     struct node *n = xcalloc(1, sizeof *n);
-    pthread_t thread;
     int err;
 
     n->config = *config;
     n->env = *env;
     n->machine = machine;
-    n->barrier_earliest = NEVER;
     n->errmsg = errmsg;
     n->errmsg_len = errmsg_len;
     check(sem_init(&n->started, 0, 0) == 0);
     *out = n;
-    err = start_thread(n, &thread);
+    err = start_thread(n);
     if (err == 0) {
         while (sem_wait(&n->started) != 0)
             check(errno == EINTR);
         err = n->err;
         if (err == 0)
             return 0;
-        check(pthread_join(thread, NULL) == 0);
-        inbox_fini(&n->inbox);
+        join(n);
     } else {
         snprintf(errmsg, errmsg_len, "cannot start a thread: %s", strerror(-err));
+        node_free(n);
     }
-    check(sem_destroy(&n->started) == 0);
-    free(n);
     *out = NULL;
     return err;
-}
-
-static void post(struct node *n, const struct letter *content)
-{
-    struct letter *l = xmalloc(sizeof *l);
-
-    *l = *content;
-    l->node = n;
-    inbox_put(&n->inbox, &l->item);
 }
 
 void node_stop(struct node *n)
 {
     check(!pthread_equal(n->thread, pthread_self()));
-    post(n, &(struct letter){.kind = LETTER_STOP});
-    check(pthread_join(n->thread, NULL) == 0);
-    while (take_mail(n))
-        continue;
-    inbox_fini(&n->inbox);
-    check(sem_destroy(&n->started) == 0);
-    free(n);
+    calls_stop(&n->calls);
+    join(n);
 }
 
 /* ---- Any thread --------------------------------------------------------------------------------
  */
 
-static uint64_t post_waiting(struct node *n, struct letter *content, unsigned timeout_ms)
+static uint64_t deadline_of(unsigned timeout_ms)
 {
-    uint64_t ticket = atomic_fetch_add(&n->last_ticket, 1) + 1;
-
-    check(content->done != NULL);
-    content->ticket = ticket;
-    content->deadline_ms = timeout_ms > 0 ? clock_boot_ms() + timeout_ms : NEVER;
-    post(n, content);
-    return ticket;
+    return timeout_ms > 0 ? clock_boot_ms() + timeout_ms : CALLS_NEVER;
 }
 
 uint64_t node_submit(struct node *n, struct buf *command, unsigned timeout_ms, client_done done,
                      void *arg)
 {
-    struct letter l = {
-        .kind = LETTER_SUBMIT, .command = buf_take(command), .done = done, .arg = arg};
-
-    return post_waiting(n, &l, timeout_ms);
+    return calls_submit(&n->calls, command, deadline_of(timeout_ms), done, arg);
 }
 
 uint64_t node_barrier(struct node *n, unsigned timeout_ms, client_done done, void *arg)
 {
-    struct letter l = {.kind = LETTER_BARRIER, .done = done, .arg = arg};
-
-    return post_waiting(n, &l, timeout_ms);
+    return calls_barrier(&n->calls, deadline_of(timeout_ms), done, arg);
 }
 
 void node_cancel(struct node *n, uint64_t ticket)
 {
-    post(n, &(struct letter){.kind = LETTER_CANCEL, .ticket = ticket});
+    calls_cancel(&n->calls, ticket);
 }
 
 void node_call(struct node *n, void (*fn)(void *arg), void *arg)
 {
-    post(n, &(struct letter){.kind = LETTER_CALL, .fn = fn, .arg = arg});
+    calls_run(&n->calls, fn, arg);
 }
 
 /* ---- Loop thread -------------------------------------------------------------------------------

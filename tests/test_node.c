@@ -258,7 +258,7 @@ struct member {
 
 static struct member members[MEMBERS_MAX + 1];
 static unsigned n_members;
-static unsigned sync_us; /* how long a sync takes */
+static _Atomic unsigned sync_us; /* how long a sync takes */
 static uint64_t trailing = 10000;
 
 static void on_apply(void *ctx, uint64_t index, const struct machine_entry *entry)
@@ -278,8 +278,10 @@ static void on_apply(void *ctx, uint64_t index, const struct machine_entry *entr
 
 static void on_commit(void *ctx BASE_UNUSED, bool sync)
 {
-    if (sync && sync_us > 0)
-        usleep(sync_us);
+    unsigned us = atomic_load(&sync_us);
+
+    if (sync && us > 0)
+        usleep(us);
 }
 
 static void env_applied(void *ctx, uint64_t applied)
@@ -504,17 +506,47 @@ static void cluster_stop(void)
         sessions_clear(&members[i].sessions);
         memory_machine_free(members[i].machine);
     }
+    n_members = 0;
     history_clear();
-    sync_us = 0;
+    atomic_store(&sync_us, 0);
     trailing = 10000;
+}
+
+/* What everybody thinks, when something has gone wrong. */
+static void describe(void *arg)
+{
+    static struct driver_status s;
+    struct member *m = arg;
+
+    node_status(m->node, &s);
+    print_error("member %llu: state %d leader %llu term %llu commit %llu applied %llu log %llu-%llu"
+                " pending %zu\n",
+                (unsigned long long)m->id, (int)s.state, (unsigned long long)s.leader,
+                (unsigned long long)s.term, (unsigned long long)s.commit,
+                (unsigned long long)s.applied, (unsigned long long)s.first_index,
+                (unsigned long long)s.last_index, node_pending(m->node));
+    for (unsigned i = 0; i < s.n_members; i++)
+        print_error("    sees %llu: linked %d match %llu\n", (unsigned long long)s.members[i].id,
+                    s.members[i].linked, (unsigned long long)s.members[i].match);
+}
+
+static void describe_all(void)
+{
+    for (unsigned i = 1; i <= n_members; i++) {
+        if (members[i].node != NULL)
+            node_call(members[i].node, describe, &members[i]);
+        usleep(100000);
+    }
 }
 
 #define WAIT_FOR(condition)                                                                        \
     do {                                                                                           \
         uint64_t end_ = clock_boot_ms() + PATIENCE_MS;                                             \
         while (!(condition)) {                                                                     \
-            if (clock_boot_ms() > end_)                                                            \
+            if (clock_boot_ms() > end_) {                                                          \
+                describe_all();                                                                    \
                 fail_msg("waited in vain for: %s", #condition);                                    \
+            }                                                                                      \
             usleep(1000);                                                                          \
         }                                                                                          \
     } while (0)
@@ -579,8 +611,10 @@ static int call_wait(struct call *c)
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += PATIENCE_MS / 1000;
     while (sem_timedwait(&c->done, &end) != 0)
-        if (errno != EINTR)
+        if (errno != EINTR) {
+            describe_all();
             fail_msg("a call never completes");
+        }
     return c->err;
 }
 
@@ -711,6 +745,7 @@ static void flight_done(void *arg, int err, const uint8_t *reply, size_t len)
     struct flight *f = arg;
     struct stream *s = f->stream;
     uint64_t index = 0;
+    bool last;
 
     check(atomic_load(&verdicts[f->id].index) == 0 && atomic_load(&verdicts[f->id].err) == 0);
     if (err == 0) {
@@ -728,9 +763,10 @@ static void flight_done(void *arg, int err, const uint8_t *reply, size_t len)
     s->outstanding--;
     if (err == 0 && s->todo > 0)
         stream_submit(s);
-    else if (s->outstanding == 0)
-        atomic_store(&s->idle, true);
+    last = s->outstanding == 0;
     pthread_mutex_unlock(&s->mutex);
+    if (last) /* from here on the stream is its owner's */
+        atomic_store(&s->idle, true);
 }
 
 static void stream_submit(struct stream *s)
@@ -919,7 +955,7 @@ static void test_leader_is_killed(void **state BASE_UNUSED)
 
     forget_verdicts();
     cluster_start(3);
-    sync_us = 1000;
+    atomic_store(&sync_us, 1000);
     leader();
     for (unsigned i = 1; i <= 3; i++)
         stream_start(&streams[i], &members[i], UNENDING, 16);
@@ -954,7 +990,7 @@ static void test_cut_off(void **state BASE_UNUSED)
     forget_verdicts();
     trailing = 200;
     cluster_start(3);
-    sync_us = 1000;
+    atomic_store(&sync_us, 1000);
     leader();
     for (unsigned i = 1; i <= 3; i++)
         stream_start(&streams[i], &members[i], UNENDING, 16);
@@ -1144,7 +1180,7 @@ static void test_each_call_ends_once(void **state BASE_UNUSED)
     unsigned outcomes[5] = {0};
 
     cluster_start(3);
-    sync_us = 5000;
+    atomic_store(&sync_us, 5000);
     leader();
     for (size_t i = 0; i < ARRAY_LEN(hammers); i++) {
         hammers[i].member = &members[1 + i % 3];
@@ -1202,7 +1238,7 @@ static void test_figures(void **state BASE_UNUSED)
 
     forget_verdicts();
     cluster_start(3);
-    sync_us = 100; /* about what usleep and a good disk take together */
+    atomic_store(&sync_us, 100); /* about what usleep and a good disk take together */
     lead = leader();
     for (size_t i = 0; i < ARRAY_LEN(runs); i++)
         measure(lead, runs[i].width, runs[i].n, "leader  ");
@@ -1212,22 +1248,33 @@ static void test_figures(void **state BASE_UNUSED)
     cluster_stop();
 }
 
+/* After a failure in the middle, nodes are still running, and call back into a stack that is gone.
+ */
+static int end_of_test(void **state BASE_UNUSED)
+{
+    if (n_members > 0)
+        die("a test has failed while its nodes were running: it was the last one");
+    return 0;
+}
+
+#define NODE_TEST(name) cmocka_unit_test_teardown(name, end_of_test)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_member),
-        cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_three_members),
-        cmocka_unit_test(test_barrier_sees_writes),
-        cmocka_unit_test(test_app_messages_and_status),
-        cmocka_unit_test(test_leader_is_killed),
-        cmocka_unit_test(test_cut_off),
-        cmocka_unit_test(test_no_quorum),
-        cmocka_unit_test(test_quorum_returns),
-        cmocka_unit_test(test_submits_while_stopping),
-        cmocka_unit_test(test_cannot_start),
-        cmocka_unit_test(test_each_call_ends_once),
-        cmocka_unit_test(test_figures),
+        NODE_TEST(test_one_member),
+        NODE_TEST(test_idle),
+        NODE_TEST(test_three_members),
+        NODE_TEST(test_barrier_sees_writes),
+        NODE_TEST(test_app_messages_and_status),
+        NODE_TEST(test_leader_is_killed),
+        NODE_TEST(test_cut_off),
+        NODE_TEST(test_no_quorum),
+        NODE_TEST(test_quorum_returns),
+        NODE_TEST(test_submits_while_stopping),
+        NODE_TEST(test_cannot_start),
+        NODE_TEST(test_each_call_ends_once),
+        NODE_TEST(test_figures),
     };
 
     log_set_level(getenv("VERBOSE") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
