@@ -16,6 +16,8 @@
 #include "store/reader.h"
 #include "store/store.h"
 
+#define LOG_KEEP 256 /* entries that a compaction leaves, and how often there is one */
+
 struct job {
     TAILQ_ENTRY(job) link;
     struct local_host *host; /* NULL: the apply thread's own */
@@ -112,6 +114,7 @@ static uint64_t apply(struct local *l, uint64_t session, uint64_t seq, const str
     pthread_mutex_lock(&l->store_lock);
     index = store_applied(l->store) + 1;
     store_begin(l->store);
+    store_log_append(l->store, index, &entry);
     store_apply(l->store, index, &entry, &result);
     check(result.outcome == STORE_APPLIED || result.outcome == STORE_NO_SESSION);
     check(session == 0 || result.outcome == STORE_APPLIED);
@@ -120,6 +123,8 @@ static uint64_t apply(struct local *l, uint64_t session, uint64_t seq, const str
         out->reply = cfs__reply__unpack(NULL, result.reply_len, result.reply);
     copy_changes(out, &result);
     session = result.session;
+    if (index % LOG_KEEP == 0 && index > LOG_KEEP)
+        store_log_compact(l->store, index - LOG_KEEP);
     store_commit(l->store, false);
     pthread_mutex_unlock(&l->store_lock);
     buf_fini(&bytes);
