@@ -34,7 +34,8 @@ struct backend {
 };
 
 struct backend_ops {
-    /* ---- Reads: the FUSE reader thread only; never wait. 0, a length, or -errno. ----------------
+    /* ---- Reads: the FUSE reader thread only; never wait. 0, a length, or -errno; -ESTALE when
+     * there is no such inode. ----
      */
     int (*attr)(void *ctx, uint64_t ino, Cfs__Attr *out);
     int (*lookup)(void *ctx, uint64_t parent, const char *name, size_t len, Cfs__Attr *out);

@@ -106,7 +106,7 @@ bool node_dead(const struct nodes *ns, uint64_t ino, Cfs__Attr *out)
     return true;
 }
 
-bool node_open_again(struct nodes *ns, uint64_t ino, int tid)
+bool node_insists(struct nodes *ns, uint64_t ino, int tid)
 {
     struct node *node = node_find(ns, ino);
     bool again;
@@ -114,6 +114,7 @@ bool node_open_again(struct nodes *ns, uint64_t ino, int tid)
     if (node == NULL)
         return false;
     again = tid != 0 && node->stale_tid == tid;
-    node->stale_tid = again ? 0 : tid;
+    /* One call may have several requests about a directory (LOOKUP, CREATE). */
+    node->stale_tid = again && node->last == NULL ? 0 : tid;
     return again;
 }

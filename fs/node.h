@@ -34,9 +34,11 @@ void node_note(struct nodes *ns, const Cfs__Attr *attr);
  * size. False when it is not a directory that the kernel knows. */
 bool node_dead(const struct nodes *ns, uint64_t ino, Cfs__Attr *out);
 
-/* An OPEN of an unlinked file. The kernel may have got there by a name that was removed meanwhile:
- * the answer is ESTALE, and it looks the name up again. Or through /proc/PID/fd: then it asks once
- * more, at once. True: this is the second time that this thread asks. */
-bool node_open_again(struct nodes *ns, uint64_t ino, int tid);
+/* The answer ESTALE, to a request for what is gone from the tree, makes the kernel walk the path
+ * again and look each name up: whoever got there by an old name finds what is there now. Whoever
+ * got there in another way (a working directory, /proc/PID/fd) comes back with the same request, at
+ * once: he insists, and gets what a local filesystem would answer. True: this is the second time
+ * that this thread asks. For files, each time begins anew. */
+bool node_insists(struct nodes *ns, uint64_t ino, int tid);
 
 #endif

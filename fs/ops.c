@@ -61,9 +61,16 @@ int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out)
         node_note(&fs->nodes, out);
         return 0;
     }
-    if (err != -ENOENT)
+    if (err != -ESTALE)
         return -err;
     return node_dead(&fs->nodes, ino, out) ? 0 : ESTALE;
+}
+
+int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error)
+{
+    if (error == ESTALE && node_insists(&fs->nodes, dir, fuse_req_ctx(req)->pid))
+        return ENOENT;
+    return error;
 }
 
 void ops_entry(const Cfs__Attr *attr, struct fuse_entry_param *out)

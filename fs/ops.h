@@ -17,6 +17,10 @@ int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out);
 /* Fills in what a reply tells of an inode. */
 void ops_entry(const Cfs__Attr *attr, struct fuse_entry_param *out);
 
+/* The errno for a request about names in `dir` that came back with `error`: ESTALE is answered
+ * once, and ENOENT then (see node_insists). */
+int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error);
+
 /* 0, or the errno for a name that no command can carry. */
 int ops_name_error(const char *name);
 

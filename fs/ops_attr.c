@@ -100,7 +100,7 @@ void ops_readlink(fuse_req_t req, fuse_ino_t ino)
     int64_t len = fs->backend.ops->readlink(fs->backend.ctx, ino, target, LIMIT_SYMLINK_MAX);
 
     if (len < 0) {
-        fuse_reply_err(req, len == -ENOENT ? ESTALE : (int)-len);
+        fuse_reply_err(req, (int)-len);
         return;
     }
     target[len] = '\0';

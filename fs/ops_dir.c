@@ -120,7 +120,7 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     Cfs__Attr attr = CFS__ATTR__INIT;
     int error = ops_attr(fs, ino, &attr);
 
-    if (error == 0 && attr.nlink == 0 && !node_open_again(&fs->nodes, ino, fuse_req_ctx(req)->pid))
+    if (error == 0 && attr.nlink == 0 && !node_insists(&fs->nodes, ino, fuse_req_ctx(req)->pid))
         error = ESTALE; /* a name that is gone, or a removed working directory */
     if (error != 0) {
         fuse_reply_err(req, error);

@@ -32,7 +32,7 @@ static void reply_open(struct fs *fs, fuse_req_t req, uint64_t ino, int flags)
 static void finish_open(struct request *r, int error)
 {
     if (error != 0)
-        fuse_reply_err(r->req, error == ENOENT ? ESTALE : error);
+        fuse_reply_err(r->req, error);
     else
         reply_open(r->fs, r->req, r->ino, r->flags);
 }
@@ -55,7 +55,7 @@ static void submit_truncate(struct request *r, bool kill_suid)
  * through /proc/PID/fd, not by a name that is gone? */
 static bool may_reopen(struct fs *fs, fuse_req_t req, uint64_t ino)
 {
-    return node_open_again(&fs->nodes, ino, fuse_req_ctx(req)->pid) &&
+    return node_insists(&fs->nodes, ino, fuse_req_ctx(req)->pid) &&
            opens_count(&fs->opens, ino) > 0;
 }
 
@@ -92,7 +92,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
     (void)fi;
     n = fs->backend.ops->read(fs->backend.ctx, ino, (uint64_t)off, fs->scratch, len);
     if (n < 0)
-        fuse_reply_err(req, n == -ENOENT ? ESTALE : (int)-n);
+        fuse_reply_err(req, (int)-n);
     else
         fuse_reply_buf(req, (const char *)fs->scratch, (size_t)n);
 }
@@ -100,7 +100,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 static void finish_write(struct request *r, int error)
 {
     if (error != 0)
-        fuse_reply_err(r->req, error == ENOENT ? ESTALE : error);
+        fuse_reply_err(r->req, error);
     else
         fuse_reply_write(r->req, r->count);
 }

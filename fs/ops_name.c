@@ -21,7 +21,7 @@ static void reply_entry(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
 static void finish_entry(struct request *r, int error)
 {
     if (error != 0) {
-        fuse_reply_err(r->req, error);
+        fuse_reply_err(r->req, ops_dir_error(r->fs, r->req, r->ino, error));
         return;
     }
     check(r->has_attr);
@@ -30,7 +30,16 @@ static void finish_entry(struct request *r, int error)
 
 static void finish_plain(struct request *r, int error)
 {
-    fuse_reply_err(r->req, error);
+    fuse_reply_err(r->req, ops_dir_error(r->fs, r->req, r->ino, error));
+}
+
+/* A request about names in a directory. */
+static struct request *name_request(fuse_req_t req, uint64_t dir, request_finish finish)
+{
+    struct request *r = request_new(fs_of(req), req, finish);
+
+    r->ino = dir;
+    return r;
 }
 
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -42,7 +51,7 @@ void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     if (error == 0)
         error = -fs->backend.ops->lookup(fs->backend.ctx, parent, name, strlen(name), &attr);
     if (error != 0)
-        fuse_reply_err(req, error);
+        fuse_reply_err(req, ops_dir_error(fs, req, parent, error));
     else
         reply_entry(fs, req, &attr);
 }
@@ -90,7 +99,7 @@ static void make_entry(fuse_req_t req, uint64_t parent, const char *name, mode_t
     if (error != 0)
         fuse_reply_err(req, error);
     else
-        submit_make(request_new(fs_of(req), req, finish_entry), parent, name, mode, rdev, target);
+        submit_make(name_request(req, parent, finish_entry), parent, name, mode, rdev, target);
 }
 
 void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -120,6 +129,7 @@ static void finish_create(struct request *r, int error)
     struct fuse_file_info fi = {.flags = r->flags};
     struct fuse_entry_param entry;
 
+    error = ops_dir_error(fs, r->req, r->ino, error);
     if (error == EEXIST && (r->flags & O_EXCL) == 0)
         error = ESTALE;
     if (error != 0) {
@@ -147,7 +157,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
         fuse_reply_err(req, error);
         return;
     }
-    r = request_new(fs_of(req), req, finish_create);
+    r = name_request(req, parent, finish_create);
     r->flags = fi->flags;
     submit_make(r, parent, name, S_IFREG | (mode & ~(mode_t)S_IFMT), 0, "");
 }
@@ -170,7 +180,7 @@ void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *nam
     link.name = convert_bytes(name, strlen(name));
     command.op_case = CFS__COMMAND__OP_LINK;
     command.link = &link;
-    request_submit(request_new(fs_of(req), req, finish_entry), &command);
+    request_submit(name_request(req, parent, finish_entry), &command);
 }
 
 static void remove_name(fuse_req_t req, uint64_t parent, const char *name, bool directory)
@@ -188,7 +198,7 @@ static void remove_name(fuse_req_t req, uint64_t parent, const char *name, bool 
     unlink.directory = directory;
     command.op_case = CFS__COMMAND__OP_UNLINK;
     command.unlink = &unlink;
-    request_submit(request_new(fs_of(req), req, finish_plain), &command);
+    request_submit(name_request(req, parent, finish_plain), &command);
 }
 
 void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -240,5 +250,5 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
     rename.new_name = convert_bytes(new_name, strlen(new_name));
     command.op_case = CFS__COMMAND__OP_RENAME;
     command.rename = &rename;
-    request_submit(request_new(fs_of(req), req, finish_plain), &command);
+    request_submit(name_request(req, parent, finish_plain), &command);
 }

@@ -13,7 +13,7 @@ static const char *const namespaces[] = {"user.", TRUSTED, "security."};
 
 static void finish_xattr(struct request *r, int error)
 {
-    fuse_reply_err(r->req, error == ENOENT ? ESTALE : error);
+    fuse_reply_err(r->req, error);
 }
 
 /* 0, or the errno for a name that no inode can have. */
@@ -77,7 +77,7 @@ static void reply_bytes(fuse_req_t req, int64_t n, size_t size)
     struct fs *fs = fs_of(req);
 
     if (n < 0)
-        fuse_reply_err(req, n == -ENOENT ? ESTALE : (int)-n);
+        fuse_reply_err(req, (int)-n);
     else if (size == 0)
         fuse_reply_xattr(req, (size_t)n);
     else if ((size_t)n > size)

@@ -229,7 +229,7 @@ static void dead_directories_are_remembered(void **state)
     nodes_fini(&ns);
 }
 
-static void only_the_same_thread_opens_again(void **state)
+static void only_the_same_thread_insists(void **state)
 {
     Cfs__Attr file = attr_of(10, S_IFREG | 0644);
     struct nodes ns;
@@ -237,16 +237,16 @@ static void only_the_same_thread_opens_again(void **state)
     (void)state;
     nodes_init(&ns);
     node_remember(&ns, &file);
-    assert_false(node_open_again(&ns, 10, 100));
-    assert_false(node_open_again(&ns, 10, 200));
-    assert_false(node_open_again(&ns, 10, 100));
-    assert_true(node_open_again(&ns, 10, 100));
-    assert_false(node_open_again(&ns, 10, 100)); /* each time anew */
-    node_remember(&ns, &file);                   /* found by name meanwhile */
-    assert_false(node_open_again(&ns, 10, 100));
-    assert_false(node_open_again(&ns, 10, 0)); /* nobody is never the same */
-    assert_false(node_open_again(&ns, 10, 0));
-    assert_false(node_open_again(&ns, 99, 1));
+    assert_false(node_insists(&ns, 10, 100));
+    assert_false(node_insists(&ns, 10, 200));
+    assert_false(node_insists(&ns, 10, 100));
+    assert_true(node_insists(&ns, 10, 100));
+    assert_false(node_insists(&ns, 10, 100)); /* each time anew */
+    node_remember(&ns, &file);                /* found by name meanwhile */
+    assert_false(node_insists(&ns, 10, 100));
+    assert_false(node_insists(&ns, 10, 0)); /* nobody is never the same */
+    assert_false(node_insists(&ns, 10, 0));
+    assert_false(node_insists(&ns, 99, 1));
     nodes_fini(&ns);
 }
 
@@ -316,7 +316,7 @@ int main(void)
         cmocka_unit_test(nodes_count_lookups),
         cmocka_unit_test(the_root_is_never_forgotten),
         cmocka_unit_test(dead_directories_are_remembered),
-        cmocka_unit_test(only_the_same_thread_opens_again),
+        cmocka_unit_test(only_the_same_thread_insists),
         cmocka_unit_test(handles_are_never_used_twice),
         cmocka_unit_test(open_files_are_counted),
     };
