@@ -10,8 +10,7 @@
 
 #include "tests/describe.h"
 
-/* ---- Saying what differs ------------------------------------------------------------------------
- */
+/* ---- Saying what differs --------------------------------------------------------------------- */
 
 bool compare_differ(struct buf *why, const char *fmt, ...)
 {
@@ -57,14 +56,15 @@ bool compare_attr(const char *where, const Cfs__Attr *got, const Cfs__Attr *want
         uint64_t a = number_at(&got->base, f), b = number_at(&want->base, f);
 
         if (a != b)
-            same = compare_differ(why, "%s: ino %" PRIu64 " %s is %" PRId64 ", should be %" PRId64,
-                                  where, want->ino, f->name, (int64_t)a, (int64_t)b);
+            same = compare_differ(why,
+                                  "%s: ino %" PRIu64 " %s is %" PRId64 " (0%" PRIo64
+                                  "), should be %" PRId64 " (0%" PRIo64 ")",
+                                  where, want->ino, f->name, (int64_t)a, a, (int64_t)b, b);
     }
     return same;
 }
 
-/* ---- Results
- * ------------------------------------------------------------------------------------- */
+/* ---- Results --------------------------------------------------------------------------------- */
 
 static bool same_reply(const char *where, const uint8_t *data, size_t len,
                        const struct model_reply *want, struct buf *why)
@@ -159,8 +159,7 @@ bool compare_result(uint64_t index, const struct store_result *got, const struct
     return same_changes(index, got, want, why) && same;
 }
 
-/* ---- The store's own figures
- * ---------------------------------------------------------------------- */
+/* ---- The store's own figures ----------------------------------------------------------------- */
 
 struct orphans {
     const struct model *m;

@@ -21,8 +21,7 @@ bool compare_tree(struct store_reader *reader, struct model *m, struct gen_rng *
 /* What the store says of itself: counts, orphans, kept replies. */
 bool compare_store(struct store *s, const struct model *m, struct buf *why);
 
-/* ---- What the comparisons are made of -----------------------------------------------------------
- */
+/* ---- What the comparisons are made of -------------------------------------------------------- */
 
 /* Appends a line to why; false. */
 BASE_PRINTF(2, 3) bool compare_differ(struct buf *why, const char *fmt, ...);

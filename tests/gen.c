@@ -5,8 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- Numbers -----------------------------------------------------------------------------------
- */
+/* ---- Numbers --------------------------------------------------------------------------------- */
 
 struct gen_rng gen_rng_from(uint64_t seed)
 {
@@ -47,8 +46,7 @@ uint64_t gen_env(const char *name, uint64_t fallback)
     return text != NULL && *text != 0 ? strtoull(text, NULL, 0) : fallback;
 }
 
-/* ---- Which operation
- * ----------------------------------------------------------------------------- */
+/* ---- Which operation ------------------------------------------------------------------------- */
 
 static const struct {
     enum gen_kind kind;
@@ -57,8 +55,8 @@ static const struct {
     {GEN_NOOP, 1},    {GEN_OPEN_SESSION, 3}, {GEN_MAKE, 28},        {GEN_LINK, 8},
     {GEN_UNLINK, 16}, {GEN_RENAME, 24},      {GEN_SET_ATTR, 7},     {GEN_TRUNCATE, 8},
     {GEN_WRITE, 20},  {GEN_SET_XATTR, 7},    {GEN_REMOVE_XATTR, 4}, {GEN_REAP, 4},
-    {GEN_BARRIER, 1}, {GEN_COMMIT, 16},      {GEN_RESTART, 1},      {GEN_SNAPSHOT, 1},
-    {GEN_COMPACT, 1},
+    {GEN_BARRIER, 2}, {GEN_COMMIT, 16},      {GEN_RESTART, 1},      {GEN_SNAPSHOT, 1},
+    {GEN_COMPACT, 1}, {GEN_CRASH, 1},
 };
 
 /* Swarm testing (Groce and others 2012): each sequence leaves some kinds out and prefers others, so
@@ -96,8 +94,7 @@ struct gen_op gen_op(struct gen_rng *rng, const struct gen_mix *mix)
     return op;
 }
 
-/* ---- What it aims at
- * ------------------------------------------------------------------------------ */
+/* ---- What it aims at ------------------------------------------------------------------------- */
 
 /* Each picks with the low bits whether to be ordinary and with the others what to take, so that
  * one number is enough. */
@@ -212,8 +209,7 @@ static size_t pick_length(uint32_t n)
     return n % 4 == 0 ? large[n / 4 % ARRAY_LEN(large)] : small[n / 4 % ARRAY_LEN(small)];
 }
 
-/* ---- Bytes: one static block of data that never changes, at different places --------------------
- */
+/* ---- Bytes: one static block of data that never changes, at different places ----------------- */
 
 static ProtobufCBinaryData content(uint32_t n, size_t len)
 {
@@ -229,8 +225,7 @@ static ProtobufCBinaryData content(uint32_t n, size_t len)
     return n % 8 == 0 ? binary(zeros, len) : binary(noise + n / 8 % 256, len);
 }
 
-/* ---- Commands
- * ------------------------------------------------------------------------------------ */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 /* Everything that a command may point to while it is packed. */
 struct parts {
@@ -478,8 +473,7 @@ static void (*const makers[])(const uint32_t *, const struct model *, struct par
     [GEN_REAP] = make_reap,
 };
 
-/* ---- Stamps
- * -------------------------------------------------------------------------------------- */
+/* ---- Stamps ---------------------------------------------------------------------------------- */
 
 /* Mostly the next command of some session; sometimes one that was sent before, one that is too
  * early, or one of a session that is not there (any more). */
@@ -512,6 +506,22 @@ static struct stamp make_stamp(const struct gen_op *op, const struct model *m)
     return s;
 }
 
+/* To the store a configuration is bytes. */
+static void make_internal(const uint32_t *n, struct buf *data, struct store_entry *entry)
+{
+    struct gen_rng rng = gen_rng_from(n[1]);
+    size_t start = data->len, len = n[2] % 100;
+
+    if (n[0] % 2)
+        return;
+    buf_reserve(data, len + 1);
+    gen_bytes(&rng, data->data + start, len);
+    data->len += len;
+    entry->type = STORE_CHANGE;
+    entry->data = data->data + start;
+    entry->len = len;
+}
+
 void gen_entry(const struct gen_op *op, const struct model *m, struct buf *data,
                struct store_entry *entry)
 {
@@ -522,8 +532,10 @@ void gen_entry(const struct gen_op *op, const struct model *m, struct buf *data,
 
     check(gen_is_entry(op));
     *entry = (struct store_entry){.term = 1 + m->applied / 50, .type = STORE_BARRIER};
-    if (op->kind == GEN_BARRIER)
+    if (op->kind == GEN_BARRIER) {
+        make_internal(op->n, data, entry);
         return;
+    }
     makers[op->kind](op->n, m, &parts, &command);
     len = cfs__command__get_packed_size(&command);
     buf_reserve(data, STAMP_SIZE + len);

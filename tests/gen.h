@@ -12,8 +12,7 @@
 #include "store/store.h"
 #include "tests/model.h"
 
-/* ---- Numbers (splitmix64, Steele, Lea, Flood 2014)
- * ----------------------------------------------- */
+/* ---- Numbers (splitmix64, Steele, Lea, Flood 2014) ------------------------------------------- */
 
 struct gen_rng {
     uint64_t state;
@@ -28,8 +27,7 @@ void gen_bytes(struct gen_rng *rng, void *out, size_t len);
 /* A number from the environment, e.g. MODEL_SEED; `fallback` when it is not set. */
 uint64_t gen_env(const char *name, uint64_t fallback);
 
-/* ---- Operations
- * ---------------------------------------------------------------------------------- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 enum gen_kind {
     /* commands */
@@ -46,12 +44,13 @@ enum gen_kind {
     GEN_REMOVE_XATTR,
     GEN_REAP,
     /* entries that are no commands */
-    GEN_BARRIER,
+    GEN_BARRIER, /* or a change of the configuration */
     /* what happens to the member rather than to the tree */
     GEN_COMMIT,
     GEN_RESTART,
     GEN_SNAPSHOT,
     GEN_COMPACT,
+    GEN_CRASH,
     GEN_KINDS /* how many there are */
 };
 

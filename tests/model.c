@@ -5,8 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- Arrays of pointers ------------------------------------------------------------------------
- */
+/* ---- Arrays of pointers ---------------------------------------------------------------------- */
 
 static void *array_add(void *array, size_t *n, void *item)
 {
@@ -25,8 +24,7 @@ static void array_remove(void *array, size_t *n, size_t at)
     (*n)--;
 }
 
-/* ---- Inodes and entries ------------------------------------------------------------------------
- */
+/* ---- Inodes and entries ---------------------------------------------------------------------- */
 
 static void inode_free(struct model_inode *inode)
 {
@@ -98,8 +96,7 @@ void model_remove_entry(struct model *m, struct model_entry *entry)
     check(false);
 }
 
-/* ---- Life --------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 struct model *model_new(void)
 {
@@ -137,8 +134,7 @@ void model_result_fini(struct model_result *out)
     out->n_changes = 0;
 }
 
-/* ---- Sessions ----------------------------------------------------------------------------------
- */
+/* ---- Sessions -------------------------------------------------------------------------------- */
 
 static struct model_session *find_session_of(const struct model *m, uint64_t member)
 {
@@ -255,8 +251,7 @@ static void repeat_reply(const struct model_session *s, uint64_t seq, struct mod
         out->reply = *kept;
 }
 
-/* ---- Apply -------------------------------------------------------------------------------------
- */
+/* ---- Apply ----------------------------------------------------------------------------------- */
 
 static void apply_in_session(struct model_step *step, const struct stamp *stamp,
                              const Cfs__Command *command)
@@ -319,8 +314,7 @@ void model_apply(struct model *m, uint64_t index, const struct store_entry *entr
     cfs__command__free_unpacked(command, NULL);
 }
 
-/* ---- Reads -------------------------------------------------------------------------------------
- */
+/* ---- Reads ----------------------------------------------------------------------------------- */
 
 static bool same_bytes(const struct buf *a, const void *data, size_t len)
 {

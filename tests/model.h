@@ -113,7 +113,7 @@ void model_apply(struct model *m, uint64_t index, const struct store_entry *entr
                  struct model_result *out);
 void model_result_fini(struct model_result *out);
 
-/* ---- Reads ---------------------------------------------------------------------------------- */
+/* ---- Reads ----------------------------------------------------------------------------------- */
 
 /* NULL when there is none. */
 struct model_inode *model_find(const struct model *m, uint64_t ino);
@@ -139,8 +139,7 @@ uint64_t model_bytes(const struct model *m);            /* the same of all, orph
 uint64_t model_meta_bytes(const struct model *m);       /* of targets and xattrs */
 uint64_t model_xattr_bytes(const struct model_inode *inode);
 
-/* ---- For model.c and model_op.c ---------------------------------------------------------------
- */
+/* ---- For model.c and model_op.c -------------------------------------------------------------- */
 
 struct model_step { /* the application of one command */
     struct model *model;

@@ -5,8 +5,7 @@
 
 #include "tests/model_op.h"
 
-/* ---- Data --------------------------------------------------------------------------------------
- */
+/* ---- Data ------------------------------------------------------------------------------------ */
 
 static int data_status(const struct model_inode *inode)
 {
@@ -140,8 +139,7 @@ int model_op_write(struct model_step *s, const Cfs__Command *command, struct mod
     return 0;
 }
 
-/* ---- Attributes --------------------------------------------------------------------------------
- */
+/* ---- Attributes ------------------------------------------------------------------------------ */
 
 static void change_attributes(const struct model_step *s, struct model_inode *inode,
                               const Cfs__SetAttr *set)
@@ -280,8 +278,7 @@ int model_op_remove_xattr(struct model_step *s, const Cfs__Command *command,
     return 0;
 }
 
-/* ---- Orphans -----------------------------------------------------------------------------------
- */
+/* ---- Orphans --------------------------------------------------------------------------------- */
 
 int model_op_reap(struct model_step *s, const Cfs__Command *command,
                   struct model_reply *reply BASE_UNUSED)

@@ -5,8 +5,7 @@
 
 #include "tests/model_op.h"
 
-/* ---- Make, Link, Unlink ------------------------------------------------------------------------
- */
+/* ---- Make, Link, Unlink ---------------------------------------------------------------------- */
 
 /* What is wrong with it wherever it would be made. */
 static int make_status(const Cfs__Make *make)
@@ -141,8 +140,7 @@ int model_op_unlink(struct model_step *s, const Cfs__Command *command, struct mo
     return 0;
 }
 
-/* ---- Rename ------------------------------------------------------------------------------------
- */
+/* ---- Rename ---------------------------------------------------------------------------------- */
 
 static int replace_status(const struct model *m, const struct model_place *from,
                           const struct model_place *to)

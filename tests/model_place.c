@@ -4,8 +4,7 @@
 
 #include "tests/model_op.h"
 
-/* ---- Finding -----------------------------------------------------------------------------------
- */
+/* ---- Finding --------------------------------------------------------------------------------- */
 
 int model_name_status(const ProtobufCBinaryData *name, int dot, int dotdot)
 {
@@ -57,8 +56,7 @@ bool model_is_within(const struct model *m, const struct model_inode *dir, uint6
     return true;
 }
 
-/* ---- Marks -------------------------------------------------------------------------------------
- */
+/* ---- Marks ----------------------------------------------------------------------------------- */
 
 void model_mark_ctime(const struct model_step *s, struct model_inode *inode)
 {
@@ -111,8 +109,7 @@ void model_reply_attr(struct model_reply *reply, const struct model_inode *inode
     model_attr(inode, &reply->attr);
 }
 
-/* ---- Entries come and go -----------------------------------------------------------------------
- */
+/* ---- Entries come and go --------------------------------------------------------------------- */
 
 void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode,
                   uint64_t order)

@@ -38,8 +38,7 @@ struct local {
     unsigned by_status[140];
 };
 
-/* ---- Where inodes are
- * ------------------------------------------------------------------------------ */
+/* ---- Where inodes are ------------------------------------------------------------------------ */
 
 /* The path of a name in a directory that has a path; false: too long for a system call. */
 static bool path_of(const struct local *l, uint64_t ino, char out[4096])
@@ -95,8 +94,7 @@ static bool inode_path(const struct local *l, uint64_t ino, char out[4096])
     return model_find(l->m, ino) != NULL && path_of(l, ino, out);
 }
 
-/* ---- Operations as system calls
- * --------------------------------------------------------------------- */
+/* ---- Operations as system calls -------------------------------------------------------------- */
 
 /* Each says whether it could be done at all, and with what result. It may change the command into
  * what a kernel would have made of it. */
@@ -286,8 +284,7 @@ static bool (*const doers[])(const struct local *, Cfs__Command *, int *) = {
     [CFS__COMMAND__OP_SET_XATTR] = do_set_xattr, [CFS__COMMAND__OP_REMOVE_XATTR] = do_remove_xattr,
 };
 
-/* ---- Comparing
- * -------------------------------------------------------------------------------------- */
+/* ---- Comparing ------------------------------------------------------------------------------- */
 
 static int64_t ns_of(struct timespec t)
 {
@@ -444,8 +441,7 @@ static void compare_all(const struct local *l, const struct times *before, size_
     }
 }
 
-/* ---- A run
- * ------------------------------------------------------------------------------------------- */
+/* ---- A run ----------------------------------------------------------------------------------- */
 
 static void apply_message(struct local *l, Cfs__Command *command, struct model_result *result)
 {
@@ -622,8 +618,7 @@ static void test_against_local_filesystem(void **state BASE_UNUSED)
             fail_msg("no operation ended with %s", strerror(expected[i]));
 }
 
-/* ---- What the generator reaches
- * ----------------------------------------------------------------------- */
+/* ---- What the generator reaches -------------------------------------------------------------- */
 
 /* A property test proves nothing about what its generator never makes. These must come about. */
 static const struct {

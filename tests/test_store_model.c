@@ -8,6 +8,7 @@
  *   MODEL_SEEDS=n   so many seeds, however long that takes (default: as many as fit into 5 s)
  *   MODEL_OPS=n     operations of each (default: 40 to 400, by the seed)
  *   MODEL_KEEP=i,j… only these operations of MODEL_SEED
+ *   MODEL_SHRINK=0  do not look for a shorter sequence
  *   MODEL_VERBOSE=1 statistics */
 #include <errno.h>
 #include <ftw.h>
@@ -36,8 +37,7 @@
 
 static struct world_stats *stats; /* shared with the children */
 
-/* ---- One run
- * --------------------------------------------------------------------------------------- */
+/* ---- One run --------------------------------------------------------------------------------- */
 
 static int remove_one(const char *path, const struct stat *st BASE_UNUSED, int type BASE_UNUSED,
                       struct FTW *ftw BASE_UNUSED)
@@ -70,8 +70,7 @@ static bool try_plan(struct world_plan *plan, struct forked *out)
     return out->exited && out->code == 0;
 }
 
-/* ---- Shrinking (delta debugging, Zeller and Hildebrandt 2002, the part that removes)
- * -------------- */
+/* ---- Shrinking (delta debugging, Zeller and Hildebrandt 2002, the part that removes) --------- */
 
 static bool still_fails(struct world_plan *plan, const bool *keep)
 {
@@ -120,8 +119,7 @@ done:
     plan->keep = keep;
 }
 
-/* ---- Reports
- * ---------------------------------------------------------------------------------------- */
+/* ---- Reports --------------------------------------------------------------------------------- */
 
 static void print_end(const struct forked *out)
 {
@@ -140,7 +138,8 @@ static void print_failure(struct world_plan *plan, const struct forked *first)
     print_end(first);
     for (size_t i = 0; i < plan->n_ops; i++)
         keep[i] = plan->keep == NULL || plan->keep[i];
-    shrink(plan, keep);
+    if (gen_env("MODEL_SHRINK", 1))
+        shrink(plan, keep);
     plan->verbose = true;
     try_plan(plan, &last);
     fprintf(stderr, "the shortest sequence found (outcome/status as they should be):\n%s",
@@ -163,10 +162,10 @@ static void print_stats(void)
            stats->entries, stats->outcomes[0], stats->outcomes[1], stats->outcomes[2],
            stats->outcomes[3], stats->outcomes[4]);
     printf("trees compared %" PRIu64 ", store_check %" PRIu64 ", restarts %" PRIu64
-           ", copies installed %" PRIu64 ", damaged copies refused %" PRIu64
+           ", crashes %" PRIu64 ", copies installed %" PRIu64 ", damaged copies refused %" PRIu64
            ", with harmless damage %" PRIu64 "\n",
-           stats->trees, stats->checks, stats->restarts, stats->copies, stats->damaged_copies,
-           stats->damage_unnoticed);
+           stats->trees, stats->checks, stats->restarts, stats->crashes, stats->copies,
+           stats->damaged_copies, stats->damage_unnoticed);
     for (int kind = 0; kind < GEN_KINDS; kind++)
         for (int status = 0; status < WORLD_STATUSES; status++)
             if (stats->statuses[kind][status] > 0)
@@ -174,8 +173,7 @@ static void print_stats(void)
                        status == 0 ? "success" : strerror(status));
 }
 
-/* ---- The tests
- * -------------------------------------------------------------------------------------- */
+/* ---- The tests ------------------------------------------------------------------------------- */
 
 static bool *kept_from_environment(size_t n)
 {

@@ -1,17 +1,27 @@
 #include "tests/world.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "store/reader.h"
 #include "tests/compare.h"
 #include "tests/describe.h"
 #include "tests/model.h"
+
+/* A committed state. */
+struct version {
+    struct store_raft_state raft;
+    struct store_hash hash;
+};
 
 struct member {
     struct store_identity identity;
@@ -20,6 +30,7 @@ struct member {
     struct store_reader *reader;
     bool in_transaction;
     struct store_raft_state raft; /* what store_raft_state must say (config is our own copy) */
+    struct version committed;     /* what of it a crash cannot take back */
 };
 
 struct world {
@@ -34,14 +45,9 @@ struct world {
     bool detached;
     unsigned dirs; /* made so far */
     struct store_copy *copy;
-    struct version *versions; /* since the copy was begun */
+    struct version
+        *versions; /* of the main member, since the copy was begun: it is of one of them */
     size_t n_versions;
-};
-
-/* A committed state of the main member: the copy is of one of them. */
-struct version {
-    struct store_raft_state raft;
-    struct store_hash hash;
 };
 
 BASE_PRINTF(2, 3) static bool differ(struct world *w, const char *fmt, ...)
@@ -68,8 +74,41 @@ BASE_PRINTF(2, 3) static void say(const struct world *w, const char *fmt, ...)
     fflush(stdout);
 }
 
-/* ---- A member's life
- * ----------------------------------------------------------------------------- */
+/* ---- A member's life ------------------------------------------------------------------------- */
+
+static struct store_raft_state copy_raft(const struct store_raft_state *from)
+{
+    struct store_raft_state r = *from;
+
+    r.config = buf_copy(from->config.data, from->config.len);
+    return r;
+}
+
+static struct version version_of(const struct member *m)
+{
+    return (struct version){.raft = copy_raft(&m->raft), .hash = store_state_hash(m->store)};
+}
+
+/* Notes that all of it is committed. */
+static void note_committed(struct member *m)
+{
+    buf_fini(&m->committed.raft.config);
+    m->committed = version_of(m);
+}
+
+static void commit(struct member *m, bool sync)
+{
+    if (m->in_transaction)
+        store_commit(m->store, sync);
+    m->in_transaction = false;
+    note_committed(m);
+}
+
+static void note_version(struct world *w)
+{
+    w->versions = xrealloc(w->versions, (w->n_versions + 1) * sizeof *w->versions);
+    w->versions[w->n_versions++] = version_of(w->main);
+}
 
 static bool open_member(struct world *w, struct member *m)
 {
@@ -86,9 +125,7 @@ static void close_member(struct member *m)
 {
     if (m->store == NULL)
         return;
-    if (m->in_transaction)
-        store_commit(m->store, false);
-    m->in_transaction = false;
+    commit(m, false);
     reader_free(m->reader);
     store_close(m->store);
     m->store = NULL;
@@ -102,7 +139,10 @@ static bool new_member(struct world *w, struct member *m)
     check(mkdir(m->dir, 0700) == 0);
     buf_fini(&m->raft.config);
     m->raft = (struct store_raft_state){.first_index = 1};
-    return open_member(w, m);
+    if (!open_member(w, m))
+        return false;
+    note_committed(m);
+    return true;
 }
 
 static void begin(struct member *m)
@@ -110,28 +150,6 @@ static void begin(struct member *m)
     if (!m->in_transaction)
         store_begin(m->store);
     m->in_transaction = true;
-}
-
-static void commit(struct member *m, bool sync)
-{
-    if (m->in_transaction)
-        store_commit(m->store, sync);
-    m->in_transaction = false;
-}
-
-static struct store_raft_state copy_raft(const struct store_raft_state *from)
-{
-    struct store_raft_state r = *from;
-
-    r.config = buf_copy(from->config.data, from->config.len);
-    return r;
-}
-
-static void note_version(struct world *w)
-{
-    w->versions = xrealloc(w->versions, (w->n_versions + 1) * sizeof *w->versions);
-    w->versions[w->n_versions++] = (struct version){.raft = copy_raft(&w->main->raft),
-                                                    .hash = store_state_hash(w->main->store)};
 }
 
 static void commit_main(struct world *w, bool sync)
@@ -166,8 +184,7 @@ static bool same_raft(struct world *w, struct member *m)
     return same;
 }
 
-/* ---- Checks
- * --------------------------------------------------------------------------------------- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 static bool same_hash(struct world *w)
 {
@@ -206,8 +223,7 @@ static bool commit_and_check(struct world *w, bool sync)
     return check_member(w, w->second, gen_chance(&w->rng, 1, 3));
 }
 
-/* ---- Entries
- * -------------------------------------------------------------------------------------- */
+/* ---- Entries --------------------------------------------------------------------------------- */
 
 static void note_applied(struct member *m, uint64_t index, const struct store_entry *entry)
 {
@@ -275,8 +291,7 @@ static bool run_entry(struct world *w, const struct gen_op *op)
     return good && same_hash(w);
 }
 
-/* ---- Copies
- * --------------------------------------------------------------------------------------- */
+/* ---- Copies ---------------------------------------------------------------------------------- */
 
 static void forget_copy(struct world *w)
 {
@@ -367,6 +382,7 @@ static bool install(struct world *w, struct store_stage *stage, const struct ver
     m->raft.vote = vote;
     m->raft.last_index = m->raft.applied;
     m->raft.first_index = m->raft.applied + 1;
+    note_committed(m);
     hash = store_state_hash(m->store);
     if (hash.low != version->hash.low || hash.high != version->hash.high)
         return differ(w, "an installed copy has another hash");
@@ -433,8 +449,7 @@ static bool finish_copy(struct world *w, enum damage damage)
     return good;
 }
 
-/* ---- Steps
- * ----------------------------------------------------------------------------------------- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static void swap_members(struct world *w)
 {
@@ -516,11 +531,53 @@ static bool step_compact(struct world *w, const struct gen_op *op)
     return same_raft(w, m);
 }
 
+/* As a kill -9 leaves it: the files as they are, in the middle of a transaction perhaps. They are
+ * copied by another process, for SQLite's locks do not survive that its own one closes a file. */
+static bool copy_files(const char *from, const char *to)
+{
+    char command[] = "cp", recursive[] = "-r";
+    char source[PATH_MAX], target[PATH_MAX];
+    char *const args[] = {command, recursive, source, target, NULL};
+    int status;
+    pid_t pid;
+
+    snprintf(source, sizeof source, "%s", from);
+    snprintf(target, sizeof target, "%s", to);
+    if (posix_spawnp(&pid, "cp", NULL, NULL, args, environ) != 0)
+        return false;
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* What a crash would leave holds what was committed, all of it and nothing else. */
+static bool step_crash(struct world *w, const struct gen_op *op BASE_UNUSED)
+{
+    struct member *m = w->main;
+    struct member survivor = {.identity = m->identity,
+                              .dir = xasprintf("%s/%u", w->plan->dir, w->dirs++),
+                              .raft = m->committed.raft};
+    char reason[400] = "";
+    bool good;
+
+    check(copy_files(m->dir, survivor.dir));
+    w->stats->crashes++;
+    good = open_member(w, &survivor) && same_raft(w, &survivor);
+    if (good) {
+        struct store_hash hash = store_state_hash(survivor.store);
+
+        if (hash.low != m->committed.hash.low || hash.high != m->committed.hash.high)
+            good = differ(w, "another hash after a crash");
+        else if (!store_check(survivor.store, reason, sizeof reason))
+            good = differ(w, "store_check after a crash: %s", reason);
+    }
+    close_member(&survivor);
+    buf_fini(&survivor.committed.raft.config);
+    free(survivor.dir);
+    return good;
+}
+
 static bool (*const steps[])(struct world *, const struct gen_op *) = {
-    [GEN_COMMIT] = step_commit,
-    [GEN_RESTART] = step_restart,
-    [GEN_SNAPSHOT] = step_snapshot,
-    [GEN_COMPACT] = step_compact,
+    [GEN_COMMIT] = step_commit,   [GEN_RESTART] = step_restart, [GEN_SNAPSHOT] = step_snapshot,
+    [GEN_COMPACT] = step_compact, [GEN_CRASH] = step_crash,
 };
 
 static bool run_op(struct world *w, const struct gen_op *op)
@@ -528,7 +585,8 @@ static bool run_op(struct world *w, const struct gen_op *op)
     static const char *const names[] = {[GEN_COMMIT] = "commit",
                                         [GEN_RESTART] = "restart",
                                         [GEN_SNAPSHOT] = "snapshot",
-                                        [GEN_COMPACT] = "compact"};
+                                        [GEN_COMPACT] = "compact",
+                                        [GEN_CRASH] = "crash"};
 
     if (gen_is_entry(op))
         return run_entry(w, op);
@@ -566,6 +624,7 @@ bool world_run(const struct world_plan *plan, struct world_stats *stats, struct 
         close_member(&w.members[i]);
         free(w.members[i].dir);
         buf_fini(&w.members[i].raft.config);
+        buf_fini(&w.members[i].committed.raft.config);
     }
     model_free(w.model);
     return good;

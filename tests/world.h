@@ -22,7 +22,7 @@ struct world_stats {
     uint64_t entries;
     uint64_t outcomes[5];
     uint32_t statuses[GEN_KINDS][WORLD_STATUSES];
-    uint64_t trees, checks, restarts, copies, damaged_copies, damage_unnoticed;
+    uint64_t trees, checks, restarts, crashes, copies, damaged_copies, damage_unnoticed;
 };
 
 /* True, or false with what differs in `why`. stats may be NULL. */
