@@ -1,0 +1,229 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "raft/tcp_impl.h"
+
+/* The life of a contact: legal[from] has the bit of `to`. */
+static const unsigned legal[] = {
+    [CONTACT_STRANGER] = 1u << CONTACT_UP | 1u << CONTACT_CLOSED,
+    [CONTACT_CALL] = 1u << CONTACT_UP | 1u << CONTACT_CLOSED,
+    [CONTACT_UP] = 1u << CONTACT_CLOSED,
+    [CONTACT_CLOSED] = 0,
+};
+
+static void move(struct contact *c, enum contact_state to)
+{
+    struct tcp *t = c->tcp;
+
+    check(legal[c->state] & 1u << to);
+    if (c->state == CONTACT_STRANGER) {
+        TAILQ_REMOVE(&t->strangers, c, of_strangers);
+        t->n_strangers--;
+    }
+    c->state = to;
+}
+
+/* ---- Complaints --------------------------------------------------------------------------------
+ */
+
+/* Every connection of a stranger has another port: the host is what matters. */
+static void format_origin(const struct contact *c, char *out, size_t size)
+{
+    size_t len;
+
+    if (c->peer != NULL) {
+        snprintf(out, size, "member %llu", (unsigned long long)c->peer->id);
+        return;
+    }
+    snprintf(out, size, "%s", link_name(c->link));
+    for (len = strlen(out); len > 0 && out[len] != ':'; len--)
+        continue;
+    out[len] = '\0';
+}
+
+void contact_complain(struct contact *c, const char *what)
+{
+    struct tcp *t = c->tcp;
+    char origin[96];
+
+    if (c->explained)
+        return;
+    c->explained = true;
+    format_origin(c, origin, sizeof origin);
+    if (complaints_may(&t->complaints, uv_now(t->loop), origin, what))
+        log_warn("link with %s (%s): %s", origin, link_name(c->link), what);
+}
+
+static void explain(struct contact *c, int err)
+{
+    static const struct {
+        int err;
+        const char *text;
+    } texts[] = {
+        {-EMSGSIZE, "a frame is too long, or no frame at all"},
+        {-EBADMSG, "a frame's checksum is wrong"},
+        {-EPROTO, "a message makes no sense"},
+        {-ENOBUFS, "it does not read what it is sent: too much is waiting"},
+        {-ETIMEDOUT, "it did not answer in time"},
+    };
+
+    if (c->state == CONTACT_CALL && err == -ETIMEDOUT)
+        return; /* it cannot be reached, as so often: peer_call_failed reports it */
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (texts[i].err == err)
+            contact_complain(c, texts[i].text);
+}
+
+/* ---- What the link tells -----------------------------------------------------------------------
+ */
+
+static void on_open(struct link *l)
+{
+    struct contact *c = link_owner(l);
+
+    greet_say(c, c->peer->id);
+}
+
+static bool on_frame(struct link *l, const uint8_t *data, size_t len)
+{
+    struct contact *c = link_owner(l);
+
+    if (c->state != CONTACT_UP)
+        return greet_hear(c, data, len);
+    return c->tcp->env.on_message(c->tcp->env.ctx, c->peer->id, data, len);
+}
+
+static void link_down(struct contact *c, int err)
+{
+    struct peer *p = c->peer;
+
+    p->up = NULL;
+    log_info("link with member %llu (%s) is down: %s", (unsigned long long)p->id,
+             link_name(c->link), uv_strerror(err));
+    c->tcp->env.on_link(c->tcp->env.ctx, p->id, false);
+    peer_link_lost(p);
+}
+
+static void on_close(struct link *l, int err)
+{
+    struct contact *c = link_owner(l);
+    enum contact_state was = c->state;
+
+    explain(c, err);
+    move(c, CONTACT_CLOSED);
+    if (was == CONTACT_CALL) {
+        c->peer->call = NULL;
+        peer_call_failed(c->peer, err);
+    } else if (was == CONTACT_UP) {
+        link_down(c, err);
+    }
+}
+
+static void on_gone(void *owner)
+{
+    struct contact *c = owner;
+    struct tcp *t = c->tcp;
+
+    LIST_REMOVE(c, of_tcp);
+    if (c->peer != NULL)
+        peer_detach(c->peer);
+    free(c);
+    tcp_unref(t);
+}
+
+static const struct link_env link_env = {on_open, on_frame, on_close, on_gone};
+
+/* ---- Life --------------------------------------------------------------------------------------
+ */
+
+static struct contact *contact_new(struct tcp *t, enum contact_state state)
+{
+    struct contact *c = xcalloc(1, sizeof *c);
+
+    c->tcp = t;
+    c->state = state;
+    return c;
+}
+
+static struct link_config link_config(struct contact *c)
+{
+    struct tcp *t = c->tcp;
+
+    return (struct link_config){
+        .owner = c,
+        .env = &link_env,
+        .codec = t->codec,
+        .queue_max = t->queue_max,
+        .frame_max = TCP_HELLO_MAX,
+        .timeout_ms = t->handshake_ms,
+    };
+}
+
+static void adopt(struct contact *c)
+{
+    LIST_INSERT_HEAD(&c->tcp->contacts, c, of_tcp);
+    c->tcp->refs++;
+}
+
+int contact_dial(struct peer *p, const struct sockaddr *address)
+{
+    struct contact *c = contact_new(p->tcp, CONTACT_CALL);
+    struct link_config config = link_config(c);
+    int err = link_dial(p->tcp->loop, &config, address, &c->link);
+
+    if (err != 0) {
+        free(c);
+        return err;
+    }
+    adopt(c);
+    contact_attach(c, p);
+    p->call = c;
+    return 0;
+}
+
+void contact_accept(struct tcp *t)
+{
+    struct contact *c = contact_new(t, CONTACT_STRANGER);
+    struct link_config config = link_config(c);
+
+    if (link_accept((uv_stream_t *)&t->listener, &config, &c->link) != 0) {
+        free(c); /* it has hung up already */
+        return;
+    }
+    adopt(c);
+    TAILQ_INSERT_TAIL(&t->strangers, c, of_strangers);
+    t->n_strangers++;
+}
+
+void contact_attach(struct contact *c, struct peer *p)
+{
+    check(c->peer == NULL);
+    c->peer = p;
+    p->contacts++;
+}
+
+void contact_rise(struct contact *c)
+{
+    struct peer *p = c->peer;
+
+    check(p->up == NULL && p->call == NULL);
+    move(c, CONTACT_UP);
+    p->up = c;
+    p->up_since = uv_now(c->tcp->loop);
+    p->failures = 0;
+    uv_timer_stop(&p->redial);
+    link_trust(c->link);
+    log_info("link with member %llu (%s) is up", (unsigned long long)p->id, link_name(c->link));
+    c->tcp->env.on_link(c->tcp->env.ctx, p->id, true);
+}
+
+void contact_close(struct contact *c, const char *why)
+{
+    if (why != NULL)
+        contact_complain(c, why);
+    c->explained = true;
+    link_close(c->link, UV_ECANCELED);
+}

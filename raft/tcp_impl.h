@@ -1,0 +1,104 @@
+/* The inside of raft/tcp.h, shared by its files only:
+ *
+ *   tcp.c      the set: who is a member, being called, sending, the end
+ *   peer.c     one member or guest: when and how it is called
+ *   contact.c  one connection, from the first byte to the last
+ *   greet.c    the Hello, and what is decided with it
+ *
+ * A *peer* is a member (or a guest) with at most one link that is up, and at most one call on its
+ * way. A *contact* is one connection: first a stranger (inbound) or a call (dialled), then, once
+ * greeted, the peer's link. Both are freed from the loop: a contact when its link is gone, a peer
+ * when it is no member any more, no contact points to it and no name is being resolved for it.
+ * struct tcp itself goes last: `refs` counts contacts, peers and the listener. */
+#ifndef RAFT_TCP_IMPL_H
+#define RAFT_TCP_IMPL_H
+
+#include <sys/queue.h>
+
+#include "proto/limits.h"
+#include "raft/complaints.h"
+#include "raft/tcp.h"
+
+#define TCP_GUESTS_MAX LIMIT_MEMBERS_MAX
+
+enum contact_state { CONTACT_STRANGER, CONTACT_CALL, CONTACT_UP, CONTACT_CLOSED };
+
+struct contact {
+    LIST_ENTRY(contact) of_tcp;
+    TAILQ_ENTRY(contact) of_strangers;
+    struct tcp *tcp;
+    struct link *link;
+    enum contact_state state;
+    struct peer *peer; /* strangers: NULL */
+    bool explained;    /* the log has the reason why it is closed, or needs none */
+};
+
+struct peer {
+    LIST_ENTRY(peer) of_tcp;
+    struct tcp *tcp;
+    uint64_t id;
+    bool member;
+    char *address; /* NULL: unknown (a guest) */
+    struct contact *up;
+    struct contact *call;
+    unsigned contacts; /* that point here */
+    uint64_t up_since; /* loop time */
+    uv_timer_t redial;
+    unsigned delay_ms; /* before the next call */
+    unsigned calls;    /* picks one of the addresses that a name has */
+    unsigned failures; /* since it was up */
+    uv_getaddrinfo_t resolve;
+    bool resolving;
+};
+
+struct tcp {
+    uv_loop_t *loop;
+    struct tcp_env env;
+    uint64_t id;
+    char *cluster;
+    char *address;
+    size_t queue_max;
+    unsigned handshake_ms;
+    struct link_codec codec;
+    uv_tcp_t listener;
+    LIST_HEAD(, peer) peers;
+    LIST_HEAD(, contact) contacts;
+    TAILQ_HEAD(, contact) strangers; /* the oldest first */
+    unsigned n_strangers;
+    unsigned n_guests; /* peers that are no members */
+    struct complaints complaints;
+    bool stopped;
+    unsigned refs;
+};
+
+/* tcp.c */
+void tcp_unref(struct tcp *t);
+
+/* peer.c */
+struct peer *peer_find(const struct tcp *t, uint64_t id); /* may be NULL */
+struct peer *peer_new(struct tcp *t, uint64_t id);        /* a guest */
+/* Makes it a member and calls it when it is due; what was known of its address is replaced. */
+void peer_welcome(struct peer *p, const char *address);
+/* It is no member any more: calls in progress end. May free it. */
+void peer_dismiss(struct peer *p);
+/* A contact of its has ended: may free it. */
+void peer_detach(struct peer *p);
+void peer_call_failed(struct peer *p, int err);
+void peer_link_lost(struct peer *p);
+
+/* contact.c */
+int contact_dial(struct peer *p, const struct sockaddr *address); /* 0 or -errno */
+void contact_accept(struct tcp *t);
+/* From here on the peer lives at least as long as the contact. */
+void contact_attach(struct contact *c, struct peer *p);
+void contact_rise(struct contact *c); /* it is its peer's link now */
+void contact_close(struct contact *c,
+                   const char *why); /* why: for the log; NULL: needs no reason */
+void contact_complain(struct contact *c, const char *what); /* once per contact, and rarely */
+
+/* greet.c */
+void greet_say(struct contact *c, uint64_t to);
+/* The first frame. False: the contact must be closed. */
+bool greet_hear(struct contact *c, const uint8_t *data, size_t len);
+
+#endif
