@@ -39,6 +39,31 @@ void gen_bytes(struct gen_rng *rng, void *out, size_t len)
         at[i] = (uint8_t)(gen_u64(rng) >> 32);
 }
 
+void gen_damage(struct gen_rng *rng, struct buf *bytes, size_t from)
+{
+    size_t at = from + gen_below(rng, bytes->len - from), len = gen_below(rng, 6);
+
+    switch (gen_below(rng, 4)) {
+    case 0:
+        bytes->data[at] ^= (uint8_t)(1u << gen_below(rng, 8));
+        break;
+    case 1:
+        bytes->data[at] = (uint8_t)gen_u64(rng);
+        break;
+    case 2: /* a part is missing */
+        len = min_u64(len, bytes->len - at);
+        memmove(bytes->data + at, bytes->data + at + len, bytes->len - at - len);
+        bytes->len -= len;
+        break;
+    default: /* a part comes twice */
+        len = min_u64(len, bytes->len - at);
+        buf_reserve(bytes, len);
+        memmove(bytes->data + at + len, bytes->data + at, bytes->len - at);
+        bytes->len += len;
+        break;
+    }
+}
+
 uint64_t gen_env(const char *name, uint64_t fallback)
 {
     const char *text = getenv(name);
@@ -55,7 +80,7 @@ static const struct {
     {GEN_NOOP, 1},    {GEN_OPEN_SESSION, 3}, {GEN_MAKE, 28},        {GEN_LINK, 8},
     {GEN_UNLINK, 16}, {GEN_RENAME, 24},      {GEN_SET_ATTR, 7},     {GEN_TRUNCATE, 8},
     {GEN_WRITE, 20},  {GEN_SET_XATTR, 7},    {GEN_REMOVE_XATTR, 4}, {GEN_REAP, 4},
-    {GEN_BARRIER, 2}, {GEN_COMMIT, 16},      {GEN_RESTART, 1},      {GEN_SNAPSHOT, 1},
+    {GEN_BARRIER, 2}, {GEN_COMMIT, 16},      {GEN_RESTART, 1},      {GEN_SNAPSHOT, 2},
     {GEN_COMPACT, 1}, {GEN_CRASH, 1},
 };
 

@@ -24,6 +24,10 @@ uint64_t gen_below(struct gen_rng *rng, uint64_t n); /* 0 … n - 1 */
 bool gen_chance(struct gen_rng *rng, unsigned num, unsigned den);
 void gen_bytes(struct gen_rng *rng, void *out, size_t len);
 
+/* Changes, removes or repeats a few bytes somewhere behind `from` (which is less than the length).
+ */
+void gen_damage(struct gen_rng *rng, struct buf *bytes, size_t from);
+
 /* A number from the environment, e.g. MODEL_SEED; `fallback` when it is not set. */
 uint64_t gen_env(const char *name, uint64_t fallback);
 

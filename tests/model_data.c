@@ -236,6 +236,9 @@ int model_op_set_xattr(struct model_step *s, const Cfs__Command *command, struct
 
     if (status == 0 && set->value.len > LIMIT_XATTR_VALUE)
         status = E2BIG;
+    if (status == 0 && set->mode != CFS__SET_XATTR__MODE__ANY &&
+        set->mode != CFS__SET_XATTR__MODE__CREATE && set->mode != CFS__SET_XATTR__MODE__REPLACE)
+        status = EINVAL;
     if (status == 0 && inode == NULL)
         status = ESTALE;
     if (status != 0)

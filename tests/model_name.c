@@ -242,6 +242,12 @@ static void do_move(struct model_step *s, struct model_place *from, struct model
     mark_parents(s, from, to);
 }
 
+static bool is_known(Cfs__Rename__Mode mode)
+{
+    return mode == CFS__RENAME__MODE__REPLACE || mode == CFS__RENAME__MODE__NOREPLACE ||
+           mode == CFS__RENAME__MODE__EXCHANGE;
+}
+
 static int find_both(const struct model *m, const Cfs__Rename *rename, struct model_place *from,
                      struct model_place *to)
 {
@@ -250,6 +256,8 @@ static int find_both(const struct model *m, const Cfs__Rename *rename, struct mo
 
     if (status == 0)
         status = model_name_status(&rename->new_name, dots, dots);
+    if (status == 0 && !is_known(rename->mode))
+        status = EINVAL;
     if (status == 0)
         status = model_find_place(m, rename->parent, &rename->name, from);
     if (status == 0)

@@ -322,31 +322,6 @@ static void test_fuzz_random_bytes(void **state BASE_UNUSED)
     }
 }
 
-static void damage(struct gen_rng *rng, struct buf *bytes)
-{
-    size_t at = gen_below(rng, bytes->len), len = gen_below(rng, 6);
-
-    switch (gen_below(rng, 4)) {
-    case 0:
-        bytes->data[at] ^= (uint8_t)(1u << gen_below(rng, 8));
-        break;
-    case 1:
-        bytes->data[at] = (uint8_t)gen_u64(rng);
-        break;
-    case 2: /* a part is missing */
-        len = min_u64(len, bytes->len - at);
-        memmove(bytes->data + at, bytes->data + at + len, bytes->len - at - len);
-        bytes->len -= len;
-        break;
-    default: /* a part comes twice */
-        len = min_u64(len, bytes->len - at);
-        buf_reserve(bytes, len);
-        memmove(bytes->data + at + len, bytes->data + at, bytes->len - at);
-        bytes->len += len;
-        break;
-    }
-}
-
 static void test_fuzz_damaged_commands(void **state BASE_UNUSED)
 {
     struct gen_rng rng = gen_rng_from(gen_env("FUZZ_SEED", 14));
@@ -358,7 +333,7 @@ static void test_fuzz_damaged_commands(void **state BASE_UNUSED)
         struct buf bytes = some_command(&rng, m);
 
         for (uint64_t k = 1 + gen_below(&rng, 3); k > 0 && bytes.len > 0; k--)
-            damage(&rng, &bytes);
+            gen_damage(&rng, &bytes, 0);
         good += assert_stable(&cfs__command__descriptor, &bytes);
         buf_fini(&bytes);
     }
