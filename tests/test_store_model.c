@@ -30,10 +30,9 @@
 #include "tests/gen.h"
 #include "tests/world.h"
 
-#define TIME_MS          2500 /* for each of the two tests, when no number of seeds is given */
-#define SEEDS_MIN        3    /* on a slow machine, too */
-#define SHRINK_TRIES_MAX 600
-#define SHRINK_MS        60000
+#define TIME_MS   2500 /* for each of the two tests, when no number of seeds is given */
+#define SEEDS_MIN 3    /* on a slow machine, too */
+#define SHRINK_MS 60000
 
 static struct world_stats *stats; /* shared with the children */
 
@@ -105,26 +104,38 @@ static bool leave_out(const bool *keep, bool *fewer, size_t n, size_t from, size
     return left_out > 0;
 }
 
-static void shrink(struct world_plan *plan, bool *keep)
+/* One pass with parts of this length; how many could go. Negative: no time left. */
+static int shrink_by(struct world_plan *plan, bool *keep, size_t len, uint64_t deadline)
 {
     bool *fewer = xcalloc(plan->n_ops, sizeof *fewer);
-    uint64_t deadline = clock_boot_ms() + SHRINK_MS;
-    unsigned tries = 0;
+    size_t from = 0;
+    int gone = 0;
 
-    for (size_t len = plan->n_ops / 2; len > 0; len /= 2) {
-        size_t from = 0;
-
-        while (leave_out(keep, fewer, plan->n_ops, from, len)) {
-            if (tries++ >= SHRINK_TRIES_MAX || clock_boot_ms() > deadline)
-                goto done;
-            if (still_fails(plan, fewer))
-                memcpy(keep, fewer, plan->n_ops * sizeof *keep);
-            else
-                from += len;
+    while (leave_out(keep, fewer, plan->n_ops, from, len)) {
+        if (clock_boot_ms() > deadline) {
+            gone = -1;
+            break;
+        }
+        if (still_fails(plan, fewer)) {
+            memcpy(keep, fewer, plan->n_ops * sizeof *keep);
+            gone++;
+        } else {
+            from += len;
         }
     }
-done:
     free(fewer);
+    return gone;
+}
+
+static void shrink(struct world_plan *plan, bool *keep)
+{
+    uint64_t deadline = clock_boot_ms() + SHRINK_MS;
+    int gone = 0;
+
+    for (size_t len = plan->n_ops / 2; len > 1 && gone >= 0; len /= 2)
+        gone = shrink_by(plan, keep, len, deadline);
+    while (gone >= 0 && (gone = shrink_by(plan, keep, 1, deadline)) > 0)
+        continue; /* what went may have been all that others were needed for */
     plan->keep = keep;
 }
 
