@@ -170,6 +170,7 @@ install: all
 	install -m 755 $(BUILD)/coordfsd $(DESTDIR)$(SBINDIR)/coordfsd
 	install -m 755 $(BUILD)/coordfs $(DESTDIR)$(BINDIR)/coordfs
 	install -m 755 $(BUILD)/mount.coordfs $(DESTDIR)/sbin/mount.coordfs
+	ln -sf mount.coordfs $(DESTDIR)/sbin/mount.fuse.coordfs
 
 clean:
 	@! grep -q ' $(CURDIR)/build' /proc/self/mounts || { echo 'clean: something is mounted below build (make demo-stop)' >&2; exit 1; }

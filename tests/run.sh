@@ -71,7 +71,7 @@ left_processes() {
 	done
 }
 
-left_mounts() {
+left_mounts() { # as the kernel writes them: a space is \040
 	awk -v root="$ROOT/" 'index($5, root) == 1 { print $5 }' /proc/self/mountinfo | tac
 }
 
@@ -106,9 +106,9 @@ remove_leftovers() {
 		echo "left behind: process $what: $(tr '\0' ' ' <"/proc/$what/cmdline" 2>/dev/null)"
 		kill -9 "$what" 2>/dev/null
 	done
-	for what in $(left_mounts); do
+	left_mounts | while read -r what; do
 		echo "left behind: mount $what"
-		umount -f -l "$what" 2>/dev/null || umount -l "$what"
+		umount -f -l "${what//\\040/ }" 2>/dev/null || umount -l "${what//\\040/ }"
 	done
 	for what in $(left_namespaces); do
 		echo "left behind: network namespace $what"
@@ -118,7 +118,7 @@ remove_leftovers() {
 		echo "left behind: loop device $what"
 		losetup -d "$what"
 	done
-	for what in $(left_files); do
+	left_files | while IFS= read -r what; do
 		echo "left behind: $what"
 		[ -n "$(left_mounts)" ] || rm -rf "$what"
 	done
@@ -164,8 +164,8 @@ report_skip() { # NAME SECONDS LOG
 await() { # PID SECONDS
 	local mount
 	if ! timeout "$2" tail --pid="$1" -s 0.1 -f /dev/null; then
-		for mount in $(left_mounts); do
-			umount -f -l "$mount"
+		left_mounts | while read -r mount; do
+			umount -f -l "${mount//\\040/ }"
 		done
 	fi
 	wait "$1"

@@ -5,7 +5,8 @@
  *   bench create DIR WRITERS SECONDS    each writer makes empty files in its own directory
  *   bench sync DIR WRITERS SECONDS      each writer appends 4 KiB to its own file and calls
  *                                       fdatasync: what a disk can do at best
- *   bench fill DIR WRITERS FILES BYTES  makes FILES files of BYTES bytes in directories of 1000
+ *   bench fill DIR WRITERS FILES BYTES  makes FILES files of BYTES bytes in directories of 1000,
+ *                                       which belong to one writer each
  *   bench churn DIR WRITERS CHANGES     CHANGES overwrites altogether
  *
  * Prints one line of JSON: operations, seconds, per second, latency in microseconds. An error of
@@ -99,10 +100,11 @@ static int step_fill(struct writer *w, uint64_t n)
     int fd;
     int err = 0;
 
-    snprintf(name, sizeof name, "d%" PRIu64, n / DIR_FILES);
-    if (mkdirat(w->dir, name, 0755) < 0 && errno != EEXIST)
+    /* Directories of its own: the kernel lets one process at a time change a directory. */
+    snprintf(name, sizeof name, "w%u-%" PRIu64, w->id, w->done / DIR_FILES);
+    if (w->done % DIR_FILES == 0 && mkdirat(w->dir, name, 0755) < 0)
         return errno;
-    snprintf(name, sizeof name, "d%" PRIu64 "/f%" PRIu64, n / DIR_FILES, n);
+    snprintf(name, sizeof name, "w%u-%" PRIu64 "/f%" PRIu64, w->id, w->done / DIR_FILES, n);
     fd = openat(w->dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
     if (fd < 0)
         return errno;

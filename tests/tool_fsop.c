@@ -27,7 +27,9 @@
 
 #include "base/base.h"
 
-#define STABLE 400 /* entries that stay while the directory is read */
+#define STABLE  400 /* entries that stay while the directory is read */
+#define CHANGES 100 /* pieces after which others are made and removed */
+#define READS   20000
 
 /* 0, or an errno from a call's result. */
 static int outcome(long rv)
@@ -71,13 +73,14 @@ static int create(char **args)
 static int write_at(char **args)
 {
     size_t len = strtoull(args[2], NULL, 10);
-    char *data = xcalloc(1, len);
     int fd = open(args[0], O_CREAT | O_WRONLY, 0644);
+    char *data;
     ssize_t n;
     int err;
 
     if (fd < 0)
         return errno;
+    data = xcalloc(1, len);
     n = pwrite(fd, data, len, (off_t)strtoull(args[1], NULL, 10));
     err = n < 0 ? errno : (size_t)n != len ? wrong("short write") : 0;
     free(data);
@@ -197,15 +200,17 @@ static int readdir_changing(char **args)
 
     if (err == 0)
         err = make_names(fd, "stable-", 0, STABLE);
-    for (; err == 0 && n > 0 && round < STABLE; round++) {
+    for (; err == 0 && n > 0 && round < READS; round++) {
         n = read_some(fd, seen);
         if (n < 0)
             return (int)-n;
-        if (n > 0)
+        if (round < CHANGES)
             err = remove_names(fd, "passing-", round * 3, round * 3 + 1);
-        if (n > 0 && err == 0)
+        if (round < CHANGES && err == 0)
             err = make_names(fd, "late-", round * 2, round * 2 + 2);
     }
+    if (err == 0 && n > 0)
+        return wrong("the directory has no end");
     for (int i = 0; err == 0 && i < STABLE; i++) {
         if (seen[i] == 1)
             continue;

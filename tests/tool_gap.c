@@ -16,10 +16,12 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -99,7 +101,7 @@ static void report(void)
 
     for (unsigned i = 0; i < n_writers; i++)
         n += writers[i].n_acks;
-    all = xcalloc(n, sizeof *all);
+    all = xcalloc(n + 1, sizeof *all);
     for (unsigned i = 0; i < n_writers; i++) {
         memcpy(all + used, writers[i].acks, writers[i].n_acks * sizeof *all);
         used += writers[i].n_acks;
@@ -116,18 +118,33 @@ static void report(void)
     free(all);
 }
 
+/* Like system(3), but that blocks SIGCHLD in this thread, so it would hit a writer. */
+static void run_command(const char *command)
+{
+    char shell[] = "/bin/sh";
+    char option[] = "-c";
+    char *text = xstrdup(command);
+    char *argv[] = {shell, option, text, NULL};
+    pid_t pid;
+    int status;
+
+    if (posix_spawn(&pid, shell, NULL, NULL, argv, environ) != 0 ||
+        waitpid(pid, &status, 0) != pid || status != 0)
+        die("'%s' failed", command);
+    free(text);
+}
+
 static void cause(const char *how, const char *what)
 {
     atomic_store(&event_us, clock_boot_us());
     if (strcmp(how, "kill") == 0) {
         if (kill((pid_t)atoi(what), SIGKILL) < 0)
             die("kill %s: %s", what, strerror(errno));
-    } else if (system(what) != 0) {
-        die("'%s' failed", what);
+        return;
     }
-    /* The command may have taken a while: the event is when it had happened. */
-    if (strcmp(how, "run") == 0)
-        atomic_store(&event_us, clock_boot_us());
+    /* The command takes a while: the event is when it had happened. */
+    run_command(what);
+    atomic_store(&event_us, clock_boot_us());
 }
 
 static bool wait_for_ack(void)

@@ -37,7 +37,9 @@ pid_of() {
 	tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$DIR/state-$1" && echo "$pid"
 }
 
-mounted() { awk -v dir="$1" '$5 == dir { found = 1 } END { exit !found }' /proc/self/mountinfo; }
+mounted() { # the kernel writes a space in a path as \040
+	awk -v dir="${1// /\\\\040}" '$5 == dir { found = 1 } END { exit !found }' /proc/self/mountinfo
+}
 
 # A port that does not answer is free enough: the daemon says so itself if it is not.
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

@@ -18,7 +18,7 @@ for file in usr/local/sbin/coordfsd usr/local/bin/coordfs sbin/mount.coordfs; do
 	[ -x "$T/dest/$file" ] || fail "make install did not install $file"
 done
 cp -a /usr/sbin "$T/sbin"
-cp "$T/dest/sbin/mount.coordfs" "$T/sbin/"
+cp -a "$T/dest/sbin/." "$T/sbin/"
 mount --bind "$T/sbin" /usr/sbin
 mkdir -p "$T/local-sbin"
 cp "$T/dest/usr/local/sbin/coordfsd" "$T/local-sbin/"
@@ -60,12 +60,18 @@ for option in users owner group auto; do
 	mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,$option"
 	unmounts
 done
-mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,suid,dev,exec"
+# mount(8) itself drops these words, the opposites of flags, before it calls a helper.
+exits 0 /usr/sbin/mount.coordfs "$CLUSTER" "$M" -o "state=$S,suid,dev,exec"
 ! has_flag nosuid && ! has_flag nodev || fail "suid,dev is ignored"
 unmounts
-mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,ro"
+exits 0 mount -t coordfs "$CLUSTER" "$M" -o "state=$S,ro"
+has_flag ro || fail "it is not read-only"
 says "Read-only" touch "$M/x"
 equal "$(cat "$M/f")" content "content"
+unmounts
+
+# The type that /proc/mounts shows is a type to mount, too.
+mounts -t fuse.coordfs "$CLUSTER" "$M" -o "state=$S"
 unmounts
 
 say "remount changes flags, and starts nothing"

@@ -52,9 +52,10 @@ usable=$(($(now_ms) - begin))
 installed() { [ "$(st "$down" .snapshots_installed)" -ge 1 ] 2>/dev/null; }
 until_true $((60 + CHANGES / 500)) installed
 took=$(($(now_ms) - begin))
-caught_up() { [ "$(st "$down" .commit)" -ge "$(st "$leader" .commit)" ] && [ "$(st "$down" '.commit - .applied')" -le 50 ]; }
-at=$(count)
+target=$(st "$leader" .commit)
+caught_up() { [ "$(st "$down" .applied)" -ge "$target" ]; }
 until_true 60 caught_up
+at=$(count)
 more() { [ "$(count)" -gt $((at + 100)) ]; }
 until_true 60 more
 kill -TERM "$CHILD"

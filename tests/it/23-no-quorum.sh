@@ -60,7 +60,7 @@ member_stop "$lone"
 member_start "$lone" --timeout 300
 until_true 30 no_leader
 for signal in INT TERM KILL; do
-	for what in "mkdir $M/new" "rm $M/numbers" "truncate -s 10 $M/d/f" "mv $M/numbers $M/d/x" "sync -f $M/d/f"; do
+	for what in "mkdir $M/new" "rm $M/numbers" "truncate -s 10 $M/d/f" "mv $M/numbers $M/d/x" "sync $M/d/f"; do
 		begin=$(now_ms)
 		rc=0
 		# shellcheck disable=SC2086 # words
