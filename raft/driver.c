@@ -15,6 +15,12 @@
 #define SUSPECT_RANK_MS   25
 #define SUSPECT_JITTER_MS 8
 
+/* Heartbeats after which the core asks again for a snapshot that it believes to be on its way. It
+ * waits for the follower to have its own latest snapshot, which is newer than any copy as soon as
+ * the log is compacted meanwhile: without asking again it would not notice that a copy is enough.
+ * Not at each beat, because it sends no heartbeat when it asks. */
+#define INSTALL_BEATS 4
+
 /* ---- Time and chance ------------------------------------------------------------------------- */
 
 uint64_t driver_clock(struct driver *d)
@@ -222,6 +228,7 @@ static void init_core(struct driver *d)
     raft_set_pre_vote(r, true);
     raft_set_max_inflight_entries(r, d->config.max_inflight);
     raft_set_capacity_threshold(r, 0);
+    raft_set_install_snapshot_timeout(r, INSTALL_BEATS * d->config.heartbeat_ms);
     d->prev_state = RAFT_FOLLOWER;
     d->guard.raft = r;
     d->guard.log = &d->log;

@@ -623,6 +623,18 @@ void guard_installed(struct guard *g, uint64_t index, uint64_t term, uint64_t co
     must_step(g, &event, false);
 }
 
+void guard_has(struct guard *g, uint64_t id, uint64_t index)
+{
+    struct raft_message message = {
+        .type = RAFT_APPEND_ENTRIES_RESULT, .server_id = id, .server_address = "-"};
+
+    check(index <= g->applied);
+    message.append_entries_result.version = 2;
+    message.append_entries_result.term = g->raft->current_term;
+    message.append_entries_result.last_log_index = index;
+    receive_append_result(g, &message);
+}
+
 /* ---- Membership ------------------------------------------------------------------------------ */
 
 bool guard_may_change(const struct guard *g, uint64_t own_index)

@@ -115,6 +115,10 @@ bool guard_install(struct guard *g, uint64_t leader, uint64_t index, uint64_t te
 void guard_installed(struct guard *g, uint64_t index, uint64_t term, uint64_t config_index,
                      const uint8_t *config, size_t config_len);
 
+/* A member has told us, outside of libraft's messages, that it has everything up to index, which is
+ * committed: libraft learns it as the result of an AppendEntries. */
+void guard_has(struct guard *g, uint64_t id, uint64_t index);
+
 /* RAFT_TRANSFER. 0; -EAGAIN when the target has not the whole log yet or a change is pending;
  * -ENOTCONN when we do not lead. */
 int guard_transfer(struct guard *g, uint64_t id);

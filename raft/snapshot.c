@@ -198,6 +198,7 @@ void snapshot_on_ack(struct driver *d, uint64_t from, const Cfs__Peer__SnapshotA
         d->snapshot.sent++;
         s->phase = SNAPSHOT_SETTLING;
         s->target = d->log.last;
+        guard_has(&d->guard, from, s->info.index);
     } else if (ack->state != CFS__PEER__SNAPSHOT_ACK__STATE__MORE) {
         log_warn("member %llu cannot take its snapshot", (unsigned long long)from);
         out_refuse(d, s);
@@ -210,12 +211,13 @@ void snapshot_on_ack(struct driver *d, uint64_t from, const Cfs__Peer__SnapshotA
 
 uint64_t snapshot_keep(const struct driver *d, uint64_t applied)
 {
+    uint64_t keep = applied + 1;
     unsigned i;
 
     for (i = 0; i < SNAPSHOT_STREAMS; i++)
         if (d->snapshot.out[i].phase != SNAPSHOT_NONE)
-            applied = min_u64(applied, d->snapshot.out[i].floor);
-    return applied;
+            keep = min_u64(keep, d->snapshot.out[i].floor);
+    return keep;
 }
 
 /* ---- In -------------------------------------------------------------------------------------- */

@@ -42,7 +42,7 @@ struct snapshot_out {
     uint64_t id; /* of the stream */
     struct machine_copy *copy;
     struct machine_copy_info info;
-    uint64_t floor;       /* rows above must stay in the log */
+    uint64_t floor;       /* this row and those after it must stay in the log */
     uint64_t acked, sent; /* bytes */
     uint64_t wanted;      /* of the last acknowledgement: lower than acked if it began anew */
     uint64_t heard;       /* when the receiver last said something, or the phase began */
@@ -69,7 +69,8 @@ void snapshot_fini(struct driver *d);
 void snapshot_wanted(struct driver *d, uint64_t peer); /* may be called from within a step */
 void snapshot_stop_sending(struct driver *d);          /* likewise */
 void snapshot_turn(struct driver *d);                  /* with a clean turn: may install */
-/* Rows above the result must not be compacted; at most `applied`. */
+/* The first row that must not be compacted, at most applied + 1. The row that a copy ends with is
+ * one of them: libraft must know its term to go on from there. */
 uint64_t snapshot_keep(const struct driver *d, uint64_t applied);
 uint64_t snapshot_deadline(const struct driver *d);
 

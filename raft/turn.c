@@ -171,12 +171,11 @@ static void apply_batch(struct driver *d, const struct batch *b)
  * row to keep; 0: no compaction now. */
 static uint64_t compact(struct driver *d)
 {
-    uint64_t applied = d->guard.applied, trailing, keep;
+    uint64_t applied = d->guard.applied, trailing;
 
     if (applied < d->raft.trail.snapshot.index + d->config.compact_every)
         return 0;
-    keep = snapshot_keep(d, applied);
-    trailing = max_u64(d->config.compact_trailing, applied - keep);
+    trailing = max_u64(d->config.compact_trailing, applied + 1 - snapshot_keep(d, applied));
     if (trailing > UINT32_MAX)
         return 0;
     if (!guard_snapshot(&d->guard, d->applied_term, d->config_index, d->config_data.data,
@@ -237,6 +236,8 @@ bool turn_flush(struct driver *d)
     apply_batch(d, &b);
     if (keep_from > 0)
         ops->log_compact(d->machine.ctx, keep_from);
+    if ((rows || vote) && d->env.flush != NULL)
+        d->env.flush(d->env.ctx);
     ops->commit(d->machine.ctx, rows || vote);
 
     d->vote_dirty = false;
