@@ -230,6 +230,281 @@ static void test_no_barrier_without_a_quorum(void **state)
     raft_sim_free(sim);
 }
 
+/* ---- Snapshots ------------------------------------------------------------------------------- */
+
+static struct driver_status status_of(struct raft_sim *sim, unsigned id)
+{
+    struct driver_status status;
+
+    driver_status(raft_sim_driver(sim, id), &status);
+    return status;
+}
+
+static struct raft_sim *tiny_log_of(unsigned voters, unsigned n, uint64_t copy_size)
+{
+    struct raft_sim_config config;
+
+    raft_sim_defaults(&config);
+    config.voters = voters;
+    config.n = n;
+    config.compact_every = 10;
+    config.compact_trailing = 5;
+    config.propose_every = 500; /* 2000 a second, all the time */
+    config.copy_size = copy_size;
+    config.copy_polls = 10;
+    return raft_sim_new(&config);
+}
+
+/* One that missed much gets a copy of several chunks, and then catches up from the log, although
+ * thousands of entries are written meanwhile and the log is compacted all the time. */
+static void test_a_snapshot_while_others_write(void **state)
+{
+    struct raft_sim *sim = tiny_log_of(3, 3, 3000000);
+    unsigned leader = await_leader(sim), lagging = other_than(sim, leader);
+
+    (void)state;
+    raft_sim_crash(sim, lagging);
+    raft_sim_run(sim, 2 * SECOND);
+    raft_sim_start(sim, lagging);
+    raft_sim_run(sim, 2 * SECOND);
+    leader = raft_sim_leader(sim);
+    assert_true(status_of(sim, lagging).snapshots_installed >= 1);
+    assert_true(status_of(sim, lagging).snapshots_installed <= 2); /* not one after the other */
+    assert_true(raft_sim_applied(sim, lagging) + 100 > raft_sim_applied(sim, leader));
+    assert_fine(sim);
+    assert_true(raft_sim_heal(sim, 10 * SECOND));
+    raft_sim_free(sim);
+}
+
+static void test_a_dead_receiver_does_not_hold_the_log(void **state)
+{
+    struct raft_sim *sim = tiny_log_of(3, 3, 3000000);
+    unsigned leader = await_leader(sim), lagging = other_than(sim, leader);
+
+    (void)state;
+    raft_sim_crash(sim, lagging);
+    raft_sim_run(sim, SECOND);
+    raft_sim_start(sim, lagging);
+    raft_sim_run(sim, 100000); /* the stream has begun */
+    raft_sim_crash(sim, lagging);
+    raft_sim_run(sim, 30 * SECOND);
+    leader = raft_sim_leader(sim);
+    assert_true(status_of(sim, leader).last_index - status_of(sim, leader).first_index < 2000);
+    raft_sim_start(sim, lagging);
+    raft_sim_run(sim, 2 * SECOND);
+    assert_true(raft_sim_applied(sim, lagging) + 100 > raft_sim_applied(sim, leader));
+    assert_fine(sim);
+    raft_sim_free(sim);
+}
+
+/* The leader dies while it streams; the next one has the receiver served all the same. */
+static void test_the_sender_of_a_snapshot_dies(void **state)
+{
+    struct raft_sim *sim = tiny_log_of(3, 3, 3000000);
+    unsigned lagging = other_than(sim, await_leader(sim)), round;
+
+    (void)state;
+    for (round = 0; round < 5; round++) {
+        unsigned leader;
+
+        raft_sim_crash(sim, lagging);
+        raft_sim_run(sim, SECOND);
+        raft_sim_start(sim, lagging);
+        raft_sim_run(sim, 50000 + 20000 * round);
+        leader = raft_sim_leader(sim);
+        if (leader != 0 && leader != lagging) {
+            raft_sim_crash(sim, leader);
+            raft_sim_run(sim, 100000);
+            raft_sim_start(sim, leader);
+        }
+        raft_sim_run(sim, 3 * SECOND);
+        leader = raft_sim_leader(sim);
+        assert_int_not_equal(leader, 0);
+        assert_true(raft_sim_applied(sim, lagging) + 100 > raft_sim_applied(sim, leader));
+    }
+    assert_fine(sim);
+    raft_sim_free(sim);
+}
+
+/* ---- Membership ------------------------------------------------------------------------------ */
+
+static int add(struct raft_sim *sim, unsigned leader, unsigned id)
+{
+    char address[16];
+
+    snprintf(address, sizeof address, "m%u:1", id);
+    return driver_add(raft_sim_driver(sim, leader), id, address);
+}
+
+static int promote(struct raft_sim *sim, unsigned leader, unsigned id)
+{
+    return driver_assign(raft_sim_driver(sim, leader), id, DRIVER_VOTER);
+}
+
+static int demote(struct raft_sim *sim, unsigned leader, unsigned id)
+{
+    return driver_assign(raft_sim_driver(sim, leader), id, DRIVER_STANDBY);
+}
+
+static int drop(struct raft_sim *sim, unsigned leader, unsigned id)
+{
+    return driver_remove(raft_sim_driver(sim, leader), id);
+}
+
+/* As an operator would: again while it says -EAGAIN, until it is committed. */
+static void carry_out(struct raft_sim *sim,
+                      int (*what)(struct raft_sim *sim, unsigned leader, unsigned id), unsigned id)
+{
+    unsigned tries;
+    int err = -EAGAIN;
+
+    for (tries = 0; tries < 200 && err != 0; tries++) {
+        unsigned leader = await_leader(sim);
+
+        err = what(sim, leader, id);
+        assert_true(err == 0 || err == -EAGAIN);
+        raft_sim_kick(sim, leader);
+        raft_sim_run(sim, 20000);
+    }
+    assert_int_equal(err, 0);
+    raft_sim_run(sim, SECOND);
+    assert_false(status_of(sim, await_leader(sim)).config_pending);
+    assert_fine(sim);
+}
+
+static void test_members_come_and_go(void **state)
+{
+    struct raft_sim *sim = tiny_log_of(1, 4, 1000000);
+    unsigned id, leader;
+
+    (void)state;
+    assert_int_equal(await_leader(sim), 1);
+    raft_sim_run(sim, SECOND); /* entry 1 is compacted away: newcomers get a snapshot */
+    for (id = 2; id <= 4; id++) {
+        carry_out(sim, add, id);
+        carry_out(sim, promote, id);
+    }
+    leader = await_leader(sim);
+    assert_int_equal(status_of(sim, leader).n_members, 4);
+    carry_out(sim, demote, leader); /* itself: another takes over */
+    assert_int_not_equal(await_leader(sim), leader);
+    carry_out(sim, drop, leader);
+    leader = await_leader(sim);
+    carry_out(sim, drop, leader);
+    assert_int_not_equal(await_leader(sim), leader);
+    assert_int_equal(status_of(sim, await_leader(sim)).n_members, 2);
+    assert_true(raft_sim_heal(sim, 10 * SECOND));
+    raft_sim_free(sim);
+}
+
+static void test_changes_that_are_refused(void **state)
+{
+    struct raft_sim *sim = sim_of(1, 1, 3);
+    unsigned leader = await_leader(sim);
+    struct driver *d;
+
+    (void)state;
+    raft_sim_run(sim, SECOND);
+    d = raft_sim_driver(sim, leader);
+    assert_int_equal(driver_add(d, 2, "else:1"), -EEXIST);
+    assert_int_equal(driver_add(d, 3, "m2:1"), -EEXIST);
+    assert_int_equal(driver_add(d, 0, "m3:1"), -EINVAL);
+    assert_int_equal(driver_add(d, 3, ""), -EINVAL);
+    assert_int_equal(driver_assign(d, 3, DRIVER_VOTER), -ENOENT);
+    assert_int_equal(driver_assign(d, 2, DRIVER_STANDBY), -EEXIST);
+    assert_int_equal(driver_assign(d, 1, DRIVER_STANDBY), -EINVAL); /* the last voter */
+    assert_int_equal(driver_remove(d, 1), -EINVAL);
+    assert_int_equal(driver_remove(d, 3), -ENOENT);
+    assert_int_equal(driver_transfer(d, 2), -EINVAL);
+    assert_int_equal(driver_transfer(d, 0), -ENOENT);
+    assert_int_equal(driver_add(raft_sim_driver(sim, 2), 3, "m3:1"), -ENOTCONN);
+    assert_int_equal(driver_add(d, 3, "m3:1"), 0);
+    assert_int_equal(driver_remove(d, 2), -EAGAIN); /* one at a time */
+    raft_sim_kick(sim, leader);
+    raft_sim_run(sim, SECOND);
+    assert_int_equal(driver_remove(d, 2), 0);
+    raft_sim_kick(sim, leader);
+    assert_true(raft_sim_heal(sim, 10 * SECOND));
+    raft_sim_free(sim);
+}
+
+static void test_transfer(void **state)
+{
+    struct raft_sim *sim = tiny_log_of(3, 3, 1000);
+    unsigned leader = await_leader(sim), heir;
+
+    (void)state;
+    raft_sim_run(sim, SECOND);
+    leader = raft_sim_leader(sim);
+    heir = other_than(sim, leader);
+    assert_int_equal(driver_transfer(raft_sim_driver(sim, leader), leader), -EINVAL);
+    assert_int_equal(driver_transfer(raft_sim_driver(sim, leader), heir), 0);
+    assert_int_equal(driver_transfer(raft_sim_driver(sim, leader), heir), -EAGAIN);
+    raft_sim_kick(sim, leader);
+    raft_sim_run(sim, 100000); /* while others write all the time */
+    assert_int_equal(raft_sim_leader(sim), heir);
+    assert_fine(sim);
+    /* To one that does not answer: nothing comes of it, and work goes on. */
+    leader = heir;
+    heir = other_than(sim, leader);
+    raft_sim_isolate(sim, heir, true);
+    assert_int_equal(driver_transfer(raft_sim_driver(sim, leader), heir), 0);
+    raft_sim_kick(sim, leader);
+    raft_sim_run(sim, 3 * SECOND);
+    leader = await_leader(sim);
+    assert_int_not_equal(leader, heir);
+    assert_true(status_of(sim, leader).last_index > 5000);
+    assert_fine(sim);
+    raft_sim_free(sim);
+}
+
+/* ---- Bounds ---------------------------------------------------------------------------------- */
+
+/* A leader that is cut off takes no more than it may. */
+static void test_the_leader_stays_within_its_bounds(void **state)
+{
+    struct raft_sim *sim = sim_of(3, 0, 3);
+    unsigned leader = await_leader(sim), i;
+    struct driver_status before, after;
+
+    (void)state;
+    raft_sim_run(sim, SECOND);
+    before = status_of(sim, leader);
+    raft_sim_isolate(sim, leader, true);
+    for (i = 0; i < 20000; i++)
+        raft_sim_propose(sim, leader, 8);
+    raft_sim_run(sim, 100000);
+    after = status_of(sim, leader);
+    assert_int_equal(after.state, DRIVER_LEADER);
+    assert_true(after.last_index > before.last_index);
+    assert_true(after.last_index - after.commit <= 2000);
+    raft_sim_isolate(sim, leader, false);
+    assert_true(raft_sim_heal(sim, 10 * SECOND));
+    raft_sim_free(sim);
+}
+
+/* Entries of the largest size, to followers one of which lags: bounded messages, all arrive. */
+static void test_large_entries(void **state)
+{
+    struct raft_sim *sim = sim_of(3, 0, 3);
+    unsigned leader = await_leader(sim), lagging, i;
+    uint64_t before;
+
+    (void)state;
+    raft_sim_run(sim, SECOND);
+    lagging = other_than(sim, leader);
+    before = raft_sim_applied(sim, leader);
+    raft_sim_isolate(sim, lagging, true);
+    for (i = 0; i < 40; i++)
+        raft_sim_propose(sim, leader, 1 << 20);
+    raft_sim_run(sim, SECOND);
+    assert_true(raft_sim_applied(sim, raft_sim_leader(sim)) >= before + 40);
+    raft_sim_isolate(sim, lagging, false);
+    assert_true(raft_sim_heal(sim, 10 * SECOND));
+    assert_true(raft_sim_applied(sim, lagging) >= before + 40);
+    raft_sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +515,14 @@ int main(void)
         cmocka_unit_test(test_the_death_of_the_leader_is_noticed_by_eof),
         cmocka_unit_test(test_barriers),
         cmocka_unit_test(test_no_barrier_without_a_quorum),
+        cmocka_unit_test(test_a_snapshot_while_others_write),
+        cmocka_unit_test(test_a_dead_receiver_does_not_hold_the_log),
+        cmocka_unit_test(test_the_sender_of_a_snapshot_dies),
+        cmocka_unit_test(test_members_come_and_go),
+        cmocka_unit_test(test_changes_that_are_refused),
+        cmocka_unit_test(test_transfer),
+        cmocka_unit_test(test_the_leader_stays_within_its_bounds),
+        cmocka_unit_test(test_large_entries),
     };
 
     log_set_level(LOG_LEVEL_ERROR);
