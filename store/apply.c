@@ -199,7 +199,7 @@ static void apply_open(struct apply *a, uint64_t index, const struct stamp *stam
     struct session *now = session_of_member(a->sessions, c->member);
 
     out->nonce = c->nonce;
-    if (now != NULL && now->previous == c->nonce && now->nonce != c->nonce) {
+    if (now != NULL && c->nonce != 0 && now->previous == c->nonce && now->nonce != c->nonce) {
         /* A late repetition, of a session that is superseded already. */
         out->outcome = STORE_NO_SESSION;
         return;

@@ -29,6 +29,9 @@ static const struct {
     bool fatal;
     const char *pragmas;
 } roles[] = {
+    /* Writable for one case: a crash within the change to WAL mode, at the creation or after an
+     * installation, leaves a rollback journal that must be played back before anything is read. */
+    [DB_PROBE] = {SQLITE_OPEN_READWRITE, false, "PRAGMA query_only=ON;"},
     [DB_WRITER] = {SQLITE_OPEN_READWRITE, true,
                    "PRAGMA journal_mode=WAL;"
                    "PRAGMA synchronous=NORMAL;"

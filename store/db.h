@@ -11,6 +11,7 @@
 #include "store/statement.h"
 
 enum db_role {
+    DB_PROBE,      /* looks at a database before it is opened; close it with db_abandon */
     DB_WRITER,     /* the loop thread's: the only one that changes the database */
     DB_READER,     /* store/reader.h */
     DB_CHECKPOINT, /* store/checkpoint.h */

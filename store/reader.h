@@ -16,7 +16,8 @@ struct store_reader *reader_new(struct store *s);
 void reader_free(struct store_reader *r);
 
 /* One snapshot for several reads. A reader holds up the installation of a snapshot between the
- * two: keep it short. Calls outside such a pair are a pair of their own. */
+ * two: keep it short, and do not use another reader meanwhile on the same thread (it would wait for
+ * an installation that waits for the first). Calls outside such a pair are a pair of their own. */
 int reader_begin(struct store_reader *r);
 void reader_end(struct store_reader *r);
 
@@ -27,7 +28,7 @@ int reader_applied(struct store_reader *r, uint64_t *out);
 int reader_attr(struct store_reader *r, uint64_t ino, Cfs__Attr *out);
 int reader_lookup(struct store_reader *r, uint64_t parent, const char *name, size_t name_len,
                   Cfs__Attr *out); /* "." and ".." too */
-/* The target into out (not terminated); its length. */
+/* The target into out (not terminated), cut off where out ends; the length that was copied. */
 int64_t reader_readlink(struct store_reader *r, uint64_t ino, char *out, size_t size);
 /* Up to len bytes of content at offset, holes as zeros; how many (0 at and past the end). */
 int64_t reader_read(struct store_reader *r, uint64_t ino, uint64_t offset, void *out, size_t len);
@@ -40,7 +41,9 @@ int64_t reader_listxattr(struct store_reader *r, uint64_t ino, char *out, size_t
 
 /* Entries of a directory in the order of their cookies, from the first cookie > after. Cookies are
  * > 0, < 2^62, unique for ever, and larger for later entries: positions stay valid whatever is
- * added or removed meanwhile. Without "." and "..". fn returns false to stop. With attrs, attr is
+ * added or removed meanwhile. An entry that is renamed within its directory, or replaced by a
+ * rename, keeps its cookie. Without "." and "..". fn returns false to stop, and must not call
+ * reader_readdir. With attrs, attr is
  * the entry's, else NULL. */
 struct reader_entry {
     uint64_t cookie;
@@ -55,14 +58,14 @@ int reader_readdir(struct store_reader *r, uint64_t ino, uint64_t after, bool at
 
 struct reader_usage {
     uint64_t inodes;
-    uint64_t bytes;
+    uint64_t bytes; /* of content, as stored: holes do not count */
     uint64_t max_inodes;
     uint64_t max_bytes;
 };
 int reader_usage(struct store_reader *r, struct reader_usage *out);
 
 /* The path of a directory, or of one of a file's names, from the root ("/" for the root), NUL
- * terminated; its length. -ENOENT when it has none. */
+ * terminated; its length. -ENOENT when it has none, -ENAMETOOLONG when it does not fit. */
 int64_t reader_path(struct store_reader *r, uint64_t ino, char *out, size_t size);
 
 #endif

@@ -91,12 +91,12 @@ static const struct {
     [SCHEMA_FOREIGN] = {-EUCLEAN, "this is no database of coordfs"},
 };
 
-/* The database is opened for reading first: what is refused has not been touched. */
+/* The database is only read first: what is refused has not been changed. */
 static int probe(struct store *s, enum schema_state *schema, char *errmsg, size_t errmsg_len)
 {
     struct db db;
     bool same = false;
-    int rc, err = db_open(&db, s->home.db, DB_VERIFY, errmsg, errmsg_len);
+    int rc, err = db_open(&db, s->home.db, DB_PROBE, errmsg, errmsg_len);
 
     if (err != 0)
         return err;

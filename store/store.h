@@ -103,8 +103,8 @@ void store_apply(struct store *s, uint64_t index, const struct store_entry *entr
  * bytes into the log that stop every member. Pure; any thread. */
 bool store_acceptable(const uint8_t *data, size_t len);
 
-/* The reply of a command that was applied: 1 and the bytes (gives), 0 not applied yet, -ESTALE no
- * such session. */
+/* The reply of a command that was applied: 1 and the bytes (gives; none when the reply has been
+ * forgotten, as the session had acknowledged it), 0 not applied yet, -ESTALE no such session. */
 int store_reply(struct store *s, uint64_t session, uint64_t seq, struct buf *out);
 
 uint64_t store_applied(const struct store *s);
@@ -178,7 +178,7 @@ void store_stage_close(struct store_stage *st);
 
 struct store_counts {
     uint64_t inodes;
-    uint64_t bytes; /* of file data */
+    uint64_t bytes; /* of file data, as stored: holes do not count */
     uint64_t sessions;
     uint64_t log_rows;
     uint64_t file_bytes; /* of the database file */

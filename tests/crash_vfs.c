@@ -1,0 +1,368 @@
+#include "tests/crash_vfs.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+#define SECTOR 512
+
+/* A write or a truncation (data NULL, at: the new size) that was not synced yet. */
+struct pending {
+    uint64_t at;
+    size_t len;
+    uint8_t *data;
+};
+
+struct image {
+    char *path;
+    uint8_t *durable;
+    size_t len;
+    struct pending *pending;
+    size_t n_pending;
+    struct image *next;
+};
+
+struct crash_file {
+    sqlite3_file base;
+    struct image *image; /* NULL: a temporary file */
+    sqlite3_file *real;
+};
+
+static sqlite3_vfs *real_vfs;
+static sqlite3_vfs vfs;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct image *images;
+static unsigned fail_in;
+static int fail_rc;
+static unsigned long operations, syncs;
+
+/* ---- Images -----------------------------------------------------------------------------------*/
+
+static struct image *find_image(const char *path)
+{
+    struct image *i = images;
+
+    while (i != NULL && strcmp(i->path, path) != 0)
+        i = i->next;
+    if (i == NULL) {
+        i = xcalloc(1, sizeof *i);
+        i->path = xstrdup(path);
+        i->next = images;
+        images = i;
+    }
+    return i;
+}
+
+static void resize(uint8_t **data, size_t *len, size_t to)
+{
+    *data = xrealloc(*data, to > 0 ? to : 1);
+    if (to > *len)
+        memset(*data + *len, 0, to - *len);
+    *len = to;
+}
+
+static void apply(uint8_t **data, size_t *len, const struct pending *p, bool torn)
+{
+    if (p->data == NULL) {
+        if (p->at < *len)
+            resize(data, len, p->at);
+        return;
+    }
+    if (p->at + p->len > *len)
+        resize(data, len, p->at + p->len);
+    for (size_t at = 0; at < p->len; at += SECTOR)
+        if (!torn || random() % 2)
+            memcpy(*data + p->at + at, p->data + at, min_u64(SECTOR, p->len - at));
+}
+
+static void forget_pending(struct image *i)
+{
+    for (size_t n = 0; n < i->n_pending; n++)
+        free(i->pending[n].data);
+    free(i->pending);
+    i->pending = NULL;
+    i->n_pending = 0;
+}
+
+static void add_pending(struct image *i, uint64_t at, const void *data, size_t len)
+{
+    if ((i->n_pending & (i->n_pending + 1)) == 0)
+        i->pending = xrealloc(i->pending, (2 * i->n_pending + 1) * sizeof *i->pending);
+    i->pending[i->n_pending++] =
+        (struct pending){at, len, data != NULL ? xmemdup(data, len) : NULL};
+}
+
+static void write_out(const char *to_dir, const struct image *i)
+{
+    enum { NOTHING, EVERYTHING, PREFIX, TORN } mode = (int)(random() % 4);
+    size_t until = i->n_pending > 0 ? (size_t)random() % (i->n_pending + 1) : 0;
+    size_t len = i->len;
+    uint8_t *data = xmemdup(i->durable != NULL ? i->durable : (const uint8_t *)"", len);
+    char *path = xasprintf("%s/%s", to_dir, strrchr(i->path, '/') + 1);
+    FILE *f = fopen(path, "w");
+
+    for (size_t n = 0; n < i->n_pending; n++) {
+        if (mode == EVERYTHING || (mode == PREFIX && n < until))
+            apply(&data, &len, &i->pending[n], false);
+        else if (mode == TORN && random() % 2)
+            apply(&data, &len, &i->pending[n], true);
+    }
+    check(f != NULL && fwrite(data, 1, len, f) == len && fclose(f) == 0);
+    free(data);
+    free(path);
+}
+
+void crash_vfs_cut(const char *from_dir, const char *to_dir)
+{
+    size_t len = strlen(from_dir);
+
+    pthread_mutex_lock(&mutex);
+    for (struct image *i = images; i != NULL; i = i->next)
+        if (strncmp(i->path, from_dir, len) == 0 && i->path[len] == '/')
+            write_out(to_dir, i);
+    pthread_mutex_unlock(&mutex);
+}
+
+void crash_vfs_forget(void)
+{
+    pthread_mutex_lock(&mutex);
+    while (images != NULL) {
+        struct image *i = images;
+
+        images = i->next;
+        forget_pending(i);
+        free(i->durable);
+        free(i->path);
+        free(i);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+/* ---- Faults -----------------------------------------------------------------------------------*/
+
+void crash_vfs_fail(unsigned n, int rc)
+{
+    pthread_mutex_lock(&mutex);
+    fail_in = n;
+    fail_rc = rc;
+    pthread_mutex_unlock(&mutex);
+}
+
+unsigned long crash_vfs_operations(void)
+{
+    return operations;
+}
+
+unsigned long crash_vfs_syncs(void)
+{
+    return syncs;
+}
+
+/* Under the mutex. */
+static int next_operation(void)
+{
+    operations++;
+    if (fail_in == 0)
+        return SQLITE_OK;
+    if (fail_in > 1) {
+        fail_in--;
+        return SQLITE_OK;
+    }
+    return fail_rc;
+}
+
+/* ---- Files ------------------------------------------------------------------------------------*/
+
+static sqlite3_file *real_of(sqlite3_file *f)
+{
+    return ((struct crash_file *)f)->real;
+}
+
+static int on_close(sqlite3_file *f)
+{
+    return real_of(f)->pMethods->xClose(real_of(f));
+}
+
+static int on_read(sqlite3_file *f, void *out, int len, sqlite3_int64 at)
+{
+    return real_of(f)->pMethods->xRead(real_of(f), out, len, at);
+}
+
+static int on_write(sqlite3_file *f, const void *data, int len, sqlite3_int64 at)
+{
+    struct image *i = ((struct crash_file *)f)->image;
+    int rc;
+
+    pthread_mutex_lock(&mutex);
+    rc = next_operation();
+    if (rc == SQLITE_OK)
+        rc = real_of(f)->pMethods->xWrite(real_of(f), data, len, at);
+    if (rc == SQLITE_OK && i != NULL)
+        add_pending(i, (uint64_t)at, data, (size_t)len);
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+static int on_truncate(sqlite3_file *f, sqlite3_int64 size)
+{
+    struct image *i = ((struct crash_file *)f)->image;
+    int rc;
+
+    pthread_mutex_lock(&mutex);
+    rc = next_operation();
+    if (rc == SQLITE_OK)
+        rc = real_of(f)->pMethods->xTruncate(real_of(f), size);
+    if (rc == SQLITE_OK && i != NULL)
+        add_pending(i, (uint64_t)size, NULL, 0);
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+static int on_sync(sqlite3_file *f, int flags BASE_UNUSED)
+{
+    struct image *i = ((struct crash_file *)f)->image;
+    int rc;
+
+    pthread_mutex_lock(&mutex);
+    rc = next_operation();
+    syncs++;
+    if (rc == SQLITE_OK && i != NULL) {
+        for (size_t n = 0; n < i->n_pending; n++)
+            apply(&i->durable, &i->len, &i->pending[n], false);
+        forget_pending(i);
+    }
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+static int on_file_size(sqlite3_file *f, sqlite3_int64 *out)
+{
+    return real_of(f)->pMethods->xFileSize(real_of(f), out);
+}
+
+static int on_lock(sqlite3_file *f, int level)
+{
+    return real_of(f)->pMethods->xLock(real_of(f), level);
+}
+
+static int on_unlock(sqlite3_file *f, int level)
+{
+    return real_of(f)->pMethods->xUnlock(real_of(f), level);
+}
+
+static int on_check_reserved(sqlite3_file *f, int *out)
+{
+    return real_of(f)->pMethods->xCheckReservedLock(real_of(f), out);
+}
+
+static int on_control(sqlite3_file *f, int op, void *arg)
+{
+    return real_of(f)->pMethods->xFileControl(real_of(f), op, arg);
+}
+
+static int on_sector_size(sqlite3_file *f)
+{
+    return real_of(f)->pMethods->xSectorSize(real_of(f));
+}
+
+static int on_characteristics(sqlite3_file *f)
+{
+    return real_of(f)->pMethods->xDeviceCharacteristics(real_of(f));
+}
+
+static int on_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **out)
+{
+    return real_of(f)->pMethods->xShmMap(real_of(f), page, size, extend, out);
+}
+
+static int on_shm_lock(sqlite3_file *f, int offset, int n, int flags)
+{
+    return real_of(f)->pMethods->xShmLock(real_of(f), offset, n, flags);
+}
+
+static void on_shm_barrier(sqlite3_file *f)
+{
+    real_of(f)->pMethods->xShmBarrier(real_of(f));
+}
+
+static int on_shm_unmap(sqlite3_file *f, int delete_flag)
+{
+    return real_of(f)->pMethods->xShmUnmap(real_of(f), delete_flag);
+}
+
+static const sqlite3_io_methods methods = {
+    2,
+    on_close,
+    on_read,
+    on_write,
+    on_truncate,
+    on_sync,
+    on_file_size,
+    on_lock,
+    on_unlock,
+    on_check_reserved,
+    on_control,
+    on_sector_size,
+    on_characteristics,
+    on_shm_map,
+    on_shm_lock,
+    on_shm_barrier,
+    on_shm_unmap,
+    NULL,
+    NULL,
+};
+
+static int on_open(sqlite3_vfs *v BASE_UNUSED, const char *name, sqlite3_file *file, int flags,
+                   int *out_flags)
+{
+    struct crash_file *f = (struct crash_file *)file;
+    int rc;
+
+    f->real = (sqlite3_file *)(void *)(f + 1);
+    f->image = NULL;
+    rc = real_vfs->xOpen(real_vfs, name, f->real, flags, out_flags);
+    f->base.pMethods = rc == SQLITE_OK ? &methods : NULL;
+    if (rc == SQLITE_OK && name != NULL) {
+        pthread_mutex_lock(&mutex);
+        f->image = find_image(name);
+        pthread_mutex_unlock(&mutex);
+    }
+    return rc;
+}
+
+/* A deletion is on the disk at once: the harder case for what comes after it. */
+static int on_delete(sqlite3_vfs *v BASE_UNUSED, const char *name, int sync_dir)
+{
+    struct image *i;
+
+    pthread_mutex_lock(&mutex);
+    i = find_image(name);
+    forget_pending(i);
+    i->len = 0;
+    pthread_mutex_unlock(&mutex);
+    return real_vfs->xDelete(real_vfs, name, sync_dir);
+}
+
+void crash_vfs_on(void)
+{
+    if (real_vfs == NULL) {
+        real_vfs = sqlite3_vfs_find(NULL);
+        vfs = *real_vfs;
+        vfs.pNext = NULL;
+        vfs.zName = "crash";
+        vfs.szOsFile = (int)sizeof(struct crash_file) + real_vfs->szOsFile;
+        vfs.xOpen = on_open;
+        vfs.xDelete = on_delete;
+    }
+    check(sqlite3_vfs_register(&vfs, 1) == SQLITE_OK);
+}
+
+void crash_vfs_off(void)
+{
+    check(sqlite3_vfs_register(real_vfs, 1) == SQLITE_OK);
+}
