@@ -103,6 +103,23 @@ static int open_failed(struct db *db, int rc, char *errmsg, size_t errmsg_len)
     return err;
 }
 
+/* Where the file system cannot do it, SQLite stays silently with what there is. */
+static int check_wal(sqlite3 *conn)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(conn, "PRAGMA journal_mode", -1, &st, NULL);
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) {
+        const char *mode = (const char *)sqlite3_column_text(st, 0);
+
+        rc = mode != NULL && strcmp(mode, "wal") == 0 ? SQLITE_OK : SQLITE_PROTOCOL;
+    }
+    sqlite3_finalize(st);
+    return rc;
+}
+
 int db_open(struct db *db, const char *path, enum db_role role, char *errmsg, size_t errmsg_len)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -119,6 +136,8 @@ int db_open(struct db *db, const char *path, enum db_role role, char *errmsg, si
     rc = sqlite3_exec(db->conn, common_pragmas, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db->conn, roles[role].pragmas, NULL, NULL, NULL);
+    if (rc == SQLITE_OK && role == DB_WRITER)
+        rc = check_wal(db->conn);
     if (rc != SQLITE_OK)
         return open_failed(db, rc, errmsg, errmsg_len);
     /* After the pragmas: newer versions refuse journal_mode=OFF then. */

@@ -62,7 +62,7 @@ static void turn(size_t largest, bool sync)
 
 /* ---- Power cuts -------------------------------------------------------------------------------*/
 
-#define TURNS 1500
+#define TURNS 800
 
 static struct store_hash hashes[TURNS + 100];
 
@@ -222,12 +222,49 @@ static void test_failing_operations(void **state)
     kit_fini(k);
 }
 
+/* A disk that fails while a database is created, or opened: an error, and later all is well. */
+static void test_failing_open(void **state)
+{
+    const struct store_identity identity = {.member = 1, .cluster = "test"};
+    unsigned failed = 0;
+
+    (void)state;
+    for (unsigned n = 1; n <= 40; n++) {
+        struct store *s = NULL;
+        char errmsg[256] = "";
+        int err;
+
+        kit_empty(k);
+        kit_close(k);
+        if (n % 2) { /* every other one with a database that is there already */
+            kit_remove_dir(k->dir);
+            assert_int_equal(mkdir(k->dir, 0700), 0);
+        }
+        crash_vfs_on();
+        crash_vfs_fail(n / 2, n % 4 < 2 ? SQLITE_FULL : SQLITE_IOERR_WRITE);
+        err = store_open(k->dir, &identity, &s, errmsg, sizeof errmsg);
+        crash_vfs_fail(0, 0);
+        if (err == 0)
+            store_close(s);
+        else
+            assert_true(errmsg[0] != '\0');
+        failed += err != 0 ? 1 : 0;
+        crash_vfs_off();
+        crash_vfs_forget();
+        kit_open(k);
+        kit_fini(k);
+    }
+    print_message("%u of 40 failed\n", failed);
+    assert_true(failed >= 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_power_cuts),
         cmocka_unit_test(test_syncs),
         cmocka_unit_test(test_failing_operations),
+        cmocka_unit_test(test_failing_open),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
