@@ -80,16 +80,30 @@ libraries() {
 	END
 }
 
-column() { cut -d '|' -f "$1" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//'; }
+# What may be used, as "FOLDER USED" and "FILE USED" lines.
+allowed() {
+	layers | awk -F '|' '{
+		gsub(/ /, "", $1)
+		n = split($2 " " $3, used, " ")
+		for (i = 1; i <= n; i++)
+			print $1, used[i]
+	}'
+	exceptions | awk '{ print $1, $2 }'
+}
 
-# may FILE USED: is the use of that folder or library allowed to the file?
-may() {
-	local row
-	row=$(layers | awk -F '|' -v folder="${1%%/*}" '{ gsub(/ /, "", $1) } $1 == folder')
-	case " $(column 2 <<<"$row") $(column 3 <<<"$row") " in
-	*" $2 "*) return 0 ;;
-	esac
-	exceptions | awk -v file="$1" -v used="$2" '$1 == file && $2 == used { ok = 1 } END { exit !ok }'
+# Of lines "FILE USED WHAT…", those that no line of `allowed` covers: "FILE WHAT…".
+forbidden() {
+	allowed >"$WORK/allowed"
+	awk -v table="$WORK/allowed" '
+		BEGIN { while ((getline line <table) > 0) ok[line] = 1 }
+		{
+			folder = $1
+			sub(/\/.*/, "", folder)
+			if ((folder " " $2) in ok || ($1 " " $2) in ok)
+				next
+			$2 = ""
+			print
+		}' | tr -s ' '
 }
 
 sources() { # of all folders, or of the one given
@@ -105,34 +119,37 @@ library_table() {
 	}'
 }
 
-library_of() { # TABLE-FILE NAME: the library, or nothing
-	awk -F '\t' -v name="$2" '$2 != "-" && name ~ ("^(" $2 ")$") { print $1; exit }' "$1"
+# "FILE USED includes X" for every include of every source; includes of system headers are left out.
+all_includes() {
+	library_table 2 >"$WORK/headers"
+	sources | xargs grep -EHo '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"][^>"]*[>"]' |
+		sed -E 's/:[[:space:]]*#[[:space:]]*include[[:space:]]*/ /' |
+		awk -v table="$WORK/headers" '
+			BEGIN {
+				while ((getline line <table) > 0) {
+					split(line, part, "\t")
+					pattern[part[1]] = "^<(" part[2] ")>$"
+				}
+			}
+			$2 ~ /^"/ {
+				used = substr($2, 2)
+				if (!sub(/\/.*/, "", used))
+					used = "?"
+				print $1, used, "includes", $2
+				next
+			}
+			{ for (l in pattern) if ($2 ~ pattern[l]) { print $1, l, "includes", $2; next } }'
 }
 
 check_includes() {
-	local file used header library
-	library_table 2 >"$WORK/headers"
-	# "FILE: #include X" for every include of every source.
-	sources | xargs grep -EHo '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"][^>"]*[>"]' |
-		sed -E 's/:[[:space:]]*#[[:space:]]*include[[:space:]]*/ /' |
-		while read -r file header; do
-			case $header in
-			\"*/*)
-				used=${header#\"}
-				may "$file" "${used%%/*}" || echo "$file includes $header"
-				;;
-			\"*) echo "$file includes $header: write it from the root, \"folder/$(tr -d \" <<<"$header")\"" ;;
-			*)
-				header=${header#<}
-				header=${header%>}
-				library=$(library_of "$WORK/headers" "$header")
-				[ -z "$library" ] || may "$file" "$library" || echo "$file includes <$header>"
-				;;
-			esac
-			case $file:$header in
-			raft/*:\"proto/command.*) echo "$file includes $header: consensus sees commands as bytes" ;;
-			esac
-		done >"$WORK/out"
+	all_includes >"$WORK/includes"
+	[ -s "$WORK/includes" ] || complain "no source includes anything: grep does not work here"
+	{
+		awk '$2 == "?" { print $1, $3, $4 ": write it from the root, folder and all" }' "$WORK/includes"
+		grep -v ' ? ' "$WORK/includes" | forbidden
+		awk '$1 ~ /^raft\// && $4 ~ /^"proto\/command\./ {
+			print $1, $3, $4 ": consensus sees commands as bytes" }' "$WORK/includes"
+	} >"$WORK/out"
 	report "$WORK/out"
 }
 
@@ -152,27 +169,20 @@ objects() {
 	done | sort
 }
 
-# The source of an object, as the tables name it.
-source_of() {
-	local file=${1#"$BUILD"/}
-	echo "${file%.o}.c"
+# What nm says of all objects, "FILE TYPE SYMBOL"; FILE is the source, as the tables name it.
+symbols() { # nm's options
+	objects | xargs nm -A "$@" | sed "s|^$BUILD/||" |
+		awk '{ file = $1; sub(/\.o:.*/, ".c", file); print file, $(NF - 1), $NF }'
 }
 
 # "SYMBOL FOLDER" for all that our objects export.
 exports() {
-	local object file
-	for object in $(objects); do
-		file=$(source_of "$object")
-		nm -g --defined-only "$object" | awk -v folder="${file%%/*}" 'NF == 3 { print $3, folder }'
-	done
+	symbols -g --defined-only | awk '{ folder = $1; sub(/\/.*/, "", folder); print $3, folder }'
 }
 
 # "FILE SYMBOL" for all that our objects need from elsewhere.
 imports() {
-	local object
-	for object in $(objects); do
-		nm -u "$object" | awk -v file="$(source_of "$object")" '$1 ~ /^[Uwv]$/ { print file, $2 }'
-	done
+	symbols -u | awk '$2 ~ /^[Uwv]$/ { print $1, $3 }'
 }
 
 need_objects() {
@@ -182,7 +192,7 @@ need_objects() {
 	}
 }
 
-# Every import, with the folder or the library it comes from: "FILE SYMBOL ORIGIN".
+# Every import, with the folder or the library it comes from: "FILE ORIGIN uses SYMBOL".
 origins() {
 	library_table 3 >"$WORK/symbols"
 	exports >"$WORK/exports"
@@ -198,19 +208,15 @@ origins() {
 				folder[part[1]] = part[2]
 			}
 		}
-		$2 in folder { print $1, $2, folder[$2]; next }
-		{ for (l in pattern) if ($2 ~ pattern[l]) { print $1, $2, l; next } }'
+		$2 in folder { print $1, folder[$2], "uses", $2 ", of " folder[$2]; next }
+		{ for (l in pattern) if ($2 ~ pattern[l]) { print $1, l, "uses", $2 ", of " l; next } }'
 }
 
 check_symbols() {
-	local file symbol origin
 	need_objects || return
 	origins >"$WORK/origins"
 	[ -s "$WORK/origins" ] || complain "no object uses anything: nm does not work here"
-	# Each pair of file and origin is looked up once.
-	sort -k 1,1 -k 3,3 -u "$WORK/origins" | while read -r file symbol origin; do
-		may "$file" "$origin" || echo "$file uses $symbol, of $origin"
-	done >"$WORK/out"
+	forbidden <"$WORK/origins" >"$WORK/out"
 	report "$WORK/out"
 }
 
@@ -234,24 +240,33 @@ check_determinism() {
 # What a file exports begins with its own name or with that of a header of its folder (or the plural
 # of either): so a name says where it is declared. base/base.h is the exception: everybody's words.
 check_names() {
-	local object file names
 	need_objects || return
-	for object in $(objects); do
-		file=$(source_of "$object")
-		case $file in
-		*.pb-c.c | base/base.c) continue ;;
-		esac
-		names=$(find "$file" "${file%%/*}" \( -path "$file" -o -name '*.h' \) -printf '%f\n' | sort -u |
-			sed 's/\.[ch]$//' | tr '.-' '__' | tr '\n' ' ')
-		nm -g --defined-only "$object" | awk -v file="$file" -v names="$names" '
-			BEGIN { n = split(names, name, " ") }
-			NF == 3 && $2 ~ /[TDBRC]/ && $3 != "main" && $3 !~ /^_/ {
-				for (i = 1; i <= n; i++)
-					if (index($3, name[i] "_") == 1 || index($3, name[i] "s_") == 1)
-						next
-				print file " exports " $3 ", which begins neither with its name nor with a header\047s"
-			}'
-	done >"$WORK/out"
+	sources | grep '\.h$' >"$WORK/names"
+	symbols -g --defined-only | awk -v headers="$WORK/names" '
+		function name_of(path) {
+			sub(/.*\//, "", path)
+			sub(/\.[ch]$/, "", path)
+			gsub(/[-.]/, "_", path)
+			return path
+		}
+		function begins(symbol, name) { return index(symbol, name "_") == 1 || index(symbol, name "s_") == 1 }
+		BEGIN {
+			while ((getline path <headers) > 0) {
+				folder = path
+				sub(/\/.*/, "", folder)
+				names[folder] = names[folder] " " name_of(path)
+			}
+		}
+		$1 ~ /\.pb-c\.c$/ || $1 == "base/base.c" || $2 !~ /^[TDBRC]$/ || $3 == "main" || $3 ~ /^_/ { next }
+		{
+			folder = $1
+			sub(/\/.*/, "", folder)
+			n = split(names[folder] " " name_of($1), name, " ")
+			for (i = 1; i <= n; i++)
+				if (begins($3, name[i]))
+					next
+			print $1 " exports " $3 ", which begins neither with its name nor with a header\047s"
+		}' >"$WORK/out"
 	report "$WORK/out"
 }
 
