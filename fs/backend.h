@@ -59,6 +59,9 @@ struct backend_ops {
     uint64_t (*barrier)(void *ctx, unsigned timeout_ms, backend_done done, void *arg);
     /* done(-EINTR) follows soon unless it was done before. */
     void (*cancel)(void *ctx, uint64_t ticket);
+    /* Would a change probably be committed soon: is there a leader that has its quorum? Never
+     * waits. NULL: always. */
+    bool (*has_quorum)(void *ctx);
 };
 
 #endif

@@ -8,12 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "fs/mount.h"
 #include "fs/ops.h"
 #include "proto/limits.h"
 
 #define DEFAULT_TIMEOUT_MS 8000
+#define DRAIN_MS           2000 /* that fs_run may go on for what is not committed yet */
 
 /* ---- The session --------------------------------------------------------------------------------
  */
@@ -80,6 +82,7 @@ static void free_parts(struct fs *fs)
         char *out;
     } source = {.in = fs->options.source}, mountpoint = {.in = fs->options.mountpoint};
 
+    drafts_fini(&fs->drafts);
     handles_fini(&fs->handles);
     nodes_fini(&fs->nodes);
     opens_fini(&fs->opens);
@@ -111,6 +114,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     nodes_init(&fs->nodes);
     handles_init(&fs->handles, &fs->opens);
     requests_init(&fs->requests);
+    drafts_init(&fs->drafts);
     fs->scratch = xmalloc(LIMIT_WRITE_MAX);
     atomic_init(&fs->stopping, false);
 
@@ -165,12 +169,35 @@ static int serve(struct fs *fs)
     return 0;
 }
 
+/* Does what is due; the time until there is more, in ms; -1: nothing. */
+static int turn(struct fs *fs)
+{
+    int drafts = drafts_turn(fs), requests = requests_turn(fs);
+
+    if (drafts < 0 || requests < 0)
+        return drafts > requests ? drafts : requests;
+    return drafts < requests ? drafts : requests;
+}
+
+/* Gives what was written, and who waits for it, some time to come to an end. */
+static void drain(struct fs *fs)
+{
+    struct pollfd fd = {.fd = fs->mailbox.event_fd, .events = POLLIN};
+    uint64_t now, end = clock_boot_ms() + DRAIN_MS;
+
+    while (!drafts_drain(fs) && (now = clock_boot_ms()) < end) {
+        if (poll(&fd, 1, (int)(end - now)) < 0 && errno != EINTR)
+            break;
+        mailbox_deliver(&fs->mailbox);
+    }
+}
+
 int fs_run(struct fs *fs, void (*ready)(void *arg), void *arg)
 {
     int err = 0;
 
     while (err == 0 && !atomic_load(&fs->stopping) && !fuse_session_exited(fs->session)) {
-        err = wait_for_work(fs, requests_turn(fs));
+        err = wait_for_work(fs, turn(fs));
         if (err == 0)
             err = serve(fs);
         if (ready != NULL && atomic_load(&fs->io.ready)) {
@@ -178,6 +205,7 @@ int fs_run(struct fs *fs, void (*ready)(void *arg), void *arg)
             ready = NULL;
         }
     }
+    drain(fs);
     return err == -ENODEV ? 0 : err; /* unmounted */
 }
 

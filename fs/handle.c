@@ -5,14 +5,6 @@
 #include "base/clock.h"
 #include "fs/hash.h"
 
-struct handle {
-    uint64_t fh;
-    uint64_t ino;
-    int flags;
-    int tid; /* who opened it */
-    UT_hash_handle hh;
-};
-
 void handles_init(struct handles *hs, struct opens *opens)
 {
     hs->table = NULL;
@@ -21,7 +13,7 @@ void handles_init(struct handles *hs, struct opens *opens)
     hs->next = clock_boot_us() << 8 | 1;
 }
 
-static struct handle *handle_find(const struct handles *hs, uint64_t fh)
+struct handle *handle_find(const struct handles *hs, uint64_t fh)
 {
     struct handle *handle;
 
@@ -44,7 +36,7 @@ void handles_fini(struct handles *hs)
     handle_free(hs, handle);
 }
 
-uint64_t handle_open(struct handles *hs, uint64_t ino, int flags, int tid)
+struct handle *handle_open(struct handles *hs, uint64_t ino, int flags, int tid)
 {
     struct handle *handle = xcalloc(1, sizeof(*handle));
 
@@ -54,7 +46,7 @@ uint64_t handle_open(struct handles *hs, uint64_t ino, int flags, int tid)
     handle->tid = tid;
     HASH_ADD_U64(hs->table, fh, handle);
     opens_add(hs->opens, ino);
-    return handle->fh;
+    return handle;
 }
 
 void handle_close(struct handles *hs, uint64_t fh)
@@ -63,11 +55,4 @@ void handle_close(struct handles *hs, uint64_t fh)
 
     if (handle != NULL)
         handle_free(hs, handle);
-}
-
-uint64_t handle_ino(const struct handles *hs, uint64_t fh)
-{
-    const struct handle *handle = handle_find(hs, fh);
-
-    return handle == NULL ? 0 : handle->ino;
 }

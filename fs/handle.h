@@ -6,10 +6,20 @@
 #ifndef FS_HANDLE_H
 #define FS_HANDLE_H
 
+#include <fcntl.h>
+
 #include "base/base.h"
+#include "fs/hash.h"
 #include "fs/opens.h"
 
-struct handle;
+struct handle {
+    uint64_t fh;
+    uint64_t ino;
+    int flags;       /* of open(2); O_APPEND may change: see the flags of each WRITE */
+    int tid;         /* thread that opened it; 0: not known */
+    unsigned errors; /* lost writes of the file that it has been told of (fs/draft.h) */
+    UT_hash_handle hh;
+};
 
 struct handles {
     struct handle *table;
@@ -20,12 +30,23 @@ struct handles {
 void handles_init(struct handles *hs, struct opens *opens);
 void handles_fini(struct handles *hs);
 
-/* A new handle of inode ino, opened with `flags` by thread tid. Its number. */
-uint64_t handle_open(struct handles *hs, uint64_t ino, int flags, int tid);
+/* A new handle of inode ino, opened with `flags` by thread tid. */
+struct handle *handle_open(struct handles *hs, uint64_t ino, int flags, int tid);
 /* Does nothing when there is no such handle. */
 void handle_close(struct handles *hs, uint64_t fh);
 
-/* The inode of an open handle; 0: no such handle. */
-uint64_t handle_ino(const struct handles *hs, uint64_t fh);
+/* NULL: no such handle. */
+struct handle *handle_find(const struct handles *hs, uint64_t fh);
+
+static inline bool handle_writes(int flags)
+{
+    return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* May content have been changed through it, by writing or by O_TRUNC? */
+static inline bool handle_changes(int flags)
+{
+    return handle_writes(flags) || (flags & O_TRUNC) != 0;
+}
 
 #endif

@@ -1,4 +1,4 @@
-/* uthash with our ways: out of memory dies, keys are 64-bit numbers. Only for .c files of fs/. */
+/* uthash with our ways: out of memory dies, keys are 64-bit numbers. */
 #ifndef FS_HASH_H
 #define FS_HASH_H
 

@@ -43,7 +43,7 @@ const struct fuse_lowlevel_ops ops_table = {
     .readdir = ops_readdir,
     .readdirplus = ops_readdirplus,
     .releasedir = ops_releasedir,
-    .fsyncdir = ops_fsync,
+    .fsyncdir = ops_fsyncdir,
     .statfs = ops_statfs,
     .setxattr = ops_setxattr,
     .getxattr = ops_getxattr,
@@ -59,6 +59,7 @@ int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out)
 
     if (err == 0) {
         node_note(&fs->nodes, out);
+        draft_show(fs, out);
         return 0;
     }
     if (err != -ESTALE)

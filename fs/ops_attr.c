@@ -13,16 +13,39 @@ static void reply_attr(fuse_req_t req, const Cfs__Attr *attr)
     fuse_reply_attr(req, &st, OPS_VALID_S);
 }
 
-void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void getattr_now(struct fs *fs, fuse_req_t req, uint64_t ino)
 {
     Cfs__Attr attr = CFS__ATTR__INIT;
-    int error = ops_attr(fs_of(req), ino, &attr);
+    int error = ops_attr(fs, ino, &attr);
 
-    (void)fi;
     if (error != 0)
         fuse_reply_err(req, error);
     else
         reply_attr(req, &attr);
+}
+
+/* Another process's writes are committed, or it takes too long: the file as it is. */
+static void finish_getattr(struct request *r, int error)
+{
+    (void)error;
+    getattr_now(r->fs, r->req, r->ino);
+}
+
+void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct request *r;
+
+    (void)fi;
+    if (!draft_is_foreign(fs, ino, fuse_req_ctx(req)->pid)) {
+        getattr_now(fs, req, ino);
+        return;
+    }
+    draft_submit(fs, ino);
+    r = request_new(fs, req, finish_getattr);
+    r->ino = ino;
+    if (!draft_wait(fs, ino, r))
+        request_end(r, 0);
 }
 
 static void finish_setattr(struct request *r, int error)
@@ -31,9 +54,10 @@ static void finish_setattr(struct request *r, int error)
         fuse_reply_err(r->req, error);
         return;
     }
-    check(r->has_attr);
-    node_note(&r->fs->nodes, &r->attr);
-    reply_attr(r->req, &r->attr);
+    check(r->call.has_attr);
+    node_note(&r->fs->nodes, &r->call.attr);
+    draft_show(r->fs, &r->call.attr);
+    reply_attr(r->req, &r->call.attr);
 }
 
 /* With HANDLE_KILLPRIV_V2 the kernel leaves it to us: a new owner always takes setuid away (setgid
@@ -68,6 +92,30 @@ static void fill_setattr(Cfs__SetAttr *out, const struct stat *st, int to_set)
     out->mtime_ns = convert_time(&st->st_mtim);
 }
 
+static bool only_empties(const struct stat *st, int to_set, const struct fuse_file_info *fi)
+{
+    return fi != NULL && st->st_size == 0 &&
+           (to_set & ~(FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_CTIME)) == FUSE_SET_ATTR_SIZE;
+}
+
+/* Does the change depend on what was written before being committed before? Times and sizes do; an
+ * owner or a mode only where writing would take setuid away afterwards, which is rare enough. */
+static bool follows_writes(int to_set)
+{
+    return (to_set & (FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME |
+                      FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)) != 0;
+}
+
+/* ftruncate(fd, 0) waits for what will be written, as O_TRUNC does. attr is the file's. */
+static void empty(struct fs *fs, fuse_req_t req, Cfs__Attr *attr, int to_set)
+{
+    if (attr->size > 0)
+        draft_truncate(fs, attr->ino, fuse_req_ctx(req)->pid,
+                       (to_set & FUSE_SET_ATTR_KILL_SUID) != 0);
+    attr->size = 0;
+    reply_attr(req, attr);
+}
+
 void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
                  struct fuse_file_info *fi)
 {
@@ -77,7 +125,6 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
     Cfs__Attr attr = CFS__ATTR__INIT;
     int error = ops_attr(fs, ino, &attr);
 
-    (void)fi;
     if (error == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0 &&
         (uint64_t)st->st_size > fs->options.file_max)
         error = EFBIG;
@@ -85,6 +132,12 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
         fuse_reply_err(req, error);
         return;
     }
+    if (only_empties(st, to_set, fi)) {
+        empty(fs, req, &attr, to_set);
+        return;
+    }
+    if (follows_writes(to_set))
+        draft_submit(fs, ino);
     set.ino = ino;
     fill_setattr(&set, st, to_set);
     set.kill_suid = !S_ISDIR(attr.mode) && kills_suid(to_set);

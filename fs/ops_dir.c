@@ -59,12 +59,18 @@ static bool listing_add(struct listing *l, const char *name, uint64_t ino, uint3
 
 static bool on_entry(void *arg, const struct backend_entry *e)
 {
+    struct listing *l = arg;
     char name[LIMIT_NAME_MAX + 1];
+    Cfs__Attr attr;
 
     check(e->name_len <= LIMIT_NAME_MAX);
     memcpy(name, e->name, e->name_len);
     name[e->name_len] = '\0';
-    return listing_add(arg, name, e->ino, e->type, e->cookie + FIRST, e->attr);
+    if (e->attr != NULL) {
+        attr = *e->attr;
+        draft_show(l->fs, &attr);
+    }
+    return listing_add(l, name, e->ino, e->type, e->cookie + FIRST, e->attr == NULL ? NULL : &attr);
 }
 
 /* 0 or a positive errno. */
@@ -126,7 +132,7 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         fuse_reply_err(req, error);
         return;
     }
-    fi->fh = handle_open(&fs->handles, ino, fi->flags, fuse_req_ctx(req)->pid);
+    fi->fh = handle_open(&fs->handles, ino, fi->flags, fuse_req_ctx(req)->pid)->fh;
     if (fuse_reply_open(req, fi) != 0)
         handle_close(&fs->handles, fi->fh);
 }

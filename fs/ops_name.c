@@ -24,8 +24,8 @@ static void finish_entry(struct request *r, int error)
         fuse_reply_err(r->req, ops_dir_error(r->fs, r->req, r->ino, error));
         return;
     }
-    check(r->has_attr);
-    reply_entry(r->fs, r->req, &r->attr);
+    check(r->call.has_attr);
+    reply_entry(r->fs, r->req, &r->call.attr);
 }
 
 static void finish_plain(struct request *r, int error)
@@ -42,18 +42,46 @@ static struct request *name_request(fuse_req_t req, uint64_t dir, request_finish
     return r;
 }
 
+static void finish_lookup(struct request *r, int error);
+
+static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *name, bool waited)
+{
+    const struct backend *b = &fs->backend;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    int error = -b->ops->lookup(b->ctx, parent, name, strlen(name), &attr);
+    struct request *r;
+
+    if (error != 0) {
+        fuse_reply_err(req, ops_dir_error(fs, req, parent, error));
+        return;
+    }
+    if (!waited && draft_is_foreign(fs, attr.ino, fuse_req_ctx(req)->pid)) {
+        draft_submit(fs, attr.ino);
+        r = name_request(req, parent, finish_lookup);
+        r->name = xstrdup(name);
+        if (!draft_wait(fs, attr.ino, r))
+            request_end(r, 0);
+        return;
+    }
+    draft_show(fs, &attr);
+    reply_entry(fs, req, &attr);
+}
+
+/* Another process's writes are committed, or it takes too long: the file as it is. */
+static void finish_lookup(struct request *r, int error)
+{
+    (void)error;
+    look_up(r->fs, r->req, r->ino, r->name, true);
+}
+
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    struct fs *fs = fs_of(req);
-    Cfs__Attr attr = CFS__ATTR__INIT;
     int error = ops_name_error(name);
 
-    if (error == 0)
-        error = -fs->backend.ops->lookup(fs->backend.ctx, parent, name, strlen(name), &attr);
     if (error != 0)
-        fuse_reply_err(req, ops_dir_error(fs, req, parent, error));
+        fuse_reply_err(req, error);
     else
-        reply_entry(fs, req, &attr);
+        look_up(fs_of(req), req, parent, name, false);
 }
 
 void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
@@ -136,13 +164,13 @@ static void finish_create(struct request *r, int error)
         fuse_reply_err(r->req, error);
         return;
     }
-    check(r->has_attr);
-    ops_entry(&r->attr, &entry);
+    check(r->call.has_attr);
+    ops_entry(&r->call.attr, &entry);
     ops_open_mode(&fi);
-    fi.fh = handle_open(&fs->handles, r->attr.ino, r->flags, fuse_req_ctx(r->req)->pid);
-    node_remember(&fs->nodes, &r->attr);
+    fi.fh = handle_open(&fs->handles, r->call.attr.ino, r->flags, fuse_req_ctx(r->req)->pid)->fh;
+    node_remember(&fs->nodes, &r->call.attr);
     if (fuse_reply_create(r->req, &entry, &fi) != 0) {
-        node_forget(&fs->nodes, r->attr.ino, 1);
+        node_forget(&fs->nodes, r->call.attr.ino, 1);
         handle_close(&fs->handles, fi.fh);
     }
 }
@@ -229,9 +257,20 @@ static int rename_mode(unsigned flags, Cfs__Rename__Mode *out)
     }
 }
 
+static int lookup_ino(struct fs *fs, uint64_t parent, const char *name, uint64_t *ino)
+{
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    int err = fs->backend.ops->lookup(fs->backend.ctx, parent, name, strlen(name), &attr);
+
+    *ino = attr.ino;
+    return err;
+}
+
 void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
                 const char *new_name, unsigned flags)
 {
+    struct fs *fs = fs_of(req);
+    uint64_t ino;
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__Rename rename = CFS__RENAME__INIT;
     int error = ops_name_error(name);
@@ -244,6 +283,9 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
         fuse_reply_err(req, error);
         return;
     }
+    /* The new name is not to show less than the old one did. */
+    if (lookup_ino(fs, parent, name, &ino) == 0)
+        draft_submit(fs, ino);
     rename.parent = parent;
     rename.name = convert_bytes(name, strlen(name));
     rename.new_parent = new_parent;

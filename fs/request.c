@@ -4,13 +4,22 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "fs/convert.h"
+#include "fs/draft.h"
 #include "fs/state.h"
 
 void requests_init(struct requests *rs)
 {
     LIST_INIT(&rs->parked);
-    rs->next_cancel_ms = UINT64_MAX;
+    rs->next_due_ms = UINT64_MAX;
+}
+
+static void set_due(struct request *r, uint64_t due_ms)
+{
+    struct requests *rs = &r->fs->requests;
+
+    if (r->due_ms == 0 || due_ms < r->due_ms)
+        r->due_ms = due_ms;
+    rs->next_due_ms = min_u64(rs->next_due_ms, r->due_ms);
 }
 
 /* libfuse calls this on the reader thread: while it handles INTERRUPT, or from within
@@ -18,14 +27,13 @@ void requests_init(struct requests *rs)
 static void on_interrupt(fuse_req_t req, void *arg)
 {
     struct request *r = arg;
-    struct requests *rs = &r->fs->requests;
     uint64_t now = clock_boot_ms();
 
     check(r->req == req);
-    if (r->cancel_at_ms != 0)
+    if (r->interrupted)
         return;
-    r->cancel_at_ms = r->patience == REQUEST_PATIENT ? now : now + REQUEST_GRACE_MS;
-    rs->next_cancel_ms = min_u64(rs->next_cancel_ms, r->cancel_at_ms);
+    r->interrupted = true;
+    set_due(r, r->patience == REQUEST_PATIENT ? now : now + REQUEST_GRACE_MS);
 }
 
 struct request *request_new(struct fs *fs, fuse_req_t req, request_finish finish)
@@ -40,34 +48,24 @@ struct request *request_new(struct fs *fs, fuse_req_t req, request_finish finish
     return r;
 }
 
-/* The mailbox's delivery, on the reader thread. */
-static void request_deliver(struct mail *mail)
+static void request_free(struct request *r)
 {
-    struct request *r = CONTAINER_OF(mail, struct request, mail);
-    int error = r->err != 0 ? convert_error(r->err) : (int)r->status;
-
+    if (r->queue != NULL)
+        TAILQ_REMOVE(r->queue, r, wait_link);
     LIST_REMOVE(r, link);
-    r->finish(r, error);
+    free(r->name);
     free(r);
 }
 
-/* The backend's completion, on the loop thread. */
-static void on_done(void *arg, int err, const Cfs__Reply *reply)
+void request_end(struct request *r, int error)
 {
-    struct request *r = arg;
+    r->finish(r, error);
+    request_free(r);
+}
 
-    r->err = err;
-    if (err == 0 && reply != NULL) {
-        r->status = reply->status;
-        r->value = reply->value;
-        r->has_attr = reply->attr != NULL;
-        if (r->has_attr) {
-            r->attr = *reply->attr;
-            r->attr.base.n_unknown_fields = 0; /* the reply's own */
-            r->attr.base.unknown_fields = NULL;
-        }
-    }
-    mailbox_post(&r->fs->mailbox, &r->mail, request_deliver);
+static void on_call_done(struct call *c)
+{
+    request_end(CONTAINER_OF(c, struct request, call), call_error(c));
 }
 
 static unsigned timeout_of(const struct request *r)
@@ -77,44 +75,76 @@ static unsigned timeout_of(const struct request *r)
 
 void request_submit(struct request *r, const Cfs__Command *command)
 {
-    const struct backend *b = &r->fs->backend;
-
-    /* r lives at least until the reader thread looks into the mailbox: later than this. */
-    r->ticket = b->ops->submit(b->ctx, command, timeout_of(r), on_done, r);
+    /* What a thread wrote before is committed before what it changes now. */
+    drafts_submit_of(r->fs, fuse_req_ctx(r->req)->pid);
+    call_submit(r->fs, &r->call, command, timeout_of(r), on_call_done);
 }
 
 void request_barrier(struct request *r)
 {
-    const struct backend *b = &r->fs->backend;
+    call_barrier(r->fs, &r->call, timeout_of(r), on_call_done);
+}
 
-    r->ticket = b->ops->barrier(b->ctx, timeout_of(r), on_done, r);
+void request_wait(struct request *r, struct request_queue *queue)
+{
+    TAILQ_INSERT_TAIL(queue, r, wait_link);
+    r->queue = queue;
+    if (r->patience == REQUEST_BOUNDED && r->give_up == NULL)
+        set_due(r, clock_boot_ms() + r->fs->options.timeout_ms);
+}
+
+void request_wake(struct request_queue *queue, int error)
+{
+    struct request *r;
+
+    while ((r = TAILQ_FIRST(queue)) != NULL) {
+        TAILQ_REMOVE(queue, r, wait_link);
+        r->queue = NULL;
+        request_end(r, error);
+    }
+}
+
+static void give_up(struct request *r)
+{
+    int error = r->interrupted ? EINTR : ETIMEDOUT;
+
+    r->due_ms = 0;
+    if (r->queue == NULL)
+        call_cancel(&r->call); /* ends when the call does */
+    else if (r->give_up != NULL)
+        r->give_up(r, error);
+    else
+        request_end(r, error);
+}
+
+static struct request *find_due(struct requests *rs, uint64_t now)
+{
+    struct request *r;
+
+    rs->next_due_ms = UINT64_MAX;
+    LIST_FOREACH(r, &rs->parked, link)
+    {
+        if (r->due_ms != 0 && r->due_ms <= now)
+            return r;
+        if (r->due_ms != 0)
+            rs->next_due_ms = min_u64(rs->next_due_ms, r->due_ms);
+    }
+    return NULL;
 }
 
 int requests_turn(struct fs *fs)
 {
     struct requests *rs = &fs->requests;
-    const struct backend *b = &fs->backend;
     struct request *r;
     uint64_t now;
 
-    if (rs->next_cancel_ms == UINT64_MAX)
+    if (rs->next_due_ms == UINT64_MAX)
         return -1;
     now = clock_boot_ms();
-    if (rs->next_cancel_ms <= now) {
-        rs->next_cancel_ms = UINT64_MAX;
-        LIST_FOREACH(r, &rs->parked, link)
-        {
-            if (r->cancel_at_ms == 0 || r->cancelled)
-                continue;
-            if (r->cancel_at_ms > now) {
-                rs->next_cancel_ms = min_u64(rs->next_cancel_ms, r->cancel_at_ms);
-                continue;
-            }
-            r->cancelled = true;
-            b->ops->cancel(b->ctx, r->ticket);
-        }
-    }
-    return rs->next_cancel_ms == UINT64_MAX ? -1 : (int)(rs->next_cancel_ms - now);
+    if (rs->next_due_ms <= now)
+        while ((r = find_due(rs, now)) != NULL)
+            give_up(r);
+    return rs->next_due_ms == UINT64_MAX ? -1 : (int)(rs->next_due_ms - now);
 }
 
 void requests_abandon(struct fs *fs, int error)
@@ -122,8 +152,7 @@ void requests_abandon(struct fs *fs, int error)
     struct request *r;
 
     while ((r = LIST_FIRST(&fs->requests.parked)) != NULL) {
-        LIST_REMOVE(r, link);
         fuse_reply_err(r->req, error);
-        free(r);
+        request_free(r);
     }
 }

@@ -1,15 +1,12 @@
-/* Parked requests: those of the kernel that wait for a change to be committed, or for a barrier.
- *
- * The reader thread submits them and goes on; the completion arrives on the loop thread and comes
- * back through the mailbox, and the reader thread answers. So all of a request's life is on one
- * thread, and answers leave in the order in which the changes were applied.
+/* Parked requests: those of the kernel that cannot be answered yet, because they wait for a change
+ * to be committed, for a barrier, or for another request's change.
  *
  * Interrupts. The kernel sends INTERRUPT for any signal that the caller gets, also one that it
- * handles and that would not disturb a change on a local disk (a timer, a child's end). So the
- * answer EINTR comes only after a grace, in which nearly every change is committed; what waits for
- * another process (locks) and may wait for long is cancelled at once.
+ * handles and that would not disturb a change on a local disk (a timer, a child's end). So who
+ * holds kernel locks is cancelled only after a grace, in which nearly every change is committed;
+ * who may wait for long is cancelled at once.
  *
- * Deadlines are the backend's (the mount option timeout). */
+ * Reader thread only. */
 #ifndef FS_REQUEST_H
 #define FS_REQUEST_H
 
@@ -17,16 +14,14 @@
 
 #include <fuse_lowlevel.h>
 
-#include "fs/backend.h"
-#include "fs/mailbox.h"
+#include "fs/call.h"
 
 #define REQUEST_GRACE_MS 500
 
 struct fs;
 struct request;
 
-/* Reader thread: replies to r->req. `error` is 0 or the positive errno to answer with: of the
- * transport, or the command's status. Does not free. */
+/* Replies to r->req. `error` is 0 or the positive errno to answer with. Does not free. */
 typedef void (*request_finish)(struct request *r, int error);
 
 enum request_patience {
@@ -34,48 +29,54 @@ enum request_patience {
     REQUEST_PATIENT, /* holds none: no deadline, and interrupted at once */
 };
 
+TAILQ_HEAD(request_queue, request);
+
 struct request {
-    struct mail mail;
+    struct call call; /* its outcome is there for finish */
     LIST_ENTRY(request) link;
+    TAILQ_ENTRY(request) wait_link;
+    struct request_queue *queue; /* that it waits in; NULL: for its call */
     struct fs *fs;
     fuse_req_t req;
     request_finish finish;
     enum request_patience patience;
-    uint64_t ticket;
-    uint64_t cancel_at_ms; /* 0: was not interrupted */
-    bool cancelled;
-
-    /* The outcome: of the transport, and of the command. */
-    int err;
-    uint32_t status;
-    bool has_attr;
-    Cfs__Attr attr;
-    uint64_t value;
+    bool interrupted;
+    uint64_t due_ms; /* when it is given up; 0: never */
+    /* What giving up means for one that waits in a queue; NULL: it leaves the queue and ends. */
+    void (*give_up)(struct request *r, int error);
 
     /* For finish. */
     uint64_t ino;
+    uint64_t fh;
     size_t count;
     int flags;
+    char *name; /* its own, freed with it */
 };
 
 struct requests {
     LIST_HEAD(, request) parked;
-    uint64_t next_cancel_ms; /* the earliest cancel_at_ms of those to be cancelled; UINT64_MAX */
+    uint64_t next_due_ms; /* not later than the earliest due_ms; UINT64_MAX: none */
 };
 
 void requests_init(struct requests *rs);
 
-/* A parked request for req; submit it with one of the two below. */
+/* A parked request for req; then one of the three below. */
 struct request *request_new(struct fs *fs, fuse_req_t req, request_finish finish);
 void request_submit(struct request *r, const Cfs__Command *command);
 void request_barrier(struct request *r);
+/* Waits in a queue until it is woken. */
+void request_wait(struct request *r, struct request_queue *queue);
 
-/* Cancels what was interrupted long enough ago. Returns the time until there is more to do, in ms;
- * -1: nothing. */
+/* Takes it out of its queue, if it is in one, and finishes it. */
+void request_end(struct request *r, int error);
+/* Ends all that wait in the queue. */
+void request_wake(struct request_queue *queue, int error);
+
+/* Gives up what is due. Returns the time until there is more to do, in ms; -1: nothing. */
 int requests_turn(struct fs *fs);
 
-/* Answers all that are parked with errno `error`; later completions are passed over. The backend
- * must not complete anything any more. */
+/* Answers all that are parked with errno `error`. The backend must not complete anything any
+ * more. */
 void requests_abandon(struct fs *fs, int error);
 
 #endif

@@ -8,6 +8,7 @@
 #include <fuse_lowlevel.h>
 
 #include "fs/backend.h"
+#include "fs/draft.h"
 #include "fs/fs.h"
 #include "fs/handle.h"
 #include "fs/io.h"
@@ -26,6 +27,7 @@ struct fs {
     struct requests requests;
     struct nodes nodes;
     struct handles handles;
+    struct drafts drafts;
     struct opens opens;
     uint8_t *scratch; /* LIMIT_WRITE_MAX bytes for a reply being made */
     atomic_bool stopping;

@@ -326,6 +326,17 @@ static void on_cancel(void *ctx, uint64_t ticket)
     pthread_mutex_unlock(&l->lock);
 }
 
+static bool on_has_quorum(void *ctx)
+{
+    struct local *l = ((struct local_host *)ctx)->local;
+    bool stalled;
+
+    pthread_mutex_lock(&l->lock);
+    stalled = l->stalled;
+    pthread_mutex_unlock(&l->lock);
+    return !stalled;
+}
+
 static struct store_reader *reader(void *ctx)
 {
     return ((struct local_host *)ctx)->reader;
@@ -413,6 +424,7 @@ static const struct backend_ops ops = {
     .submit = on_submit,
     .barrier = on_barrier,
     .cancel = on_cancel,
+    .has_quorum = on_has_quorum,
 };
 
 /* ---- Life ---------------------------------------------------------------------------------------

@@ -263,20 +263,20 @@ static void handles_are_never_used_twice(void **state)
     opens_init(&opens);
     handles_init(&hs, &opens);
     for (unsigned i = 0; i < 1000; i++) {
-        uint64_t fh = handle_open(&hs, 7, 0, 1);
+        uint64_t fh = handle_open(&hs, 7, 0, 1)->fh;
 
         assert_true(fh > last);
-        assert_int_equal(handle_ino(&hs, fh), 7);
+        assert_int_equal(handle_find(&hs, fh)->ino, 7);
         last = fh;
         handle_close(&hs, fh);
         handle_close(&hs, fh);
-        assert_int_equal(handle_ino(&hs, fh), 0);
+        assert_null(handle_find(&hs, fh));
     }
     handles_fini(&hs);
     opens_fini(&opens);
     opens_init(&opens);
     handles_init(&hs, &opens); /* the next run of a daemon */
-    assert_true(handle_open(&hs, 7, 0, 1) > last);
+    assert_true(handle_open(&hs, 7, 0, 1)->fh > last);
     handles_fini(&hs);
     opens_fini(&opens);
 }
@@ -291,8 +291,8 @@ static void open_files_are_counted(void **state)
     opens_init(&opens);
     handles_init(&hs, &opens);
     assert_int_equal(opens_count(&opens, 7), 0);
-    a = handle_open(&hs, 7, 0, 1);
-    b = handle_open(&hs, 7, 0, 2);
+    a = handle_open(&hs, 7, 0, 1)->fh;
+    b = handle_open(&hs, 7, 0, 2)->fh;
     assert_int_equal(opens_count(&opens, 7), 2);
     handle_close(&hs, a);
     assert_int_equal(opens_count(&opens, 7), 1);

@@ -1,0 +1,68 @@
+#include "fs/call.h"
+
+#include "fs/convert.h"
+#include "fs/state.h"
+
+static void call_deliver(struct mail *mail)
+{
+    struct call *c = CONTAINER_OF(mail, struct call, mail);
+
+    c->done(c);
+}
+
+/* The backend's completion, on the loop thread. */
+static void on_done(void *arg, int err, const Cfs__Reply *reply)
+{
+    struct call *c = arg;
+
+    c->err = err;
+    if (err == 0) {
+        c->status = reply->status;
+        c->value = reply->value;
+        c->has_attr = reply->attr != NULL;
+    }
+    if (c->has_attr) {
+        c->attr = *reply->attr;
+        c->attr.base.n_unknown_fields = 0; /* the reply's own */
+        c->attr.base.unknown_fields = NULL;
+    }
+    mailbox_post(&c->fs->mailbox, &c->mail, call_deliver);
+}
+
+static void call_init(struct fs *fs, struct call *c, call_fn done)
+{
+    c->fs = fs;
+    c->done = done;
+    c->err = 0;
+    c->status = 0;
+    c->has_attr = false;
+}
+
+/* The ticket is stored in time: the reader thread looks into its mailbox later than this. */
+void call_submit(struct fs *fs, struct call *c, const Cfs__Command *command, unsigned timeout_ms,
+                 call_fn done)
+{
+    call_init(fs, c, done);
+    c->ticket = fs->backend.ops->submit(fs->backend.ctx, command, timeout_ms, on_done, c);
+}
+
+void call_barrier(struct fs *fs, struct call *c, unsigned timeout_ms, call_fn done)
+{
+    call_init(fs, c, done);
+    c->ticket = fs->backend.ops->barrier(fs->backend.ctx, timeout_ms, on_done, c);
+}
+
+void call_cancel(struct call *c)
+{
+    c->fs->backend.ops->cancel(c->fs->backend.ctx, c->ticket);
+}
+
+int call_error(const struct call *c)
+{
+    return c->err != 0 ? convert_error(c->err) : (int)c->status;
+}
+
+bool call_uncertain(const struct call *c)
+{
+    return c->err != 0;
+}

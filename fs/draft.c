@@ -1,0 +1,490 @@
+#include "fs/draft.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "fs/hash.h"
+#include "fs/state.h"
+
+/* What is submitted together. Its commands are applied in order, one after another (a session's
+ * commands are), so only a batch of one command is atomic. */
+struct batch {
+    TAILQ_ENTRY(batch) link;
+    struct fs *fs;
+    struct draft *draft;
+    struct patch patch;
+    size_t acked; /* extents whose writers were told that they are written */
+    bool append;
+    unsigned left; /* commands */
+    int error;
+    bool uncertain;
+    struct request_queue writer;  /* who waits for what is not acknowledged */
+    struct request_queue waiters; /* everybody else */
+    unsigned timeout_ms;
+    struct batch_call *calls;
+    unsigned n_calls;
+};
+
+struct batch_call {
+    struct call call;
+    struct batch *batch;
+};
+
+TAILQ_HEAD(batch_list, batch);
+
+struct draft {
+    uint64_t ino;
+    struct patch patch;
+    int truncater; /* thread */
+    int writer;
+    bool dirty;
+    uint64_t first_ms; /* when it became dirty, and changed last */
+    uint64_t last_ms;
+    struct batch_list flying;
+    size_t flying_bytes;
+    int error; /* of what was lost last */
+    unsigned errors;
+    LIST_ENTRY(draft) link;
+    UT_hash_handle hh;
+};
+
+static void batch_submit(struct batch *b);
+
+/* ---- Drafts -------------------------------------------------------------------------------------
+ */
+
+void drafts_init(struct drafts *ds)
+{
+    ds->table = NULL;
+    LIST_INIT(&ds->dirty);
+    ds->next_due_ms = UINT64_MAX;
+}
+
+static struct draft *draft_find(struct fs *fs, uint64_t ino)
+{
+    struct draft *d;
+
+    HASH_FIND_U64(fs->drafts.table, ino, d);
+    return d;
+}
+
+static struct draft *draft_get(struct fs *fs, uint64_t ino)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    if (d == NULL) {
+        d = xcalloc(1, sizeof(*d));
+        d->ino = ino;
+        TAILQ_INIT(&d->flying);
+        HASH_ADD_U64(fs->drafts.table, ino, d);
+    }
+    return d;
+}
+
+static void set_clean(struct draft *d)
+{
+    if (d->dirty)
+        LIST_REMOVE(d, link);
+    d->dirty = false;
+}
+
+static uint64_t due_of(const struct draft *d)
+{
+    uint64_t age = d->first_ms + DRAFT_AGE_MS;
+
+    return d->patch.n == 0 ? age : min_u64(age, d->last_ms + DRAFT_IDLE_MS);
+}
+
+static void set_dirty(struct fs *fs, struct draft *d)
+{
+    uint64_t now = clock_boot_ms();
+
+    if (!d->dirty) {
+        LIST_INSERT_HEAD(&fs->drafts.dirty, d, link);
+        d->first_ms = now;
+    }
+    d->dirty = true;
+    d->last_ms = now;
+    fs->drafts.next_due_ms = min_u64(fs->drafts.next_due_ms, due_of(d));
+}
+
+static void draft_free(struct drafts *ds, struct draft *d)
+{
+    set_clean(d);
+    patch_fini(&d->patch);
+    HASH_DEL(ds->table, d);
+    free(d);
+}
+
+/* A draft with nothing in it stays while somebody has not heard of an error. */
+static void draft_settle(struct fs *fs, struct draft *d)
+{
+    if (patch_empty(&d->patch) && TAILQ_EMPTY(&d->flying) &&
+        (d->errors == 0 || opens_count(&fs->opens, d->ino) == 0))
+        draft_free(&fs->drafts, d);
+}
+
+/* ---- Batches ------------------------------------------------------------------------------------
+ */
+
+/* Takes the draft's content. */
+static struct batch *batch_new(struct fs *fs, struct draft *d)
+{
+    struct batch *b = xcalloc(1, sizeof(*b));
+
+    b->fs = fs;
+    b->draft = d;
+    b->patch = d->patch;
+    b->acked = b->patch.n;
+    d->patch = (struct patch){0};
+    set_clean(d);
+    TAILQ_INIT(&b->writer);
+    TAILQ_INIT(&b->waiters);
+    TAILQ_INSERT_TAIL(&d->flying, b, link);
+    return b;
+}
+
+static void batch_free(struct batch *b)
+{
+    patch_fini(&b->patch);
+    free(b->calls);
+    free(b);
+}
+
+/* Nobody waits for the truncation or for the acknowledged writes of this batch any more: were there
+ * any? */
+static bool has_acked(const struct batch *b)
+{
+    return b->acked > 0 || (b->patch.n == 0 && b->patch.truncate);
+}
+
+static void move_waiters(struct request_queue *from, struct request_queue *to)
+{
+    struct request *r;
+
+    TAILQ_FOREACH(r, from, wait_link)
+    r->queue = to;
+    TAILQ_CONCAT(to, from, wait_link);
+}
+
+/* What was acknowledged is tried again, without a deadline; who waits for it waits on. */
+static void try_again(struct batch *b)
+{
+    struct draft *d = b->draft;
+    struct batch *again;
+
+    patch_cut(&b->patch, b->acked);
+    patch_prepend(&d->patch, &b->patch);
+    again = batch_new(b->fs, d);
+    move_waiters(&b->waiters, &again->waiters);
+    batch_submit(again);
+}
+
+static void note_loss(struct batch *b)
+{
+    struct draft *d = b->draft;
+
+    d->errors++;
+    d->error = b->error;
+    log_error("inode %llu: %zu bytes that were written are lost: %s", (unsigned long long)d->ino,
+              b->patch.bytes, strerror(b->error));
+}
+
+static void batch_end(struct batch *b)
+{
+    struct draft *d = b->draft;
+    struct fs *fs = b->fs;
+
+    TAILQ_REMOVE(&d->flying, b, link);
+    d->flying_bytes -= b->patch.bytes;
+    if (b->error != 0 && has_acked(b)) {
+        if (b->uncertain)
+            try_again(b);
+        else
+            note_loss(b);
+    }
+    request_wake(&b->writer, b->error);
+    request_wake(&b->waiters, 0); /* errors that concern them: draft_error */
+    batch_free(b);
+    draft_settle(fs, d);
+}
+
+static void on_call_done(struct call *c)
+{
+    struct batch *b = CONTAINER_OF(c, struct batch_call, call)->batch;
+    int error = call_error(c);
+
+    if (error != 0 && b->error == 0) {
+        b->error = error;
+        b->uncertain = c->err == -ETIMEDOUT || c->err == -EINTR;
+    }
+    if (--b->left == 0)
+        batch_end(b);
+}
+
+static void submit_one(void *arg, Cfs__Write *write)
+{
+    struct batch *b = arg;
+    Cfs__Command command = CFS__COMMAND__INIT;
+    struct batch_call *call = &b->calls[b->n_calls++];
+
+    write->ino = b->draft->ino;
+    write->append = b->append;
+    command.op_case = CFS__COMMAND__OP_WRITE;
+    command.write = write;
+    call->batch = b;
+    call_submit(b->fs, &call->call, &command, b->timeout_ms, on_call_done);
+}
+
+static void batch_submit(struct batch *b)
+{
+    b->left = (unsigned)patch_n_commands(&b->patch);
+    b->calls = xcalloc(b->left, sizeof(*b->calls));
+    b->draft->flying_bytes += b->patch.bytes;
+    patch_commands(&b->patch, submit_one, b);
+    check(b->n_calls == b->left);
+}
+
+/* The writer that waits for a batch is given up: its commands are cancelled, and the batch ends
+ * when all of them have. */
+static void give_up_writer(struct request *r, int error)
+{
+    struct batch *b = CONTAINER_OF(r->queue, struct batch, writer);
+
+    (void)error;
+    for (unsigned i = 0; i < b->n_calls; i++)
+        call_cancel(&b->calls[i].call);
+}
+
+/* ---- Writing ------------------------------------------------------------------------------------
+ */
+
+void draft_truncate(struct fs *fs, uint64_t ino, int tid, bool kill_suid)
+{
+    struct draft *d = draft_get(fs, ino);
+
+    patch_truncate(&d->patch);
+    d->patch.kill_suid = d->patch.kill_suid || kill_suid;
+    d->truncater = tid;
+    set_dirty(fs, d);
+}
+
+bool draft_buffer(struct fs *fs, const struct draft_write *w, struct request *r)
+{
+    struct draft *d = draft_get(fs, w->ino);
+
+    check(!w->append);
+    patch_write(&d->patch, w->offset, w->data, w->len, true);
+    d->patch.kill_suid = d->patch.kill_suid || w->kill_suid;
+    d->writer = w->tid;
+    set_dirty(fs, d);
+    if (d->patch.bytes < DRAFT_BYTES)
+        return true;
+    draft_submit(fs, w->ino);
+    if (d->flying_bytes <= DRAFT_FLYING || r == NULL)
+        return true;
+    return !draft_wait(fs, w->ino, r);
+}
+
+void draft_commit(struct fs *fs, const struct draft_write *w, struct request *r)
+{
+    struct draft *d = draft_get(fs, w->ino);
+    struct batch *b;
+
+    /* All extents of a command that appends go to the end: what has its place goes before. */
+    if (w->append && d->patch.n > 0)
+        draft_submit(fs, w->ino);
+    d->writer = w->tid;
+    b = batch_new(fs, d);
+    b->append = w->append;
+    b->timeout_ms = fs->options.timeout_ms;
+    patch_write(&b->patch, w->offset, w->data, w->len, false);
+    b->patch.kill_suid = b->patch.kill_suid || w->kill_suid;
+    r->give_up = give_up_writer;
+    request_wait(r, &b->writer);
+    batch_submit(b);
+}
+
+/* ---- Committing ---------------------------------------------------------------------------------
+ */
+
+void draft_submit(struct fs *fs, uint64_t ino)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    if (d != NULL && !patch_empty(&d->patch))
+        batch_submit(batch_new(fs, d));
+}
+
+void drafts_submit_of(struct fs *fs, int tid)
+{
+    struct draft *d, *next;
+
+    for (d = LIST_FIRST(&fs->drafts.dirty); d != NULL; d = next) {
+        next = LIST_NEXT(d, link);
+        if (d->patch.n > 0 && d->writer == tid)
+            batch_submit(batch_new(fs, d));
+    }
+}
+
+bool draft_wait(struct fs *fs, uint64_t ino, struct request *r)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    if (d == NULL || TAILQ_EMPTY(&d->flying))
+        return false;
+    request_wait(r, &TAILQ_LAST(&d->flying, batch_list)->waiters);
+    return true;
+}
+
+/* ---- Looking ------------------------------------------------------------------------------------
+ */
+
+bool draft_exists(struct fs *fs, uint64_t ino)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    return d != NULL && !(patch_empty(&d->patch) && TAILQ_EMPTY(&d->flying));
+}
+
+bool draft_is_foreign(struct fs *fs, uint64_t ino, int tid)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    return draft_exists(fs, ino) && (tid == 0 || (tid != d->truncater && tid != d->writer));
+}
+
+bool draft_only_truncates(struct fs *fs, uint64_t ino, int *tid)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    if (d == NULL || !d->patch.truncate || d->patch.n > 0 || !TAILQ_EMPTY(&d->flying))
+        return false;
+    *tid = d->truncater;
+    return true;
+}
+
+bool draft_show(struct fs *fs, Cfs__Attr *attr)
+{
+    struct draft *d = draft_find(fs, attr->ino);
+    struct batch *b;
+
+    if (!draft_exists(fs, attr->ino))
+        return false;
+    TAILQ_FOREACH(b, &d->flying, link)
+    if (!b->append)
+        attr->size = patch_size(&b->patch, attr->size);
+    attr->size = patch_size(&d->patch, attr->size);
+    return true;
+}
+
+int64_t draft_read(struct fs *fs, uint64_t ino, uint64_t offset, uint8_t *out, size_t len)
+{
+    const struct backend *be = &fs->backend;
+    struct draft *d = draft_find(fs, ino);
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    struct batch *b;
+    int64_t n;
+    int err;
+
+    if (!draft_exists(fs, ino))
+        return be->ops->read(be->ctx, ino, offset, out, len);
+    err = be->ops->attr(be->ctx, ino, &attr);
+    if (err != 0)
+        return err;
+    draft_show(fs, &attr);
+    len = offset >= attr.size ? 0 : min_u64(len, attr.size - offset);
+    memset(out, 0, len);
+    n = be->ops->read(be->ctx, ino, offset, out, len);
+    if (n < 0)
+        return n;
+    TAILQ_FOREACH(b, &d->flying, link)
+    if (!b->append)
+        patch_overlay(&b->patch, offset, out, len);
+    patch_overlay(&d->patch, offset, out, len);
+    return (int64_t)len;
+}
+
+int draft_error(struct fs *fs, uint64_t ino, unsigned *seen)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    if (d == NULL || d->errors == *seen)
+        return 0;
+    *seen = d->errors;
+    return d->error;
+}
+
+unsigned draft_errors(struct fs *fs, uint64_t ino)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    return d == NULL ? 0 : d->errors;
+}
+
+/* ---- Time ---------------------------------------------------------------------------------------
+ */
+
+void draft_closed(struct fs *fs, uint64_t ino)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    if (d == NULL)
+        return;
+    draft_submit(fs, ino);
+    draft_settle(fs, d);
+}
+
+int drafts_turn(struct fs *fs)
+{
+    struct drafts *ds = &fs->drafts;
+    struct draft *d, *next;
+    uint64_t now;
+
+    if (ds->next_due_ms == UINT64_MAX)
+        return -1;
+    now = clock_boot_ms();
+    if (ds->next_due_ms <= now) {
+        ds->next_due_ms = UINT64_MAX;
+        for (d = LIST_FIRST(&ds->dirty); d != NULL; d = next) {
+            next = LIST_NEXT(d, link);
+            if (due_of(d) <= now)
+                batch_submit(batch_new(fs, d));
+            else
+                ds->next_due_ms = min_u64(ds->next_due_ms, due_of(d));
+        }
+    }
+    return ds->next_due_ms == UINT64_MAX ? -1 : (int)(ds->next_due_ms - now);
+}
+
+bool drafts_drain(struct fs *fs)
+{
+    struct draft *d, *next;
+    bool idle = true;
+
+    while ((d = LIST_FIRST(&fs->drafts.dirty)) != NULL)
+        batch_submit(batch_new(fs, d));
+    HASH_ITER(hh, fs->drafts.table, d, next)
+    idle = idle && TAILQ_EMPTY(&d->flying);
+    return idle;
+}
+
+void drafts_fini(struct drafts *ds)
+{
+    struct draft *d, *next;
+    struct batch *b;
+
+    HASH_ITER(hh, ds->table, d, next)
+    {
+        while ((b = TAILQ_FIRST(&d->flying)) != NULL) {
+            TAILQ_REMOVE(&d->flying, b, link);
+            batch_free(b);
+        }
+        if (!patch_empty(&d->patch))
+            log_error("inode %llu: what was written last is lost", (unsigned long long)d->ino);
+        draft_free(ds, d);
+    }
+}

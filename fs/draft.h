@@ -1,0 +1,102 @@
+/* Content that programs have written but that is not committed yet, one draft for each such file.
+ *
+ * The write rule. A file is to be replaced in one step, and an error is to reach the program that
+ * caused it. So
+ *  - a truncation to nothing (O_TRUNC, ftruncate) waits for the first write behind it;
+ *  - a write that looks like one of many (whole blocks) is acknowledged and waits for more;
+ *  - a short write, which ends nearly every output, an append and an O_SYNC write are acknowledged
+ *    when they are committed, in one log entry with all that waited before them;
+ *  - the rest is committed by fsync and close, after 100 ms without a write or 1 s in all, at 8
+ * MiB, and as soon as another process looks at the file. A truncation with nothing behind it is
+ * committed when the program closes the file (who may hold it still: fs/procfd.h), or after 1 s.
+ *
+ * Local readers see drafts at once: what is read here is laid over the store's content. All writers
+ * of a file on this host share its draft, so their writes keep their order.
+ *
+ * A commit whose transport failed (no quorum in time) is reported to the write that waited for it;
+ * what was acknowledged before is kept and tried again, without limit. What the state machine
+ * refuses (no space) is lost: logged, and reported once to each handle at its next write, fsync or
+ * close.
+ *
+ * Reader thread only. */
+#ifndef FS_DRAFT_H
+#define FS_DRAFT_H
+
+#include <sys/queue.h>
+
+#include "fs/patch.h"
+#include "fs/request.h"
+
+#define DRAFT_IDLE_MS  100
+#define DRAFT_AGE_MS   1000
+#define DRAFT_BYTES    (8u << 20)  /* waiting: more is committed */
+#define DRAFT_FLYING   (16u << 20) /* on their way to be committed: more has to wait */
+#define DRAFT_BLOCK    512         /* what is no multiple of it … */
+#define DRAFT_MIN_FULL 4096        /* … or less than this is a short write */
+
+struct draft;
+
+struct drafts {
+    struct draft *table;
+    LIST_HEAD(, draft) dirty; /* with something that is not submitted */
+    uint64_t next_due_ms;     /* not later than the earliest is due; UINT64_MAX: nothing dirty */
+};
+
+void drafts_init(struct drafts *ds);
+void drafts_fini(struct drafts *ds); /* what is left is lost */
+
+/* ---- Writing ---- */
+
+struct draft_write {
+    uint64_t ino;
+    int tid; /* of the writer */
+    bool kill_suid;
+    bool append;
+    uint64_t offset;
+    const void *data;
+    size_t len;
+};
+
+void draft_truncate(struct fs *fs, uint64_t ino, int tid, bool kill_suid);
+/* Takes the write into the draft. True; false when so much is on its way that r, if it is not NULL,
+ * now waits for room. */
+bool draft_buffer(struct fs *fs, const struct draft_write *w, struct request *r);
+/* Commits the draft and the write; r ends then. */
+void draft_commit(struct fs *fs, const struct draft_write *w, struct request *r);
+
+/* ---- Committing ---- */
+
+/* Submits what is not submitted. Waits for nothing and has no deadline. */
+void draft_submit(struct fs *fs, uint64_t ino);
+/* The same for all that a thread has written (not for what it only truncated). */
+void drafts_submit_of(struct fs *fs, int tid);
+/* If something is on its way: true, and r ends when none of it is any more (error 0), or when r is
+ * given up. */
+bool draft_wait(struct fs *fs, uint64_t ino, struct request *r);
+
+/* ---- Looking ---- */
+
+/* Is there something uncommitted that is not by thread tid? */
+bool draft_is_foreign(struct fs *fs, uint64_t ino, int tid);
+/* Nothing uncommitted but a truncation? Who did it in *tid. */
+bool draft_only_truncates(struct fs *fs, uint64_t ino, int *tid);
+bool draft_exists(struct fs *fs, uint64_t ino);
+/* Shows the draft's size in the attributes. True when there is a draft. */
+bool draft_show(struct fs *fs, Cfs__Attr *attr);
+/* As the backend's read, with drafts laid over it. */
+int64_t draft_read(struct fs *fs, uint64_t ino, uint64_t offset, uint8_t *out, size_t len);
+/* The error of acknowledged content that was lost since *seen: once each; 0 when there is none. */
+int draft_error(struct fs *fs, uint64_t ino, unsigned *seen);
+/* A new handle has not caused what was lost before. */
+unsigned draft_errors(struct fs *fs, uint64_t ino);
+
+/* ---- Time ---- */
+
+/* The last handle of the file was closed. */
+void draft_closed(struct fs *fs, uint64_t ino);
+/* Submits what is due; the time until there is more to do, in ms; -1: nothing. */
+int drafts_turn(struct fs *fs);
+/* Submits everything. True when nothing is on its way any more. */
+bool drafts_drain(struct fs *fs);
+
+#endif
