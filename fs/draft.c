@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/hash.h"
+#include "fs/procfd.h"
 #include "fs/state.h"
 
 /* What is submitted together. Its commands are applied in order, one after another (a session's
@@ -354,7 +355,9 @@ bool draft_is_foreign(struct fs *fs, uint64_t ino, int tid)
 {
     struct draft *d = draft_find(fs, ino);
 
-    return draft_exists(fs, ino) && (tid == 0 || (tid != d->truncater && tid != d->writer));
+    if (!draft_exists(fs, ino) || tid == d->truncater || tid == d->writer)
+        return false;
+    return !procfd_writes(tid, ino); /* a command that has inherited the handle */
 }
 
 bool draft_only_truncates(struct fs *fs, uint64_t ino, int *tid)

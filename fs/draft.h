@@ -7,7 +7,7 @@
  *  - a short write, which ends nearly every output, an append and an O_SYNC write are acknowledged
  *    when they are committed, in one log entry with all that waited before them;
  *  - the rest is committed by fsync and close, after 100 ms without a write or 1 s in all, at 8
- * MiB, and as soon as another process looks at the file. A truncation with nothing behind it is
+ * MiB, and as soon as a process looks at the file that does not write it. A truncation with nothing behind it is
  * committed when the program closes the file (who may hold it still: fs/procfd.h), or after 1 s.
  *
  * Local readers see drafts at once: what is read here is laid over the store's content. All writers
@@ -76,7 +76,7 @@ bool draft_wait(struct fs *fs, uint64_t ino, struct request *r);
 
 /* ---- Looking ---- */
 
-/* Is there something uncommitted that is not by thread tid? */
+/* Is there something uncommitted, and thread tid none of those who write the file? */
 bool draft_is_foreign(struct fs *fs, uint64_t ino, int tid);
 /* Nothing uncommitted but a truncation? Who did it in *tid. */
 bool draft_only_truncates(struct fs *fs, uint64_t ino, int *tid);
