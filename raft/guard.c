@@ -495,6 +495,11 @@ void guard_receive(struct guard *g, struct raft_message *message, struct raft_en
     case RAFT_REQUEST_VOTE_RESULT:
         if (ON(9) && g->raft->state != RAFT_CANDIDATE)
             return;
+        if (message->request_vote_result.vote_granted && ON(11) &&
+            message->request_vote_result.term > g->raft->current_term + 1) {
+            drop(g, message, "a vote for a term that we did not ask for");
+            return;
+        }
         must_step(g, &event, false);
         return;
     case RAFT_TIMEOUT_NOW:
