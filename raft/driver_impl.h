@@ -104,6 +104,7 @@ struct driver {
     bool leader_changed;
     struct driver_member *members;
     unsigned n_members;
+    uint64_t members_key[4]; /* the configurations that they come from */
     uint64_t no_leader_since;
     uint64_t elections;
     unsigned short prev_state;

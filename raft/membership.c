@@ -221,14 +221,29 @@ static bool same_members(const struct driver *d, const struct driver_member *mem
     return true;
 }
 
+/* Two configurations with equal keys are the same entries of the same log. */
+static bool same_configurations(struct driver *d)
+{
+    const struct raft *r = &d->raft;
+    uint64_t pending = r->configuration_uncommitted_index;
+    uint64_t key[4] = {r->configuration_committed_index, pending,
+                       pending != 0 ? entries_term(&d->log, pending) : 0, d->started};
+    bool same = memcmp(key, d->members_key, sizeof key) == 0;
+
+    memcpy(d->members_key, key, sizeof key);
+    return same;
+}
+
 /* Links are needed to the members of the configuration in use and, while that one is not committed,
  * to those of the committed one: a member that is being removed must still hear of it. */
 void membership_notify(struct driver *d)
 {
+    struct driver_member *members;
     unsigned n = 0;
-    struct driver_member *members =
-        xcalloc(d->raft.configuration.n + d->raft.configuration_committed.n, sizeof *members);
 
+    if (same_configurations(d))
+        return;
+    members = xcalloc(d->raft.configuration.n + d->raft.configuration_committed.n, sizeof *members);
     collect(members, &n, &d->raft.configuration);
     if (d->raft.configuration_uncommitted_index != 0)
         collect(members, &n, &d->raft.configuration_committed);

@@ -266,10 +266,9 @@ void readindex_on_request(struct driver *d, uint64_t from, const Cfs__Peer__Read
     }
 }
 
-void readindex_on_reply(struct driver *d, uint64_t from BASE_UNUSED,
-                        const Cfs__Peer__ReadReply *message)
+void readindex_on_reply(struct driver *d, uint64_t from, const Cfs__Peer__ReadReply *message)
 {
-    if (message->nonce == d->reads.nonce)
+    if (message->nonce == d->reads.nonce && from == d->reads.asked_leader)
         answered(d, message->number, message->index);
 }
 

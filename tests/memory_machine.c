@@ -317,7 +317,7 @@ static void machine_commit(void *ctx, bool sync)
     m->open = false;
     if (m->config.on_commit != NULL)
         m->config.on_commit(m->config.ctx, sync);
-    if (!sync)
+    if (!sync || m->config.lies)
         return;
     play_commits(m, &m->disk, m->n_commits);
     forget_ops(m);

@@ -15,6 +15,7 @@ struct memory_machine_config {
     unsigned copy_polls;  /* a copy is busy for up to this many polls, a stage too */
     unsigned fail_one_in; /* copies, stages and writes to stages fail this often; 0: never */
     uint64_t copy_size;   /* bytes of a copy, about */
+    bool lies;            /* a sync does nothing: what a test of durability must notice */
     void *ctx;
     /* Each commit, before it returns; may be NULL. */
     void (*on_commit)(void *ctx, bool sync);

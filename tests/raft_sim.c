@@ -362,6 +362,7 @@ static void *memory_open(struct raft_sim *sim, unsigned id)
                                            .copy_polls = sim->config.copy_polls,
                                            .fail_one_in = sim->config.copy_fail_one_in,
                                            .copy_size = sim->config.copy_size,
+                                           .lies = sim->config.lying_disks,
                                            .ctx = &sim->nodes[id],
                                            .on_commit = memory_on_commit,
                                            .on_append = memory_on_append,

@@ -54,6 +54,7 @@ struct raft_sim_config {
     unsigned crash_commit;       /* … end in a crash */
     uint64_t copy_size;
     unsigned copy_polls, copy_fail_one_in;
+    bool lying_disks;       /* a sync does nothing */
     unsigned propose_every; /* mean time between proposals, anywhere */
     unsigned payload_max;
     unsigned barrier_every;

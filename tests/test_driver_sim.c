@@ -112,7 +112,7 @@ static void test_worlds(void **state)
         digest = digest * 31 + one;
         add(&sum, &stats);
         /* A slow machine sees fewer worlds, but always some. */
-        if (seed >= first + 4 && seconds() - begin > limit) {
+        if (seed >= first + 11 && seconds() - begin > limit) {
             seed++;
             break;
         }
@@ -120,6 +120,8 @@ static void test_worlds(void **state)
     printf("%" PRIu64 " worlds of %" PRIu64 " ms in %.1f s\n", seed - first, ms, seconds() - begin);
     print_stats("sum:", &sum, digest);
     assert_int_equal(bad, 0);
+    if (n < 12)
+        return;
     /* Not one of the things that can go wrong is left out. */
     assert_true(sum.leaders > 0 && sum.crashes > 0 && sum.cuts > 0 && sum.snapshots > 0);
     assert_true(sum.changes > 0 && sum.barriers > 0 && sum.transfers > 0 && sum.applied > 1000);

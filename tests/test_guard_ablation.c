@@ -1,8 +1,9 @@
-/* Proof that the simulator sees what the guards prevent: with a guard switched off, some world goes
- * wrong. This program has its own guard.o, whose guards can be switched off one by one.
+/* Proof that the simulator sees what it is there for: with a guard switched off, or with disks that
+ * only claim to have synced, some world goes wrong. This program has its own guard.o, whose guards
+ * can be switched off one by one.
  *
- * ABLATE_SEEDS=n: so many worlds for each guard, and a table (guards whose absence shows only in
- * load or time do not appear in it; test_guard.c has a scene for each). */
+ * ABLATE_SEEDS=n: n worlds for every guard, and a table. Guards whose absence shows only in load or
+ * time do not appear in it; test_guard.c has a scene for each. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,7 @@
 #include "tests/raft_sim.h"
 
 /* In a child, because what goes wrong may be a failed check. */
-static bool world_is_fine(uint64_t seed, unsigned ms)
+static bool world_is_fine(uint64_t seed, bool lying_disks)
 {
     pid_t child = fork();
     int status;
@@ -35,8 +36,9 @@ static bool world_is_fine(uint64_t seed, unsigned ms)
         dup2(nowhere, STDERR_FILENO);
         dup2(nowhere, STDOUT_FILENO);
         raft_sim_random(&config, seed);
+        config.lying_disks = lying_disks;
         sim = raft_sim_new(&config);
-        if (raft_sim_run(sim, (uint64_t)ms * 1000))
+        if (raft_sim_run(sim, 8000000))
             raft_sim_heal(sim, 60000000);
         _exit(raft_sim_error(sim) != NULL);
     }
@@ -45,38 +47,68 @@ static bool world_is_fine(uint64_t seed, unsigned ms)
     return status == 0;
 }
 
-static uint64_t bad_worlds(unsigned guard, uint64_t seeds, bool first_only, uint64_t *first)
+/* How many worlds until one goes wrong; 0: none does. */
+static uint64_t first_bad_world(uint64_t seeds, bool lying_disks)
 {
-    uint64_t seed, bad = 0;
+    uint64_t seed;
 
-    guard_ablated = 1u << guard;
-    for (seed = 1; seed <= seeds && !(first_only && bad > 0); seed++) {
-        if (world_is_fine(seed, 8000))
-            continue;
-        if (bad++ == 0)
-            *first = seed;
+    for (seed = 1; seed <= seeds; seed++)
+        if (!world_is_fine(seed, lying_disks))
+            return seed;
+    return 0;
+}
+
+/* Those that show in a few per cent of the worlds and more. */
+static void test_missing_guards_are_seen(void **state)
+{
+    static const struct {
+        unsigned guard, seeds;
+    } shown[] = {{3, 60}, {6, 120}, {17, 60}, {18, 300}};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(shown); i++) {
+        uint64_t seed;
+
+        guard_ablated = 1u << shown[i].guard;
+        seed = first_bad_world(shown[i].seeds, false);
+        printf("without G%u: world %llu goes wrong\n", shown[i].guard, (unsigned long long)seed);
+        assert_true(seed > 0);
     }
     guard_ablated = 0;
-    return bad;
+}
+
+static void test_lying_disks_are_seen(void **state)
+{
+    uint64_t seed = first_bad_world(60, true);
+
+    (void)state;
+    printf("without syncs: world %llu goes wrong\n", (unsigned long long)seed);
+    assert_true(seed > 0);
 }
 
 static void test_table(void **state)
 {
-    const char *seeds = getenv("ABLATE_SEEDS");
+    const char *text = getenv("ABLATE_SEEDS");
+    uint64_t seeds = text != NULL ? strtoull(text, NULL, 10) : 0, seed, bad;
     unsigned guard;
 
     (void)state;
-    for (guard = 0; seeds != NULL && guard <= 18; guard++) {
-        uint64_t first = 0, bad = bad_worlds(guard, strtoull(seeds, NULL, 10), false, &first);
-
-        printf("without G%u: %llu of %s worlds go wrong, first %llu\n", guard,
-               (unsigned long long)bad, seeds, (unsigned long long)first);
+    for (guard = 0; text != NULL && guard <= 18; guard++) {
+        guard_ablated = 1u << guard;
+        for (seed = 1, bad = 0; seed <= seeds; seed++)
+            bad += !world_is_fine(seed, false);
+        printf("without G%u: %llu of %llu worlds go wrong\n", guard, (unsigned long long)bad,
+               (unsigned long long)seeds);
     }
+    guard_ablated = 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_missing_guards_are_seen),
+        cmocka_unit_test(test_lying_disks_are_seen),
         cmocka_unit_test(test_table),
     };
 
