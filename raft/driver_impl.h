@@ -1,6 +1,7 @@
 /* The inside of the driver, shared by its files only:
  *
- *   driver.c      life cycle, what comes in, status
+ *   driver.c      life cycle, what comes in, turns, status
+ *   driver_start.c  from the database to a running core
  *   turn.c        what the core wants done: collects its updates, one transaction at a time
  *   replicate.c   messages out: AppendEntries in pieces, the commit push
  *   readindex.c   linearizable points

@@ -1,4 +1,9 @@
-/* The inside of the simulator, shared by raft_sim.c and raft_sim_check.c. */
+/* The inside of the simulator, shared by its files only:
+ *
+ *   raft_sim.c          events, members, healing
+ *   raft_sim_net.c      connections and messages
+ *   raft_sim_trouble.c  what goes wrong
+ *   raft_sim_check.c    what must hold */
 #ifndef TESTS_RAFT_SIM_IMPL_H
 #define TESTS_RAFT_SIM_IMPL_H
 
@@ -6,6 +11,30 @@
 #include "tests/raft_sim.h"
 
 #define SIM_CHANGES 4096
+
+enum sim_event_kind {
+    EV_DELIVER,
+    EV_TURN,
+    EV_CONNECT, /* the connection between a and b comes up */
+    EV_LINK,    /* a learns that its link to b is up or down */
+    EV_START,
+    EV_UNCUT,
+    EV_PROPOSE,
+    EV_BARRIER,
+    EV_CRASH,
+    EV_CUT,
+    EV_UNPLUG,
+    EV_CHURN,
+    EV_TRANSFER,
+};
+
+struct sim_event {
+    uint64_t at, seq;
+    enum sim_event_kind kind;
+    unsigned a, b;  /* members; a is the one it happens to */
+    uint64_t stamp; /* epoch, incarnation or turn: it is void when that has changed */
+    struct buf data;
+};
 
 struct sim_change { /* a CHANGE in the log of a member */
     uint64_t index, hash;
@@ -53,6 +82,32 @@ struct raft_sim {
 
 void sim_fail(struct raft_sim *sim, const char *fmt, ...) BASE_PRINTF(2, 3);
 
+/* raft_sim.c */
+uint64_t sim_chance(uint64_t *state);
+uint64_t sim_pick(struct raft_sim *sim, uint64_t low, uint64_t high); /* low..high */
+bool sim_happens(struct raft_sim *sim, unsigned per_mille);
+uint64_t sim_local_time(const struct raft_sim *sim, const struct sim_node *node);
+void sim_insert(struct raft_sim *sim, struct sim_event event); /* takes its data */
+void sim_post(struct raft_sim *sim, uint64_t at, enum sim_event_kind kind, unsigned a, unsigned b,
+              uint64_t stamp);
+/* After anything was done with a member's driver. */
+void sim_after(struct raft_sim *sim, struct sim_node *node, bool turned);
+
+/* raft_sim_net.c */
+struct driver_env sim_env(struct sim_node *node);
+bool sim_connected(const struct raft_sim *sim, unsigned a, unsigned b);
+uint64_t sim_link_epoch(const struct raft_sim *sim, unsigned a, unsigned b);
+void sim_connect(struct raft_sim *sim, unsigned a, unsigned b); /* a < b */
+void sim_connect_soon(struct raft_sim *sim, unsigned a, unsigned b, uint64_t at);
+/* The connection is gone; each side learns it at its own time, the dead one never. */
+void sim_disconnect(struct raft_sim *sim, unsigned a, unsigned b, uint64_t slowest);
+
+/* raft_sim_trouble.c */
+void sim_trouble(struct raft_sim *sim, const struct sim_event *event);
+void sim_trouble_again(struct raft_sim *sim, enum sim_event_kind kind); /* the next of this kind */
+void sim_heal_cuts(struct raft_sim *sim);
+
+/* raft_sim_check.c */
 struct sim_check *sim_check_new(void);
 void sim_check_free(struct sim_check *check);
 void sim_check_append(struct raft_sim *sim, struct sim_node *node, uint64_t index,
