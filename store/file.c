@@ -14,12 +14,12 @@ static uint32_t check_regular(const struct inode *inode)
     return op_type(inode) == S_IFREG ? 0 : EINVAL;
 }
 
-/* Did the mode change? */
+/* Did the mode change? Of directories, setgid means something else. */
 static bool kill_suid(struct inode *inode)
 {
     uint64_t mode = inode->mode;
 
-    if (op_type(inode) != S_IFREG)
+    if (op_is_dir(inode))
         return false;
     inode->mode &= ~(uint64_t)S_ISUID;
     if (inode->mode & S_IXGRP)

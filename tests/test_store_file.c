@@ -479,6 +479,10 @@ static void test_set_attr_kill_suid(void **state)
     op.ino = dir;
     assert_int_equal(kit_run(k, &c), 0);
     assert_int_equal(k->attr.mode, S_IFDIR | 02775); /* means inheritance there */
+    assert_int_equal(kit_make(k, ROOT, "p", S_IFIFO | 06755), 0);
+    op.ino = k->attr.ino;
+    assert_int_equal(kit_run(k, &c), 0); /* chown of anything but a directory does it */
+    assert_int_equal(k->attr.mode, S_IFIFO | 0755);
 }
 
 /* ---- Extended attributes ----------------------------------------------------------------------*/
