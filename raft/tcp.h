@@ -65,7 +65,8 @@ int tcp_start(uv_loop_t *loop, const struct tcp_config *config, const struct tcp
               struct tcp **out, char *errmsg, size_t errmsg_len);
 
 /* Closes everything; on_link(down) comes for what was up, from within. The memory goes away by
- * itself while the loop runs on. */
+ * itself while the loop runs on: soon, but where a name is just being resolved, only when the
+ * resolver is through with it. */
 void tcp_stop(struct tcp *t);
 
 /* The members: links are kept up to all of them but config.id. Borrows. Those that are not among

@@ -61,9 +61,9 @@ struct tcp {
     unsigned handshake_ms;
     struct link_codec codec;
     uv_tcp_t listener;
-    LIST_HEAD(, peer) peers;
-    LIST_HEAD(, contact) contacts;
-    TAILQ_HEAD(, contact) strangers; /* the oldest first */
+    LIST_HEAD(peer_list, peer) peers;
+    LIST_HEAD(contact_list, contact) contacts;
+    TAILQ_HEAD(stranger_list, contact) strangers; /* the oldest first */
     unsigned n_strangers;
     unsigned n_guests; /* peers that are no members */
     struct complaints complaints;
