@@ -105,7 +105,9 @@ static void test_allocation(void **state BASE_UNUSED)
     uint8_t *zeros = xcalloc(10, 10);
     char *text = xasprintf("%s-%d", "a", 5);
     char *copy = xmemdup("abc", 4);
-    void *none = xmalloc(0), *no_copy = xmemdup(NULL, 0), *no_items = xcalloc(0, 0);
+    volatile size_t nothing = 0;
+    void *none = xmalloc(nothing), *no_copy = xmemdup(NULL, nothing);
+    void *no_items = xcalloc(nothing, nothing);
 
     for (int i = 0; i < 100; i++)
         assert_int_equal(zeros[i], 0);

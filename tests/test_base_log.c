@@ -111,21 +111,26 @@ static int log_from_threads(void *arg BASE_UNUSED)
     return 0;
 }
 
+static void assert_whole(const char *line)
+{
+    const char *at = strchr(line, '<');
+
+    assert_non_null(at);
+    assert_int_equal(strspn(at + 1, (char[]){at[1], 0}), 299);
+    assert_string_equal(at + 300, ">");
+}
+
 static void test_lines_are_whole(void **state BASE_UNUSED)
 {
     struct forked end;
+    char *rest, *line;
     unsigned lines = 0;
 
     forked_run(log_from_threads, NULL, &end);
     assert_true(end.exited && end.code == 0);
-    for (char *line = strtok((char *)end.output.data, "\n"); line; line = strtok(NULL, "\n")) {
-        const char *at = strchr(line, '<');
-        size_t len = at != NULL ? strspn(at + 1, (char[]){at[1], 0}) : 0;
-
-        assert_int_equal(len, 299);
-        assert_string_equal(at + 300, ">");
-        lines++;
-    }
+    rest = (char *)end.output.data;
+    for (line = strsep(&rest, "\n"); rest != NULL; line = strsep(&rest, "\n"), lines++)
+        assert_whole(line);
     assert_int_equal(lines, 400);
     forked_fini(&end);
 }
