@@ -105,7 +105,7 @@ static void test_allocation(void **state BASE_UNUSED)
     uint8_t *zeros = xcalloc(10, 10);
     char *text = xasprintf("%s-%d", "a", 5);
     char *copy = xmemdup("abc", 4);
-    volatile size_t nothing = 0;
+    size_t nothing = zeros[0];
     void *none = xmalloc(nothing), *no_copy = xmemdup(NULL, nothing);
     void *no_items = xcalloc(nothing, nothing);
 
