@@ -321,14 +321,8 @@ check_format() {
 	}
 }
 
-c_sources() {
-	(
-		sources
-		sources tests
-	) | grep '\.c$'
-}
-
 check_cppcheck() {
+	local queue
 	need cppcheck || return
 	# missingInclude…: the system's headers are not its business.
 	# unmatchedSuppression: a suppression may be needed by one version only.
@@ -336,7 +330,13 @@ check_cppcheck() {
 	# negativeIndex: it does not see that check() of the index before ends the program.
 	# memleak in the mount helper: the process ends in the next line, or becomes the daemon.
 	# HASH_ITER: cppcheck does not read uthash.h; without a meaning it gives up the file.
-	echo '#define HASH_ITER(hh, head, el, tmp) for ((el) = (tmp) = (head); (el) != 0; (el) = (tmp))' >"$WORK/macros.h"
+	# The same for the lists of sys/queue.h, which it may read.
+	queue=$(echo '#include <sys/queue.h>' | gcc -E -M - | tr ' ' '\n' | grep 'sys/queue\.h$')
+	{
+		echo "#include \"$queue\""
+		echo '#define HASH_ITER(hh, head, el, tmp) for ((el) = (tmp) = (head); (el) != 0; (el) = (tmp))'
+	} >"$WORK/macros.h"
+	# Not the tests: they do on purpose what the product must not.
 	# shellcheck disable=SC2046 # words
 	cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		-j 2 -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -I . -I "$BUILD" --library=posix,gnu,bsd \
@@ -344,7 +344,7 @@ check_cppcheck() {
 		--suppress=readdirCalled --suppress=negativeIndex --suppress=memleak:mount-helper/mount.coordfs.c \
 		--include="$WORK/macros.h" \
 		--suppress='*:*.pb-c.*' \
-		$(c_sources) >"$WORK/cppcheck" 2>&1 || {
+		$(sources | grep '\.c$') >"$WORK/cppcheck" 2>&1 || {
 		complain "cppcheck:"
 		cat "$WORK/cppcheck"
 	}
