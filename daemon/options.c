@@ -82,7 +82,7 @@ static bool set_u64(struct parse *p, const struct option_def *def, const char *v
 
 static bool set_uint(struct parse *p, const struct option_def *def, const char *value)
 {
-    uint64_t n;
+    uint64_t n = 0;
 
     if (!number(p, def, value, &n))
         return false;
@@ -92,7 +92,7 @@ static bool set_uint(struct parse *p, const struct option_def *def, const char *
 
 static bool set_seconds(struct parse *p, const struct option_def *def, const char *value)
 {
-    uint64_t n;
+    uint64_t n = 0;
 
     if (!number(p, def, value, &n))
         return false;
@@ -305,7 +305,7 @@ static const struct option_def *match_argument(const char *arg, const char **val
             *value = arg + 2;
         return find_def("o", 1);
     }
-    if (strncmp(arg, "--", 2) != 0 || strncmp(arg, "--o", 4) == 0)
+    if (strncmp(arg, "--", 2) != 0 || strcmp(arg, "--o") == 0)
         return NULL;
     if (eq != NULL)
         *value = eq + 1;

@@ -186,11 +186,11 @@ int main(int argc, char **argv)
     int status;
 
     if (!parse(argc, argv, &r))
-        return fail(EXIT_USAGE, "usage: mount.coordfs NAME DIR [-sfnv] [-o OPTIONS]");
-    if (r.fake)
-        return 0;
-    status = check_target(r.target);
-    if (status != 0)
-        return status;
-    return r.remount ? remount(&r) : start_daemon(&r);
+        status = fail(EXIT_USAGE, "usage: mount.coordfs NAME DIR [-sfnv] [-o OPTIONS]");
+    else if (r.fake)
+        status = 0;
+    else if ((status = check_target(r.target)) == 0)
+        status = r.remount ? remount(&r) : start_daemon(&r);
+    buf_fini(&r.options);
+    return status;
 }

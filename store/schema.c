@@ -193,7 +193,7 @@ int schema_compare(sqlite3 *conn, bool *same)
     if (rc == SQLITE_OK)
         rc = schema_text(conn, &found);
     if (rc == SQLITE_OK)
-        *same = strcmp(wanted, found) == 0;
+        *same = wanted != NULL && found != NULL && strcmp(wanted, found) == 0;
     free(wanted);
     free(found);
     sqlite3_close(fresh);
