@@ -155,8 +155,7 @@ bench: test-deps
 coverage: test-deps
 	$(Q)$(SUB) COVERAGE=1 all tests tools
 	$(Q)find build-coverage -name '*.gcda' -delete
-	$(Q)tests/run.sh build-coverage unit it
-	$(Q)tools/coverage.sh build-coverage
+	$(Q)rc=0; tests/run.sh build-coverage unit it || rc=1; tools/coverage.sh build-coverage && exit $$rc
 
 DIR ?= build/demo
 demo: deps

@@ -1,7 +1,7 @@
 #!/bin/bash
 # limit: 240
 # Must show 2: writers on all three mounts, kill -9 of the leader's daemon KILL_N times in turn, with
-# restarts. Every acknowledged write is in all three mounts afterwards, no write is there twice, the
+# restarts; then of all three at once. Every acknowledged write is in all three mounts afterwards, no write is there twice, the
 # state hashes are equal, and the databases have no fault.
 . "$(dirname "$0")/lib.sh"
 
@@ -25,7 +25,7 @@ progress() { # N: that many more acknowledged writes
 
 killed=()
 for ((n = 1; n <= KILLS; n++)); do
-	progress 100
+	progress 200
 	leader=$(wait_leader)
 	pid=$(member_pid "$leader")
 	say "kill $n: member $leader leads, $(count) writes acknowledged"
@@ -38,7 +38,16 @@ for ((n = 1; n <= KILLS; n++)); do
 	# … and its mountpoint can be mounted again as it is.
 	member_start "$leader"
 done
-progress 200
+say "all three at once, in the middle of everything"
+progress 100
+for i in 1 2 3; do
+	kill -KILL "$(member_pid $i)"
+done
+for i in 1 2 3; do
+	until_true 20 gone "$(member_pid $i)"
+done
+members_start 1 2 3
+progress 300
 kill -TERM "$writers"
 wait "$writers" || fail "the writers found something wrong"
 
