@@ -326,8 +326,7 @@ void driver_turn(struct driver *d)
     replicate_pump(d);
     replicate_push_commit(d);
     readindex_turn(d);
-    if (!more)
-        snapshot_turn(d);
+    snapshot_turn(d);
     membership_notify(d);
     tell_leader(d);
 }

@@ -2,7 +2,7 @@
  * times, with the guards that neutralise the defects of libraft 0.22.1 around each step, and gives
  * every update to `consume`. Daemon and simulator share this file; nobody else calls raft_step().
  *
- * The guards (numbers as in docs/ARCHITECTURE.md; "core" is libraft's raft_step()):
+ * The guards ("core" is libraft's raft_step()):
  *
  *  G1  A result to a message of an older term has last_log_index uninitialised, and one to
  *      prev_index 0 says "success": a leader of that very term would commit what nobody has.

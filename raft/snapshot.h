@@ -68,7 +68,7 @@ struct snapshot {
 void snapshot_fini(struct driver *d);
 void snapshot_wanted(struct driver *d, uint64_t peer); /* may be called from within a step */
 void snapshot_stop_sending(struct driver *d);          /* likewise */
-void snapshot_turn(struct driver *d);                  /* with a clean turn: may install */
+void snapshot_turn(struct driver *d);                  /* not inside a transaction */
 /* The first row that must not be compacted, at most applied + 1. The row that a copy ends with is
  * one of them: libraft must know its term to go on from there. */
 uint64_t snapshot_keep(const struct driver *d, uint64_t applied);

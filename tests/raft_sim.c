@@ -462,6 +462,8 @@ static void compare(struct raft_sim *sim)
     unsigned leader = raft_sim_leader(sim), i;
 
     config = &sim->nodes[leader].driver->raft.configuration;
+    if (sim->nodes[leader].driver->log.last < sim_check_applied(sim))
+        sim_fail(sim, "what was applied is lost");
     for (i = 0; i < config->n; i++) {
         unsigned id = (unsigned)config->servers[i].id;
 
