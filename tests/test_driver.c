@@ -259,7 +259,7 @@ static struct raft_sim *tiny_log_of(unsigned voters, unsigned n, uint64_t copy_s
  * thousands of entries are written meanwhile and the log is compacted all the time. */
 static void test_a_snapshot_while_others_write(void **state)
 {
-    struct raft_sim *sim = tiny_log_of(3, 3, 3000000);
+    struct raft_sim *sim = tiny_log_of(3, 3, 1300000);
     unsigned leader = await_leader(sim), lagging = other_than(sim, leader), round;
 
     (void)state;
@@ -280,7 +280,7 @@ static void test_a_snapshot_while_others_write(void **state)
 
 static void test_a_dead_receiver_does_not_hold_the_log(void **state)
 {
-    struct raft_sim *sim = tiny_log_of(3, 3, 3000000);
+    struct raft_sim *sim = tiny_log_of(3, 3, 1300000);
     unsigned leader = await_leader(sim), lagging = other_than(sim, leader);
 
     (void)state;
@@ -302,7 +302,7 @@ static void test_a_dead_receiver_does_not_hold_the_log(void **state)
 /* The leader dies while it streams; the next one has the receiver served all the same. */
 static void test_the_sender_of_a_snapshot_dies(void **state)
 {
-    struct raft_sim *sim = tiny_log_of(3, 3, 3000000);
+    struct raft_sim *sim = tiny_log_of(3, 3, 1300000);
     unsigned lagging = other_than(sim, await_leader(sim)), round;
 
     (void)state;
