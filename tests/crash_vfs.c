@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base.h"
+#include "base/buf.h"
 
 #define SECTOR 512
 
@@ -20,8 +20,7 @@ struct pending {
 
 struct image {
     char *path;
-    uint8_t *durable;
-    size_t len;
+    struct buf durable;
     struct pending *pending;
     size_t n_pending;
     struct image *next;
@@ -58,26 +57,27 @@ static struct image *find_image(const char *path)
     return i;
 }
 
-static void resize(uint8_t **data, size_t *len, size_t to)
+static void resize(struct buf *b, size_t to)
 {
-    *data = xrealloc(*data, to > 0 ? to : 1);
-    if (to > *len)
-        memset(*data + *len, 0, to - *len);
-    *len = to;
+    if (to > b->len) {
+        buf_reserve(b, to - b->len);
+        memset(b->data + b->len, 0, to - b->len);
+    }
+    b->len = to;
 }
 
-static void apply(uint8_t **data, size_t *len, const struct pending *p, bool torn)
+static void apply(struct buf *b, const struct pending *p, bool torn)
 {
     if (p->data == NULL) {
-        if (p->at < *len)
-            resize(data, len, p->at);
+        if (p->at < b->len)
+            resize(b, p->at);
         return;
     }
-    if (p->at + p->len > *len)
-        resize(data, len, p->at + p->len);
+    if (p->at + p->len > b->len)
+        resize(b, p->at + p->len);
     for (size_t at = 0; at < p->len; at += SECTOR)
         if (!torn || random() % 2)
-            memcpy(*data + p->at + at, p->data + at, min_u64(SECTOR, p->len - at));
+            memcpy(b->data + p->at + at, p->data + at, min_u64(SECTOR, p->len - at));
 }
 
 static void forget_pending(struct image *i)
@@ -101,19 +101,19 @@ static void write_out(const char *to_dir, const struct image *i)
 {
     enum { NOTHING, EVERYTHING, PREFIX, TORN } mode = (int)(random() % 4);
     size_t until = i->n_pending > 0 ? (size_t)random() % (i->n_pending + 1) : 0;
-    size_t len = i->len;
-    uint8_t *data = xmemdup(i->durable != NULL ? i->durable : (const uint8_t *)"", len);
+    struct buf content = buf_copy(i->durable.data, i->durable.len);
     char *path = xasprintf("%s/%s", to_dir, strrchr(i->path, '/') + 1);
     FILE *f = fopen(path, "w");
 
     for (size_t n = 0; n < i->n_pending; n++) {
         if (mode == EVERYTHING || (mode == PREFIX && n < until))
-            apply(&data, &len, &i->pending[n], false);
+            apply(&content, &i->pending[n], false);
         else if (mode == TORN && random() % 2)
-            apply(&data, &len, &i->pending[n], true);
+            apply(&content, &i->pending[n], true);
     }
-    check(f != NULL && fwrite(data, 1, len, f) == len && fclose(f) == 0);
-    free(data);
+    buf_reserve(&content, 1); /* data is not NULL then */
+    check(f != NULL && fwrite(content.data, 1, content.len, f) == content.len && fclose(f) == 0);
+    buf_fini(&content);
     free(path);
 }
 
@@ -136,7 +136,7 @@ void crash_vfs_forget(void)
 
         images = i->next;
         forget_pending(i);
-        free(i->durable);
+        buf_fini(&i->durable);
         free(i->path);
         free(i);
     }
@@ -233,7 +233,7 @@ static int on_sync(sqlite3_file *f, int flags BASE_UNUSED)
     syncs++;
     if (rc == SQLITE_OK && i != NULL) {
         for (size_t n = 0; n < i->n_pending; n++)
-            apply(&i->durable, &i->len, &i->pending[n], false);
+            apply(&i->durable, &i->pending[n], false);
         forget_pending(i);
     }
     pthread_mutex_unlock(&mutex);
@@ -343,7 +343,7 @@ static int on_delete(sqlite3_vfs *v BASE_UNUSED, const char *name, int sync_dir)
     pthread_mutex_lock(&mutex);
     i = find_image(name);
     forget_pending(i);
-    i->len = 0;
+    i->durable.len = 0;
     pthread_mutex_unlock(&mutex);
     return real_vfs->xDelete(real_vfs, name, sync_dir);
 }

@@ -32,11 +32,19 @@ void kit_close(struct kit *k)
     k->store = NULL;
 }
 
+void kit_make_dir(char *dir)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    assert_true(tmp == NULL || strlen(tmp) < 150);
+    sprintf(dir, "%s/store-kit-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    assert_non_null(mkdtemp(dir));
+}
+
 void kit_empty(struct kit *k)
 {
     memset(k, 0, sizeof *k);
-    strcpy(k->dir, "/tmp/coordfs-store-XXXXXX");
-    assert_non_null(mkdtemp(k->dir));
+    kit_make_dir(k->dir);
     k->term = 1;
     k->now = 1000000000;
     kit_open(k);
@@ -50,7 +58,7 @@ void kit_init(struct kit *k)
 
 void kit_remove_dir(const char *dir)
 {
-    char command[128];
+    char command[300];
 
     snprintf(command, sizeof command, "rm -rf -- '%s'", dir);
     assert_int_equal(system(command), 0);
@@ -59,7 +67,7 @@ void kit_remove_dir(const char *dir)
 /* By another process: closing a file of the database in this one would drop the locks on it. */
 void kit_copy_file(const char *from_dir, const char *to_dir, const char *name)
 {
-    char command[512];
+    char command[1200];
 
     snprintf(command, sizeof command, "if [ -e '%s/%s' ]; then cp '%s/%s' '%s/%s'; fi", from_dir,
              name, from_dir, name, to_dir, name);

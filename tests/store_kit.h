@@ -23,7 +23,7 @@ struct kit_entry {
 };
 
 struct kit {
-    char dir[64];
+    char dir[200];
     struct store *store;
     struct store_reader *reader;
 
@@ -56,6 +56,7 @@ void kit_fini(struct kit *k);  /* checks all invariants and removes everything *
 void kit_open(struct kit *k);  /* opens the store and a reader */
 void kit_close(struct kit *k);
 void kit_check(struct kit *k); /* store_check */
+void kit_make_dir(char *dir);  /* a new temporary directory: its path, at most 200 bytes */
 void kit_remove_dir(const char *dir);
 void kit_copy_file(const char *from_dir, const char *to_dir, const char *name); /* if it is there */
 

@@ -481,11 +481,12 @@ static void prepare_crash(void)
 /* The states of the directory between the steps of an installation, made by hand. */
 static void test_crash_states(void **state)
 {
-    char path[300], to[300];
+    char path[300], to[300], saved[200];
     uint64_t applied;
 
     (void)state;
     prepare_crash();
+    kit_make_dir(saved);
     applied = store_applied(b->store);
     for (int step = 0; step < 4; step++) {
         static struct kit crashed;
@@ -506,7 +507,7 @@ static void test_crash_states(void **state)
         kit_close(b);
         kit_remove_dir(b->dir);
         assert_int_equal(rename(crashed.dir, b->dir), 0);
-        kit_copy_file(b->dir, "/tmp", "coordfs.db-wal");
+        kit_copy_file(b->dir, saved, "coordfs.db-wal");
 
         snprintf(path, sizeof path, "%s/coordfs.stage", b->dir);
         snprintf(to, sizeof to, "%s/coordfs.new", b->dir);
@@ -518,7 +519,7 @@ static void test_crash_states(void **state)
                      "INSERT INTO stage.local SELECT * FROM main.local;",
                      path);
             kit_sql(b->dir, sql);
-            kit_copy_file("/tmp", b->dir, "coordfs.db-wal"); /* kit_sql has checkpointed it */
+            kit_copy_file(saved, b->dir, "coordfs.db-wal"); /* kit_sql has checkpointed it */
             assert_int_equal(rename(path, to), 0);
         }
         if (step >= 2) { /* the old log is deleted */
@@ -530,8 +531,8 @@ static void test_crash_states(void **state)
             assert_int_equal(rename(to, path), 0);
         }
         assert_old_or_new(step >= 1, applied);
-        unlink("/tmp/coordfs.db-wal");
     }
+    kit_remove_dir(saved);
 }
 
 /* The process is killed at random moments of an installation. */

@@ -73,8 +73,7 @@ static void assert_survives(uint64_t synced, uint64_t term)
     struct store_hash h;
 
     memset(&copy, 0, sizeof copy);
-    strcpy(copy.dir, "/tmp/coordfs-store-XXXXXX");
-    assert_non_null(mkdtemp(copy.dir));
+    kit_make_dir(copy.dir);
     crash_vfs_cut(k->dir, copy.dir);
     kit_open(&copy);
     kit_check(&copy);

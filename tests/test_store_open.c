@@ -188,20 +188,23 @@ static void test_damaged(void **state)
         "CREATE TRIGGER t AFTER INSERT ON inode BEGIN DELETE FROM log; END",
     };
 
+    char saved[200];
+
     (void)state;
+    kit_make_dir(saved);
     kit_dir(k, ROOT, "d");
     store_begin(k->store);
     store_log_compact(k->store, 2);
     store_commit(k->store, true);
     kit_close(k);
     for (size_t i = 0; i < ARRAY_LEN(damages); i++) {
-        kit_copy_file(k->dir, "/tmp", "coordfs.db");
+        kit_copy_file(k->dir, saved, "coordfs.db");
         kit_sql(k->dir, damages[i]);
         if (open_as(k->dir, 1, "test") != -EUCLEAN)
             fail_msg("%s: %s", damages[i], message);
-        kit_copy_file("/tmp", k->dir, "coordfs.db");
+        kit_copy_file(saved, k->dir, "coordfs.db");
     }
-    unlink("/tmp/coordfs.db");
+    kit_remove_dir(saved);
     write_file("coordfs.db", "no database at all, whatever", 28, 0);
     assert_int_equal(open_as(k->dir, 1, "test"), -EUCLEAN);
 }
