@@ -12,6 +12,7 @@
 
 #define CONTENT_BLOCK      16384u
 #define CONTENT_INDEX_BITS 20 /* a block's id: ino << CONTENT_INDEX_BITS | index */
+#define CONTENT_INO_MAX    (((uint64_t)1 << (63 - CONTENT_INDEX_BITS)) - 1) /* ids are signed */
 
 _Static_assert((uint64_t)LIMIT_FILE_MAX <= (uint64_t)CONTENT_BLOCK << CONTENT_INDEX_BITS,
                "a file's blocks have room in their ids");

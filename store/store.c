@@ -380,6 +380,16 @@ void store_orphans(struct store *s, unsigned max,
 
 /* ---- Checks and figures -----------------------------------------------------------------------*/
 
+static bool same_log(struct store *s)
+{
+    struct raftlog log;
+    bool same = raftlog_load(&log, &s->db, s->state.n.applied) == 1 && log.first == s->log.first &&
+                log.last == s->log.last && log.term == s->log.term && log.vote == s->log.vote;
+
+    raftlog_fini(&log);
+    return same;
+}
+
 bool store_check(struct store *s, char *why, size_t why_len)
 {
     struct store_hash found;
@@ -387,11 +397,10 @@ bool store_check(struct store *s, char *why, size_t why_len)
     check(!s->in_transaction);
     if (!check_file(s->home.db, true, &found, why, why_len))
         return false;
-    if (!hash_equal(found, store_state_hash(s))) {
-        snprintf(why, why_len, "S21: the state in memory is not the one in the database");
-        return false;
-    }
-    return true;
+    if (hash_equal(found, store_state_hash(s)) && same_log(s))
+        return true;
+    snprintf(why, why_len, "S21: the state in memory is not the one in the database");
+    return false;
 }
 
 bool store_check_file(const char *path, char *why, size_t why_len)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/limits.h"
+#include "store/content.h"
 
 /* ---- Names and directories --------------------------------------------------------------------*/
 
@@ -95,7 +96,8 @@ static uint32_t check_room(struct op *op, uint64_t bytes)
 {
     const struct counters *n = &op->rows->state->n;
 
-    if (n->inodes >= op->max_inodes || n->entries >= op->max_inodes || !op_has_room(op, bytes))
+    if (n->inodes >= op->max_inodes || n->entries >= op->max_inodes || !op_has_room(op, bytes) ||
+        n->next_ino > CONTENT_INO_MAX)
         return ENOSPC;
     return 0;
 }

@@ -1,5 +1,6 @@
 /* store/check.c: each invariant is really checked. Each damage is done to a good database, behind
  * the store's back, and must be reported under its number. */
+#include "store/internal.h"
 #include "tests/store_kit.h"
 
 #include <stdio.h>
@@ -201,11 +202,21 @@ static void test_flipped_bytes(void **state)
 
 static void test_memory(void **state)
 {
+    char why[300];
+
     (void)state;
     kit_open(k);
     kit_check(k);
     kit_noop(k);
     kit_check(k);
+    k->store->state.n.next_ino++;
+    assert_false(store_check(k->store, why, sizeof why));
+    assert_memory_equal(why, "S21", 3);
+    k->store->state.n.next_ino--;
+    k->store->log.term++;
+    assert_false(store_check(k->store, why, sizeof why));
+    assert_memory_equal(why, "S21", 3);
+    k->store->log.term--;
 }
 
 int main(void)

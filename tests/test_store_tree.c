@@ -1,4 +1,5 @@
 /* store/tree.c: the operations on names, each with every answer that it can give. */
+#include "store/internal.h"
 #include "tests/store_kit.h"
 
 #include <errno.h>
@@ -241,6 +242,19 @@ static void test_setgid_directory(void **state)
     assert_int_equal(k->attr.gid, 50);
     assert_int_equal(k->attr.uid, 2);
     assert_int_equal(k->attr.mode, S_IFDIR | 02755);
+}
+
+/* Numbers that could not be stored are not given out. */
+static void test_last_number(void **state)
+{
+    uint64_t last = ((uint64_t)1 << 43) - 1;
+    static uint8_t data[100];
+
+    (void)state;
+    k->store->state.n.next_ino = last;
+    assert_int_equal(kit_file(k, ROOT, "last"), last);
+    assert_int_equal(kit_write(k, last, (64u << 20) - 100, data, sizeof data), 0);
+    assert_int_equal(kit_make(k, ROOT, "more", S_IFREG | 0644), ENOSPC);
 }
 
 /* ---- Link -------------------------------------------------------------------------------------*/
@@ -623,6 +637,7 @@ int main(void)
         T(test_name_bytes),
         T(test_rdev),
         T(test_setgid_directory),
+        T(test_last_number),
         T(test_link),
         T(test_link_errors),
         T(test_link_limit),
