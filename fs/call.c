@@ -33,6 +33,7 @@ static void call_init(struct fs *fs, struct call *c, call_fn done)
 {
     c->fs = fs;
     c->done = done;
+    c->serial = ++fs->last_serial;
     c->err = 0;
     c->status = 0;
     c->has_attr = false;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/hash.h"
+#include "fs/news.h"
 #include "fs/procfd.h"
 #include "fs/state.h"
 
@@ -162,15 +163,6 @@ static bool has_acked(const struct batch *b)
     return b->acked > 0 || (b->patch.n == 0 && b->patch.truncate);
 }
 
-static void move_waiters(struct request_queue *from, struct request_queue *to)
-{
-    struct request *r;
-
-    TAILQ_FOREACH(r, from, wait_link)
-    r->queue = to;
-    TAILQ_CONCAT(to, from, wait_link);
-}
-
 /* What was acknowledged is tried again, without a deadline; who waits for it waits on. */
 static void try_again(struct batch *b)
 {
@@ -180,7 +172,7 @@ static void try_again(struct batch *b)
     patch_cut(&b->patch, b->acked);
     patch_prepend(&d->patch, &b->patch);
     again = batch_new(b->fs, d);
-    move_waiters(&b->waiters, &again->waiters);
+    requests_move(&b->waiters, &again->waiters);
     batch_submit(again);
 }
 
@@ -201,11 +193,19 @@ static void batch_end(struct batch *b)
 
     TAILQ_REMOVE(&d->flying, b, link);
     d->flying_bytes -= b->patch.bytes;
+    if (b->error != 0)
+        lane_forget_inode(fs, d->ino); /* pages that showed what did not happen */
     if (b->error != 0 && has_acked(b)) {
         if (b->uncertain)
             try_again(b);
         else
             note_loss(b);
+    }
+    /* The kernel's old pages go first: news of our own changes arrive before this. Not for errors:
+     * nobody waits for what has not happened. */
+    if (b->error == 0) {
+        lane_move_waiters(fs, d->ino, &b->writer);
+        lane_move_waiters(fs, d->ino, &b->waiters);
     }
     request_wake(&b->writer, b->error);
     request_wake(&b->waiters, 0); /* errors that concern them: draft_error */
@@ -218,6 +218,7 @@ static void on_call_done(struct call *c)
     struct batch *b = CONTAINER_OF(c, struct batch_call, call)->batch;
     int error = call_error(c);
 
+    news_of_call(b->fs, c);
     if (error != 0 && b->error == 0) {
         b->error = error;
         b->uncertain = c->err == -ETIMEDOUT || c->err == -EINTR;

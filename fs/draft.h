@@ -7,8 +7,9 @@
  *  - a short write, which ends nearly every output, an append and an O_SYNC write are acknowledged
  *    when they are committed, in one log entry with all that waited before them;
  *  - the rest is committed by fsync and close, after 100 ms without a write or 1 s in all, at 8
- * MiB, and as soon as a process looks at the file that does not write it. A truncation with nothing behind it is
- * committed when the program closes the file (who may hold it still: fs/procfd.h), or after 1 s.
+ * MiB, and as soon as a process looks at the file that does not write it. A truncation with nothing
+ * behind it is committed when the program closes the file (who may hold it still: fs/procfd.h), or
+ * after 1 s.
  *
  * Local readers see drafts at once: what is read here is laid over the store's content. All writers
  * of a file on this host share its draft, so their writes keep their order.

@@ -11,10 +11,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/mount.h"
+#include "fs/news.h"
 #include "fs/ops.h"
 #include "proto/limits.h"
 
 #define DEFAULT_TIMEOUT_MS 8000
+#define LANE_STEP_MS       2
 #define DRAIN_MS           2000 /* that fs_run may go on for what is not committed yet */
 
 /* ---- The session --------------------------------------------------------------------------------
@@ -128,6 +130,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     if (err == 0)
         err = mount_open(&fs->options, dev_fd, &fs->mount_id, errmsg, errmsg_len);
     if (err == 0) {
+        lanes_start(fs);
         *out = fs;
         return 0;
     }
@@ -169,14 +172,17 @@ static int serve(struct fs *fs)
     return 0;
 }
 
+static int sooner(int a_ms, int b_ms) /* -1: never */
+{
+    if (a_ms < 0 || b_ms < 0)
+        return a_ms > b_ms ? a_ms : b_ms;
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
 /* Does what is due; the time until there is more, in ms; -1: nothing. */
 static int turn(struct fs *fs)
 {
-    int drafts = drafts_turn(fs), requests = requests_turn(fs);
-
-    if (drafts < 0 || requests < 0)
-        return drafts > requests ? drafts : requests;
-    return drafts < requests ? drafts : requests;
+    return sooner(drafts_turn(fs), sooner(requests_turn(fs), lanes_turn(fs)));
 }
 
 /* Gives what was written, and who waits for it, some time to come to an end. */
@@ -215,30 +221,43 @@ void fs_stop(struct fs *fs)
     mailbox_wake(&fs->mailbox);
 }
 
+/* A lane may sleep in a lock that the kernel holds for a request which nobody has read: all get an
+ * answer until it has awoken. */
+static void end_lanes(struct fs *fs)
+{
+    struct pollfd fd = {.fd = fs->io.dev_fd, .events = POLLIN};
+
+    lanes_ask_end(fs);
+    while (!lanes_ended(fs)) {
+        poll(&fd, 1, LANE_STEP_MS);
+        if (io_refuse(&fs->io, ENOTCONN) < 0)
+            usleep(LANE_STEP_MS * 1000); /* aborted: the lanes awake by themselves */
+    }
+    mailbox_deliver(&fs->mailbox);
+    lanes_fini(fs);
+}
+
 void fs_free(struct fs *fs)
 {
     mailbox_deliver(&fs->mailbox);
     requests_abandon(fs, ENOTCONN);
+    end_lanes(fs);
     fuse_session_destroy(fs->session); /* closes /dev/fuse: from here on nothing can wait for us */
     mount_close(fs->mount_id);
     free_parts(fs);
 }
 
 /* ---- What happens elsewhere ---------------------------------------------------------------------
- * The kernel is allowed to keep nothing without asking (OPS_VALID_S is 0, pages are dropped when
- * time or size have changed): so there is nothing to take back. */
+ */
 
 void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
 {
-    (void)fs;
-    (void)changes;
-    (void)n;
-    (void)own;
+    news_post(fs, changes, n, own);
 }
 
 void fs_replaced(struct fs *fs)
 {
-    (void)fs;
+    news_post_replaced(fs);
 }
 
 bool fs_is_open(struct fs *fs, uint64_t ino)

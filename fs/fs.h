@@ -19,6 +19,7 @@ struct fs_options {
     unsigned long ms_flags; /* MS_RDONLY, MS_NOEXEC, MS_NOSUID, MS_NODEV … */
     unsigned timeout_ms;    /* of requests that hold kernel locks; default 8000 */
     uint64_t file_max;      /* bytes of a file */
+    bool uncached;          /* the kernel asks for everything each time */
     bool debug;             /* log every request */
 };
 
@@ -40,7 +41,8 @@ void fs_stop(struct fs *fs);
  * anything any more. */
 void fs_free(struct fs *fs);
 
-/* Loop thread: commands were applied (by whichever host). `own`: made by this host's session. */
+/* Loop thread: commands were applied (by whichever host). `own`: made by this host's session.
+ * Called before these commands' completions. */
 void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own);
 /* Loop thread: the whole state was replaced: every cached thing is stale. */
 void fs_replaced(struct fs *fs);

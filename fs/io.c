@@ -12,17 +12,21 @@
 /* The kernel wants room for the largest request and its header (fuse_dev_do_read). */
 #define IO_BUF_SIZE (LIMIT_WRITE_MAX + 4096u)
 
+#define IO_DIRECT_IO_ALLOW_MMAP (1ull << 36) /* of newer headers */
+
 /* Flags to add to the reply to INIT where the kernel offers them.
  * HANDLE_KILLPRIV_V2: one request tells of a write and of the setuid bit to drop; without it the
  * kernel asks for security.capability before each write, sends a chmod of its own before some
  * changes, and forgets it on O_TRUNC.
  * PARALLEL_DIROPS: lookups in one directory need not wait for one another; 3.14 means to send it,
- * but does not. */
+ * but does not.
+ * DIRECT_IO_ALLOW_MMAP: files opened for writing can be mapped shared. From Linux 6.6. */
 static const struct {
     uint64_t flag;
     const char *name;
 } io_flag_table[] = {
     {FUSE_PARALLEL_DIROPS, "PARALLEL_DIROPS"},
+    {IO_DIRECT_IO_ALLOW_MMAP, "DIRECT_IO_ALLOW_MMAP"},
     {FUSE_HANDLE_KILLPRIV_V2, "HANDLE_KILLPRIV_V2"},
 };
 
@@ -109,6 +113,7 @@ static void io_note_init(struct io *io)
     if (in == NULL || in->major != FUSE_KERNEL_VERSION)
         return; /* another major version: the kernel sends a second INIT */
     io->init_unique = io_header(io)->unique;
+    io->minor = in->minor;
     io->offered = in->flags;
     if ((in->flags & FUSE_INIT_EXT) != 0 && io_body(io, sizeof(*in)) != NULL)
         io->offered |= (uint64_t)in->flags2 << 32;
@@ -139,6 +144,22 @@ int io_read(struct io *io)
         log_debug("fuse: %llu %s(%u) node %llu pid %u, %zd bytes", (unsigned long long)in->unique,
                   io_opcode_name(in->opcode), in->opcode, (unsigned long long)in->nodeid, in->pid,
                   n);
+    return 1;
+}
+
+int io_refuse(struct io *io, int error)
+{
+    struct fuse_out_header out = {.len = sizeof(out), .error = -error};
+    struct iovec iov = {.iov_base = &out, .iov_len = sizeof(out)};
+    int got = io_read(io);
+    uint32_t opcode;
+
+    if (got <= 0)
+        return got;
+    opcode = io_header(io)->opcode;
+    out.unique = io_header(io)->unique;
+    if (opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT)
+        io_writev(io, &iov, 1);
     return 1;
 }
 

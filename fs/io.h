@@ -4,7 +4,7 @@
  *  - the reply to INIT gets the flags that this libfuse does not know (io_flag_table in io.c);
  *  - flags of a request that libfuse drops (setuid killing) can be asked for while it is handled.
  *
- * Reader thread only, except io_writev, which libfuse calls on whichever thread replies. */
+ * Reader thread only, except io_writev. */
 #ifndef FS_IO_H
 #define FS_IO_H
 
@@ -22,6 +22,7 @@ struct io {
     uint64_t init_unique; /* of the INIT request; 0: not seen yet */
     uint64_t offered;     /* what the kernel offered in it (FUSE_* flags, both words) */
     uint64_t granted;     /* what our reply said in the end */
+    uint32_t minor;       /* version of the protocol that the kernel speaks */
     atomic_bool ready;    /* INIT was answered */
     bool debug;
 };
@@ -32,6 +33,9 @@ void io_fini(struct io *io);
 /* Reads the next request into buf: 1, 0 when there is none now, or -errno: -ENODEV when the
  * filesystem was unmounted or the connection aborted. */
 int io_read(struct io *io);
+
+/* Reads a request, if there is one, and answers it with errno `error`. As io_read. */
+int io_refuse(struct io *io, int error);
 
 /* For libfuse: as writev(2); errno ENOENT when nobody waits for the reply (any more). A reply that
  * the kernel refuses is replaced by EIO: nobody may wait for ever. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -168,12 +169,13 @@ static int clear_leftovers(const char *path, char *errmsg, size_t errmsg_len)
 {
     for (int i = 0; i < MOUNT_LEFTOVERS_MAX; i++) {
         struct find find = {.path = path};
-        struct stat st;
+        struct statfs st;
 
         each_mount(find_path, &find);
         if (!find.found || !find.ours)
             return 0;
-        if (stat(path, &st) == 0 || (errno != ENOTCONN && errno != ECONNABORTED))
+        /* Not stat, which the kernel may answer for the dead from its cache. */
+        if (statfs(path, &st) == 0 || (errno != ENOTCONN && errno != ECONNABORTED))
             return refuse(-EBUSY, errmsg, errmsg_len, path, "coordfs is already mounted there");
         log_info("%s: unmounting what a dead daemon left behind", path);
         if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)

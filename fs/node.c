@@ -3,19 +3,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "fs/hash.h"
-
 #define NODE_ROOT 1u
 
-struct node {
-    uint64_t ino;
-    uint64_t lookups;
-    Cfs__Attr *last; /* directories only */
-    int stale_tid;   /* was told ESTALE last; 0: nobody */
-    UT_hash_handle hh;
-};
-
-static struct node *node_find(const struct nodes *ns, uint64_t ino)
+struct node *node_find(const struct nodes *ns, uint64_t ino)
 {
     struct node *node;
 

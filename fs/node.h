@@ -10,9 +10,23 @@
 #define FS_NODE_H
 
 #include "base/base.h"
+#include "fs/hash.h"
 #include "proto/command.pb-c.h"
 
-struct node;
+struct lane_job;
+
+struct node {
+    uint64_t ino;
+    uint64_t lookups;
+    Cfs__Attr *last;      /* directories only */
+    struct lane_job *job; /* that makes the kernel forget its pages or attributes; NULL: none */
+    int stale_tid;        /* was told ESTALE last; 0: nobody */
+    unsigned moving;      /* names of it that the kernel is about to forget */
+    unsigned readers;     /* open handles through the page cache */
+    bool cached;          /* the kernel may have pages of its content */
+    bool changed;         /* a directory: another host has changed its list */
+    UT_hash_handle hh;
+};
 
 struct nodes {
     struct node *table;
@@ -26,6 +40,7 @@ void node_remember(struct nodes *ns, const Cfs__Attr *attr);
 /* Passing over what is not known: the kernel's word is no reason to die. */
 void node_forget(struct nodes *ns, uint64_t ino, uint64_t n);
 
+struct node *node_find(const struct nodes *ns, uint64_t ino); /* NULL: not known */
 uint64_t node_lookups(const struct nodes *ns, uint64_t ino);
 
 /* Newer attributes of a directory were seen. */

@@ -4,11 +4,18 @@
 #include <string.h>
 
 #include "fs/convert.h"
+#include "fs/notify.h"
 #include "proto/limits.h"
 
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
-    (void)userdata;
+    struct fs *fs = userdata;
+
+    if (!fs->options.uncached && (conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) != 0) {
+        conn->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
+        conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+    }
+    conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
     conn->max_write = LIMIT_WRITE_MAX;
     /* RELEASE is a background request: the queue must not hold it up behind reads. */
     conn->max_background = 1024;
@@ -74,12 +81,36 @@ int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error)
     return error;
 }
 
-void ops_entry(const Cfs__Attr *attr, struct fuse_entry_param *out)
+double ops_valid_s(const struct fs *fs)
+{
+    if (fs->options.uncached)
+        return 0;
+    return notify_has_epoch(&fs->io) ? OPS_VALID_S : OPS_VALID_SHORT_S;
+}
+
+double ops_attr_valid_s(struct fs *fs, uint64_t ino)
+{
+    return draft_exists(fs, ino) ? 0 : ops_valid_s(fs);
+}
+
+int ops_open_error(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
+{
+    const struct node *node = node_find(&fs->nodes, attr->ino);
+    bool unlinked = attr->nlink == 0, moving = node != NULL && node->moving > 0;
+
+    if (!unlinked && !moving)
+        return 0;
+    if (!node_insists(&fs->nodes, attr->ino, fuse_req_ctx(req)->pid))
+        return ESTALE;
+    return unlinked && !S_ISDIR(attr->mode) && opens_count(&fs->opens, attr->ino) == 0 ? ESTALE : 0;
+}
+
+void ops_entry(struct fs *fs, const Cfs__Attr *attr, struct fuse_entry_param *out)
 {
     memset(out, 0, sizeof(*out));
     out->ino = attr->ino;
-    out->attr_timeout = OPS_VALID_S;
-    out->entry_timeout = OPS_VALID_S;
+    out->attr_timeout = ops_attr_valid_s(fs, attr->ino);
+    out->entry_timeout = ops_valid_s(fs);
     convert_stat(attr, &out->attr);
 }
 

@@ -7,15 +7,27 @@
 
 extern const struct fuse_lowlevel_ops ops_table;
 
-/* Seconds for which the kernel may believe names and attributes. */
-#define OPS_VALID_S 0.0
+/* Seconds for which the kernel may believe names and attributes. It is told of every change, so the
+ * time is long; a kernel that cannot be told to forget all names at once (after a snapshot was
+ * installed) has a shorter one. */
+#define OPS_VALID_S       3600.0
+#define OPS_VALID_SHORT_S 60.0
+
+double ops_valid_s(const struct fs *fs);
+/* The same for attributes of this inode: not while there is a draft of its content. */
+double ops_attr_valid_s(struct fs *fs, uint64_t ino);
 
 /* The attributes of an inode that the kernel knows; of a removed directory, what is left of it.
  * 0 or a positive errno. */
 int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out);
 
 /* Fills in what a reply tells of an inode. */
-void ops_entry(const Cfs__Attr *attr, struct fuse_entry_param *out);
+void ops_entry(struct fs *fs, const Cfs__Attr *attr, struct fuse_entry_param *out);
+
+/* 0, or ESTALE for an inode that is unlinked, or has a name that the kernel is about to forget: the
+ * caller may have come by a name that is gone. Who insists (node_insists) may open what is open
+ * here already. */
+int ops_open_error(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr);
 
 /* The errno for a request about names in `dir` that came back with `error`: ESTALE is answered
  * once, and ENOENT then (see node_insists). */
@@ -57,8 +69,9 @@ void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
                unsigned flags, const void *in, size_t in_size, size_t out_size);
-/* How the kernel is to treat a handle opened with these flags. */
-void ops_open_mode(struct fuse_file_info *fi);
+/* A new handle of a file, and how the kernel is to treat it; fi has the flags. */
+void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info *fi);
+void ops_close_handle(struct fs *fs, uint64_t fh);
 
 /* ---- ops_dir.c: open directories ---- */
 void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

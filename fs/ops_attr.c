@@ -10,7 +10,7 @@ static void reply_attr(fuse_req_t req, const Cfs__Attr *attr)
     struct stat st;
 
     convert_stat(attr, &st);
-    fuse_reply_attr(req, &st, OPS_VALID_S);
+    fuse_reply_attr(req, &st, ops_attr_valid_s(fs_of(req), attr->ino));
 }
 
 static void getattr_now(struct fs *fs, fuse_req_t req, uint64_t ino)
@@ -124,6 +124,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
     Cfs__SetAttr set = CFS__SET_ATTR__INIT;
     Cfs__Attr attr = CFS__ATTR__INIT;
     int error = ops_attr(fs, ino, &attr);
+    struct request *r;
 
     if (error == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0 &&
         (uint64_t)st->st_size > fs->options.file_max)
@@ -143,7 +144,9 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
     set.kill_suid = !S_ISDIR(attr.mode) && kills_suid(to_set);
     command.op_case = CFS__COMMAND__OP_SET_ATTR;
     command.set_attr = &set;
-    request_submit(request_new(fs, req, finish_setattr), &command);
+    r = request_new(fs, req, finish_setattr);
+    r->dirs[0] = ino;
+    request_submit(r, &command);
 }
 
 void ops_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -44,7 +44,7 @@ static bool listing_add(struct listing *l, const char *name, uint64_t ino, uint3
 
     memset(&entry, 0, sizeof(entry));
     if (attr != NULL)
-        ops_entry(attr, &entry);
+        ops_entry(l->fs, attr, &entry);
     entry.attr.st_ino = ino;
     entry.attr.st_mode = attr != NULL ? attr->mode : type;
     n = l->plus ? fuse_add_direntry_plus(l->req, out, left, name, &entry, (off_t)position)
@@ -120,18 +120,30 @@ void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     list(req, ino, size, off, true);
 }
 
+/* The kernel keeps a directory's list until another host has changed it. */
+static void set_caching(struct fs *fs, uint64_t ino, struct fuse_file_info *fi)
+{
+    struct node *node = node_find(&fs->nodes, ino);
+
+    fi->cache_readdir = !fs->options.uncached;
+    fi->keep_cache = fi->cache_readdir && node != NULL && !node->changed;
+    if (node != NULL)
+        node->changed = false;
+}
+
 void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
     Cfs__Attr attr = CFS__ATTR__INIT;
     int error = ops_attr(fs, ino, &attr);
 
-    if (error == 0 && attr.nlink == 0 && !node_insists(&fs->nodes, ino, fuse_req_ctx(req)->pid))
-        error = ESTALE; /* a name that is gone, or a removed working directory */
+    if (error == 0)
+        error = ops_open_error(fs, req, &attr);
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
     }
+    set_caching(fs, ino, fi);
     fi->fh = handle_open(&fs->handles, ino, fi->flags, fuse_req_ctx(req)->pid)->fh;
     if (fuse_reply_open(req, fi) != 0)
         handle_close(&fs->handles, fi->fh);

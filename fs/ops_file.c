@@ -5,25 +5,45 @@
 #include "fs/convert.h"
 #include "fs/ops.h"
 #include "fs/procfd.h"
+#include "proto/ioctl.h"
 #include "proto/limits.h"
-
-/* Who writes sees the store itself; who only reads may map the file (and execute it), and the
- * kernel drops its pages when a file's time or size has changed. */
-void ops_open_mode(struct fuse_file_info *fi)
-{
-    fi->direct_io = handle_writes(fi->flags);
-    fi->keep_cache = 0;
-}
 
 /* ---- Opening and closing ------------------------------------------------------------------------
  */
 
-/* Is this a way to an unlinked file that may be opened: one that is open here already, and reached
- * through /proc/PID/fd, not by a name that is gone? */
-static bool may_reopen(struct fs *fs, fuse_req_t req, uint64_t ino)
+/* A handle through which pages may be read into the page cache: also one for writing, if it may be
+ * mapped. */
+static bool uses_pages(int flags)
 {
-    return node_insists(&fs->nodes, ino, fuse_req_ctx(req)->pid) &&
-           opens_count(&fs->opens, ino) > 0;
+    return (flags & O_ACCMODE) != O_WRONLY;
+}
+
+/* Who writes sees drafts and store themselves. Who only reads has the page cache, whose pages are
+ * forgotten with each change, and no FLUSH at close. */
+void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info *fi)
+{
+    struct handle *h = handle_open(&fs->handles, ino, fi->flags, tid);
+    struct node *node = node_find(&fs->nodes, ino);
+
+    h->errors = draft_errors(fs, ino);
+    fi->fh = h->fh;
+    fi->direct_io = handle_writes(fi->flags);
+    fi->noflush = !handle_changes(fi->flags);
+    fi->keep_cache = !fs->options.uncached;
+    if (node != NULL && uses_pages(fi->flags)) {
+        node->readers++;
+        node->cached = true;
+    }
+}
+
+void ops_close_handle(struct fs *fs, uint64_t fh)
+{
+    struct handle *h = handle_find(&fs->handles, fh);
+    struct node *node = h == NULL ? NULL : node_find(&fs->nodes, h->ino);
+
+    if (node != NULL && uses_pages(h->flags) && node->readers > 0)
+        node->readers--;
+    handle_close(&fs->handles, fh);
 }
 
 static void open_now(struct fs *fs, fuse_req_t req, uint64_t ino, int flags, bool kill_suid)
@@ -31,20 +51,16 @@ static void open_now(struct fs *fs, fuse_req_t req, uint64_t ino, int flags, boo
     struct fuse_file_info fi = {.flags = flags};
     Cfs__Attr attr = CFS__ATTR__INIT;
     int tid = fuse_req_ctx(req)->pid, error = ops_attr(fs, ino, &attr);
-    struct handle *h;
 
-    if (error == 0 && attr.nlink == 0 && !may_reopen(fs, req, ino))
-        error = ESTALE;
+    if (error == 0)
+        error = ops_open_error(fs, req, &attr);
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
     }
-    ops_open_mode(&fi);
-    h = handle_open(&fs->handles, ino, flags, tid);
-    h->errors = draft_errors(fs, ino);
-    fi.fh = h->fh;
+    ops_open_handle(fs, ino, tid, &fi);
     if (fuse_reply_open(req, &fi) != 0) {
-        handle_close(&fs->handles, fi.fh);
+        ops_close_handle(fs, fi.fh);
         return;
     }
     /* Truncating an empty file changes nothing (`exec 9>lock` does it each time). */
@@ -52,7 +68,8 @@ static void open_now(struct fs *fs, fuse_req_t req, uint64_t ino, int flags, boo
         draft_truncate(fs, ino, tid, kill_suid);
 }
 
-/* The others' writes are committed, or it takes too long: then this is a file as it is. */
+/* The others' writes are committed, the kernel's old pages are gone; or it takes too long: then
+ * this is the file as it is. */
 static void finish_open(struct request *r, int error)
 {
     if (error == EINTR)
@@ -65,20 +82,22 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
     bool kill_suid = io_kill_suid(&fs->io);
+    bool foreign = draft_is_foreign(fs, ino, fuse_req_ctx(req)->pid);
+    const struct node *node = node_find(&fs->nodes, ino);
     struct request *r;
 
-    if (draft_is_foreign(fs, ino, fuse_req_ctx(req)->pid)) {
-        draft_submit(fs, ino);
-        r = request_new(fs, req, finish_open);
-        r->ino = ino;
-        r->flags = fi->flags;
-        r->count = kill_suid;
-        if (draft_wait(fs, ino, r))
-            return;
-        request_end(r, 0);
+    if (!foreign && (node == NULL || node->job == NULL)) {
+        open_now(fs, req, ino, fi->flags, kill_suid);
         return;
     }
-    open_now(fs, req, ino, fi->flags, kill_suid);
+    r = request_new(fs, req, finish_open);
+    r->ino = ino;
+    r->flags = fi->flags;
+    r->count = kill_suid;
+    if (foreign)
+        draft_submit(fs, ino);
+    if (!(foreign && draft_wait(fs, ino, r)) && !lane_wait_inode(fs, ino, r))
+        request_end(r, 0);
 }
 
 /* The error that this handle has not heard of yet. */
@@ -132,7 +151,7 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct handle *h = handle_find(&fs->handles, fi->fh);
     bool wrote = h != NULL && handle_changes(h->flags);
 
-    handle_close(&fs->handles, fi->fh);
+    ops_close_handle(fs, fi->fh);
     if (wrote)
         draft_closed(fs, ino);
     fuse_reply_err(req, 0);
@@ -200,6 +219,12 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
     w.tid = fuse_req_ctx(req)->pid;
     w.append = (fi->flags & O_APPEND) != 0;
     w.kill_suid = io_kill_suid(&fs->io);
+    if (fi->writepage) {
+        /* Pages of a mapping. Lane A may be waiting for this. */
+        draft_buffer(fs, &w, NULL);
+        fuse_reply_write(req, size);
+        return;
+    }
     r = request_new(fs, req, finish_write);
     r->count = size;
     if (is_committing(fs, size, fi->flags))
@@ -209,6 +234,8 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
 }
 
 /* ---- Barriers -----------------------------------------------------------------------------------
+ * fsync: what was written is committed; then everything that was committed anywhere is applied
+ * here; then the kernel has forgotten what was there before. Each is a parked request of its own.
  */
 
 static void finish_fsync(struct request *r, int error)
@@ -218,18 +245,49 @@ static void finish_fsync(struct request *r, int error)
     fuse_reply_err(r->req, error != 0 ? error : lost);
 }
 
-/* What was written before is committed; now the barrier, as a request of its own. */
-static void finish_fsync_writes(struct request *r, int error)
+/* The request's next wait; whatever it may not wait for is passed over. */
+static struct request *next_wait(const struct request *r, request_finish finish)
 {
-    struct request *barrier;
+    struct request *next = request_new(r->fs, r->req, finish);
+
+    next->fh = r->fh;
+    next->dirs[0] = r->dirs[0];
+    return next;
+}
+
+/* fsync of a directory holds its lock: it must not wait for names to be forgotten. */
+static void finish_fsync_pages(struct request *r, int error)
+{
+    struct request *next;
 
     if (error != 0) {
         fuse_reply_err(r->req, error);
         return;
     }
-    barrier = request_new(r->fs, r->req, finish_fsync);
-    barrier->fh = r->fh;
-    request_barrier(barrier);
+    next = next_wait(r, finish_fsync);
+    if (r->dirs[0] != 0 || !lane_wait_all(&r->fs->lanes.b, next))
+        request_end(next, 0);
+}
+
+static void finish_fsync_barrier(struct request *r, int error)
+{
+    struct request *next;
+
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    next = next_wait(r, finish_fsync_pages);
+    if (!lane_wait_all(&r->fs->lanes.a, next))
+        request_end(next, 0);
+}
+
+static void finish_fsync_writes(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        request_barrier(next_wait(r, finish_fsync_barrier));
 }
 
 /* Promise P6. */
@@ -247,23 +305,73 @@ void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 
 void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-    (void)ino;
+    struct request *r = request_new(fs_of(req), req, finish_fsync_barrier);
+
     (void)datasync;
     (void)fi;
-    request_barrier(request_new(fs_of(req), req, finish_fsync));
+    r->dirs[0] = ino;
+    request_barrier(r);
 }
 
-/* Not ENOSYS, which the kernel would turn into success of isatty(3) and the like. */
+/* ---- ioctl: holds no lock, so it may wait for everything ---- */
+
+static void finish_sync(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        fuse_reply_ioctl(r->req, 0, NULL, 0);
+}
+
+static void finish_sync_pages(struct request *r, int error)
+{
+    struct request *next;
+
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    next = next_wait(r, finish_sync);
+    if (!lane_wait_all(&r->fs->lanes.b, next))
+        request_end(next, 0);
+}
+
+static void finish_sync_barrier(struct request *r, int error)
+{
+    struct request *next;
+
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    next = next_wait(r, finish_sync_pages);
+    if (!lane_wait_all(&r->fs->lanes.a, next))
+        request_end(next, 0);
+}
+
+/* What this host has written is committed before the barrier: commands keep their order. */
+static void sync_all(fuse_req_t req)
+{
+    struct fs *fs = fs_of(req);
+
+    drafts_drain(fs);
+    request_barrier(request_new(fs, req, finish_sync_barrier));
+}
+
+/* Not ENOSYS for the unknown, which the kernel would turn into success of isatty(3) and the like.
+ */
 void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
                unsigned flags, const void *in, size_t in_size, size_t out_size)
 {
     (void)ino;
-    (void)cmd;
     (void)arg;
     (void)fi;
     (void)flags;
     (void)in;
     (void)in_size;
     (void)out_size;
-    fuse_reply_err(req, ENOTTY);
+    if (cmd == IOCTL_SYNC)
+        sync_all(req);
+    else
+        fuse_reply_err(req, ENOTTY);
 }

@@ -12,7 +12,7 @@ static void reply_entry(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
 {
     struct fuse_entry_param entry;
 
-    ops_entry(attr, &entry);
+    ops_entry(fs, attr, &entry);
     node_remember(&fs->nodes, attr);
     if (fuse_reply_entry(req, &entry) != 0)
         node_forget(&fs->nodes, attr->ino, 1);
@@ -39,7 +39,19 @@ static struct request *name_request(fuse_req_t req, uint64_t dir, request_finish
     struct request *r = request_new(fs_of(req), req, finish);
 
     r->ino = dir;
+    r->dirs[0] = dir;
     return r;
+}
+
+/* That a name does not exist is worth remembering, too. */
+static void reply_missing(struct fs *fs, fuse_req_t req, int error)
+{
+    struct fuse_entry_param none = {.entry_timeout = ops_valid_s(fs)};
+
+    if (error == ENOENT && none.entry_timeout > 0)
+        fuse_reply_entry(req, &none);
+    else
+        fuse_reply_err(req, error);
 }
 
 static void finish_lookup(struct request *r, int error);
@@ -52,7 +64,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     struct request *r;
 
     if (error != 0) {
-        fuse_reply_err(req, ops_dir_error(fs, req, parent, error));
+        reply_missing(fs, req, ops_dir_error(fs, req, parent, error));
         return;
     }
     if (!waited && draft_is_foreign(fs, attr.ino, fuse_req_ctx(req)->pid)) {
@@ -165,13 +177,12 @@ static void finish_create(struct request *r, int error)
         return;
     }
     check(r->call.has_attr);
-    ops_entry(&r->call.attr, &entry);
-    ops_open_mode(&fi);
-    fi.fh = handle_open(&fs->handles, r->call.attr.ino, r->flags, fuse_req_ctx(r->req)->pid)->fh;
+    ops_entry(fs, &r->call.attr, &entry);
     node_remember(&fs->nodes, &r->call.attr);
+    ops_open_handle(fs, r->call.attr.ino, fuse_req_ctx(r->req)->pid, &fi);
     if (fuse_reply_create(r->req, &entry, &fi) != 0) {
+        ops_close_handle(fs, fi.fh);
         node_forget(&fs->nodes, r->call.attr.ino, 1);
-        handle_close(&fs->handles, fi.fh);
     }
 }
 
@@ -270,6 +281,7 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
                 const char *new_name, unsigned flags)
 {
     struct fs *fs = fs_of(req);
+    struct request *r;
     uint64_t ino;
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__Rename rename = CFS__RENAME__INIT;
@@ -292,5 +304,7 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
     rename.new_name = convert_bytes(new_name, strlen(new_name));
     command.op_case = CFS__COMMAND__OP_RENAME;
     command.rename = &rename;
-    request_submit(name_request(req, parent, finish_plain), &command);
+    r = name_request(req, parent, finish_plain);
+    r->dirs[1] = new_parent;
+    request_submit(r, &command);
 }

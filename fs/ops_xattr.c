@@ -16,6 +16,14 @@ static void finish_xattr(struct request *r, int error)
     fuse_reply_err(r->req, error);
 }
 
+static void submit(fuse_req_t req, uint64_t ino, const Cfs__Command *command)
+{
+    struct request *r = request_new(fs_of(req), req, finish_xattr);
+
+    r->dirs[0] = ino;
+    request_submit(r, command);
+}
+
 /* 0, or the errno for a name that no inode can have. */
 static int name_error(const char *name)
 {
@@ -50,7 +58,7 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
                                               : CFS__SET_XATTR__MODE__ANY;
     command.op_case = CFS__COMMAND__OP_SET_XATTR;
     command.set_xattr = &set;
-    request_submit(request_new(fs_of(req), req, finish_xattr), &command);
+    submit(req, ino, &command);
 }
 
 void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
@@ -67,7 +75,7 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
     remove.name = convert_bytes(name, strlen(name));
     command.op_case = CFS__COMMAND__OP_REMOVE_XATTR;
     command.remove_xattr = &remove;
-    request_submit(request_new(fs_of(req), req, finish_xattr), &command);
+    submit(req, ino, &command);
 }
 
 /* n: the length of what is in fs->scratch, or -errno. The kernel asks for the length with size 0.

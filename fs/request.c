@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "fs/draft.h"
+#include "fs/news.h"
 #include "fs/state.h"
 
 void requests_init(struct requests *rs)
@@ -59,13 +60,21 @@ static void request_free(struct request *r)
 
 void request_end(struct request *r, int error)
 {
+    struct fs *fs = r->fs;
+    bool held = r->dirs[0] != 0;
+
     r->finish(r, error);
     request_free(r);
+    if (held)
+        lanes_unlocked(fs);
 }
 
 static void on_call_done(struct call *c)
 {
-    request_end(CONTAINER_OF(c, struct request, call), call_error(c));
+    struct request *r = CONTAINER_OF(c, struct request, call);
+
+    news_of_call(r->fs, c);
+    request_end(r, call_error(c));
 }
 
 static unsigned timeout_of(const struct request *r)
@@ -102,6 +111,25 @@ void request_wake(struct request_queue *queue, int error)
         r->queue = NULL;
         request_end(r, error);
     }
+}
+
+void requests_move(struct request_queue *from, struct request_queue *to)
+{
+    struct request *r;
+
+    TAILQ_FOREACH(r, from, wait_link)
+    r->queue = to;
+    TAILQ_CONCAT(to, from, wait_link);
+}
+
+bool requests_hold(struct fs *fs, uint64_t ino)
+{
+    struct request *r;
+
+    LIST_FOREACH(r, &fs->requests.parked, link)
+    if (r->dirs[0] == ino || r->dirs[1] == ino)
+        return true;
+    return false;
 }
 
 static void give_up(struct request *r)

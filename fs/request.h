@@ -47,6 +47,7 @@ struct request {
 
     /* For finish. */
     uint64_t ino;
+    uint64_t dirs[2]; /* directories, or files, that the kernel keeps locked until we answer */
     uint64_t fh;
     size_t count;
     int flags;
@@ -71,6 +72,10 @@ void request_wait(struct request *r, struct request_queue *queue);
 void request_end(struct request *r, int error);
 /* Ends all that wait in the queue. */
 void request_wake(struct request_queue *queue, int error);
+
+void requests_move(struct request_queue *from, struct request_queue *to); /* all that wait */
+/* Does the kernel hold the lock of this inode, for the sake of a parked request? */
+bool requests_hold(struct fs *fs, uint64_t ino);
 
 /* Gives up what is due. Returns the time until there is more to do, in ms; -1: nothing. */
 int requests_turn(struct fs *fs);

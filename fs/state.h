@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 #include "fs/handle.h"
 #include "fs/io.h"
+#include "fs/lane.h"
 #include "fs/mailbox.h"
 #include "fs/node.h"
 #include "fs/opens.h"
@@ -29,7 +30,10 @@ struct fs {
     struct handles handles;
     struct drafts drafts;
     struct opens opens;
-    uint8_t *scratch; /* LIMIT_WRITE_MAX bytes for a reply being made */
+    struct lanes lanes;
+    uint64_t last_serial;      /* of the calls */
+    uint64_t uncertain_serial; /* see fs/news.c; 0: nothing is uncertain */
+    uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */
     atomic_bool stopping;
 };
 

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proto/ioctl.h"
 #include "tests/local_serve.h"
 
 #define PATIENCE_MS 20000 /* never the point of a test: a hang becomes a failure */
@@ -189,6 +190,14 @@ bool rig_wait_pending(struct rig *rig, unsigned n)
         usleep(5000);
     }
     return false;
+}
+
+void rig_sync(struct rig *rig, unsigned i)
+{
+    int fd = open(rig->mnt[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    check(fd >= 0 && ioctl(fd, IOCTL_SYNC) == 0);
+    close(fd);
 }
 
 const char *rig_path(struct rig *rig, unsigned i, const char *fmt, ...)

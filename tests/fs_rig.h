@@ -39,6 +39,9 @@ unsigned long rig_ask(struct rig *rig, const char *command); /* the answer as a 
 /* Waits until at least n changes are parked; false: they never were. */
 bool rig_wait_pending(struct rig *rig, unsigned n);
 
+/* The barrier: mount i shows everything that was changed before. */
+void rig_sync(struct rig *rig, unsigned i);
+
 /* mnt[i]/name, printed; a static buffer, of which there are several. */
 BASE_PRINTF(3, 4) const char *rig_path(struct rig *rig, unsigned i, const char *fmt, ...);
 

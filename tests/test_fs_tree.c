@@ -60,7 +60,7 @@ static void put(const char *path, const char *text)
 /* ---- Two hosts --------------------------------------------------------------------------------
  */
 
-static void changes_are_seen_at_once(void **state)
+static void changes_are_seen_after_a_barrier(void **state)
 {
     struct stat a, b;
     int fd;
@@ -68,21 +68,61 @@ static void changes_are_seen_at_once(void **state)
     (void)state;
     assert_int_equal(stat(at(1, "f"), &b), -1);
     put(at(0, "f"), "one");
+    rig_sync(&rig, 1);
     assert_content(at(1, "f"), "one");
     fd = open(at(1, "f"), O_RDONLY);
     put(at(0, "f"), "three");
+    rig_sync(&rig, 1);
     assert_content(at(1, "f"), "three");
     assert_int_equal(fstat(fd, &b), 0);
     assert_int_equal(b.st_size, 5);
     close(fd);
+    assert_int_equal(stat(at(0, "f"), &a), 0);
     assert_int_equal(chmod(at(1, "f"), 0600), 0);
+    rig_sync(&rig, 0);
     assert_int_equal(stat(at(0, "f"), &a), 0);
     assert_int_equal(a.st_mode, S_IFREG | 0600);
     assert_int_equal(rename(at(1, "f"), at(1, "g")), 0);
+    rig_sync(&rig, 0);
     assert_int_equal(stat(at(0, "f"), &a), -1);
     assert_int_equal(stat(at(0, "g"), &a), 0);
     assert_int_equal(stat(at(1, "g"), &b), 0);
     assert_true(a.st_ino == b.st_ino);
+}
+
+/* Nobody has to ask: it comes by itself, soon. */
+static bool comes(const char *path, bool there)
+{
+    struct stat st;
+
+    for (unsigned i = 0; i < 4000; i++) {
+        if ((stat(path, &st) == 0) == there)
+            return true;
+        usleep(1000);
+    }
+    return false;
+}
+
+static void changes_come_by_themselves(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 30; i++) {
+        assert_true(comes(at(1, "f"), false));
+        put(at(0, "f"), "x");
+        assert_true(comes(at(1, "f"), true));
+        assert_int_equal(rename(at(0, "f"), at(0, "g")), 0);
+        assert_true(comes(at(1, "f"), false));
+        assert_true(comes(at(1, "g"), true));
+        assert_int_equal(mkdir(at(0, "d"), 0755), 0);
+        assert_true(comes(at(1, "d"), true));
+        assert_int_equal(rename(at(0, "d"), at(0, "e")), 0);
+        assert_true(comes(at(1, "d"), false));
+        assert_true(comes(at(1, "e"), true));
+        assert_int_equal(rmdir(at(0, "e")), 0);
+        assert_true(comes(at(1, "e"), false));
+        assert_int_equal(unlink(at(0, "g")), 0);
+        assert_true(comes(at(1, "g"), false));
+    }
 }
 
 /* A reader that keeps its handle sees what other hosts wrote, also where it has read before. */
@@ -93,6 +133,7 @@ static void a_kept_handle_reads_what_is_new(void **state)
 
     (void)state;
     put(at(0, "f"), "aaaaaaaa");
+    rig_sync(&rig, 1);
     fd = open(at(1, "f"), O_RDONLY);
     assert_int_equal(pread(fd, buf, 8, 0), 8);
     for (char c = 'b'; c < 'j'; c++) {
@@ -101,6 +142,7 @@ static void a_kept_handle_reads_what_is_new(void **state)
         memset(text, c, 8);
         text[8] = '\0';
         put(at(0, "f"), text);
+        rig_sync(&rig, 1);
         assert_int_equal(pread(fd, buf, 8, 0), 8);
         assert_memory_equal(buf, text, 8);
     }
@@ -413,7 +455,8 @@ static void big_writes_keep_their_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(changes_are_seen_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(changes_are_seen_after_a_barrier, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(changes_come_by_themselves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_kept_handle_reads_what_is_new, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_directory_removed_elsewhere_stays_a_directory, set_up,
                                         tear_down),

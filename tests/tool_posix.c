@@ -29,6 +29,7 @@
 
 #include "base/base.h"
 #include "base/buf.h"
+#include "proto/ioctl.h"
 
 #define ARGS_MAX   8
 #define FDS_MAX    10
@@ -50,6 +51,7 @@ struct mark {
 /* One side of one case, in its own process. */
 struct side {
     const char *roots[ROOTS_MAX];
+    int root_fds[ROOTS_MAX];
     unsigned n_roots;
     unsigned turn;
     const char *dir; /* of the case, below each root */
@@ -830,7 +832,6 @@ static void run_line(struct side *s, const struct line *line)
         fprintf(s->out, "%s:", line->text);
         ops[i].run(s, args);
         fputc('\n', s->out);
-        s->turn++;
         for (unsigned k = 0; k < n; k++)
             free(args[k].s);
         free(copy);
@@ -839,14 +840,26 @@ static void run_line(struct side *s, const struct line *line)
     bad("what operation is \"%s\"?", w);
 }
 
+/* Two mounts are two hosts: what was done on the one is to be seen on the other. */
+static void change_sides(struct side *s)
+{
+    s->turn++;
+    if (s->n_roots > 1 && ioctl(s->root_fds[s->turn % s->n_roots], IOCTL_SYNC) != 0)
+        bad("no barrier: %s", strerror(errno));
+}
+
 /* In a child: what the case says on one side, into out. */
 static void run_case(const struct test_case *c, struct side *s)
 {
     umask(022);
     for (unsigned i = 0; i < FDS_MAX; i++)
         s->fds[i] = -1;
-    for (size_t i = 0; i < c->n; i++)
+    for (unsigned i = 0; i < s->n_roots; i++)
+        s->root_fds[i] = open(s->roots[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < c->n; i++) {
+        change_sides(s);
         run_line(s, &c->lines[i]);
+    }
     fflush(s->out);
 }
 

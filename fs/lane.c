@@ -1,0 +1,365 @@
+/* The order of things. A change is committed; then its news arrive at the reader thread; from then
+ * on every answer shows the new state, and what was answered before is to be forgotten: the jobs.
+ * An answer that is still on its way to its reader in the kernel when the job is done could bring
+ * the old state back. For pages, names and the attributes of known inodes the kernel has locks or
+ * versions against that; but an inode that it is just about to make from such an answer is not
+ * there yet when the job comes, and the job fails with ENOENT. So that is tried again, as long as
+ * the kernel may know the inode. */
+#include "fs/lane.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "fs/notify.h"
+#include "fs/state.h"
+
+#define RETRIES 3
+
+static const unsigned retry_ms[RETRIES] = {2, 20, 200};
+
+struct lane_job {
+    struct mail mail;
+    STAILQ_ENTRY(lane_job) todo_link;
+    TAILQ_ENTRY(lane_job) link;
+    TAILQ_ENTRY(lane_job) defer_link; /* deferred, or to be retried */
+    struct lane *lane;
+    enum lane_what what;
+    uint64_t ino; /* of what is forgotten, or what its name led to */
+    uint64_t parent;
+    char *name;
+    int err;
+    unsigned tries;
+    uint64_t retry_at_ms;
+    struct request_queue waiters; /* for this job */
+    struct request_queue after;   /* for this and all before it */
+};
+
+/* ---- The threads --------------------------------------------------------------------------------
+ */
+
+static int run_job(struct io *io, const struct lane_job *job)
+{
+    int err;
+
+    switch (job->what) {
+    case LANE_ATTR:
+        return notify_attr(io, job->ino);
+    case LANE_INODE:
+        return notify_inode(io, job->ino);
+    case LANE_ENTRY:
+        return notify_entry(io, job->parent, job->name);
+    case LANE_EXPIRE:
+        err = notify_expire(io, job->parent, job->name);
+        return err == -ENOSYS ? notify_entry(io, job->parent, job->name) : err;
+    case LANE_DELETE:
+        return notify_delete(io, job->parent, job->ino, job->name);
+    case LANE_EPOCH:
+        return notify_epoch(io);
+    }
+    return -EINVAL;
+}
+
+static void on_job_done(struct mail *mail);
+
+static struct lane_job *next_job(struct lane *lane)
+{
+    struct lane_job *job;
+
+    pthread_mutex_lock(&lane->lock);
+    while ((job = STAILQ_FIRST(&lane->todo)) == NULL && !lane->stop)
+        pthread_cond_wait(&lane->changed, &lane->lock);
+    if (lane->stop)
+        job = NULL;
+    else
+        STAILQ_REMOVE_HEAD(&lane->todo, todo_link);
+    pthread_mutex_unlock(&lane->lock);
+    return job;
+}
+
+static void *lane_run(void *arg)
+{
+    struct lane *lane = arg;
+    struct lane_job *job;
+
+    while ((job = next_job(lane)) != NULL) {
+        job->err = run_job(&lane->fs->io, job);
+        mailbox_post(&lane->fs->mailbox, &job->mail, on_job_done);
+    }
+    atomic_store(&lane->ended, true);
+    return NULL;
+}
+
+static void lane_start(struct lane *lane, struct fs *fs)
+{
+    lane->fs = fs;
+    check(pthread_mutex_init(&lane->lock, NULL) == 0);
+    check(pthread_cond_init(&lane->changed, NULL) == 0);
+    STAILQ_INIT(&lane->todo);
+    TAILQ_INIT(&lane->jobs);
+    TAILQ_INIT(&lane->deferred);
+    atomic_init(&lane->ended, false);
+    check(pthread_create(&lane->thread, NULL, lane_run, lane) == 0);
+}
+
+void lanes_start(struct fs *fs)
+{
+    fs->lanes.next_retry_ms = UINT64_MAX;
+    TAILQ_INIT(&fs->lanes.retries);
+    lane_start(&fs->lanes.a, fs);
+    lane_start(&fs->lanes.b, fs);
+}
+
+static void lane_ask_end(struct lane *lane)
+{
+    pthread_mutex_lock(&lane->lock);
+    lane->stop = true;
+    pthread_cond_signal(&lane->changed);
+    pthread_mutex_unlock(&lane->lock);
+}
+
+void lanes_ask_end(struct fs *fs)
+{
+    lane_ask_end(&fs->lanes.a);
+    lane_ask_end(&fs->lanes.b);
+}
+
+bool lanes_ended(struct fs *fs)
+{
+    return atomic_load(&fs->lanes.a.ended) && atomic_load(&fs->lanes.b.ended);
+}
+
+static void job_free(struct lane_job *job)
+{
+    TAILQ_REMOVE(&job->lane->jobs, job, link);
+    free(job->name);
+    free(job);
+}
+
+static void lane_fini(struct lane *lane)
+{
+    struct lane_job *job;
+
+    check(pthread_join(lane->thread, NULL) == 0);
+    while ((job = TAILQ_FIRST(&lane->jobs)) != NULL)
+        job_free(job);
+    pthread_cond_destroy(&lane->changed);
+    pthread_mutex_destroy(&lane->lock);
+}
+
+void lanes_fini(struct fs *fs)
+{
+    struct lane_job *job;
+
+    while ((job = TAILQ_FIRST(&fs->lanes.retries)) != NULL) {
+        TAILQ_REMOVE(&fs->lanes.retries, job, defer_link);
+        free(job);
+    }
+    lane_fini(&fs->lanes.a);
+    lane_fini(&fs->lanes.b);
+}
+
+/* ---- Jobs ---------------------------------------------------------------------------------------
+ */
+
+static void job_post(struct lane_job *job)
+{
+    struct lane *lane = job->lane;
+
+    pthread_mutex_lock(&lane->lock);
+    STAILQ_INSERT_TAIL(&lane->todo, job, todo_link);
+    pthread_cond_signal(&lane->changed);
+    pthread_mutex_unlock(&lane->lock);
+}
+
+static struct lane_job *job_alloc(struct lane *lane, enum lane_what what, uint64_t ino)
+{
+    struct lane_job *job = xcalloc(1, sizeof(*job));
+
+    job->lane = lane;
+    job->what = what;
+    job->ino = ino;
+    TAILQ_INIT(&job->waiters);
+    TAILQ_INIT(&job->after);
+    return job;
+}
+
+static struct lane_job *job_new(struct lane *lane, enum lane_what what, uint64_t ino)
+{
+    struct lane_job *job = job_alloc(lane, what, ino);
+
+    TAILQ_INSERT_TAIL(&lane->jobs, job, link);
+    return job;
+}
+
+static void forget(struct fs *fs, enum lane_what what, uint64_t ino)
+{
+    struct node *node = node_find(&fs->nodes, ino);
+
+    if (node == NULL)
+        return;
+    node->job = job_new(&fs->lanes.a, what, ino);
+    job_post(node->job);
+}
+
+void lane_forget_attr(struct fs *fs, uint64_t ino)
+{
+    forget(fs, LANE_ATTR, ino);
+}
+
+void lane_forget_inode(struct fs *fs, uint64_t ino)
+{
+    forget(fs, LANE_INODE, ino);
+}
+
+/* Posts the job, unless a parked request holds the directory's lock. */
+static void post_or_defer(struct fs *fs, struct lane_job *job)
+{
+    if (requests_hold(fs, job->parent))
+        TAILQ_INSERT_TAIL(&fs->lanes.b.deferred, job, defer_link);
+    else
+        job_post(job);
+}
+
+void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,
+                      size_t name_len, uint64_t ino)
+{
+    struct node *node = node_find(&fs->nodes, ino);
+    struct lane_job *job;
+
+    if (node_find(&fs->nodes, parent) == NULL)
+        return;
+    job = job_new(&fs->lanes.b, what, ino);
+    job->parent = parent;
+    job->name = xcalloc(1, name_len + 1);
+    memcpy(job->name, name, name_len);
+    if (node != NULL)
+        node->moving++;
+    post_or_defer(fs, job);
+}
+
+void lane_forget_all_names(struct fs *fs)
+{
+    job_post(job_new(&fs->lanes.b, LANE_EPOCH, 0));
+}
+
+void lanes_unlocked(struct fs *fs)
+{
+    struct lane_jobs *deferred = &fs->lanes.b.deferred;
+    struct lane_job *job, *next;
+
+    for (job = TAILQ_FIRST(deferred); job != NULL; job = next) {
+        next = TAILQ_NEXT(job, defer_link);
+        if (requests_hold(fs, job->parent))
+            continue;
+        TAILQ_REMOVE(deferred, job, defer_link);
+        job_post(job);
+    }
+}
+
+/* ---- Done ---------------------------------------------------------------------------------------
+ */
+
+static bool wants_retry(struct fs *fs, const struct lane_job *job)
+{
+    return job->lane == &fs->lanes.a && job->err == -ENOENT && job->tries < RETRIES &&
+           node_lookups(&fs->nodes, job->ino) > 0;
+}
+
+/* Nobody waits for the second attempt: it is a matter of an answer that is on its way. */
+static void retry_later(struct fs *fs, const struct lane_job *done)
+{
+    struct lane_job *job = job_alloc(done->lane, done->what, done->ino);
+
+    job->tries = done->tries + 1;
+    job->retry_at_ms = clock_boot_ms() + retry_ms[done->tries];
+    TAILQ_INSERT_TAIL(&fs->lanes.retries, job, defer_link);
+    fs->lanes.next_retry_ms = min_u64(fs->lanes.next_retry_ms, job->retry_at_ms);
+}
+
+static void unmark_node(struct fs *fs, struct lane_job *job)
+{
+    struct node *node = node_find(&fs->nodes, job->ino);
+
+    if (node == NULL)
+        return;
+    if (job->name != NULL && node->moving > 0)
+        node->moving--;
+    if (node->job == job)
+        node->job = NULL;
+}
+
+static void on_job_done(struct mail *mail)
+{
+    struct lane_job *job = CONTAINER_OF(mail, struct lane_job, mail), *before;
+    struct fs *fs = job->lane->fs;
+
+    if (wants_retry(fs, job))
+        retry_later(fs, job);
+    unmark_node(fs, job);
+    before = TAILQ_PREV(job, lane_jobs, link);
+    if (before != NULL)
+        requests_move(&job->after, &before->after);
+    request_wake(&job->waiters, 0);
+    request_wake(&job->after, 0);
+    job_free(job);
+}
+
+int lanes_turn(struct fs *fs)
+{
+    struct lanes *l = &fs->lanes;
+    struct lane_job *job, *next;
+    uint64_t now;
+
+    if (l->next_retry_ms == UINT64_MAX)
+        return -1;
+    now = clock_boot_ms();
+    if (l->next_retry_ms <= now) {
+        l->next_retry_ms = UINT64_MAX;
+        for (job = TAILQ_FIRST(&l->retries); job != NULL; job = next) {
+            next = TAILQ_NEXT(job, defer_link);
+            if (job->retry_at_ms > now) {
+                l->next_retry_ms = min_u64(l->next_retry_ms, job->retry_at_ms);
+                continue;
+            }
+            TAILQ_REMOVE(&l->retries, job, defer_link);
+            TAILQ_INSERT_TAIL(&job->lane->jobs, job, link);
+            job_post(job);
+        }
+    }
+    return l->next_retry_ms == UINT64_MAX ? -1 : (int)(l->next_retry_ms - now);
+}
+
+/* ---- Waiting ------------------------------------------------------------------------------------
+ */
+
+bool lane_wait_inode(struct fs *fs, uint64_t ino, struct request *r)
+{
+    struct node *node = node_find(&fs->nodes, ino);
+
+    if (node == NULL || node->job == NULL)
+        return false;
+    request_wait(r, &node->job->waiters);
+    return true;
+}
+
+bool lane_move_waiters(struct fs *fs, uint64_t ino, struct request_queue *queue)
+{
+    struct node *node = node_find(&fs->nodes, ino);
+
+    if (node == NULL || node->job == NULL)
+        return false;
+    requests_move(queue, &node->job->waiters);
+    return true;
+}
+
+bool lane_wait_all(struct lane *lane, struct request *r)
+{
+    struct lane_job *last = TAILQ_LAST(&lane->jobs, lane_jobs);
+
+    if (last == NULL)
+        return false;
+    request_wait(r, &last->after);
+    return true;
+}

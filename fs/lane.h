@@ -1,0 +1,74 @@
+/* Two threads that tell the kernel to forget what it caches (fs/notify.h).
+ *
+ * Lane A forgets attributes and pages: that takes page locks only, which the kernel holds while it
+ * waits for READ, and READ is always answered at once. So anything may wait for lane A.
+ * Lane B forgets names: that takes directories' locks, which the kernel holds while it waits for
+ * LOOKUP, and for every change in a directory. So what holds a directory's lock must not wait for
+ * lane B; and a job waits here until no parked request holds its directory's lock (a thread that
+ * sleeps in its own mount would keep a killed daemon from dying).
+ *
+ * All functions: reader thread. */
+#ifndef FS_LANE_H
+#define FS_LANE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "fs/request.h"
+
+enum lane_what { LANE_ATTR, LANE_INODE, LANE_ENTRY, LANE_EXPIRE, LANE_DELETE, LANE_EPOCH };
+
+struct lane_job;
+TAILQ_HEAD(lane_jobs, lane_job);
+
+struct lane {
+    struct fs *fs;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    STAILQ_HEAD(, lane_job) todo; /* under the lock */
+    bool stop;                    /* under the lock */
+    atomic_bool ended;
+    struct lane_jobs jobs;     /* all that are not done, in order */
+    struct lane_jobs deferred; /* those of them that wait for a directory */
+};
+
+struct lanes {
+    struct lane a, b;
+    uint64_t next_retry_ms;
+    struct lane_jobs retries;
+};
+
+void lanes_start(struct fs *fs);
+/* Asks the threads to end; they may be waiting for answers of this filesystem: give them some until
+ * it is true. */
+bool lanes_ended(struct fs *fs);
+void lanes_ask_end(struct fs *fs);
+void lanes_fini(struct fs *fs); /* after lanes_ended */
+
+/* ---- Jobs: nothing is done for inodes and directories that the kernel does not know. ---- */
+
+void lane_forget_attr(struct fs *fs, uint64_t ino);
+void lane_forget_inode(struct fs *fs, uint64_t ino);
+/* what: LANE_ENTRY, LANE_EXPIRE or LANE_DELETE. ino: what the name was or is. Until it is done, an
+ * OPEN of ino is told to look again. */
+void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,
+                      size_t name_len, uint64_t ino);
+void lane_forget_all_names(struct fs *fs);
+
+/* ---- Waiting ---- */
+
+/* If pages or attributes of the inode are being forgotten: true, and r ends when that is done. */
+bool lane_wait_inode(struct fs *fs, uint64_t ino, struct request *r);
+/* The same for all that wait in `queue`. */
+bool lane_move_waiters(struct fs *fs, uint64_t ino, struct request_queue *queue);
+/* If a lane has something to do: true, and r ends when all that it has to do now is done. */
+bool lane_wait_all(struct lane *lane, struct request *r);
+
+/* A parked request has ended: a directory may be free. */
+void lanes_unlocked(struct fs *fs);
+/* Retries what is due; the time until there is more to do, in ms; -1: nothing. */
+int lanes_turn(struct fs *fs);
+
+#endif

@@ -1,0 +1,236 @@
+/* The kernel updates its caches itself when a request of its own succeeds; it has to be told of
+ * other hosts' changes, and of our own that it does not know of: a change whose request was
+ * answered EINTR or ETIMEDOUT may still be made later. While that is possible, all our changes are
+ * treated like others'. It ends when a command that was submitted after the last such answer has
+ * come back applied: a session's commands are applied in order.
+ *
+ * Content is another matter: what a draft commits is told to the kernel always, as the kernel has
+ * long answered the writes. */
+#include "fs/news.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "fs/state.h"
+
+struct news {
+    struct mail mail;
+    struct fs *fs;
+    bool own;
+    bool replaced;
+    size_t n;
+    Cfs__Change **changes;
+};
+
+/* ---- What each kind of change makes stale -------------------------------------------------------
+ */
+
+static bool is_dir(struct fs *fs, uint64_t ino)
+{
+    const struct node *node = node_find(&fs->nodes, ino);
+
+    return node != NULL && node->last != NULL;
+}
+
+/* The directory's list. What the kernel keeps of it is filled in without a lock (fuse_readdir), so
+ * an old piece may still come: the next OPENDIR begins anew. */
+static void list_changed(struct fs *fs, uint64_t dir)
+{
+    struct node *node = node_find(&fs->nodes, dir);
+
+    if (node != NULL)
+        node->changed = true;
+    lane_forget_inode(fs, dir);
+}
+
+static void forget_name(struct fs *fs, enum lane_what what, uint64_t dir,
+                        const ProtobufCBinaryData *name, uint64_t ino)
+{
+    lane_forget_name(fs, what, dir, name->data, name->len, ino);
+}
+
+/* A name of an inode that goes on: a directory is looked up again, as it may have mounts below it.
+ */
+static enum lane_what softly(struct fs *fs, uint64_t ino)
+{
+    return is_dir(fs, ino) ? LANE_EXPIRE : LANE_ENTRY;
+}
+
+static void on_create(struct fs *fs, const Cfs__Change *c)
+{
+    list_changed(fs, c->parent);
+    forget_name(fs, softly(fs, c->ino), c->parent, &c->name, 0);
+}
+
+static void on_link(struct fs *fs, const Cfs__Change *c)
+{
+    on_create(fs, c);
+    lane_forget_attr(fs, c->ino);
+}
+
+static void on_unlink(struct fs *fs, const Cfs__Change *c)
+{
+    list_changed(fs, c->parent);
+    lane_forget_attr(fs, c->ino);
+    forget_name(fs, LANE_ENTRY, c->parent, &c->name, c->ino);
+}
+
+static void on_rmdir(struct fs *fs, const Cfs__Change *c)
+{
+    list_changed(fs, c->parent);
+    lane_forget_inode(fs, c->ino);
+    forget_name(fs, LANE_DELETE, c->parent, &c->name, c->ino);
+}
+
+static void on_rename(struct fs *fs, const Cfs__Change *c)
+{
+    enum lane_what what = softly(fs, c->ino);
+
+    list_changed(fs, c->parent);
+    if (c->new_parent != c->parent)
+        list_changed(fs, c->new_parent);
+    if (is_dir(fs, c->ino))
+        lane_forget_inode(fs, c->ino); /* ".." may be another */
+    else
+        lane_forget_attr(fs, c->ino);
+    if (c->victim != 0)
+        lane_forget_attr(fs, c->victim);
+    forget_name(fs, what, c->parent, &c->name, c->ino);
+    forget_name(fs, what, c->new_parent, &c->new_name, c->victim);
+}
+
+static void on_exchange(struct fs *fs, const Cfs__Change *c)
+{
+    on_rename(fs, c);
+    if (is_dir(fs, c->victim))
+        lane_forget_inode(fs, c->victim);
+}
+
+static void on_attr(struct fs *fs, const Cfs__Change *c)
+{
+    lane_forget_attr(fs, c->ino);
+}
+
+static void forget_pages(struct fs *fs, struct node *node)
+{
+    lane_forget_inode(fs, node->ino);
+    node->cached = node->readers > 0; /* they go on reading */
+}
+
+static void on_data(struct fs *fs, const Cfs__Change *c)
+{
+    struct node *node = node_find(&fs->nodes, c->ino);
+
+    if (node != NULL && node->cached)
+        forget_pages(fs, node);
+    else
+        lane_forget_attr(fs, c->ino);
+}
+
+/* Our own writes: the kernel knows that size and times have changed, but pages may have been read
+ * before the commit, and before Linux 6.6 it keeps them even while it writes. */
+static void own_data(struct fs *fs, const Cfs__Change *c)
+{
+    struct node *node = node_find(&fs->nodes, c->ino);
+
+    if (node != NULL && node->cached)
+        forget_pages(fs, node);
+}
+
+static void (*const handlers[])(struct fs *fs, const Cfs__Change *c) = {
+    [CFS__CHANGE__KIND__CREATE] = on_create, [CFS__CHANGE__KIND__LINK] = on_link,
+    [CFS__CHANGE__KIND__UNLINK] = on_unlink, [CFS__CHANGE__KIND__RMDIR] = on_rmdir,
+    [CFS__CHANGE__KIND__RENAME] = on_rename, [CFS__CHANGE__KIND__EXCHANGE] = on_exchange,
+    [CFS__CHANGE__KIND__DATA] = on_data,     [CFS__CHANGE__KIND__ATTR] = on_attr,
+    [CFS__CHANGE__KIND__XATTR] = on_attr,
+};
+
+static void handle(struct fs *fs, const Cfs__Change *c, bool own)
+{
+    if (own && fs->uncertain_serial == 0) {
+        if (c->kind == CFS__CHANGE__KIND__DATA)
+            own_data(fs, c);
+        return;
+    }
+    if ((size_t)c->kind < ARRAY_LEN(handlers) && handlers[c->kind] != NULL)
+        handlers[c->kind](fs, c);
+}
+
+/* Another state altogether: everything is forgotten. */
+static void replaced(struct fs *fs)
+{
+    struct node *node, *next;
+
+    HASH_ITER(hh, fs->nodes.table, node, next)
+    {
+        node->changed = true;
+        node->cached = node->readers > 0;
+        lane_forget_inode(fs, node->ino);
+    }
+    lane_forget_all_names(fs);
+}
+
+/* ---- The way here -------------------------------------------------------------------------------
+ */
+
+static void news_deliver(struct mail *mail)
+{
+    struct news *news = CONTAINER_OF(mail, struct news, mail);
+
+    if (news->replaced)
+        replaced(news->fs);
+    for (size_t i = 0; i < news->n; i++) {
+        handle(news->fs, news->changes[i], news->own);
+        cfs__change__free_unpacked(news->changes[i], NULL);
+    }
+    free(news->changes);
+    free(news);
+}
+
+static Cfs__Change *copy_change(const Cfs__Change *change)
+{
+    size_t len = cfs__change__get_packed_size(change);
+    uint8_t *bytes = xmalloc(len);
+    Cfs__Change *copy;
+
+    cfs__change__pack(change, bytes);
+    copy = cfs__change__unpack(NULL, len, bytes);
+    check(copy != NULL);
+    free(bytes);
+    return copy;
+}
+
+static void post(struct fs *fs, struct news *news)
+{
+    news->fs = fs;
+    mailbox_post(&fs->mailbox, &news->mail, news_deliver);
+}
+
+void news_post(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
+{
+    struct news *news = xcalloc(1, sizeof(*news));
+
+    news->own = own;
+    news->n = n;
+    news->changes = xcalloc(n, sizeof(*news->changes));
+    for (size_t i = 0; i < n; i++)
+        news->changes[i] = copy_change(changes[i]);
+    post(fs, news);
+}
+
+void news_post_replaced(struct fs *fs)
+{
+    struct news *news = xcalloc(1, sizeof(*news));
+
+    news->replaced = true;
+    post(fs, news);
+}
+
+void news_of_call(struct fs *fs, const struct call *c)
+{
+    if (call_uncertain(c))
+        fs->uncertain_serial = fs->last_serial;
+    else if (c->serial > fs->uncertain_serial)
+        fs->uncertain_serial = 0;
+}

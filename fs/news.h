@@ -1,0 +1,15 @@
+/* What was changed in the tree, by us or by others, and what the kernel is to forget because of it.
+ */
+#ifndef FS_NEWS_H
+#define FS_NEWS_H
+
+#include "fs/call.h"
+
+/* Loop thread: fs_changed and fs_replaced. Borrows. */
+void news_post(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own);
+void news_post_replaced(struct fs *fs);
+
+/* Reader thread: a call has come back. */
+void news_of_call(struct fs *fs, const struct call *c);
+
+#endif
