@@ -260,6 +260,11 @@ void fs_replaced(struct fs *fs)
     news_post_replaced(fs);
 }
 
+uint64_t fs_requests(struct fs *fs)
+{
+    return atomic_load_explicit(&fs->io.n_requests, memory_order_relaxed);
+}
+
 bool fs_is_open(struct fs *fs, uint64_t ino)
 {
     return opens_count(&fs->opens, ino) > 0;

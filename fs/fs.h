@@ -47,6 +47,9 @@ void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool
 /* Loop thread: the whole state was replaced: every cached thing is stale. */
 void fs_replaced(struct fs *fs);
 
+/* Requests that the kernel has sent. Any thread. */
+uint64_t fs_requests(struct fs *fs);
+
 /* Loop thread: does a process of this host hold the file open (or mapped)? */
 bool fs_is_open(struct fs *fs, uint64_t ino);
 

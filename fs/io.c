@@ -86,6 +86,7 @@ void io_init(struct io *io, int dev_fd, bool debug)
     io->buf_len = IO_BUF_SIZE;
     io->buf = xmalloc(io->buf_len);
     atomic_init(&io->ready, false);
+    atomic_init(&io->n_requests, 0);
 }
 
 void io_fini(struct io *io)
@@ -138,6 +139,7 @@ int io_read(struct io *io)
     if ((size_t)n < sizeof(*in))
         return -EIO;
     io->request_len = (size_t)n;
+    atomic_fetch_add_explicit(&io->n_requests, 1, memory_order_relaxed);
     if (in->opcode == FUSE_INIT)
         io_note_init(io);
     if (io->debug)

@@ -24,6 +24,7 @@ struct io {
     uint64_t granted;     /* what our reply said in the end */
     uint32_t minor;       /* version of the protocol that the kernel speaks */
     atomic_bool ready;    /* INIT was answered */
+    atomic_uint_fast64_t n_requests;
     bool debug;
 };
 

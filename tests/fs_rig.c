@@ -43,6 +43,7 @@ static void serve(const struct rig *rig, unsigned timeout_ms, int in_fd, int out
     struct local_serve_options options = {.dir = store, .mountpoints = mountpoints, .n = rig->n};
 
     options.timeout_ms = timeout_ms;
+    options.last_uncached = rig->last_uncached;
     snprintf(store, sizeof(store), "%s/store", rig->dir);
     for (unsigned i = 0; i < rig->n; i++)
         mountpoints[i] = rig->mnt[i];
@@ -72,7 +73,7 @@ static void start(struct rig *rig, unsigned timeout_ms)
         die("no mounts");
 }
 
-void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms)
+static void rig_begin(struct rig *rig, unsigned n, unsigned timeout_ms, bool last_uncached)
 {
     char store[80];
     const char *tmp = getenv("TMPDIR");
@@ -80,6 +81,7 @@ void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms)
     check(n <= RIG_MOUNTS_MAX);
     memset(rig, 0, sizeof(*rig));
     rig->n = n;
+    rig->last_uncached = last_uncached;
     if (tmp == NULL || strlen(tmp) > 40)
         tmp = "/tmp";
     snprintf(rig->dir, sizeof(rig->dir), "%s/fs-XXXXXX", tmp);
@@ -92,6 +94,16 @@ void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms)
         check(mkdir(rig->mnt[i], 0755) == 0);
     }
     start(rig, timeout_ms);
+}
+
+void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms)
+{
+    rig_begin(rig, n, timeout_ms, false);
+}
+
+void rig_start_uncached(struct rig *rig)
+{
+    rig_begin(rig, 3, 0, true);
 }
 
 void rig_restart(struct rig *rig, unsigned timeout_ms)

@@ -13,6 +13,7 @@ struct rig {
     char dir[64];                 /* of its own, removed at the end */
     char mnt[RIG_MOUNTS_MAX][80]; /* mount points */
     unsigned n;
+    bool last_uncached;
     pid_t pid; /* of the child */
     FILE *to, *from;
 };
@@ -24,6 +25,8 @@ void rig_require(void);
 
 /* Starts a child with n mounts. timeout_ms 0: the default. */
 void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms);
+/* The same with three mounts, the last of which has no kernel caches. */
+void rig_start_uncached(struct rig *rig);
 /* Ends the child in an orderly way and checks that it was one; removes everything. */
 void rig_stop(struct rig *rig);
 /* Kills the child (SIGKILL); the mounts stay behind. */

@@ -53,6 +53,7 @@ static bool mount_one(const struct local_serve_options *o, const char *mountpoin
     struct fs_options options = {.source = "localfs",
                                  .mountpoint = mountpoint,
                                  .timeout_ms = o->timeout_ms,
+                                 .uncached = o->last_uncached && n_mounts + 1 == o->n,
                                  .debug = o->debug};
     char errmsg[256];
 
@@ -97,6 +98,8 @@ static void obey(const char *line)
         answer_number(local_applied(local));
     } else if (strcmp(line, "pending") == 0) {
         answer_number(local_pending(local));
+    } else if (strcmp(line, "requests") == 0) {
+        answer_number(fs_requests(mounts[0].fs));
     } else if (strcmp(line, "reap") == 0) {
         answer_number(local_reap(local));
     } else if (strcmp(line, "check") == 0) {

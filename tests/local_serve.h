@@ -15,6 +15,7 @@ struct local_serve_options {
     const char *const *mountpoints; /* each is a host of its own */
     unsigned n;
     unsigned timeout_ms; /* of requests; 0: the default */
+    bool last_uncached;  /* the last mount has no kernel caches */
     bool debug;
 };
 
@@ -25,6 +26,7 @@ struct local_serve_options {
  *   fail N ERRNO          the next N changes fail in transport: "ok"
  *   applied               how many changes were applied
  *   pending               how many are on their way
+ *   requests              how many requests the kernel has sent to the first mount
  *   reap                  reaps unlinked files that nobody holds open; how many
  *   check                 verifies the store's invariants: "ok", or what is wrong
  *   stop                  ends serving: "ok"
