@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "proto/ioctl.h"
 
-/* fsync(2) on anything in the mount is the barrier. */
+/* An ioctl on anything in the mount. fsync(2) is the same barrier, but on a directory it cannot
+ * wait for names to be forgotten. */
 int cli_sync(int argc, char **argv)
 {
     int err = 0;
@@ -16,7 +18,7 @@ int cli_sync(int argc, char **argv)
     fd = open(argv[1], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return cli_fail(CLI_FAILED, "%s: %s", argv[1], strerror(errno));
-    if (fsync(fd) < 0)
+    if (ioctl(fd, IOCTL_SYNC) < 0)
         err = errno;
     close(fd);
     return err == 0 ? CLI_OK : cli_fail(CLI_FAILED, "%s: %s", argv[1], strerror(err));

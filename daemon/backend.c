@@ -140,6 +140,15 @@ static void do_cancel(void *ctx, uint64_t ticket)
     node_cancel(d->node, ticket);
 }
 
+/* A leader that loses its quorum steps down, and who does not hear of a leader any more has none.
+ */
+static bool do_has_quorum(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    return atomic_load(&d->has_leader);
+}
+
 static const struct backend_ops ops = {
     .attr = do_attr,
     .lookup = do_lookup,
@@ -152,6 +161,7 @@ static const struct backend_ops ops = {
     .submit = do_submit,
     .barrier = do_barrier,
     .cancel = do_cancel,
+    .has_quorum = do_has_quorum,
 };
 
 struct backend backend_of(struct daemon *d)

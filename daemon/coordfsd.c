@@ -105,6 +105,7 @@ static void on_leader(void *ctx, uint64_t leader, uint64_t term)
 {
     struct daemon *d = ctx;
 
+    atomic_store(&d->has_leader, leader != 0);
     if (leader == d->options.id)
         log_info("leader of term %llu", (unsigned long long)term);
     else if (leader != 0)

@@ -23,6 +23,7 @@ struct daemon {
     struct reaper *reaper;
     struct control *control;
     _Atomic(struct fs *) fs; /* NULL while there is no mount */
+    atomic_bool has_leader;  /* as far as this member knows */
     uint64_t started_ms;
 };
 

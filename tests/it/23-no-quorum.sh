@@ -42,7 +42,7 @@ gives_up() {
 
 say "changes give ETIMEDOUT"
 gives_up mkdir "$M/new"
-gives_up sh -c 'echo x >"$1"' - "$M/d/f"
+gives_up bash -c 'echo x >"$1"' - "$M/d/f" # dash calls every error an I/O error
 gives_up touch "$M/d/new"
 gives_up rm "$M/numbers"
 gives_up mv "$M/numbers" "$M/d/"
