@@ -83,6 +83,7 @@ struct raft_sim {
 void sim_fail(struct raft_sim *sim, const char *fmt, ...) BASE_PRINTF(2, 3);
 
 /* raft_sim.c */
+/* Never two of these in one expression: the order would be the compiler's. */
 uint64_t sim_chance(uint64_t *state);
 uint64_t sim_pick(struct raft_sim *sim, uint64_t low, uint64_t high); /* low..high */
 bool sim_happens(struct raft_sim *sim, unsigned per_mille);

@@ -214,6 +214,14 @@ static void crash_somebody(struct raft_sim *sim)
     sim_post(sim, sim->now + sim_pick(sim, 1000, sim->config.down_max), EV_START, id, 0, 0);
 }
 
+static void unplug_somebody(struct raft_sim *sim)
+{
+    unsigned a = (unsigned)sim_pick(sim, 1, sim->config.n);
+    unsigned b = (unsigned)sim_pick(sim, 1, sim->config.n);
+
+    raft_sim_unplug(sim, a, b);
+}
+
 void sim_trouble(struct raft_sim *sim, const struct sim_event *event)
 {
     unsigned id;
@@ -231,8 +239,7 @@ void sim_trouble(struct raft_sim *sim, const struct sim_event *event)
     else if (event->kind == EV_CUT)
         make_cut(sim);
     else if (event->kind == EV_UNPLUG)
-        raft_sim_unplug(sim, (unsigned)sim_pick(sim, 1, sim->config.n),
-                        (unsigned)sim_pick(sim, 1, sim->config.n));
+        unplug_somebody(sim);
     else if (event->kind == EV_CHURN)
         churn(sim);
     else if (event->kind == EV_TRANSFER)
