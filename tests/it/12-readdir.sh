@@ -18,7 +18,7 @@ mkdir "$leader/busy"
 (cd "$leader/busy" && seq -f 'stays-%g' 1 300 | xargs touch)
 "$BUILD/coordfs" sync "$follower"
 background bash -c "
-	for i in \$(seq 1 150); do
+	for i in \$(seq 1 80); do
 		: >'$leader/busy/passing-'\$i
 		[ \$i -le 5 ] || rm '$leader/busy/passing-'\$((i - 5))
 		mv '$leader/busy/stays-'\$((i % 300 + 1)) '$leader/busy/tmp' &&
