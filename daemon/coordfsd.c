@@ -392,6 +392,7 @@ static int run(struct daemon *d)
         .ms_flags = o->ms_flags,
         .timeout_ms = o->timeout_ms,
         .file_max = LIMIT_FILE_MAX,
+        .strong = o->strong,
         .debug = o->debug_fuse,
     };
     char errmsg[512] = "";

@@ -169,6 +169,14 @@ static bool set_log_level(struct parse *p, const struct option_def *def, const c
     return fail(p, "--%s: '%s' is not error, warn, info or debug", def->key, value);
 }
 
+static bool set_consistency(struct parse *p, const struct option_def *def, const char *value)
+{
+    *(bool *)field(p, def) = strcmp(value, "strong") == 0;
+    if (strcmp(value, "strong") == 0 || strcmp(value, "local") == 0)
+        return true;
+    return fail(p, "--%s: '%s' is not local or strong", def->key, value);
+}
+
 static bool set_options(struct parse *p, const struct option_def *def, const char *value);
 
 #define FIELD(name) offsetof(struct options, name)
@@ -183,6 +191,8 @@ static const struct option_def defs[] = {
     {"peer", "ID=HOST:PORT", set_peer, 0, 0, 0, "another member of the first configuration"},
     {"timeout", "SEC", set_seconds, FIELD(timeout_ms), 1, 3600,
      "changes fail with ETIMEDOUT after this long without a quorum [8]"},
+    {"consistency", "HOW", set_consistency, FIELD(strong), 0, 0,
+     "strong: each open, lookup and getattr asks the quorum first; local: does not [local]"},
     {"election-timeout", "MS", set_uint, FIELD(election_ms), 100, 60000,
      "without a word from the leader: elect another [1000]"},
     {"heartbeat", "MS", set_uint, FIELD(heartbeat_ms), 10, 30000, "[a tenth of election-timeout]"},

@@ -19,6 +19,7 @@ struct fs_options {
     unsigned long ms_flags; /* MS_RDONLY, MS_NOEXEC, MS_NOSUID, MS_NODEV … */
     unsigned timeout_ms;    /* of requests that hold kernel locks; default 8000 */
     uint64_t file_max;      /* bytes of a file */
+    bool strong;            /* a barrier before each open, lookup and getattr */
     bool uncached;          /* the kernel asks for everything each time */
     bool debug;             /* log every request */
 };

@@ -83,7 +83,7 @@ int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error)
 
 double ops_valid_s(const struct fs *fs)
 {
-    if (fs->options.uncached)
+    if (fs->options.uncached || fs->options.strong)
         return 0;
     return notify_has_epoch(&fs->io) ? OPS_VALID_S : OPS_VALID_SHORT_S;
 }

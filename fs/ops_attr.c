@@ -31,12 +31,10 @@ static void finish_getattr(struct request *r, int error)
     getattr_now(r->fs, r->req, r->ino);
 }
 
-void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void getattr(struct fs *fs, fuse_req_t req, uint64_t ino)
 {
-    struct fs *fs = fs_of(req);
     struct request *r;
 
-    (void)fi;
     if (!draft_is_foreign(fs, ino, fuse_req_ctx(req)->pid)) {
         getattr_now(fs, req, ino);
         return;
@@ -46,6 +44,30 @@ void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     r->ino = ino;
     if (!draft_wait(fs, ino, r))
         request_end(r, 0);
+}
+
+static void finish_getattr_barrier(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        getattr(r->fs, r->req, r->ino);
+}
+
+void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct request *r;
+
+    (void)fi;
+    if (!fs->options.strong) {
+        getattr(fs, req, ino);
+        return;
+    }
+    r = request_new(fs, req, finish_getattr_barrier);
+    r->ino = ino;
+    r->dirs[0] = ino; /* the kernel also asks while it holds the lock */
+    request_barrier(r);
 }
 
 static void finish_setattr(struct request *r, int error)

@@ -131,9 +131,9 @@ static void set_caching(struct fs *fs, uint64_t ino, struct fuse_file_info *fi)
         node->changed = false;
 }
 
-void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void open_dir(struct fs *fs, fuse_req_t req, uint64_t ino, int flags)
 {
-    struct fs *fs = fs_of(req);
+    struct fuse_file_info fi = {.flags = flags};
     Cfs__Attr attr = CFS__ATTR__INIT;
     int error = ops_attr(fs, ino, &attr);
 
@@ -143,10 +143,33 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         fuse_reply_err(req, error);
         return;
     }
-    set_caching(fs, ino, fi);
-    fi->fh = handle_open(&fs->handles, ino, fi->flags, fuse_req_ctx(req)->pid)->fh;
-    if (fuse_reply_open(req, fi) != 0)
-        handle_close(&fs->handles, fi->fh);
+    set_caching(fs, ino, &fi);
+    fi.fh = handle_open(&fs->handles, ino, flags, fuse_req_ctx(req)->pid)->fh;
+    if (fuse_reply_open(req, &fi) != 0)
+        handle_close(&fs->handles, fi.fh);
+}
+
+static void finish_opendir_barrier(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        open_dir(r->fs, r->req, r->ino, r->flags);
+}
+
+void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct request *r;
+
+    if (!fs->options.strong) {
+        open_dir(fs, req, ino, fi->flags);
+        return;
+    }
+    r = request_new(fs, req, finish_opendir_barrier);
+    r->ino = ino;
+    r->flags = fi->flags;
+    request_barrier(r);
 }
 
 void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

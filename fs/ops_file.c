@@ -78,26 +78,49 @@ static void finish_open(struct request *r, int error)
         open_now(r->fs, r->req, r->ino, r->flags, r->count != 0);
 }
 
-void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void open_file(struct fs *fs, fuse_req_t req, uint64_t ino, int flags, bool kill_suid)
 {
-    struct fs *fs = fs_of(req);
-    bool kill_suid = io_kill_suid(&fs->io);
     bool foreign = draft_is_foreign(fs, ino, fuse_req_ctx(req)->pid);
     const struct node *node = node_find(&fs->nodes, ino);
     struct request *r;
 
     if (!foreign && (node == NULL || node->job == NULL)) {
-        open_now(fs, req, ino, fi->flags, kill_suid);
+        open_now(fs, req, ino, flags, kill_suid);
         return;
     }
     r = request_new(fs, req, finish_open);
     r->ino = ino;
-    r->flags = fi->flags;
+    r->flags = flags;
     r->count = kill_suid;
     if (foreign)
         draft_submit(fs, ino);
     if (!(foreign && draft_wait(fs, ino, r)) && !lane_wait_inode(fs, ino, r))
         request_end(r, 0);
+}
+
+static void finish_open_barrier(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        open_file(r->fs, r->req, r->ino, r->flags, r->count != 0);
+}
+
+void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    bool kill_suid = io_kill_suid(&fs->io);
+    struct request *r;
+
+    if (!fs->options.strong) {
+        open_file(fs, req, ino, fi->flags, kill_suid);
+        return;
+    }
+    r = request_new(fs, req, finish_open_barrier);
+    r->ino = ino;
+    r->flags = fi->flags;
+    r->count = kill_suid;
+    request_barrier(r);
 }
 
 /* The error that this handle has not heard of yet. */

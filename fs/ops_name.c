@@ -86,14 +86,31 @@ static void finish_lookup(struct request *r, int error)
     look_up(r->fs, r->req, r->ino, r->name, true);
 }
 
+static void finish_lookup_barrier(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        look_up(r->fs, r->req, r->ino, r->name, false);
+}
+
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+    struct fs *fs = fs_of(req);
     int error = ops_name_error(name);
+    struct request *r;
 
-    if (error != 0)
+    if (error != 0) {
         fuse_reply_err(req, error);
-    else
-        look_up(fs_of(req), req, parent, name, false);
+        return;
+    }
+    if (!fs->options.strong) {
+        look_up(fs, req, parent, name, false);
+        return;
+    }
+    r = name_request(req, parent, finish_lookup_barrier);
+    r->name = xstrdup(name);
+    request_barrier(r);
 }
 
 void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
 
@@ -10,6 +11,47 @@
 
 /* The namespaces that a local filesystem has; of system.* it has some names only, and we none. */
 static const char *const namespaces[] = {"user.", TRUSTED, "security."};
+
+/* ---- What ZooKeeper would call the stat of a znode: read-only, and not listed (programs that copy
+ * all xattrs could not set them) ---- */
+
+#define ZNODE "user.coordfs."
+
+static const struct {
+    const char *name;
+    size_t offset; /* of the number in Cfs__Attr */
+} znode_numbers[] = {
+    {"version", offsetof(Cfs__Attr, version)},
+    {"cversion", offsetof(Cfs__Attr, cversion)},
+    {"aversion", offsetof(Cfs__Attr, aversion)},
+    {"created", offsetof(Cfs__Attr, created)},
+    {"modified", offsetof(Cfs__Attr, modified)},
+    {"children_modified", offsetof(Cfs__Attr, children_modified)},
+};
+
+static bool is_znode_name(const char *name)
+{
+    return strncmp(name, ZNODE, strlen(ZNODE)) == 0;
+}
+
+/* The number in decimal; its length, or -errno. */
+static int64_t get_znode_number(struct fs *fs, uint64_t ino, const char *name, char *out,
+                                size_t size)
+{
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    uint64_t number;
+    int error = ops_attr(fs, ino, &attr);
+
+    if (error != 0)
+        return -error;
+    for (size_t i = 0; i < ARRAY_LEN(znode_numbers); i++) {
+        if (strcmp(name + strlen(ZNODE), znode_numbers[i].name) != 0)
+            continue;
+        memcpy(&number, (const char *)&attr + znode_numbers[i].offset, sizeof(number));
+        return snprintf(out, size, "%llu", (unsigned long long)number);
+    }
+    return -ENODATA;
+}
 
 static void finish_xattr(struct request *r, int error)
 {
@@ -35,12 +77,20 @@ static int name_error(const char *name)
     return EOPNOTSUPP;
 }
 
+/* 0, or the errno for a name that cannot be set. */
+static int set_error(const char *name)
+{
+    int error = name_error(name);
+
+    return error == 0 && is_znode_name(name) ? EPERM : error;
+}
+
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
                   int flags)
 {
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__SetXattr set = CFS__SET_XATTR__INIT;
-    int error = name_error(name);
+    int error = set_error(name);
 
     if (error == 0 && size > LIMIT_XATTR_VALUE)
         error = E2BIG;
@@ -65,7 +115,7 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__RemoveXattr remove = CFS__REMOVE_XATTR__INIT;
-    int error = name_error(name);
+    int error = set_error(name);
 
     if (error != 0) {
         fuse_reply_err(req, error);
@@ -99,13 +149,15 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     struct fs *fs = fs_of(req);
     const struct backend *b = &fs->backend;
     int error = name_error(name);
+    int64_t n;
 
     if (error != 0)
-        fuse_reply_err(req, error);
+        n = -error;
+    else if (is_znode_name(name))
+        n = get_znode_number(fs, ino, name, (char *)fs->scratch, LIMIT_XATTR_VALUE);
     else
-        reply_bytes(
-            req, b->ops->getxattr(b->ctx, ino, name, strlen(name), fs->scratch, LIMIT_XATTR_VALUE),
-            size);
+        n = b->ops->getxattr(b->ctx, ino, name, strlen(name), fs->scratch, LIMIT_XATTR_VALUE);
+    reply_bytes(req, n, size);
 }
 
 /* trusted.* is for root's eyes only. */

@@ -44,6 +44,7 @@ static void serve(const struct rig *rig, unsigned timeout_ms, int in_fd, int out
 
     options.timeout_ms = timeout_ms;
     options.last_uncached = rig->last_uncached;
+    options.strong = rig->strong;
     snprintf(store, sizeof(store), "%s/store", rig->dir);
     for (unsigned i = 0; i < rig->n; i++)
         mountpoints[i] = rig->mnt[i];
@@ -73,7 +74,7 @@ static void start(struct rig *rig, unsigned timeout_ms)
         die("no mounts");
 }
 
-static void rig_begin(struct rig *rig, unsigned n, unsigned timeout_ms, bool last_uncached)
+static void make_dirs(struct rig *rig, unsigned n)
 {
     char store[80];
     const char *tmp = getenv("TMPDIR");
@@ -81,7 +82,6 @@ static void rig_begin(struct rig *rig, unsigned n, unsigned timeout_ms, bool las
     check(n <= RIG_MOUNTS_MAX);
     memset(rig, 0, sizeof(*rig));
     rig->n = n;
-    rig->last_uncached = last_uncached;
     if (tmp == NULL || strlen(tmp) > 40)
         tmp = "/tmp";
     snprintf(rig->dir, sizeof(rig->dir), "%s/fs-XXXXXX", tmp);
@@ -93,17 +93,26 @@ static void rig_begin(struct rig *rig, unsigned n, unsigned timeout_ms, bool las
         snprintf(rig->mnt[i], sizeof(rig->mnt[i]), "%s/mnt%u", rig->dir, i);
         check(mkdir(rig->mnt[i], 0755) == 0);
     }
-    start(rig, timeout_ms);
 }
 
 void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms)
 {
-    rig_begin(rig, n, timeout_ms, false);
+    make_dirs(rig, n);
+    start(rig, timeout_ms);
 }
 
 void rig_start_uncached(struct rig *rig)
 {
-    rig_begin(rig, 3, 0, true);
+    make_dirs(rig, 3);
+    rig->last_uncached = true;
+    start(rig, 0);
+}
+
+void rig_start_strong(struct rig *rig, unsigned timeout_ms)
+{
+    make_dirs(rig, 2);
+    rig->strong = true;
+    start(rig, timeout_ms);
 }
 
 void rig_restart(struct rig *rig, unsigned timeout_ms)

@@ -14,6 +14,7 @@ struct rig {
     char mnt[RIG_MOUNTS_MAX][80]; /* mount points */
     unsigned n;
     bool last_uncached;
+    bool strong;
     pid_t pid; /* of the child */
     FILE *to, *from;
 };
@@ -27,6 +28,8 @@ void rig_require(void);
 void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms);
 /* The same with three mounts, the last of which has no kernel caches. */
 void rig_start_uncached(struct rig *rig);
+/* Two mounts, the second with consistency=strong. */
+void rig_start_strong(struct rig *rig, unsigned timeout_ms);
 /* Ends the child in an orderly way and checks that it was one; removes everything. */
 void rig_stop(struct rig *rig);
 /* Kills the child (SIGKILL); the mounts stay behind. */

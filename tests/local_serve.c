@@ -53,6 +53,7 @@ static bool mount_one(const struct local_serve_options *o, const char *mountpoin
     struct fs_options options = {.source = "localfs",
                                  .mountpoint = mountpoint,
                                  .timeout_ms = o->timeout_ms,
+                                 .strong = o->strong && n_mounts > 0,
                                  .uncached = o->last_uncached && n_mounts + 1 == o->n,
                                  .debug = o->debug};
     char errmsg[256];

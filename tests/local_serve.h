@@ -16,6 +16,7 @@ struct local_serve_options {
     unsigned n;
     unsigned timeout_ms; /* of requests; 0: the default */
     bool last_uncached;  /* the last mount has no kernel caches */
+    bool strong;         /* all but the first mount have consistency=strong */
     bool debug;
 };
 

@@ -17,6 +17,8 @@
 #include "fs/mailbox.h"
 #include "fs/node.h"
 #include "fs/opens.h"
+#include "fs/patch.h"
+#include "proto/limits.h"
 
 /* ---- convert ----------------------------------------------------------------------------------
  */
@@ -304,6 +306,136 @@ static void open_files_are_counted(void **state)
     opens_fini(&opens);
 }
 
+/* ---- patches ----------------------------------------------------------------------------------
+ */
+
+#define MODEL_SIZE 3000
+
+/* A file of which everything is known. */
+struct plain {
+    uint8_t bytes[MODEL_SIZE];
+    size_t size;
+};
+
+static unsigned roll(unsigned n)
+{
+    return (unsigned)rand() % n;
+}
+
+static void change(struct plain *file, struct patch *p)
+{
+    uint8_t data[500];
+    size_t len = 1 + roll(sizeof(data)), offset = roll(2) ? file->size : roll(MODEL_SIZE - 500);
+
+    if (roll(12) == 0) {
+        patch_truncate(p);
+        memset(file, 0, sizeof(*file));
+        return;
+    }
+    if (offset + len > MODEL_SIZE)
+        offset = 0;
+    memset(data, 1 + (int)roll(255), len);
+    patch_write(p, offset, data, len, roll(2));
+    memcpy(file->bytes + offset, data, len);
+    file->size = max_u64(file->size, offset + len);
+}
+
+static void assert_shows(const struct plain *expected, const struct plain *base,
+                         const struct patch *p)
+{
+    size_t size = patch_size(p, base->size), offset = roll(MODEL_SIZE);
+    size_t len = roll((unsigned)(MODEL_SIZE - offset) + 1);
+    uint8_t out[MODEL_SIZE];
+
+    assert_int_equal(size, expected->size);
+    memcpy(out, base->bytes + offset, len);
+    patch_overlay(p, offset, out, len);
+    if (len > 0)
+        assert_memory_equal(out, expected->bytes + offset, len);
+}
+
+/* Carries commands out as the store does. */
+static void carry_out(void *arg, Cfs__Write *write)
+{
+    struct plain *file = arg;
+
+    if (write->truncate)
+        memset(file, 0, sizeof(*file));
+    for (size_t i = 0; i < write->n_extents; i++) {
+        const Cfs__Extent *e = write->extents[i];
+
+        memcpy(file->bytes + e->offset, e->data.data, e->data.len);
+        file->size = max_u64(file->size, e->offset + e->data.len);
+    }
+}
+
+static void patches_are_what_was_written(void **state)
+{
+    (void)state;
+    srand(4711);
+    for (unsigned round = 0; round < 500; round++) {
+        struct plain base = {.size = roll(MODEL_SIZE)}, expected, done;
+        struct patch p = {0}, earlier = {0};
+
+        memset(base.bytes, 'b', base.size);
+        expected = done = base;
+        for (unsigned i = roll(8); i > 0; i--)
+            change(&expected, &earlier);
+        for (unsigned i = roll(20); i > 0; i--)
+            change(&expected, &p);
+        patch_prepend(&p, &earlier);
+        assert_true(patch_empty(&earlier));
+        assert_shows(&expected, &base, &p);
+        patch_commands(&p, carry_out, &done);
+        assert_int_equal(done.size, expected.size);
+        assert_memory_equal(done.bytes, expected.bytes, MODEL_SIZE);
+        patch_fini(&earlier);
+        patch_fini(&p);
+    }
+}
+
+struct sizes {
+    unsigned n;
+    size_t bytes;
+    bool truncated;
+};
+
+static void measure(void *arg, Cfs__Write *write)
+{
+    struct sizes *s = arg;
+    size_t bytes = 0;
+
+    assert_true(write->n_extents <= LIMIT_EXTENTS_MAX);
+    for (size_t i = 0; i < write->n_extents; i++)
+        bytes += write->extents[i]->data.len;
+    assert_true(bytes <= LIMIT_WRITE_MAX);
+    assert_true(write->truncate == (s->n == 0 && s->truncated));
+    s->bytes += bytes;
+    s->n++;
+}
+
+static void commands_are_within_the_limits(void **state)
+{
+    struct sizes s = {.truncated = true};
+    struct patch p = {0};
+    char *block = calloc(1, LIMIT_WRITE_MAX);
+
+    (void)state;
+    patch_truncate(&p);
+    assert_int_equal(patch_n_commands(&p), 1);
+    for (unsigned i = 0; i < 5; i++)
+        patch_write(&p, (uint64_t)i * 3000000, block, LIMIT_WRITE_MAX - 100, true);
+    for (unsigned i = 0; i < 2 * LIMIT_EXTENTS_MAX; i++)
+        patch_write(&p, (uint64_t)i * 10, block, 1, true);
+    patch_commands(&p, measure, &s);
+    assert_int_equal(s.bytes, p.bytes);
+    assert_int_equal(s.n, patch_n_commands(&p));
+    patch_cut(&p, 0);
+    assert_true(patch_empty(&p));
+    patch_fini(&p);
+    free(block);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +451,8 @@ int main(void)
         cmocka_unit_test(only_the_same_thread_insists),
         cmocka_unit_test(handles_are_never_used_twice),
         cmocka_unit_test(open_files_are_counted),
+        cmocka_unit_test(patches_are_what_was_written),
+        cmocka_unit_test(commands_are_within_the_limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "proto/limits.h"
@@ -299,6 +300,117 @@ static void appends_never_overwrite(void **state)
     free(all);
 }
 
+/* ---- Strong consistency -----------------------------------------------------------------------
+ */
+
+static int set_up_strong(void **state)
+{
+    (void)state;
+    rig_start_strong(&rig, 300);
+    return 0;
+}
+
+static int tear_down_strong(void **state)
+{
+    (void)state;
+    rig_stop(&rig);
+    return 0;
+}
+
+/* What has returned on one host is there on the other, without a barrier, each time. */
+static void strong_mounts_are_never_behind(void **state)
+{
+    struct stat st;
+    char text[32];
+
+    (void)state;
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(stat(at(1, "f"), &st), -1);
+        snprintf(text, sizeof(text), "content %u", i);
+        put(at(0, "f"), text);
+        assert_content(at(1, "f"), text);
+        put(at(0, "f"), "other");
+        assert_int_equal(stat(at(1, "f"), &st), 0);
+        assert_int_equal(st.st_size, 5);
+        assert_int_equal(mkdir(at(0, "d"), 0755), 0);
+        assert_int_equal(rename(at(0, "f"), at(0, "d/g")), 0);
+        assert_int_equal(stat(at(1, "f"), &st), -1);
+        assert_content(at(1, "d/g"), "other");
+        assert_int_equal(unlink(at(0, "d/g")), 0);
+        assert_int_equal(rmdir(at(1, "d")), 0);
+        assert_int_equal(stat(at(1, "d"), &st), -1);
+        if (i % 2 == 0)
+            rig_sync(&rig, 0);
+        else
+            usleep(2000); /* the first host is not strong: it hears of rmdir soon */
+        while (stat(at(0, "d"), &st) == 0)
+            usleep(1000);
+    }
+}
+
+static void strong_mounts_do_not_guess(void **state)
+{
+    struct stat st;
+
+    (void)state;
+    put(at(0, "f"), "x");
+    rig_tell(&rig, "stall");
+    assert_int_equal(stat(at(0, "f"), &st), 0);
+    assert_int_equal(stat(at(1, "f"), &st), -1);
+    assert_int_equal(errno, ETIMEDOUT);
+    rig_tell(&rig, "resume");
+    assert_int_equal(stat(at(1, "f"), &st), 0);
+}
+
+/* ---- Znode numbers ----------------------------------------------------------------------------
+ */
+
+static unsigned long number(const char *path, const char *name)
+{
+    char text[32] = "", full[64];
+    ssize_t n;
+
+    snprintf(full, sizeof(full), "user.coordfs.%s", name);
+    n = getxattr(path, full, text, sizeof(text) - 1);
+    if (n <= 0)
+        fail_msg("%s of %s: %s", full, path, strerror(errno));
+    assert_int_equal(getxattr(path, full, NULL, 0), n);
+    return strtoul(text, NULL, 10);
+}
+
+static void znode_numbers_count(void **state)
+{
+    unsigned long version, aversion, cversion, modified;
+    char buf[16];
+
+    (void)state;
+    assert_int_equal(mkdir(at(0, "d"), 0755), 0);
+    cversion = number(at(0, "d"), "cversion");
+    put(at(0, "d/f"), "one");
+    assert_int_equal(number(at(0, "d"), "cversion"), cversion + 1);
+    version = number(at(0, "d/f"), "version");
+    modified = number(at(0, "d/f"), "modified");
+    aversion = number(at(0, "d/f"), "aversion");
+    assert_true(number(at(0, "d"), "created") < number(at(0, "d/f"), "created"));
+    put(at(0, "d/f"), "two");
+    assert_int_equal(number(at(0, "d/f"), "version"), version + 1);
+    assert_true(number(at(0, "d/f"), "modified") > modified);
+    assert_int_equal(number(at(0, "d/f"), "aversion"), aversion);
+    assert_int_equal(chmod(at(0, "d/f"), 0600), 0);
+    assert_true(number(at(0, "d/f"), "aversion") > aversion);
+    assert_int_equal(number(at(0, "d/f"), "version"), version + 1);
+    rig_sync(&rig, 1);
+    assert_int_equal(number(at(1, "d/f"), "version"), version + 1);
+    assert_true(number(at(0, "d"), "children_modified") >= number(at(0, "d/f"), "created"));
+    assert_int_equal(getxattr(at(0, "d/f"), "user.coordfs.nothing", buf, sizeof(buf)), -1);
+    assert_int_equal(errno, ENODATA);
+    assert_int_equal(setxattr(at(0, "d/f"), "user.coordfs.version", "7", 1, 0), -1);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(removexattr(at(0, "d/f"), "user.coordfs.version"), -1);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(listxattr(at(0, "d/f"), NULL, 0), 0);
+}
+
 /* ---- Directories ------------------------------------------------------------------------------
  */
 
@@ -470,6 +582,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_takes_it_for_a_terminal, set_up, tear_down),
         cmocka_unit_test_setup_teardown(empty_files_are_not_truncated_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(big_writes_keep_their_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(strong_mounts_are_never_behind, set_up_strong,
+                                        tear_down_strong),
+        cmocka_unit_test_setup_teardown(strong_mounts_do_not_guess, set_up_strong,
+                                        tear_down_strong),
+        cmocka_unit_test_setup_teardown(znode_numbers_count, set_up, tear_down),
     };
 
     rig_require();
