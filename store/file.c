@@ -63,6 +63,7 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
 {
     struct op_inode i;
     bool others = c->set_mode || c->set_uid || c->set_gid || c->set_atime || c->set_mtime;
+    bool resize;
     uint32_t status;
 
     if (!op_inode_find(op, c->ino, &i))
@@ -72,14 +73,15 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
     if (c->set_size && c->size > LIMIT_FILE_MAX)
         return EFBIG;
 
-    if (c->set_size) {
+    resize = c->set_size && !(c->grow_only && c->size <= i.was.size);
+    if (resize) {
         content_truncate(op->rows, &i.is, c->size);
         data_changed(op, &i.is);
     }
     set_fields(op, c, &i.is); /* after the size: a time that was set counts more than its own */
     if (c->kill_suid && kill_suid(&i.is))
         others = true;
-    if (others || !c->set_size)
+    if (others || !resize)
         attr_changed(op, &i.is, CFS__CHANGE__KIND__ATTR);
     op_inode_save(op, &i);
     op_reply_attr(op, &i.is);

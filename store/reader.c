@@ -315,6 +315,56 @@ int64_t reader_read(struct store_reader *r, uint64_t ino, uint64_t offset, void 
 
 /* ---- Extended attributes ----------------------------------------------------------------------*/
 
+/* The next block with content at or behind `index`: its index, UINT64_MAX for none, in *out. */
+static int next_block(struct store_reader *r, uint64_t ino, uint64_t index, uint64_t *out)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_BLOCK_RANGE_META);
+    int row;
+
+    db_bind(st, 1, content_id(ino, index));
+    db_bind(st, 2, content_id(ino, (1u << CONTENT_INDEX_BITS) - 1));
+    row = db_step(&r->db, st);
+    *out = row > 0 ? db_u64(st, 0) & ((1u << CONTENT_INDEX_BITS) - 1) : UINT64_MAX;
+    db_reset(st);
+    return row < 0 ? row : 0;
+}
+
+static int64_t seek_in(struct store_reader *r, const struct inode *inode, uint64_t offset,
+                       bool hole)
+{
+    uint64_t index = offset / CONTENT_BLOCK, next;
+    int err;
+
+    if (offset >= inode->size)
+        return -ENXIO;
+    while ((err = next_block(r, inode->ino, index, &next)) == 0 && hole && next == index)
+        index++; /* no hole yet */
+    if (err != 0)
+        return err;
+    if (!hole)
+        index = next;
+    if (index == UINT64_MAX)
+        return -ENXIO;
+    return (int64_t)min_u64(max_u64(offset, index * CONTENT_BLOCK), inode->size);
+}
+
+int64_t reader_seek(struct store_reader *r, uint64_t ino, uint64_t offset, bool hole)
+{
+    struct inode inode;
+    bool opened;
+    int64_t n = enter(r, &opened);
+
+    if (n != 0)
+        return n;
+    n = find_inode(r, ino, &inode);
+    if (n == 0 && op_type(&inode) != S_IFREG)
+        n = -EINVAL;
+    if (n == 0)
+        n = seek_in(r, &inode, offset, hole);
+    leave(r, opened);
+    return n;
+}
+
 static int64_t getxattr_in(struct store_reader *r, uint64_t ino, const char *name, size_t name_len,
                            void *out, size_t size)
 {
