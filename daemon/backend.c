@@ -33,6 +33,11 @@ static int64_t do_read(void *ctx, uint64_t ino, uint64_t offset, void *out, size
     return reader_read(reader_of(ctx), ino, offset, out, len);
 }
 
+static int64_t do_seek(void *ctx, uint64_t ino, uint64_t offset, bool hole)
+{
+    return reader_seek(reader_of(ctx), ino, offset, hole);
+}
+
 static int64_t do_getxattr(void *ctx, uint64_t ino, const char *name, size_t name_len, void *out,
                            size_t size)
 {
@@ -158,6 +163,7 @@ static const struct backend_ops ops = {
     .listxattr = do_listxattr,
     .readdir = do_readdir,
     .usage = do_usage,
+    .seek = do_seek,
     .submit = do_submit,
     .barrier = do_barrier,
     .cancel = do_cancel,

@@ -48,6 +48,8 @@ struct backend_ops {
     int (*readdir)(void *ctx, uint64_t ino, uint64_t after, bool attrs,
                    bool (*fn)(void *arg, const struct backend_entry *entry), void *arg);
     int (*usage)(void *ctx, struct backend_usage *out);
+    /* The first offset from `offset` on in a hole, or in content; -ENXIO. NULL: not known. */
+    int64_t (*seek)(void *ctx, uint64_t ino, uint64_t offset, bool hole);
 
     /* ---- Changes: any thread. -------------------------------------------------------------------
      */

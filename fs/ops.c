@@ -58,6 +58,8 @@ const struct fuse_lowlevel_ops ops_table = {
     .removexattr = ops_removexattr,
     .create = ops_create,
     .ioctl = ops_ioctl,
+    .lseek = ops_lseek,
+    .fallocate = ops_fallocate,
 };
 
 int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out)

@@ -362,6 +362,11 @@ static int64_t on_read(void *ctx, uint64_t ino, uint64_t offset, void *out, size
     return reader_read(reader(ctx), ino, offset, out, len);
 }
 
+static int64_t on_seek(void *ctx, uint64_t ino, uint64_t offset, bool hole)
+{
+    return reader_seek(reader(ctx), ino, offset, hole);
+}
+
 static int64_t on_getxattr(void *ctx, uint64_t ino, const char *name, size_t name_len, void *out,
                            size_t size)
 {
@@ -421,6 +426,7 @@ static const struct backend_ops ops = {
     .listxattr = on_listxattr,
     .readdir = on_readdir,
     .usage = on_usage,
+    .seek = on_seek,
     .submit = on_submit,
     .barrier = on_barrier,
     .cancel = on_cancel,

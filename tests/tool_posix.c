@@ -25,6 +25,7 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -886,7 +887,7 @@ static char *on_side(const struct test_case *c, const char *const *roots, unsign
     char *said;
     pid_t pid;
 
-    snprintf(dir, sizeof(dir), "case-%d-%u", (int)getpid(), ++serial);
+    snprintf(dir, sizeof(dir), "case-%lx-%d-%u", (long)time(NULL), (int)getpid(), ++serial);
     snprintf(full, sizeof(full), "%s/%s", roots[0], dir);
     check(out != NULL);
     if (mkdir(full, 0777) != 0 || chmod(full, 0777) != 0)

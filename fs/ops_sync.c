@@ -1,0 +1,145 @@
+/* fsync: what was written is committed; then everything that was committed anywhere is applied
+ * here; then the kernel has forgotten what was there before. Each is a parked request of its own.
+ */
+#include <errno.h>
+
+#include "fs/ops.h"
+#include "proto/ioctl.h"
+
+static void finish_fsync(struct request *r, int error)
+{
+    int lost = ops_handle_error(r->fs, handle_find(&r->fs->handles, r->fh));
+
+    fuse_reply_err(r->req, error != 0 ? error : lost);
+}
+
+/* The request's next wait; whatever it may not wait for is passed over. */
+static struct request *next_wait(const struct request *r, request_finish finish)
+{
+    struct request *next = request_new(r->fs, r->req, finish);
+
+    next->fh = r->fh;
+    next->dirs[0] = r->dirs[0];
+    return next;
+}
+
+/* fsync of a directory holds its lock: it must not wait for names to be forgotten. */
+static void finish_fsync_pages(struct request *r, int error)
+{
+    struct request *next;
+
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    next = next_wait(r, finish_fsync);
+    if (r->dirs[0] != 0 || !lane_wait_all(&r->fs->lanes.b, next))
+        request_end(next, 0);
+}
+
+static void finish_fsync_barrier(struct request *r, int error)
+{
+    struct request *next;
+
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    next = next_wait(r, finish_fsync_pages);
+    if (!lane_wait_all(&r->fs->lanes.a, next))
+        request_end(next, 0);
+}
+
+static void finish_fsync_writes(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        request_barrier(next_wait(r, finish_fsync_barrier));
+}
+
+/* Promise P6. */
+void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct request *r = request_new(fs, req, finish_fsync_writes);
+
+    (void)datasync;
+    r->fh = fi->fh;
+    draft_submit(fs, ino);
+    if (!draft_wait(fs, ino, r))
+        request_end(r, 0);
+}
+
+void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct request *r = request_new(fs_of(req), req, finish_fsync_barrier);
+
+    (void)datasync;
+    (void)fi;
+    r->dirs[0] = ino;
+    request_barrier(r);
+}
+
+/* ---- ioctl: holds no lock, so it may wait for everything ---- */
+
+static void finish_sync(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        fuse_reply_ioctl(r->req, 0, NULL, 0);
+}
+
+static void finish_sync_pages(struct request *r, int error)
+{
+    struct request *next;
+
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    next = next_wait(r, finish_sync);
+    if (!lane_wait_all(&r->fs->lanes.b, next))
+        request_end(next, 0);
+}
+
+static void finish_sync_barrier(struct request *r, int error)
+{
+    struct request *next;
+
+    if (error != 0) {
+        fuse_reply_err(r->req, error);
+        return;
+    }
+    next = next_wait(r, finish_sync_pages);
+    if (!lane_wait_all(&r->fs->lanes.a, next))
+        request_end(next, 0);
+}
+
+/* What this host has written is committed before the barrier: commands keep their order. */
+static void sync_all(fuse_req_t req)
+{
+    struct fs *fs = fs_of(req);
+
+    drafts_drain(fs);
+    request_barrier(request_new(fs, req, finish_sync_barrier));
+}
+
+/* Not ENOSYS for the unknown, which the kernel would turn into success of isatty(3) and the like.
+ */
+void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+               unsigned flags, const void *in, size_t in_size, size_t out_size)
+{
+    (void)ino;
+    (void)arg;
+    (void)fi;
+    (void)flags;
+    (void)in;
+    (void)in_size;
+    (void)out_size;
+    if (cmd == IOCTL_SYNC)
+        sync_all(req);
+    else
+        fuse_reply_err(req, ENOTTY);
+}
