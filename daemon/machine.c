@@ -145,6 +145,11 @@ static bool do_log_get(void *ctx, uint64_t index, struct machine_entry *out)
     return true;
 }
 
+static bool do_acceptable(void *ctx, uint64_t from, const uint8_t *data, size_t len)
+{
+    return store_acceptable_from(store_of(ctx), from, data, len);
+}
+
 /* ---- Apply
  * --------------------------------------------------------------------------------------- */
 
@@ -330,6 +335,7 @@ static const struct machine_ops ops = {
     .log_truncate = do_log_truncate,
     .log_append = do_log_append,
     .log_compact = do_log_compact,
+    .acceptable = do_acceptable,
     .apply = do_apply,
     .commit = do_commit,
     .log_get = do_log_get,

@@ -24,6 +24,7 @@ struct reaper {
     struct orphan orphans[ORPHANS_MAX];
     unsigned n_orphans;
     uint64_t newest; /* index of the newest unlink among them */
+    uint64_t cursor; /* the last orphan that was looked at: the next round goes on from there */
     uint64_t waiting[LIMIT_MEMBERS_MAX];
     unsigned n_waiting;
 };
@@ -67,6 +68,7 @@ static void add_orphan(void *arg, uint64_t ino, uint64_t unlinked)
 
     r->orphans[r->n_orphans++] = (struct orphan){ino, held_here(r, ino)};
     r->newest = max_u64(r->newest, unlinked);
+    r->cursor = ino;
 }
 
 static void ask_members(struct reaper *r, const struct driver_status *status)
@@ -127,7 +129,9 @@ static void start_round(struct reaper *r)
     r->newest = 0;
     if (!driver_is_leader(node_driver(r->daemon->node)))
         return;
-    store_orphans(r->daemon->store, ORPHANS_MAX, add_orphan, r);
+    store_orphans(r->daemon->store, r->cursor, ORPHANS_MAX, add_orphan, r);
+    if (r->n_orphans < ORPHANS_MAX)
+        r->cursor = 0;
     if (r->n_orphans == 0)
         return;
     r->round++;

@@ -1,5 +1,5 @@
 /* Frees unlinked files once no host holds them open: on the leader, about once a second, asks every
- * member which of the oldest orphans it holds, and proposes the reaping of those that all have
+ * member which of the next orphans it holds, and proposes the reaping of those that all have
  * answered "not I" for, as of an index at or after the unlink. A member that is away holds up the
  * reaping until it is back. Loop thread. */
 #ifndef DAEMON_REAPER_H

@@ -1,6 +1,7 @@
 #include "raft/driver.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,8 @@ struct driver *driver_new(const struct driver_config *config, const struct drive
     d->config = *config;
     if (d->config.heartbeat_ms == 0)
         d->config.heartbeat_ms = config->election_ms / 10;
+    if (d->config.compact_bytes == 0)
+        d->config.compact_bytes = DRIVER_LOG_BYTES;
     if (d->config.compact_every == 0)
         d->config.compact_every = 1;
     d->env = *env;
@@ -177,13 +180,19 @@ bool driver_propose(struct driver *d, struct buf *data)
     return true;
 }
 
-static void on_propose(struct driver *d, const Cfs__Peer__Propose *propose)
+static void on_propose(struct driver *d, uint64_t from, const Cfs__Peer__Propose *propose)
 {
     size_t i;
 
     for (i = 0; i < propose->n_entries && guard_is_leader(&d->guard); i++) {
-        struct buf data = buf_copy(propose->entries[i].data, propose->entries[i].len);
+        const ProtobufCBinaryData *entry = &propose->entries[i];
+        struct buf data;
 
+        if (!d->machine.ops->acceptable(d->machine.ctx, from, entry->data, entry->len)) {
+            log_warn("member %" PRIu64 " proposed what no state machine would take", from);
+            return;
+        }
+        data = buf_copy(entry->data, entry->len);
         /* In order or not at all: what follows a lost one would only be refused. */
         if (!enqueue(d, &data)) {
             buf_fini(&data);
@@ -214,7 +223,7 @@ static void dispatch(struct driver *d, uint64_t from, const Cfs__Peer__Frame *fr
 {
     switch (frame->kind_case) {
     case CFS__PEER__FRAME__KIND_PROPOSE:
-        on_propose(d, frame->propose);
+        on_propose(d, from, frame->propose);
         return;
     case CFS__PEER__FRAME__KIND_READ_REQUEST:
         readindex_on_request(d, from, frame->read_request);

@@ -32,7 +32,8 @@ struct driver_config {
     unsigned election_ms;      /* election timeout: 100..60000 */
     unsigned heartbeat_ms;     /* 0: election_ms / 10 */
     uint64_t compact_every;    /* applied entries between two compactions of the log */
-    uint64_t compact_trailing; /* entries that a compaction leaves */
+    uint64_t compact_trailing; /* entries that a compaction leaves … */
+    uint64_t compact_bytes;    /* … but not many more bytes than this; 0: 128 MiB */
     unsigned max_inflight;     /* entries on their way to one follower, unacknowledged */
     uint64_t seed;             /* of all chance */
     /* The first configuration, used only when the database is empty: entry 1 of the log, the same

@@ -28,16 +28,17 @@
 #include "raft/wire.h"
 
 /* Bounds. One turn must not keep the loop from its other work, and nothing may grow for ever. */
-#define DRIVER_APPLY_ENTRIES 2000u       /* applied in one transaction */
-#define DRIVER_APPLY_BYTES   (8u << 20)  /* the same, payload; one entry at least */
-#define DRIVER_TURN_ROUNDS   16          /* transactions in one turn */
-#define DRIVER_AHEAD_ENTRIES 2000u       /* submitted and not committed */
-#define DRIVER_AHEAD_BYTES   (32u << 20) /* the same, payload */
-#define DRIVER_QUEUE_ENTRIES 16384u      /* proposals that wait; beyond: dropped */
-#define DRIVER_QUEUE_BYTES   (64u << 20) /* the same, payload */
-#define DRIVER_CACHE_BYTES   (16u << 20) /* payloads kept in memory */
-#define DRIVER_LINK_BYTES    (4u << 20)  /* on their way to one peer before we wait */
-#define DRIVER_RETRY_MS      5           /* to look again whether a link has drained */
+#define DRIVER_APPLY_ENTRIES 2000u        /* applied in one transaction */
+#define DRIVER_APPLY_BYTES   (8u << 20)   /* the same, payload; one entry at least */
+#define DRIVER_TURN_ROUNDS   16           /* transactions in one turn */
+#define DRIVER_AHEAD_ENTRIES 2000u        /* submitted and not committed */
+#define DRIVER_AHEAD_BYTES   (32u << 20)  /* the same, payload */
+#define DRIVER_QUEUE_ENTRIES 16384u       /* proposals that wait; beyond: dropped */
+#define DRIVER_QUEUE_BYTES   (64u << 20)  /* the same, payload */
+#define DRIVER_CACHE_BYTES   (16u << 20)  /* payloads kept in memory */
+#define DRIVER_LOG_BYTES     (128u << 20) /* of the log that a compaction leaves, by default */
+#define DRIVER_LINK_BYTES    (4u << 20)   /* on their way to one peer before we wait */
+#define DRIVER_RETRY_MS      5            /* to look again whether a link has drained */
 #define DRIVER_PEERS_MAX     (2u * LIMIT_MEMBERS_MAX)
 
 struct driver_peer {

@@ -39,6 +39,7 @@ void entries_reset(struct entries *e, uint64_t index, uint64_t term)
     e->cached = index + 1;
     e->n_runs = 0;
     e->total = 0;
+    e->n_marks = 0;
     check(e->bytes == 0);
 }
 
@@ -82,6 +83,16 @@ static void grow_ring(struct entries *e)
     free(old.ring);
 }
 
+static void mark(struct entries *e)
+{
+    if (e->total / ENTRIES_MARK_BYTES ==
+        (e->n_marks > 0 ? e->marks[e->n_marks - 1].end : 0) / ENTRIES_MARK_BYTES)
+        return;
+    if (e->n_marks == ENTRIES_MARKS)
+        memmove(e->marks, e->marks + 1, --e->n_marks * sizeof e->marks[0]);
+    e->marks[e->n_marks++] = (struct entries_mark){e->last, e->total};
+}
+
 void entries_append(struct entries *e, const struct machine_entry *entry)
 {
     struct entries_row *row;
@@ -95,6 +106,7 @@ void entries_append(struct entries *e, const struct machine_entry *entry)
     e->bytes += entry->len;
     e->total += entry->len;
     row->end = e->total;
+    mark(e);
 }
 
 void entries_truncate(struct entries *e, uint64_t from)
@@ -108,6 +120,8 @@ void entries_truncate(struct entries *e, uint64_t from)
     e->total = e->cached < from ? row_at(e, from - 1)->end : e->total;
     while (e->n_runs > 0 && e->runs[e->n_runs - 1].first >= from)
         e->n_runs--;
+    while (e->n_marks > 0 && e->marks[e->n_marks - 1].index >= from)
+        e->n_marks--;
 }
 
 void entries_compact(struct entries *e, uint64_t below)
@@ -187,4 +201,14 @@ uint64_t entries_bytes_after(const struct entries *e, uint64_t index)
     if (index >= e->last)
         return 0;
     return index < e->cached ? e->bytes : e->total - row_at(e, index)->end;
+}
+
+uint64_t entries_first_within(const struct entries *e, uint64_t bytes)
+{
+    uint64_t first = entries_first(e);
+    unsigned i;
+
+    for (i = 0; i < e->n_marks && e->total - e->marks[i].end > bytes; i++)
+        first = max_u64(first, e->marks[i].index + 1);
+    return first;
 }

@@ -21,6 +21,16 @@ struct entries_row {
     uint64_t end;               /* bytes of all rows ever appended, this one included */
 };
 
+/* Where the log was when its bytes passed another multiple of ENTRIES_MARK_BYTES: so that the log's
+ * size is known without keeping the size of each row. */
+#define ENTRIES_MARK_BYTES (4u << 20)
+#define ENTRIES_MARKS      64 /* the newest ones */
+
+struct entries_mark {
+    uint64_t index; /* rows up to here … */
+    uint64_t end;   /* … are this many bytes, counted as in entries_row */
+};
+
 struct entries {
     uint64_t base_index; /* the row before the first one: compacted away */
     uint64_t base_term;  /* its term, 0: unknown */
@@ -31,8 +41,10 @@ struct entries {
     size_t cap;
     uint64_t cached;
     uint64_t total; /* `end` of the newest row */
-    size_t bytes;   /* payload bytes held */
-    size_t limit;   /* entries_evict keeps to it */
+    struct entries_mark marks[ENTRIES_MARKS];
+    unsigned n_marks;
+    size_t bytes; /* payload bytes held */
+    size_t limit; /* entries_evict keeps to it */
 };
 
 void entries_init(struct entries *e, size_t limit);
@@ -56,6 +68,10 @@ uint64_t entries_term(const struct entries *e, uint64_t index);
 uint64_t entries_run_first(const struct entries *e, uint64_t index);
 /* The payload when it is here: borrowed until the next change. */
 bool entries_find(const struct entries *e, uint64_t index, struct machine_entry *out);
+/* The first row of the newest ones that are at most `bytes` together, give or take a mark; the
+ * first of all when they are no more than that, as far as it is known (not of rows that were
+ * noted). */
+uint64_t entries_first_within(const struct entries *e, uint64_t bytes);
 /* Payload bytes of the rows after index, as far as they are cached. */
 uint64_t entries_bytes_after(const struct entries *e, uint64_t index);
 

@@ -69,6 +69,10 @@ struct machine_ops {
     void (*log_truncate)(void *ctx, uint64_t from); /* delete index >= from */
     void (*log_append)(void *ctx, uint64_t index, const struct machine_entry *entry); /* borrows */
     void (*log_compact)(void *ctx, uint64_t below); /* delete index < below */
+    /* May the payload of a COMMAND that the member `from` proposes go into the log? The leader
+     * asks, so that no peer can put bytes there that stop every member, or act for another.
+     * Borrows. */
+    bool (*acceptable)(void *ctx, uint64_t from, const uint8_t *data, size_t len);
     /* Applies a committed entry, of any type; index is the previous one + 1. Borrows. */
     void (*apply)(void *ctx, uint64_t index, const struct machine_entry *entry);
     /* Everything since begin, atomically; with sync it is on the disk on return, otherwise it may

@@ -166,16 +166,29 @@ static void apply_batch(struct driver *d, const struct batch *b)
         d->machine.ops->apply(d->machine.ctx, b->first + i, &b->entries[i]);
 }
 
+/* By rows, or by bytes: a quarter of what may stay has come since the last one. */
+static bool compaction_due(const struct driver *d, uint64_t applied)
+{
+    uint64_t since = d->raft.trail.snapshot.index;
+    uint64_t bytes = d->config.compact_bytes;
+
+    return applied >= since + d->config.compact_every ||
+           (applied > since && entries_first_within(&d->log, bytes / 4) > since + 1 &&
+            entries_first_within(&d->log, bytes) > entries_first(&d->log));
+}
+
 /* Compaction: the core first, then our view and the rows, in this transaction. Copies that are on
  * their way to others must be followed by the log, so nothing above them goes. Returns the first
  * row to keep; 0: no compaction now. */
 static uint64_t compact(struct driver *d)
 {
-    uint64_t applied = d->guard.applied, trailing;
+    uint64_t applied = d->guard.applied, trailing, within;
 
-    if (applied < d->raft.trail.snapshot.index + d->config.compact_every)
+    if (!compaction_due(d, applied))
         return 0;
-    trailing = max_u64(d->config.compact_trailing, applied + 1 - snapshot_keep(d, applied));
+    within = min_u64(entries_first_within(&d->log, d->config.compact_bytes), applied + 1);
+    trailing = min_u64(d->config.compact_trailing, applied + 1 - within);
+    trailing = max_u64(trailing, applied + 1 - snapshot_keep(d, applied));
     if (trailing > UINT32_MAX)
         return 0;
     if (!guard_snapshot(&d->guard, d->applied_term, d->config_index, d->config_data.data,

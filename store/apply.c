@@ -42,7 +42,7 @@ static Cfs__Command *decode(const uint8_t *data, size_t len)
     return command;
 }
 
-bool apply_acceptable(const uint8_t *data, size_t len)
+bool apply_acceptable(const uint8_t *data, size_t len, uint64_t *opens)
 {
     struct stamp stamp;
     Cfs__Command *command;
@@ -52,6 +52,8 @@ bool apply_acceptable(const uint8_t *data, size_t len)
     command = decode(data, len);
     if (command == NULL)
         return false;
+    if (opens != NULL && command->op_case == CFS__COMMAND__OP_OPEN_SESSION)
+        *opens = command->open_session->member;
     cfs__command__free_unpacked(command, NULL);
     return true;
 }

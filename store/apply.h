@@ -25,7 +25,7 @@ void apply_fini(struct apply *a);
 void apply_entry(struct apply *a, uint64_t index, const struct store_entry *entry,
                  struct store_result *out);
 
-/* See store_acceptable. */
-bool apply_acceptable(const uint8_t *data, size_t len);
+/* See store_acceptable. With `opens`: the member whose session an OpenSession opens goes there. */
+bool apply_acceptable(const uint8_t *data, size_t len, uint64_t *opens);
 
 #endif

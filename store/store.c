@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/stamp.h"
 #include "store/check.h"
 #include "store/schema.h"
 #include "store/tree.h"
@@ -342,7 +343,21 @@ void store_apply(struct store *s, uint64_t index, const struct store_entry *entr
 
 bool store_acceptable(const uint8_t *data, size_t len)
 {
-    return apply_acceptable(data, len);
+    return apply_acceptable(data, len, NULL);
+}
+
+bool store_acceptable_from(const struct store *s, uint64_t member, const uint8_t *data, size_t len)
+{
+    const struct session *session;
+    struct stamp stamp;
+    uint64_t opens = 0;
+
+    if (!apply_acceptable(data, len, &opens) || !stamp_decode(data, len, &stamp))
+        return false;
+    if (stamp.session == 0)
+        return opens == member;
+    session = session_find(&s->sessions, stamp.session);
+    return session == NULL || session->member == member; /* none yet: apply will tell */
 }
 
 int store_reply(struct store *s, uint64_t session, uint64_t seq, struct buf *out)
@@ -368,12 +383,13 @@ struct store_hash store_state_hash(const struct store *s)
     return state_hash(&s->state);
 }
 
-void store_orphans(struct store *s, unsigned max,
+void store_orphans(struct store *s, uint64_t after, unsigned max,
                    void (*fn)(void *arg, uint64_t ino, uint64_t unlinked), void *arg)
 {
     sqlite3_stmt *st = db_get(&s->db, STATEMENT_ORPHAN_ALL);
 
     db_bind(st, 1, max);
+    db_bind(st, 2, after);
     while (db_step(&s->db, st) > 0)
         fn(arg, db_u64(st, 0), db_u64(st, 1));
 }

@@ -103,6 +103,9 @@ void store_apply(struct store *s, uint64_t index, const struct store_entry *entr
  * bytes into the log that stop every member. Pure; any thread. */
 bool store_acceptable(const uint8_t *data, size_t len);
 
+/* May the member propose these bytes? They are acceptable, and speak of no session but its own. */
+bool store_acceptable_from(const struct store *s, uint64_t member, const uint8_t *data, size_t len);
+
 /* The reply of a command that was applied: 1 and the bytes (gives; none when the reply has been
  * forgotten, as the session had acknowledged it), 0 not applied yet, -ESTALE no such session. */
 int store_reply(struct store *s, uint64_t session, uint64_t seq, struct buf *out);
@@ -134,8 +137,9 @@ bool store_check_file(const char *path, char *why, size_t why_len);
 /* ---- Orphans: unlinked files that hosts may still hold open
  * ----------------------------------------- */
 
-/* Calls fn for each, with the raft index of its unlink, up to `max`. */
-void store_orphans(struct store *s, unsigned max,
+/* Calls fn for each from the first with a number > after, with the raft index of its unlink, up to
+ * `max`. */
+void store_orphans(struct store *s, uint64_t after, unsigned max,
                    void (*fn)(void *arg, uint64_t ino, uint64_t unlinked), void *arg);
 
 /* ---- Copies of the database (snapshots)

@@ -189,8 +189,8 @@ static bool check_orphans(struct store *s, const struct model *m, struct buf *wh
 
     for (size_t i = 0; i < m->n_inodes; i++)
         expected += model_is_orphan(m->inodes[i]);
-    store_orphans(s, 1u << 20, on_orphan, &all);
-    store_orphans(s, 2, on_orphan, &some);
+    store_orphans(s, 0, 1u << 20, on_orphan, &all);
+    store_orphans(s, 0, 2, on_orphan, &some);
     return all.good && some.good &&
            compare_number("number of orphans", 0, (int64_t)all.seen, (int64_t)expected, why) &&
            compare_number("number of orphans, at most 2", 0, (int64_t)some.seen,

@@ -600,7 +600,7 @@ unsigned local_reap(struct local *l)
     pthread_mutex_lock(&l->store_lock);
     pthread_mutex_lock(&l->lock);
     host = LIST_FIRST(&l->hosts);
-    store_orphans(l->store, LIMIT_REAP_MAX, on_orphan, &o);
+    store_orphans(l->store, 0, LIMIT_REAP_MAX, on_orphan, &o);
     pthread_mutex_unlock(&l->lock);
     pthread_mutex_unlock(&l->store_lock);
     if (o.n == 0 || host == NULL)

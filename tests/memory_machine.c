@@ -296,6 +296,12 @@ static void machine_log_compact(void *ctx, uint64_t below)
     record(m, OP_COMPACT, below, 0, NULL);
 }
 
+static bool machine_acceptable(void *ctx BASE_UNUSED, uint64_t from BASE_UNUSED,
+                               const uint8_t *data BASE_UNUSED, size_t len BASE_UNUSED)
+{
+    return true;
+}
+
 static void machine_apply(void *ctx, uint64_t index, const struct machine_entry *entry)
 {
     struct memory_machine *m = ctx;
@@ -509,6 +515,7 @@ static const struct machine_ops ops = {
     .log_truncate = machine_log_truncate,
     .log_append = machine_log_append,
     .log_compact = machine_log_compact,
+    .acceptable = machine_acceptable,
     .apply = machine_apply,
     .commit = machine_commit,
     .log_get = machine_log_get,

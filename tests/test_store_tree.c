@@ -361,7 +361,7 @@ static void test_unlink(void **state)
     assert_int_equal(kit_stat(k, ROOT).size, 0);
     assert_int_equal(kit_stat(k, ROOT).cversion, 2);
     assert_int_equal(kit_stat(k, file).nlink, 0); /* kept for those who have it open */
-    store_orphans(k->store, 8, on_orphan, &orphans);
+    store_orphans(k->store, 0, 8, on_orphan, &orphans);
     assert_int_equal(orphans.n, 1);
     assert_int_equal(orphans.ino[0], file);
     assert_int_equal(orphans.unlinked[0], index);
@@ -369,7 +369,7 @@ static void test_unlink(void **state)
     assert_int_equal(kit_reap(k, file), 0);
     assert_int_equal(k->n_changes, 0);
     orphans.n = 0;
-    store_orphans(k->store, 8, on_orphan, &orphans);
+    store_orphans(k->store, 0, 8, on_orphan, &orphans);
     assert_int_equal(orphans.n, 0);
     assert_int_equal(kit_write(k, file, 0, "gone", 4), ESTALE);
 }
