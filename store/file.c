@@ -27,8 +27,24 @@ static bool kill_suid(struct inode *inode)
     return inode->mode != mode;
 }
 
+#define CAPABILITY "security.capability"
+
+/* File capabilities are for the content and the owner that they were given to. */
+static void drop_capability(struct op *op, struct inode *inode)
+{
+    const struct bytes name = {(const uint8_t *)CAPABILITY, strlen(CAPABILITY)};
+    struct buf value = BUF_EMPTY;
+
+    if (inode->xattr_bytes == 0 || !row_xattr_find(op->rows, inode->ino, name, &value))
+        return;
+    row_xattr_delete(op->rows, inode->ino, name, (struct bytes){value.data, value.len});
+    inode->xattr_bytes -= name.len + value.len;
+    buf_fini(&value);
+}
+
 static void data_changed(struct op *op, struct inode *inode)
 {
+    drop_capability(op, inode);
     inode->mtime = op->now;
     inode->ctime = op->now;
     inode->version++;
@@ -78,6 +94,8 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
         content_truncate(op->rows, &i.is, c->size);
         data_changed(op, &i.is);
     }
+    if (c->set_uid || c->set_gid)
+        drop_capability(op, &i.is);
     set_fields(op, c, &i.is); /* after the size: a time that was set counts more than its own */
     if (c->kill_suid && kill_suid(&i.is))
         others = true;

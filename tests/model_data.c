@@ -56,6 +56,24 @@ static void put_bytes(struct model_inode *inode, uint64_t offset, const Protobuf
     note_reach(inode, offset, end);
 }
 
+static void remove_xattr(struct model_inode *inode, struct model_xattr *x)
+{
+    buf_fini(&x->name);
+    buf_fini(&x->value);
+    *x = inode->xattrs[--inode->n_xattrs];
+}
+
+/* The right to run with more than the caller's rights is for the content as it was, and its owner.
+ */
+static void drop_capability(struct model_inode *inode)
+{
+    static const char name[] = "security.capability";
+    struct model_xattr *x = model_find_xattr(inode, name, strlen(name));
+
+    if (x != NULL)
+        remove_xattr(inode, x);
+}
+
 /* Whoever writes to a file that runs with somebody's rights takes these rights away. */
 static bool kill_suid(struct model_inode *inode)
 {
@@ -114,6 +132,7 @@ static void do_write(struct model_step *s, struct model_inode *inode, const Cfs_
 
         put_bytes(inode, at, &write->extents[i]->data);
     }
+    drop_capability(inode);
     model_mark_data(s, inode);
     model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
     if (write->kill_suid && kill_suid(inode)) {
@@ -175,10 +194,14 @@ int model_op_set_attr(struct model_step *s, const Cfs__Command *command, struct 
     struct model_inode *inode = model_find(s->model, set->ino);
     bool others = set->set_mode || set->set_uid || set->set_gid || set->set_atime || set->set_mtime;
     int status = set_attr_status(inode, set);
+    bool resize;
 
     if (status != 0)
         return status;
-    if (set->set_size) {
+    resize = set->set_size && (!set->grow_only || set->size > inode->attr.size);
+    if (resize || set->set_uid || set->set_gid)
+        drop_capability(inode);
+    if (resize) {
         set_size(inode, set->size);
         model_mark_data(s, inode);
         model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
@@ -186,7 +209,7 @@ int model_op_set_attr(struct model_step *s, const Cfs__Command *command, struct 
     change_attributes(s, inode, set);
     if (set->kill_suid && kill_suid(inode))
         others = true;
-    if (others || !set->set_size) {
+    if (others || !resize) {
         model_mark_attributes(s, inode);
         model_add_change(s, CFS__CHANGE__KIND__ATTR, inode->attr.ino);
     }
@@ -272,9 +295,7 @@ int model_op_remove_xattr(struct model_step *s, const Cfs__Command *command,
     x = model_find_xattr(inode, remove->name.data, remove->name.len);
     if (x == NULL)
         return ENODATA;
-    buf_fini(&x->name);
-    buf_fini(&x->value);
-    *x = inode->xattrs[--inode->n_xattrs];
+    remove_xattr(inode, x);
     model_mark_attributes(s, inode);
     model_reply_attr(reply, inode);
     model_add_change(s, CFS__CHANGE__KIND__XATTR, inode->attr.ino);
