@@ -7,6 +7,7 @@
 #include "proto/limits.h"
 #include "proto/stamp.h"
 #include "store/file.h"
+#include "store/range.h"
 #include "store/tree.h"
 
 /* ---- Decoding ---------------------------------------------------------------------------------*/
@@ -125,6 +126,16 @@ static uint32_t run_reap(struct op *op, const Cfs__Command *c)
     return file_reap(op, c->reap);
 }
 
+static uint32_t run_fallocate(struct op *op, const Cfs__Command *c)
+{
+    return range_fallocate(op, c->fallocate);
+}
+
+static uint32_t run_copy(struct op *op, const Cfs__Command *c)
+{
+    return range_copy(op, c->copy);
+}
+
 static uint32_t (*const run[])(struct op *op, const Cfs__Command *c) = {
     [CFS__COMMAND__OP_NOOP] = run_noop,
     [CFS__COMMAND__OP_OPEN_SESSION] = run_open_session,
@@ -137,6 +148,8 @@ static uint32_t (*const run[])(struct op *op, const Cfs__Command *c) = {
     [CFS__COMMAND__OP_SET_XATTR] = run_set_xattr,
     [CFS__COMMAND__OP_REMOVE_XATTR] = run_remove_xattr,
     [CFS__COMMAND__OP_REAP] = run_reap,
+    [CFS__COMMAND__OP_FALLOCATE] = run_fallocate,
+    [CFS__COMMAND__OP_COPY] = run_copy,
 };
 
 /* ---- Results ----------------------------------------------------------------------------------*/

@@ -97,6 +97,71 @@ void content_truncate(struct rows *r, struct inode *inode, uint64_t size)
     inode->size = size;
 }
 
+size_t content_load(struct rows *r, uint64_t ino, uint64_t index, uint8_t out[CONTENT_BLOCK])
+{
+    struct block b;
+
+    if (!row_block_find(r, content_id(ino, index), &b))
+        return 0;
+    load(r, &b, out);
+    return b.len;
+}
+
+size_t content_stored(struct rows *r, uint64_t ino, uint64_t index)
+{
+    struct block b;
+
+    return row_block_find(r, content_id(ino, index), &b) ? b.len : 0;
+}
+
+/* ---- Clearing ---------------------------------------------------------------------------------*/
+
+size_t content_cleared(size_t len, uint64_t index, uint64_t from, uint64_t to)
+{
+    uint64_t start = index * CONTENT_BLOCK;
+
+    if (to < start + len || from >= start + len)
+        return len;
+    return from > start ? from - start : 0;
+}
+
+static void clear_block(struct rows *r, struct inode *inode, uint64_t index, uint64_t from,
+                        uint64_t to)
+{
+    uint64_t start = index * CONTENT_BLOCK, id = content_id(inode->ino, index);
+    uint8_t bytes[CONTENT_BLOCK];
+    struct block was;
+    size_t keep, at;
+
+    if (!row_block_find(r, id, &was) || from >= start + was.len)
+        return;
+    keep = content_cleared(was.len, index, from, to);
+    if (keep == 0) {
+        inode->stored -= row_block_delete_range(r, id, id);
+        return;
+    }
+    load(r, &was, bytes);
+    at = from > start ? from - start : 0;
+    if (keep == was.len)
+        memset(bytes + at, 0, to - start - at);
+    put_block(r, inode, &was, id, (struct bytes){bytes, keep});
+}
+
+void content_clear(struct rows *r, struct inode *inode, uint64_t from, uint64_t to)
+{
+    uint64_t first = (from + CONTENT_BLOCK - 1) / CONTENT_BLOCK, last = to / CONTENT_BLOCK;
+
+    if (from >= to || inode->stored == 0)
+        return;
+    if (first < last) /* whole blocks */
+        inode->stored -= row_block_delete_range(r, content_id(inode->ino, first),
+                                                content_id(inode->ino, last - 1));
+    if (from % CONTENT_BLOCK != 0)
+        clear_block(r, inode, from / CONTENT_BLOCK, from, to);
+    if (to % CONTENT_BLOCK != 0 && last >= first) /* else it is the same block */
+        clear_block(r, inode, last, from, to);
+}
+
 /* ---- Growth ------------------------------------------------------------------------------------
  * Each write reaches up to some byte in each block that it touches; a block's length afterwards is
  * the largest of these and of its length before. */

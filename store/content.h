@@ -26,6 +26,15 @@ static inline uint64_t content_id(uint64_t ino, uint64_t index)
  * stored up to date; the caller writes the row. */
 void content_write(struct rows *r, struct inode *inode, uint64_t offset, struct bytes data);
 void content_truncate(struct rows *r, struct inode *inode, uint64_t size); /* shorter or longer */
+/* Makes [from, to) zeros, stored as holes as far as that can be; the size stays. */
+void content_clear(struct rows *r, struct inode *inode, uint64_t from, uint64_t to);
+
+/* What is stored of a block, into out: its length; 0: a hole. */
+size_t content_load(struct rows *r, uint64_t ino, uint64_t index, uint8_t out[CONTENT_BLOCK]);
+/* The length only. */
+size_t content_stored(struct rows *r, uint64_t ino, uint64_t index);
+/* What content_clear leaves of a block of which `len` bytes are stored. Pure. */
+size_t content_cleared(size_t len, uint64_t index, uint64_t from, uint64_t to);
 
 /* By how many bytes `inode->stored` would grow by these writes, after a truncation to 0 if
  * `truncate`: exactly, and possibly less than 0. Writes must be within the limits. */

@@ -6,8 +6,7 @@
 
 #include "store/content.h"
 
-/* Is it a file with content? */
-static uint32_t check_regular(const struct inode *inode)
+uint32_t file_check_regular(const struct inode *inode)
 {
     if (op_is_dir(inode))
         return EISDIR;
@@ -59,6 +58,13 @@ static void attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind k
     op_change(op, kind, inode->ino);
 }
 
+void file_data_changed(struct op *op, struct inode *inode, bool kills_suid)
+{
+    data_changed(op, inode);
+    if (kills_suid && kill_suid(inode))
+        attr_changed(op, inode, CFS__CHANGE__KIND__ATTR);
+}
+
 /* ---- Attributes -------------------------------------------------------------------------------*/
 
 static void set_fields(struct op *op, const Cfs__SetAttr *c, struct inode *inode)
@@ -84,7 +90,7 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
 
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
-    if (c->set_size && (status = check_regular(&i.was)))
+    if (c->set_size && (status = file_check_regular(&i.was)))
         return status;
     if (c->set_size && c->size > LIMIT_FILE_MAX)
         return EFBIG;
@@ -162,9 +168,7 @@ static void write_extents(struct op *op, const Cfs__Write *c, const struct conte
     for (size_t n = 0; n < c->n_extents; n++)
         if (places[n].len > 0)
             content_write(op->rows, &i->is, places[n].offset, op_bytes(c->extents[n]->data));
-    data_changed(op, &i->is);
-    if (c->kill_suid && kill_suid(&i->is))
-        attr_changed(op, &i->is, CFS__CHANGE__KIND__ATTR);
+    file_data_changed(op, &i->is, c->kill_suid);
     op_inode_save(op, i);
 }
 
@@ -196,7 +200,7 @@ uint32_t file_write(struct op *op, const Cfs__Write *c)
         return E2BIG;
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
-    if ((status = check_regular(&i.was)))
+    if ((status = file_check_regular(&i.was)))
         return status;
     places = xcalloc(c->n_extents, sizeof *places);
     status = write_placed(op, c, &i, places);

@@ -11,4 +11,9 @@ uint32_t file_set_xattr(struct op *op, const Cfs__SetXattr *c);
 uint32_t file_remove_xattr(struct op *op, const Cfs__RemoveXattr *c);
 uint32_t file_reap(struct op *op, const Cfs__Reap *c);
 
+/* For operations on content elsewhere: is it a file that has some (0, EISDIR, EINVAL)? */
+uint32_t file_check_regular(const struct inode *inode);
+/* Its content was changed: times, numbers, and the record of it. */
+void file_data_changed(struct op *op, struct inode *inode, bool kill_suid);
+
 #endif

@@ -313,39 +313,42 @@ int64_t reader_read(struct store_reader *r, uint64_t ino, uint64_t offset, void 
     return n;
 }
 
-/* ---- Extended attributes ----------------------------------------------------------------------*/
-
-/* The next block with content at or behind `index`: its index, UINT64_MAX for none, in *out. */
-static int next_block(struct store_reader *r, uint64_t ino, uint64_t index, uint64_t *out)
+/* The next block: 1, and the range of the file that it stores; 0: none. */
+static int next_stored(sqlite3_stmt *st, struct db *db, uint64_t *from, uint64_t *to)
 {
-    sqlite3_stmt *st = db_get(&r->db, STATEMENT_BLOCK_RANGE_META);
-    int row;
+    int row = db_step(db, st);
 
-    db_bind(st, 1, content_id(ino, index));
-    db_bind(st, 2, content_id(ino, (1u << CONTENT_INDEX_BITS) - 1));
-    row = db_step(&r->db, st);
-    *out = row > 0 ? db_u64(st, 0) & ((1u << CONTENT_INDEX_BITS) - 1) : UINT64_MAX;
-    db_reset(st);
-    return row < 0 ? row : 0;
+    if (row <= 0)
+        return row;
+    *from = (db_u64(st, 0) & ((1u << CONTENT_INDEX_BITS) - 1)) * CONTENT_BLOCK;
+    *to = *from + (db_u64(st, 2) + READER_SEEK_BLOCK - 1) / READER_SEEK_BLOCK * READER_SEEK_BLOCK;
+    return row;
 }
 
 static int64_t seek_in(struct store_reader *r, const struct inode *inode, uint64_t offset,
                        bool hole)
 {
-    uint64_t index = offset / CONTENT_BLOCK, next;
-    int err;
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_BLOCK_RANGE_META);
+    uint64_t from = 0, to = 0;
+    int row;
 
     if (offset >= inode->size)
         return -ENXIO;
-    while ((err = next_block(r, inode->ino, index, &next)) == 0 && hole && next == index)
-        index++; /* no hole yet */
-    if (err != 0)
-        return err;
-    if (!hole)
-        index = next;
-    if (index == UINT64_MAX)
-        return -ENXIO;
-    return (int64_t)min_u64(max_u64(offset, index * CONTENT_BLOCK), inode->size);
+    db_bind(st, 1, content_id(inode->ino, offset / CONTENT_BLOCK));
+    db_bind(st, 2, content_id(inode->ino, (inode->size - 1) / CONTENT_BLOCK));
+    while ((row = next_stored(st, &r->db, &from, &to)) > 0) {
+        if (hole && from > offset)
+            break;
+        if (!hole && to > offset)
+            break;
+        offset = max_u64(offset, hole ? to : 0);
+    }
+    db_reset(st);
+    if (row < 0)
+        return row;
+    if (hole)
+        return (int64_t)min_u64(offset, inode->size);
+    return row > 0 ? (int64_t)max_u64(offset, from) : -ENXIO;
 }
 
 int64_t reader_seek(struct store_reader *r, uint64_t ino, uint64_t offset, bool hole)
@@ -358,12 +361,14 @@ int64_t reader_seek(struct store_reader *r, uint64_t ino, uint64_t offset, bool 
         return n;
     n = find_inode(r, ino, &inode);
     if (n == 0 && op_type(&inode) != S_IFREG)
-        n = -EINVAL;
+        n = op_is_dir(&inode) ? -EISDIR : -EINVAL;
     if (n == 0)
         n = seek_in(r, &inode, offset, hole);
     leave(r, opened);
     return n;
 }
+
+/* ---- Extended attributes ----------------------------------------------------------------------*/
 
 static int64_t getxattr_in(struct store_reader *r, uint64_t ino, const char *name, size_t name_len,
                            void *out, size_t size)

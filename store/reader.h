@@ -32,9 +32,10 @@ int reader_lookup(struct store_reader *r, uint64_t parent, const char *name, siz
 int64_t reader_readlink(struct store_reader *r, uint64_t ino, char *out, size_t size);
 /* Up to len bytes of content at offset, holes as zeros; how many (0 at and past the end). */
 int64_t reader_read(struct store_reader *r, uint64_t ino, uint64_t offset, void *out, size_t len);
-/* The first offset from `offset` on that is in a hole (the end of the file is one) or, with hole
- * false, in stored content: both in steps of a block. -ENXIO when there is none, or offset is not
- * in the file. */
+/* SEEK_DATA: the first offset >= this one where something is stored; SEEK_HOLE (`hole`): where
+ * nothing is, which is the file's end at the latest. -ENXIO: there is none, or offset is at or past
+ * the end. Both with the granularity in which other filesystems answer, READER_SEEK_BLOCK. */
+#define READER_SEEK_BLOCK 4096u
 int64_t reader_seek(struct store_reader *r, uint64_t ino, uint64_t offset, bool hole);
 /* The value (not terminated) and its length; size 0 asks for the length; -ERANGE when too long;
  * -ENODATA when there is none. */

@@ -174,6 +174,36 @@ static bool check_range(struct walk *w, const struct model_inode *inode, uint64_
     return same;
 }
 
+static bool check_seek(struct walk *w, const struct model_inode *inode, uint64_t offset)
+{
+    for (int hole = 0; hole < 2; hole++) {
+        int64_t got = reader_seek(w->reader, inode->attr.ino, offset, hole);
+        int64_t want = model_seek(inode, offset, hole);
+
+        if (got != want)
+            return compare_differ(w->why,
+                                  "ino %" PRIu64 ": the %s from %" PRIu64 " on is at %" PRId64
+                                  ", should be %" PRId64,
+                                  inode->attr.ino, hole ? "hole" : "data", offset, got, want);
+    }
+    return true;
+}
+
+/* From the beginning on, as a program that copies a sparse file, and from some other places. */
+static bool check_seeks(struct walk *w, const struct model_inode *inode)
+{
+    int64_t at = 0;
+
+    for (int hole = 0; at >= 0 && (uint64_t)at < inode->attr.size; hole = !hole) {
+        if (!check_seek(w, inode, (uint64_t)at))
+            return false;
+        at = model_seek(inode, (uint64_t)at, hole);
+    }
+    return check_seek(w, inode, gen_below(w->rng, inode->attr.size + 2)) &&
+           check_seek(w, inode, gen_below(w->rng, 70000)) &&
+           check_seek(w, inode, inode->attr.size) && check_seek(w, inode, UINT64_MAX);
+}
+
 static bool check_content(struct walk *w, const struct model_inode *inode)
 {
     static const uint64_t borders[] = {0, 1, 16383, 16384, 16385, 65535, 65536, 65537, 131072};
@@ -189,9 +219,9 @@ static bool check_content(struct walk *w, const struct model_inode *inode)
         if (!check_range(w, inode, offset, gen_below(w->rng, 70000)))
             return false;
     }
-    return check_range(w, inode, size, 100) && check_range(w, inode, size + 1, 100) &&
-           check_range(w, inode, UINT64_MAX, 100) && check_range(w, inode, 0, 0) &&
-           check_range(w, inode, size > 0 ? size - 1 : 0, 100);
+    return check_seeks(w, inode) && check_range(w, inode, size, 100) &&
+           check_range(w, inode, size + 1, 100) && check_range(w, inode, UINT64_MAX, 100) &&
+           check_range(w, inode, 0, 0) && check_range(w, inode, size > 0 ? size - 1 : 0, 100);
 }
 
 static bool check_target(struct walk *w, const struct model_inode *inode)

@@ -77,11 +77,11 @@ static const struct {
     enum gen_kind kind;
     unsigned weight;
 } weights[] = {
-    {GEN_NOOP, 1},    {GEN_OPEN_SESSION, 3}, {GEN_MAKE, 28},        {GEN_LINK, 8},
-    {GEN_UNLINK, 16}, {GEN_RENAME, 24},      {GEN_SET_ATTR, 7},     {GEN_TRUNCATE, 8},
-    {GEN_WRITE, 20},  {GEN_SET_XATTR, 7},    {GEN_REMOVE_XATTR, 4}, {GEN_REAP, 4},
-    {GEN_BARRIER, 2}, {GEN_COMMIT, 16},      {GEN_RESTART, 1},      {GEN_SNAPSHOT, 2},
-    {GEN_COMPACT, 1}, {GEN_CRASH, 1},
+    {GEN_NOOP, 1},      {GEN_OPEN_SESSION, 3}, {GEN_MAKE, 28},        {GEN_LINK, 8},
+    {GEN_UNLINK, 16},   {GEN_RENAME, 24},      {GEN_SET_ATTR, 7},     {GEN_TRUNCATE, 8},
+    {GEN_WRITE, 20},    {GEN_SET_XATTR, 7},    {GEN_REMOVE_XATTR, 4}, {GEN_REAP, 4},
+    {GEN_FALLOCATE, 8}, {GEN_COPY, 10},        {GEN_BARRIER, 2},      {GEN_COMMIT, 16},
+    {GEN_RESTART, 1},   {GEN_SNAPSHOT, 2},     {GEN_COMPACT, 1},      {GEN_CRASH, 1},
 };
 
 /* Swarm testing (Groce and others 2012): each sequence leaves some kinds out and prefers others, so
@@ -265,6 +265,8 @@ struct parts {
     Cfs__SetXattr set_xattr;
     Cfs__RemoveXattr remove_xattr;
     Cfs__Reap reap;
+    Cfs__Fallocate fallocate;
+    Cfs__Copy copy;
     Cfs__Extent extents[LIMIT_EXTENTS_MAX + 1];
     Cfs__Extent *extent_list[LIMIT_EXTENTS_MAX + 1];
     uint64_t inos[LIMIT_REAP_MAX + 1];
@@ -484,6 +486,47 @@ static void make_reap(const uint32_t *n, const struct model *m, struct parts *p,
         p->inos[reap->n_inos++] = pick_ino(m, (uint32_t)gen_u64(&rng));
 }
 
+static uint64_t pick_range(uint32_t n)
+{
+    static const uint64_t lengths[] = {1,     100,   4096,  16384,          16384,      20000,
+                                       32768, 49153, 65536, LIMIT_FILE_MAX, UINT64_MAX, 0};
+
+    return n % 3 == 0 ? n / 3 % 200000 : lengths[n / 3 % ARRAY_LEN(lengths)];
+}
+
+/* Where things meet: around blocks' borders, in the first few of them. */
+static uint64_t pick_border(uint32_t n)
+{
+    static const uint64_t offsets[] = {0, 0, 1, 16383, 16384, 16385, 32768, 49152, 65536};
+
+    return n % 3 == 0 ? pick_offset(n / 3) : offsets[n / 3 % ARRAY_LEN(offsets)];
+}
+
+static void make_fallocate(const uint32_t *n, const struct model *m, struct parts *p,
+                           Cfs__Command *c)
+{
+    Cfs__Fallocate *f = SELECT(c, p, FALLOCATE, fallocate, cfs__fallocate__init);
+
+    f->ino = pick_of_type(m, n[0], S_IFREG);
+    f->mode = (Cfs__Fallocate__Mode)(n[1] % 32 == 0 ? 5 : n[1] % 16 < 9 ? 2 : n[1] / 32 % 5);
+    f->offset = pick_border(n[2]);
+    f->len = pick_range(n[3]);
+    f->kill_suid = n[4] % 3 == 0;
+}
+
+static void make_copy(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+{
+    Cfs__Copy *copy = SELECT(c, p, COPY, copy, cfs__copy__init);
+
+    copy->src = pick_of_type(m, n[0], S_IFREG);
+    copy->dst = n[1] % 4 == 0 ? copy->src : pick_of_type(m, n[2], S_IFREG);
+    copy->src_offset = pick_border(n[3]);
+    copy->dst_offset = pick_border(n[4]);
+    copy->len = pick_range(n[5]);
+    copy->truncate = n[6] % 5 == 0;
+    copy->kill_suid = n[7] % 3 == 0;
+}
+
 static void (*const makers[])(const uint32_t *, const struct model *, struct parts *,
                               Cfs__Command *) = {
     [GEN_NOOP] = make_noop,
@@ -498,6 +541,8 @@ static void (*const makers[])(const uint32_t *, const struct model *, struct par
     [GEN_SET_XATTR] = make_set_xattr,
     [GEN_REMOVE_XATTR] = make_remove_xattr,
     [GEN_REAP] = make_reap,
+    [GEN_FALLOCATE] = make_fallocate,
+    [GEN_COPY] = make_copy,
 };
 
 /* ---- Stamps ---------------------------------------------------------------------------------- */

@@ -47,6 +47,8 @@ enum gen_kind {
     GEN_SET_XATTR,
     GEN_REMOVE_XATTR,
     GEN_REAP,
+    GEN_FALLOCATE,
+    GEN_COPY,
     /* entries that are no commands */
     GEN_BARRIER, /* or a change of the configuration */
     /* what happens to the member rather than to the tree */

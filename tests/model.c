@@ -386,6 +386,24 @@ size_t model_read(const struct model_inode *inode, uint64_t offset, uint8_t *out
     return len;
 }
 
+static bool is_stored(const struct model_inode *inode, uint64_t offset)
+{
+    uint64_t page = offset / 4096 * 4096;
+
+    return page % MODEL_BLOCK < inode->reach[offset / MODEL_BLOCK];
+}
+
+int64_t model_seek(const struct model_inode *inode, uint64_t offset, bool hole)
+{
+    if (offset >= inode->attr.size)
+        return -ENXIO;
+    while (offset < inode->attr.size && is_stored(inode, offset) == hole)
+        offset = (offset / 4096 + 1) * 4096;
+    if (offset < inode->attr.size)
+        return (int64_t)offset;
+    return hole ? (int64_t)inode->attr.size : -ENXIO;
+}
+
 void model_attr(const struct model_inode *inode, Cfs__Attr *out)
 {
     *out = inode->attr;

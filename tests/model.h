@@ -129,6 +129,10 @@ void model_attr(const struct model_inode *inode, Cfs__Attr *out);
 /* Up to len bytes of a regular file's content at offset; how many. */
 size_t model_read(const struct model_inode *inode, uint64_t offset, uint8_t *out, size_t len);
 
+/* Where SEEK_DATA, or SEEK_HOLE, leads: an offset or -ENXIO. Content is stored up to the end of the
+ * page of 4096 bytes in which the last byte of a block is stored. */
+int64_t model_seek(const struct model_inode *inode, uint64_t offset, bool hole);
+
 /* The entry of `dir` with the smallest order > after; NULL behind the last. */
 struct model_entry *model_next_entry(const struct model *m, uint64_t dir, uint64_t after);
 

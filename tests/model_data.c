@@ -7,7 +7,7 @@
 
 /* ---- Data ------------------------------------------------------------------------------------ */
 
-static int data_status(const struct model_inode *inode)
+int model_data_status(const struct model_inode *inode)
 {
     if (inode == NULL)
         return ESTALE;
@@ -18,7 +18,7 @@ static int data_status(const struct model_inode *inode)
     return 0;
 }
 
-static void set_size(struct model_inode *inode, uint64_t size)
+void model_set_size(struct model_inode *inode, uint64_t size)
 {
     inode->attr.size = size;
     inode->content.len = min_u64(inode->content.len, size);
@@ -39,7 +39,7 @@ static void note_reach(struct model_inode *inode, uint64_t offset, uint64_t end)
     }
 }
 
-static void put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufCBinaryData *data)
+void model_put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufCBinaryData *data)
 {
     struct buf *c = &inode->content;
     uint64_t end = offset + data->len;
@@ -87,6 +87,17 @@ static bool kill_suid(struct model_inode *inode)
     return inode->attr.mode != before;
 }
 
+void model_note_content(struct model_step *s, struct model_inode *inode, bool kills_suid)
+{
+    drop_capability(inode);
+    model_mark_data(s, inode);
+    model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
+    if (kills_suid && kill_suid(inode)) {
+        model_mark_attributes(s, inode);
+        model_add_change(s, CFS__CHANGE__KIND__ATTR, inode->attr.ino);
+    }
+}
+
 static int write_status(const struct model_inode *inode, const Cfs__Write *write)
 {
     uint64_t end = write->truncate ? 0 : inode->attr.size;
@@ -126,26 +137,20 @@ static bool has_data(const Cfs__Write *write)
 static void do_write(struct model_step *s, struct model_inode *inode, const Cfs__Write *write)
 {
     if (write->truncate)
-        set_size(inode, 0);
+        model_set_size(inode, 0);
     for (size_t i = 0; i < write->n_extents; i++) {
         uint64_t at = write->append ? inode->attr.size : write->extents[i]->offset;
 
-        put_bytes(inode, at, &write->extents[i]->data);
+        model_put_bytes(inode, at, &write->extents[i]->data);
     }
-    drop_capability(inode);
-    model_mark_data(s, inode);
-    model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
-    if (write->kill_suid && kill_suid(inode)) {
-        model_mark_attributes(s, inode);
-        model_add_change(s, CFS__CHANGE__KIND__ATTR, inode->attr.ino);
-    }
+    model_note_content(s, inode, write->kill_suid);
 }
 
 int model_op_write(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
 {
     const Cfs__Write *write = command->write;
     struct model_inode *inode = model_find(s->model, write->ino);
-    int status = write->n_extents > LIMIT_EXTENTS_MAX ? E2BIG : data_status(inode);
+    int status = write->n_extents > LIMIT_EXTENTS_MAX ? E2BIG : model_data_status(inode);
 
     if (status == 0)
         status = write_status(inode, write);
@@ -179,7 +184,7 @@ static void change_attributes(const struct model_step *s, struct model_inode *in
 
 static int set_attr_status(const struct model_inode *inode, const Cfs__SetAttr *set)
 {
-    int status = data_status(inode);
+    int status = model_data_status(inode);
 
     if (inode == NULL || !set->set_size)
         return inode == NULL ? ESTALE : 0;
@@ -202,7 +207,7 @@ int model_op_set_attr(struct model_step *s, const Cfs__Command *command, struct 
     if (resize || set->set_uid || set->set_gid)
         drop_capability(inode);
     if (resize) {
-        set_size(inode, set->size);
+        model_set_size(inode, set->size);
         model_mark_data(s, inode);
         model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
     }

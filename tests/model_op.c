@@ -28,6 +28,8 @@ static model_op_fn *const ops[] = {
     [CFS__COMMAND__OP_SET_XATTR] = model_op_set_xattr,
     [CFS__COMMAND__OP_REMOVE_XATTR] = model_op_remove_xattr,
     [CFS__COMMAND__OP_REAP] = model_op_reap,
+    [CFS__COMMAND__OP_FALLOCATE] = model_op_fallocate,
+    [CFS__COMMAND__OP_COPY] = model_op_copy,
 };
 
 void model_op_run(struct model_step *step, const Cfs__Command *command, struct model_reply *reply)

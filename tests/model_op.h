@@ -11,7 +11,8 @@ typedef int model_op_fn(struct model_step *s, const Cfs__Command *command,
 
 model_op_fn model_op_make, model_op_link, model_op_unlink, model_op_rename; /* model_name.c */
 model_op_fn model_op_write, model_op_set_attr, model_op_set_xattr, model_op_remove_xattr,
-    model_op_reap; /* model_data.c */
+    model_op_reap;                             /* model_data.c */
+model_op_fn model_op_fallocate, model_op_copy; /* model_range.c */
 
 /* A directory and a name in it: the place that a command speaks of. */
 struct model_place {
@@ -40,6 +41,13 @@ struct model_change *model_add_change(struct model_step *s, Cfs__Change__Kind ki
 void model_add_place_change(struct model_step *s, Cfs__Change__Kind kind, uint64_t ino,
                             const struct model_place *at);
 void model_reply_attr(struct model_reply *reply, const struct model_inode *inode);
+
+/* Content: is it a file that has some; a new size; bytes at an offset; what any change of it does
+ * to times and numbers. */
+int model_data_status(const struct model_inode *inode);
+void model_set_size(struct model_inode *inode, uint64_t size);
+void model_put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufCBinaryData *data);
+void model_note_content(struct model_step *s, struct model_inode *inode, bool kills_suid);
 
 /* A name comes (its inode's link count is the caller's to change), or goes. order: the place in
  * the directory, 0 for the next one. */

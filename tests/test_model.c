@@ -682,6 +682,16 @@ static const struct {
     {GEN_REMOVE_XATTR, ERANGE},
     {GEN_REMOVE_XATTR, ESTALE},
     {GEN_REAP, 0},
+    {GEN_FALLOCATE, 0},
+    {GEN_FALLOCATE, EINVAL},
+    {GEN_FALLOCATE, EFBIG},
+    {GEN_FALLOCATE, EISDIR},
+    {GEN_FALLOCATE, ESTALE},
+    {GEN_COPY, 0},
+    {GEN_COPY, EINVAL},
+    {GEN_COPY, EFBIG},
+    {GEN_COPY, EISDIR},
+    {GEN_COPY, ESTALE},
 };
 
 struct tally {

@@ -1,0 +1,11 @@
+/* Operations on ranges of content: fallocate, copy_file_range. What each does and answers is said
+ * in proto/command.proto. See store/op.h. */
+#ifndef STORE_RANGE_H
+#define STORE_RANGE_H
+
+#include "store/op.h"
+
+uint32_t range_fallocate(struct op *op, const Cfs__Fallocate *c);
+uint32_t range_copy(struct op *op, const Cfs__Copy *c);
+
+#endif
