@@ -41,6 +41,8 @@ struct backend_ops {
     int (*lookup)(void *ctx, uint64_t parent, const char *name, size_t len, Cfs__Attr *out);
     int64_t (*readlink)(void *ctx, uint64_t ino, char *out, size_t size);
     int64_t (*read)(void *ctx, uint64_t ino, uint64_t offset, void *out, size_t len);
+    /* SEEK_DATA, or SEEK_HOLE if `hole`; -ENXIO as lseek(2). */
+    int64_t (*seek)(void *ctx, uint64_t ino, uint64_t offset, bool hole);
     int64_t (*getxattr)(void *ctx, uint64_t ino, const char *name, size_t name_len, void *out,
                         size_t size);
     int64_t (*listxattr)(void *ctx, uint64_t ino, char *out, size_t size);
@@ -48,8 +50,6 @@ struct backend_ops {
     int (*readdir)(void *ctx, uint64_t ino, uint64_t after, bool attrs,
                    bool (*fn)(void *arg, const struct backend_entry *entry), void *arg);
     int (*usage)(void *ctx, struct backend_usage *out);
-    /* The first offset from `offset` on in a hole, or in content; -ENXIO. NULL: not known. */
-    int64_t (*seek)(void *ctx, uint64_t ino, uint64_t offset, bool hole);
 
     /* ---- Changes: any thread. -------------------------------------------------------------------
      */

@@ -371,6 +371,21 @@ bool draft_only_truncates(struct fs *fs, uint64_t ino, int *tid)
     return true;
 }
 
+bool draft_take_truncate(struct fs *fs, uint64_t ino, bool *kill_suid)
+{
+    struct draft *d = draft_find(fs, ino);
+    int tid;
+
+    if (!draft_only_truncates(fs, ino, &tid))
+        return false;
+    *kill_suid = *kill_suid || d->patch.kill_suid;
+    patch_fini(&d->patch);
+    d->patch = (struct patch){0};
+    set_clean(d);
+    draft_settle(fs, d);
+    return true;
+}
+
 bool draft_show(struct fs *fs, Cfs__Attr *attr)
 {
     struct draft *d = draft_find(fs, attr->ino);

@@ -58,8 +58,9 @@ const struct fuse_lowlevel_ops ops_table = {
     .removexattr = ops_removexattr,
     .create = ops_create,
     .ioctl = ops_ioctl,
-    .lseek = ops_lseek,
     .fallocate = ops_fallocate,
+    .copy_file_range = ops_copy_file_range,
+    .lseek = ops_lseek,
 };
 
 int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out)

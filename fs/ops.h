@@ -58,7 +58,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 void ops_readlink(fuse_req_t req, fuse_ino_t ino);
 void ops_statfs(fuse_req_t req, fuse_ino_t ino);
 
-/* ---- ops_file.c, ops_range.c, ops_sync.c: open files ---- */
+/* ---- ops_file.c, ops_sync.c: open files ---- */
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
@@ -66,9 +66,6 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
 void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
-void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
-void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
-                   struct fuse_file_info *fi);
 void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
                unsigned flags, const void *in, size_t in_size, size_t out_size);
@@ -77,6 +74,14 @@ void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info
 void ops_close_handle(struct fs *fs, uint64_t fh);
 /* The error of lost writes that this handle (or NULL) has not heard of yet; 0: none. */
 int ops_handle_error(struct fs *fs, struct handle *h);
+
+/* ---- ops_range.c: ranges of open files ---- */
+void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+                   struct fuse_file_info *fi);
+void ops_copy_file_range(fuse_req_t req, fuse_ino_t src, off_t src_offset,
+                         struct fuse_file_info *src_fi, fuse_ino_t dst, off_t dst_offset,
+                         struct fuse_file_info *dst_fi, size_t len, int flags);
+void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
 
 /* ---- ops_dir.c: open directories ---- */
 void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -1,124 +1,229 @@
-/* Holes, and ranges of a file. */
+/* Ranges of files. They follow what was written before, which is submitted first: a session's
+ * commands are applied in the order of their submission, so nothing has to wait. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fs/ops.h"
-#include "proto/limits.h"
 
-/* ---- SEEK_DATA and SEEK_HOLE ---- */
-
-/* A file with a draft is all content: that is always allowed. */
-static int64_t seek_in_draft(uint64_t size, uint64_t off, bool hole)
+/* The kernel does not say that setuid and setgid are to go, as it does with writes (FUSE has no
+ * flag for it here); a local filesystem spares only who may change files' setgid, which is root. */
+static bool kills_suid(fuse_req_t req)
 {
-    if (off >= size)
-        return -ENXIO;
-    return (int64_t)(hole ? size : off);
+    return fuse_req_ctx(req)->uid != 0;
 }
 
-void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+/* Goes on when the kernel has forgotten its old pages of r->ino. */
+static void finish_after_pages(struct request *r, request_finish finish)
 {
-    struct fs *fs = fs_of(req);
-    const struct backend *b = &fs->backend;
-    Cfs__Attr attr = CFS__ATTR__INIT;
-    bool hole = whence == SEEK_HOLE;
-    int64_t n = -ops_attr(fs, ino, &attr);
+    struct request *next = request_new(r->fs, r->req, finish);
 
-    (void)fi;
-    if (whence != SEEK_DATA && whence != SEEK_HOLE)
-        n = -EINVAL; /* the kernel knows the others itself */
-    else if (n == 0 && off < 0)
-        n = -ENXIO;
-    else if (n == 0 && (b->ops->seek == NULL || draft_exists(fs, ino)))
-        n = seek_in_draft(attr.size, (uint64_t)off, hole);
-    else if (n == 0)
-        n = b->ops->seek(b->ctx, ino, (uint64_t)off, hole);
-    if (n < 0)
-        fuse_reply_err(req, (int)-n);
-    else
-        fuse_reply_lseek(req, n);
+    next->ino = r->ino;
+    next->dirs[0] = r->dirs[0];
+    next->count = r->count;
+    if (!lane_wait_inode(r->fs, r->ino, next))
+        request_end(next, 0);
 }
 
 /* ---- fallocate ----------------------------------------------------------------------------------
- * Room is not reserved: a replicated tree has its limits checked when data come. What programs see
- * is kept: the size grows, ranges become zeros. */
+ */
 
-static void finish_range(struct request *r, int error)
+static void finish_fallocate_pages(struct request *r, int error)
 {
-    fuse_reply_err(r->req, error);
+    (void)error; /* it was done */
+    fuse_reply_err(r->req, 0);
 }
 
-/* The file is to have at least this size, whatever other hosts do meanwhile. */
-static void submit_growth(struct request *r, uint64_t ino, uint64_t size)
+static void finish_fallocate(struct request *r, int error)
 {
-    Cfs__Command command = CFS__COMMAND__INIT;
-    Cfs__SetAttr set = CFS__SET_ATTR__INIT;
-
-    set.ino = ino;
-    set.set_size = true;
-    set.grow_only = true;
-    set.size = size;
-    command.op_case = CFS__COMMAND__OP_SET_ATTR;
-    command.set_attr = &set;
-    draft_submit(r->fs, ino);
-    request_submit(r, &command);
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        finish_after_pages(r, finish_fallocate_pages);
 }
 
-/* Zeros, as any other write; r ends when they are committed. */
-static void write_zeros(struct request *r, uint64_t ino, uint64_t off, uint64_t len)
-{
-    static const uint8_t zeros[LIMIT_WRITE_MAX];
-    struct draft_write w = {.ino = ino, .tid = fuse_req_ctx(r->req)->pid, .data = zeros};
+static const struct {
+    int flags;
+    Cfs__Fallocate__Mode mode;
+} fallocate_modes[] = {
+    {0, CFS__FALLOCATE__MODE__ALLOCATE},
+    {FALLOC_FL_KEEP_SIZE, CFS__FALLOCATE__MODE__KEEP_SIZE},
+    {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, CFS__FALLOCATE__MODE__PUNCH_HOLE},
+    {FALLOC_FL_ZERO_RANGE, CFS__FALLOCATE__MODE__ZERO_RANGE},
+    {FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, CFS__FALLOCATE__MODE__ZERO_KEEP_SIZE},
+};
 
-    for (; len > sizeof(zeros); off += sizeof(zeros), len -= sizeof(zeros)) {
-        w.offset = off;
-        w.len = sizeof(zeros);
-        draft_buffer(r->fs, &w, NULL);
+static int check_fallocate(struct fs *fs, int flags, uint64_t offset, uint64_t len,
+                           Cfs__Fallocate__Mode *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fallocate_modes); i++) {
+        if (fallocate_modes[i].flags != flags)
+            continue;
+        *out = fallocate_modes[i].mode;
+        if (*out != CFS__FALLOCATE__MODE__PUNCH_HOLE &&
+            (offset > fs->options.file_max || len > fs->options.file_max - offset))
+            return EFBIG;
+        return 0;
     }
-    w.offset = off;
-    w.len = len;
-    draft_commit(r->fs, &w, r);
+    return EOPNOTSUPP;
 }
 
-static int check_range(struct fs *fs, int mode, off_t off, off_t len)
-{
-    const int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
-
-    if ((mode & ~known) != 0)
-        return EOPNOTSUPP;
-    if (off < 0 || len <= 0)
-        return EINVAL;
-    return (uint64_t)off > fs->options.file_max ||
-                   (uint64_t)len > fs->options.file_max - (uint64_t)off
-               ? EFBIG
-               : 0;
-}
-
-void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                    struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
-    Cfs__Attr attr = CFS__ATTR__INIT;
-    bool zero = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
-    bool grow = (mode & FALLOC_FL_KEEP_SIZE) == 0;
-    uint64_t from = (uint64_t)off, to = from + (uint64_t)len;
-    int error = ops_attr(fs, ino, &attr);
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Fallocate fallocate = CFS__FALLOCATE__INIT;
+    int error = offset < 0 || length <= 0 ? EINVAL : 0;
     struct request *r;
 
     if (error == 0)
         error = ops_handle_error(fs, handle_find(&fs->handles, fi->fh));
     if (error == 0)
-        error = check_range(fs, mode, off, len);
+        error = check_fallocate(fs, mode, (uint64_t)offset, (uint64_t)length, &fallocate.mode);
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
     }
-    r = request_new(fs, req, finish_range);
-    r->dirs[0] = ino;
-    if (zero && from < attr.size)
-        write_zeros(r, ino, from, (grow ? to : min_u64(to, attr.size)) - from);
-    else if (grow)
-        submit_growth(r, ino, to);
+    draft_submit(fs, ino);
+    fallocate.ino = ino;
+    fallocate.offset = (uint64_t)offset;
+    fallocate.len = (uint64_t)length;
+    fallocate.kill_suid = kills_suid(req);
+    command.op_case = CFS__COMMAND__OP_FALLOCATE;
+    command.fallocate = &fallocate;
+    r = request_new(fs, req, finish_fallocate);
+    r->ino = r->dirs[0] = ino;
+    request_submit(r, &command);
+}
+
+/* ---- copy_file_range ----------------------------------------------------------------------------
+ */
+
+static void finish_copy_pages(struct request *r, int error)
+{
+    (void)error; /* it was done */
+    fuse_reply_write(r->req, r->count);
+}
+
+/* r->flags: a truncation that waited for content was taken along. */
+static void finish_copy(struct request *r, int error)
+{
+    if (error == 0) {
+        r->count = r->call.value;
+        finish_after_pages(r, finish_copy_pages);
+        return;
+    }
+    if (r->flags != 0)
+        draft_truncate(r->fs, r->ino, fuse_req_ctx(r->req)->pid, kills_suid(r->req));
+    fuse_reply_err(r->req, error);
+}
+
+static void submit_copy(struct fs *fs, fuse_req_t req, Cfs__Copy *copy)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
+    struct request *r = request_new(fs, req, finish_copy);
+    bool kill_suid = kills_suid(req);
+
+    draft_submit(fs, copy->src);
+    if (draft_take_truncate(fs, copy->dst, &kill_suid))
+        copy->truncate = true;
     else
+        draft_submit(fs, copy->dst);
+    copy->kill_suid = kill_suid;
+    command.op_case = CFS__COMMAND__OP_COPY;
+    command.copy = copy;
+    r->ino = r->dirs[0] = copy->dst;
+    r->flags = copy->truncate;
+    request_submit(r, &command);
+}
+
+void ops_copy_file_range(fuse_req_t req, fuse_ino_t src, off_t src_offset,
+                         struct fuse_file_info *src_fi, fuse_ino_t dst, off_t dst_offset,
+                         struct fuse_file_info *dst_fi, size_t len, int flags)
+{
+    struct fs *fs = fs_of(req);
+    Cfs__Copy copy = CFS__COPY__INIT;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    int error = src_offset < 0 || dst_offset < 0 || flags != 0 ? EINVAL : 0;
+
+    (void)src_fi;
+    if (error == 0)
+        error = ops_handle_error(fs, handle_find(&fs->handles, dst_fi->fh));
+    if (error == 0)
+        error = ops_attr(fs, src, &attr);
+    if (error == 0) {
+        copy.src = src;
+        copy.src_offset = (uint64_t)src_offset;
+        copy.dst = dst;
+        copy.dst_offset = (uint64_t)dst_offset;
+        copy.len = copy.src_offset < attr.size ? min_u64(len, attr.size - copy.src_offset) : 0;
+        if (copy.len > 0 && (copy.dst_offset > fs->options.file_max ||
+                             copy.len > fs->options.file_max - copy.dst_offset))
+            error = EFBIG;
+    }
+    if (error != 0)
+        fuse_reply_err(req, error);
+    else if (copy.len == 0)
+        fuse_reply_write(req, 0);
+    else
+        submit_copy(fs, req, &copy);
+}
+
+/* ---- SEEK_DATA, SEEK_HOLE ----------------------------------------------------------------------
+ */
+
+static void lseek_now(struct fs *fs, fuse_req_t req, uint64_t ino, uint64_t offset, bool hole)
+{
+    int64_t at = fs->backend.ops->seek(fs->backend.ctx, ino, offset, hole);
+
+    if (at < 0)
+        fuse_reply_err(req, (int)-at);
+    else
+        fuse_reply_lseek(req, (off_t)at);
+}
+
+/* What is not committed does not show in that answer. Where it cannot be committed now, all of the
+ * file is content: that is always allowed. */
+static void finish_lseek(struct request *r, int error)
+{
+    bool hole = r->flags == SEEK_HOLE;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    if (!draft_exists(r->fs, r->ino)) {
+        lseek_now(r->fs, r->req, r->ino, r->count, hole);
+        return;
+    }
+    if (error != EINTR)
+        error = ops_attr(r->fs, r->ino, &attr);
+    if (error == 0 && r->count >= attr.size)
+        error = ENXIO;
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        fuse_reply_lseek(r->req, (off_t)(hole ? attr.size : r->count));
+}
+
+void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct request *r;
+
+    (void)fi;
+    if (off < 0 || (whence != SEEK_DATA && whence != SEEK_HOLE)) {
+        fuse_reply_err(req, off < 0 ? ENXIO : EINVAL);
+        return;
+    }
+    if (!draft_exists(fs, ino)) {
+        lseek_now(fs, req, ino, (uint64_t)off, whence == SEEK_HOLE);
+        return;
+    }
+    draft_submit(fs, ino);
+    r = request_new(fs, req, finish_lseek);
+    r->ino = r->dirs[0] = ino;
+    r->count = (size_t)off;
+    r->flags = whence;
+    if (!draft_wait(fs, ino, r))
         request_end(r, 0);
 }

@@ -85,7 +85,6 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
 {
     struct op_inode i;
     bool others = c->set_mode || c->set_uid || c->set_gid || c->set_atime || c->set_mtime;
-    bool resize;
     uint32_t status;
 
     if (!op_inode_find(op, c->ino, &i))
@@ -95,8 +94,7 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
     if (c->set_size && c->size > LIMIT_FILE_MAX)
         return EFBIG;
 
-    resize = c->set_size && !(c->grow_only && c->size <= i.was.size);
-    if (resize) {
+    if (c->set_size) {
         content_truncate(op->rows, &i.is, c->size);
         data_changed(op, &i.is);
     }
@@ -105,7 +103,7 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
     set_fields(op, c, &i.is); /* after the size: a time that was set counts more than its own */
     if (c->kill_suid && kill_suid(&i.is))
         others = true;
-    if (others || !resize)
+    if (others || !c->set_size)
         attr_changed(op, &i.is, CFS__CHANGE__KIND__ATTR);
     op_inode_save(op, &i);
     op_reply_attr(op, &i.is);
