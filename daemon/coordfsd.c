@@ -26,6 +26,7 @@
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
 
+#define DYING_MS 2000
 #define PRIORITY -10 /* halves what other work costs the mount's latency */
 
 static struct daemon self;
@@ -458,6 +459,19 @@ static int with_store(struct daemon *d)
     return status;
 }
 
+/* A daemon that was killed a moment ago may still be dying, and its lock with it. */
+static int open_store(struct daemon *d, const struct store_identity *identity, char *errmsg,
+                      size_t errmsg_len)
+{
+    uint64_t give_up = clock_boot_ms() + DYING_MS;
+    int err;
+
+    while ((err = store_open(d->options.state, identity, &d->store, errmsg, errmsg_len)) == -EBUSY &&
+           clock_boot_ms() < give_up)
+        usleep(20000);
+    return err;
+}
+
 static int with_options(struct daemon *d)
 {
     struct options *o = &d->options;
@@ -480,7 +494,7 @@ static int with_options(struct daemon *d)
     if (status != 0)
         return status;
     snprintf(identity.cluster, sizeof identity.cluster, "%s", o->name);
-    if (store_open(o->state, &identity, &d->store, errmsg, sizeof errmsg) != 0)
+    if (open_store(d, &identity, errmsg, sizeof errmsg) != 0)
         return fail(EXIT_SYSTEM, "%s", errmsg);
     status = with_store(d);
     store_close(d->store);

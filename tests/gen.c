@@ -381,7 +381,6 @@ static void make_set_attr(const uint32_t *n, const struct model *m, struct parts
     set->mtime_now = n[2] / 2 % 2;
     set->kill_suid = n[2] / 4 % 4 == 0 && !set->set_mode;
     set->set_size = n[2] / 16 % 16 == 0;
-    set->grow_only = n[2] / 256 % 3 == 0;
     set->mode = pick_mode(n[3]) | (n[4] % 4 ? 0u : (uint32_t)S_IFIFO);
     set->uid = n[5] % 3;
     set->gid = n[6] % 4;

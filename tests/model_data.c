@@ -203,7 +203,7 @@ int model_op_set_attr(struct model_step *s, const Cfs__Command *command, struct 
 
     if (status != 0)
         return status;
-    resize = set->set_size && (!set->grow_only || set->size > inode->attr.size);
+    resize = set->set_size;
     if (resize || set->set_uid || set->set_gid)
         drop_capability(inode);
     if (resize) {

@@ -595,7 +595,8 @@ static int by_name(const void *x, const void *y)
 
 static void say_sorted(struct side *s, char **names, size_t n)
 {
-    qsort(names, n, sizeof(*names), by_name);
+    if (n > 0)
+        qsort(names, n, sizeof(*names), by_name);
     for (size_t i = 0; i < n; i++) {
         say_bytes(s, names[i], strlen(names[i]));
         free(names[i]);
