@@ -195,7 +195,7 @@ static struct lane_job *job_new(struct lane *lane, enum lane_what what, uint64_t
 
 static void forget(struct fs *fs, enum lane_what what, uint64_t ino)
 {
-    struct node *node = node_find(&fs->nodes, ino);
+    struct node *node = node_get(&fs->nodes, ino);
 
     if (node == NULL)
         return;
@@ -225,11 +225,12 @@ static void post_or_defer(struct fs *fs, struct lane_job *job)
 void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,
                       size_t name_len, uint64_t ino)
 {
-    struct node *node = node_find(&fs->nodes, ino);
+    struct node *node;
     struct lane_job *job;
 
-    if (node_find(&fs->nodes, parent) == NULL)
+    if (node_lookups(&fs->nodes, parent) == 0)
         return;
+    node = node_get(&fs->nodes, ino);
     job = job_new(&fs->lanes.b, what, ino);
     job->parent = parent;
     job->name = xcalloc(1, name_len + 1);
@@ -288,6 +289,7 @@ static void unmark_node(struct fs *fs, struct lane_job *job)
         node->moving--;
     if (node->job == job)
         node->job = NULL;
+    node_settle(&fs->nodes, job->ino);
 }
 
 static void on_job_done(struct mail *mail)

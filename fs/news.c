@@ -37,7 +37,7 @@ static bool is_dir(struct fs *fs, uint64_t ino)
  * an old piece may still come: the next OPENDIR begins anew. */
 static void list_changed(struct fs *fs, uint64_t dir)
 {
-    struct node *node = node_find(&fs->nodes, dir);
+    struct node *node = node_get(&fs->nodes, dir);
 
     if (node != NULL)
         node->changed = true;
@@ -112,9 +112,9 @@ static void on_attr(struct fs *fs, const Cfs__Change *c)
     lane_forget_attr(fs, c->ino);
 }
 
-static void forget_pages(struct fs *fs, struct node *node)
+static void forget_pages(struct fs *fs, uint64_t ino, struct node *node)
 {
-    lane_forget_inode(fs, node->ino);
+    lane_forget_inode(fs, ino);
     node->cached = node->readers > 0; /* they go on reading */
 }
 
@@ -123,7 +123,7 @@ static void on_data(struct fs *fs, const Cfs__Change *c)
     struct node *node = node_find(&fs->nodes, c->ino);
 
     if (node != NULL && node->cached)
-        forget_pages(fs, node);
+        forget_pages(fs, c->ino, node);
     else
         lane_forget_attr(fs, c->ino);
 }
@@ -135,7 +135,7 @@ static void own_data(struct fs *fs, const Cfs__Change *c)
     struct node *node = node_find(&fs->nodes, c->ino);
 
     if (node != NULL && node->cached)
-        forget_pages(fs, node);
+        forget_pages(fs, c->ino, node);
 }
 
 static void (*const handlers[])(struct fs *fs, const Cfs__Change *c) = {
@@ -157,17 +157,22 @@ static void handle(struct fs *fs, const Cfs__Change *c, bool own)
         handlers[c->kind](fs, c);
 }
 
+static void forget_node(void *arg, uint64_t ino)
+{
+    struct fs *fs = arg;
+    struct node *node = node_find(&fs->nodes, ino);
+
+    if (node != NULL) {
+        node->changed = node->last != NULL;
+        node->cached = node->readers > 0;
+    }
+    lane_forget_inode(fs, ino);
+}
+
 /* Another state altogether: everything is forgotten. */
 static void replaced(struct fs *fs)
 {
-    struct node *node, *next;
-
-    HASH_ITER(hh, fs->nodes.table, node, next)
-    {
-        node->changed = true;
-        node->cached = node->readers > 0;
-        lane_forget_inode(fs, node->ino);
-    }
+    nodes_each(&fs->nodes, forget_node, fs);
     lane_forget_all_names(fs);
 }
 

@@ -10,14 +10,13 @@
 #define FS_NODE_H
 
 #include "base/base.h"
-#include "fs/hash.h"
 #include "proto/command.pb-c.h"
 
 struct lane_job;
+struct known;
 
+/* What is remembered of few of them: directories, open files, and what is being forgotten. */
 struct node {
-    uint64_t ino;
-    uint64_t lookups;
     Cfs__Attr *last;      /* directories only */
     struct lane_job *job; /* that makes the kernel forget its pages or attributes; NULL: none */
     int stale_tid;        /* was told ESTALE last; 0: nobody */
@@ -25,22 +24,31 @@ struct node {
     unsigned readers;     /* open handles through the page cache */
     bool cached;          /* the kernel may have pages of its content */
     bool changed;         /* a directory: another host has changed its list */
-    UT_hash_handle hh;
 };
 
+/* A table of our own: the kernel may know a million inodes, and then a general one costs more than
+ * all else in the process. */
 struct nodes {
-    struct node *table;
+    struct known **buckets;
+    size_t n_buckets; /* a power of 2 */
+    size_t n;
 };
 
 void nodes_init(struct nodes *ns);
 void nodes_fini(struct nodes *ns);
+void nodes_each(struct nodes *ns, void (*fn)(void *arg, uint64_t ino), void *arg);
 
 /* The kernel is about to learn of the inode by a reply: one more lookup to be forgotten. */
 void node_remember(struct nodes *ns, const Cfs__Attr *attr);
 /* Passing over what is not known: the kernel's word is no reason to die. */
 void node_forget(struct nodes *ns, uint64_t ino, uint64_t n);
 
-struct node *node_find(const struct nodes *ns, uint64_t ino); /* NULL: not known */
+/* What is remembered of it; NULL: nothing, or the kernel does not know it. */
+struct node *node_find(const struct nodes *ns, uint64_t ino);
+/* The same, with room to remember; NULL: the kernel does not know it. */
+struct node *node_get(struct nodes *ns, uint64_t ino);
+/* There may be nothing to remember of it any more. */
+void node_settle(struct nodes *ns, uint64_t ino);
 uint64_t node_lookups(const struct nodes *ns, uint64_t ino);
 
 /* Newer attributes of a directory were seen. */

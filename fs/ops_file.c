@@ -22,14 +22,14 @@ static bool uses_pages(int flags)
 void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info *fi)
 {
     struct handle *h = handle_open(&fs->handles, ino, fi->flags, tid);
-    struct node *node = node_find(&fs->nodes, ino);
+    struct node *node = uses_pages(fi->flags) ? node_get(&fs->nodes, ino) : NULL;
 
     h->errors = draft_errors(fs, ino);
     fi->fh = h->fh;
     fi->direct_io = handle_writes(fi->flags);
     fi->noflush = !handle_changes(fi->flags);
     fi->keep_cache = !fs->options.uncached;
-    if (node != NULL && uses_pages(fi->flags)) {
+    if (node != NULL) {
         node->readers++;
         node->cached = true;
     }

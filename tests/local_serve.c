@@ -112,6 +112,9 @@ static void obey(const char *line)
             local_set_delay(local, a);
         else if (sscanf(line, "fail %u %u", &a, &b) == 2)
             local_fail_next(local, a, -(int)b);
+        else if (strcmp(line, "replaced") == 0)
+            for (unsigned i = 0; i < n_mounts; i++)
+                fs_replaced(mounts[i].fs);
         else if (strcmp(line, "stop") == 0)
             stop_all();
         else

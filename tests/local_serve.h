@@ -30,6 +30,7 @@ struct local_serve_options {
  *   requests              how many requests the kernel has sent to the first mount
  *   reap                  reaps unlinked files that nobody holds open; how many
  *   check                 verifies the store's invariants: "ok", or what is wrong
+ *   replaced              as if a snapshot had been installed: "ok"
  *   stop                  ends serving: "ok"
  * Returns when in ends, or all are unmounted: 0, or 1 when something went wrong. */
 int local_serve(const struct local_serve_options *options, FILE *in, FILE *out);

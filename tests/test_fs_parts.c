@@ -198,6 +198,42 @@ static void nodes_count_lookups(void **state)
     nodes_fini(&ns);
 }
 
+static void count_nodes(void *arg, uint64_t ino)
+{
+    (void)ino;
+    ++*(unsigned *)arg;
+}
+
+static void many_nodes_are_found_again(void **state)
+{
+    enum { N = 20000 };
+    struct nodes ns;
+    unsigned n = 0;
+
+    (void)state;
+    nodes_init(&ns);
+    for (uint64_t i = 2; i < N; i++) {
+        Cfs__Attr attr = attr_of(i * 977, i % 10 == 0 ? S_IFDIR : S_IFREG);
+
+        node_remember(&ns, &attr);
+        node_remember(&ns, &attr);
+        if (i % 7 == 0)
+            node_get(&ns, attr.ino)->cached = true;
+    }
+    nodes_each(&ns, count_nodes, &n);
+    assert_int_equal(n, N - 1);
+    for (uint64_t i = 2; i < N; i += 2)
+        node_forget(&ns, i * 977, 2);
+    for (uint64_t i = 2; i < N; i++) {
+        const struct node *node = node_find(&ns, i * 977);
+
+        assert_int_equal(node_lookups(&ns, i * 977), i % 2 == 0 ? 0 : 2);
+        assert_true((node != NULL) == (i % 2 == 1 && (i % 10 == 0 || i % 7 == 0)));
+        assert_int_equal(node_lookups(&ns, i * 977 + 1), 0);
+    }
+    nodes_fini(&ns);
+}
+
 static void the_root_is_never_forgotten(void **state)
 {
     struct nodes ns;
@@ -446,6 +482,7 @@ int main(void)
         cmocka_unit_test(transport_errors_become_errnos),
         cmocka_unit_test(mail_arrives_in_order),
         cmocka_unit_test(nodes_count_lookups),
+        cmocka_unit_test(many_nodes_are_found_again),
         cmocka_unit_test(the_root_is_never_forgotten),
         cmocka_unit_test(dead_directories_are_remembered),
         cmocka_unit_test(only_the_same_thread_insists),
