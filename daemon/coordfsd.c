@@ -466,7 +466,8 @@ static int open_store(struct daemon *d, const struct store_identity *identity, c
     uint64_t give_up = clock_boot_ms() + DYING_MS;
     int err;
 
-    while ((err = store_open(d->options.state, identity, &d->store, errmsg, errmsg_len)) == -EBUSY &&
+    while ((err = store_open(d->options.state, identity, &d->store, errmsg, errmsg_len)) ==
+               -EBUSY &&
            clock_boot_ms() < give_up)
         usleep(20000);
     return err;

@@ -62,7 +62,8 @@ const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_SYMLINK_DELETE] = "DELETE FROM symlink WHERE ino = ?1",
 
     [STATEMENT_ORPHAN_GET] = "SELECT unlinked FROM orphan WHERE ino = ?1",
-    [STATEMENT_ORPHAN_ALL] = "SELECT ino, unlinked FROM orphan WHERE ino > ?2 ORDER BY ino LIMIT ?1",
+    [STATEMENT_ORPHAN_ALL] =
+        "SELECT ino, unlinked FROM orphan WHERE ino > ?2 ORDER BY ino LIMIT ?1",
     [STATEMENT_ORPHAN_INSERT] = "INSERT INTO orphan(ino, unlinked) VALUES(?1, ?2)",
     [STATEMENT_ORPHAN_DELETE] = "DELETE FROM orphan WHERE ino = ?1",
 
