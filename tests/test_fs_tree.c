@@ -162,6 +162,7 @@ static void a_directory_removed_elsewhere_stays_a_directory(void **state)
     assert_true(fd >= 0);
     assert_int_equal(fchdir(fd), 0);
     assert_int_equal(rmdir(at(1, "d")), 0);
+    rig_sync(&rig, 0);
     assert_int_equal(fstat(fd, &st), 0);
     assert_true(S_ISDIR(st.st_mode) && st.st_nlink == 0);
     assert_int_equal(stat("file", &st), -1);
@@ -188,6 +189,7 @@ static void a_file_removed_elsewhere_stays_readable(void **state)
     put(at(0, "f"), "hello");
     fd = open(at(0, "f"), O_RDWR);
     assert_int_equal(unlink(at(1, "f")), 0);
+    rig_sync(&rig, 0);
     assert_int_equal(rig_ask(&rig, "reap"), 0); /* a host has it open */
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_nlink, 0);
@@ -229,6 +231,7 @@ static void creation_races_end_well(void **state)
         assert_int_equal(waitpid(pids[host], &status, 0), pids[host]);
         assert_int_equal(status, 0);
     }
+    rig_sync(&rig, 0);
     for (unsigned i = 0; i < ROUNDS; i++)
         assert_content(rig_path(&rig, 0, "f%u", i), "xx");
 }
@@ -294,6 +297,7 @@ static void appends_never_overwrite(void **state)
         assert_true(wait(&status) > 0);
         assert_int_equal(status, 0);
     }
+    rig_sync(&rig, 1);
     assert_int_equal(rig_get(at(1, "log"), all, total + 1), (ssize_t)total);
     for (size_t i = 0; i < total; i += strlen(line))
         assert_memory_equal(all + i, line, strlen(line));
