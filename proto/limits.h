@@ -24,4 +24,13 @@
 #define LIMIT_CLUSTER_NAME   64          /* bytes of a cluster's name: [A-Za-z0-9._-]+ */
 #define LIMIT_ADDRESS        255         /* bytes of HOST:PORT */
 
+/* Sessions and locks */
+#define LIMIT_SESSION_TTL_MIN 2000   /* milliseconds that a session lives without a sign of life */
+#define LIMIT_SESSION_TTL_MS  10000  /* the same, by default */
+#define LIMIT_SESSION_TTL_MAX 300000 /* the same, at most */
+#define LIMIT_LOCKS_SESSION   50000  /* locks a session holds or waits for; beyond: ENOLCK */
+#define LIMIT_LOCKS_TOTAL     200000 /* the same, of all sessions */
+#define LIMIT_WAITERS_FILE    8192   /* requests that wait for one file; beyond: ENOLCK */
+#define LIMIT_RELEASE_MAX     1024   /* handles of one ReleaseHandle */
+
 #endif

@@ -1,12 +1,15 @@
 #include "store/apply.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/decode.h"
 #include "proto/limits.h"
 #include "proto/stamp.h"
+#include "store/expire.h"
 #include "store/file.h"
+#include "store/lock.h"
 #include "store/range.h"
 #include "store/tree.h"
 
@@ -136,6 +139,36 @@ static uint32_t run_copy(struct op *op, const Cfs__Command *c)
     return range_copy(op, c->copy);
 }
 
+static uint32_t run_close_session(struct op *op, const Cfs__Command *c BASE_UNUSED)
+{
+    return expire_close(op);
+}
+
+static uint32_t run_expire_session(struct op *op, const Cfs__Command *c)
+{
+    return expire_session(op, c->expire_session);
+}
+
+static uint32_t run_lock(struct op *op, const Cfs__Command *c)
+{
+    return lock_take(op, c->lock);
+}
+
+static uint32_t run_unlock(struct op *op, const Cfs__Command *c)
+{
+    return lock_give_up(op, c->unlock);
+}
+
+static uint32_t run_release_handle(struct op *op, const Cfs__Command *c)
+{
+    return lock_release_handles(op, c->release_handle);
+}
+
+static uint32_t run_cancel_lock(struct op *op, const Cfs__Command *c)
+{
+    return lock_cancel(op, c->cancel_lock);
+}
+
 static uint32_t (*const run[])(struct op *op, const Cfs__Command *c) = {
     [CFS__COMMAND__OP_NOOP] = run_noop,
     [CFS__COMMAND__OP_OPEN_SESSION] = run_open_session,
@@ -150,17 +183,27 @@ static uint32_t (*const run[])(struct op *op, const Cfs__Command *c) = {
     [CFS__COMMAND__OP_REAP] = run_reap,
     [CFS__COMMAND__OP_FALLOCATE] = run_fallocate,
     [CFS__COMMAND__OP_COPY] = run_copy,
+    [CFS__COMMAND__OP_CLOSE_SESSION] = run_close_session,
+    [CFS__COMMAND__OP_EXPIRE_SESSION] = run_expire_session,
+    [CFS__COMMAND__OP_LOCK] = run_lock,
+    [CFS__COMMAND__OP_UNLOCK] = run_unlock,
+    [CFS__COMMAND__OP_RELEASE_HANDLE] = run_release_handle,
+    [CFS__COMMAND__OP_CANCEL_LOCK] = run_cancel_lock,
 };
 
 /* ---- Results ----------------------------------------------------------------------------------*/
 
-static void begin_op(struct apply *a, uint64_t index, const struct stamp *stamp)
+static void begin_op(struct apply *a, uint64_t index, uint64_t term, const struct stamp *stamp)
 {
+    op_fini(&a->op);
     memset(&a->op, 0, sizeof a->op);
     a->op.rows = a->rows;
+    a->op.sessions = a->sessions;
+    a->op.locks = a->locks;
     a->op.max_bytes = a->max_bytes;
     a->op.max_inodes = a->max_inodes;
     a->op.index = index;
+    a->op.term = term;
     a->op.session = stamp->session;
     a->op.now = stamp->time_ns;
     cfs__reply__init(&a->op.reply);
@@ -186,10 +229,15 @@ static void pack_reply(struct apply *a, struct store_result *out)
 
 static void give_changes(struct apply *a, struct store_result *out)
 {
+    a->changes = xrealloc(a->changes, (a->op.n_changes + 1) * sizeof *a->changes);
     for (size_t i = 0; i < a->op.n_changes; i++)
         a->changes[i] = &a->op.changes[i];
     out->changes = a->changes;
     out->n_changes = a->op.n_changes;
+    out->grants = a->op.grants;
+    out->n_grants = a->op.n_grants;
+    out->ended = a->op.ended;
+    out->n_ended = a->op.n_ended;
 }
 
 /* ---- Sessions ---------------------------------------------------------------------------------*/
@@ -207,7 +255,22 @@ static void date_root(struct op *op)
     op_change(op, CFS__CHANGE__KIND__ATTR, ROW_ROOT_INO);
 }
 
-static void apply_open(struct apply *a, uint64_t index, const struct stamp *stamp,
+/* Supersedes the member's session `old`; when there are too many, the one that has been unused for
+ * longest goes. */
+static struct session *open_session(struct apply *a, uint64_t index, const Cfs__OpenSession *c,
+                                    struct session *old)
+{
+    uint64_t previous = old != NULL ? old->nonce : 0;
+    struct session *surplus;
+
+    if (old != NULL)
+        expire_end(&a->op, old);
+    while ((surplus = session_surplus(a->sessions)) != NULL)
+        expire_end(&a->op, surplus);
+    return session_open(a->sessions, index, c->member, c->nonce, previous, c->ttl_ms);
+}
+
+static void apply_open(struct apply *a, uint64_t index, uint64_t term, const struct stamp *stamp,
                        struct store_result *out)
 {
     const Cfs__OpenSession *c = a->command->open_session;
@@ -219,13 +282,13 @@ static void apply_open(struct apply *a, uint64_t index, const struct stamp *stam
         out->outcome = STORE_NO_SESSION;
         return;
     }
-    begin_op(a, index, stamp);
+    begin_op(a, index, term, stamp);
     if (now != NULL && now->nonce == c->nonce) {
         out->outcome = STORE_DUPLICATE;
     } else {
         out->outcome = STORE_APPLIED;
         date_root(&a->op);
-        now = session_open(a->sessions, index, c->member, c->nonce);
+        now = open_session(a, index, c, now);
     }
     out->session = now->id;
     a->op.reply.value = now->id;
@@ -241,16 +304,19 @@ static void apply_duplicate(struct apply *a, const struct stamp *stamp, struct s
         give_reply(a, out);
 }
 
-static void apply_next(struct apply *a, uint64_t index, const struct stamp *stamp,
+static void apply_next(struct apply *a, uint64_t index, uint64_t term, const struct stamp *stamp,
                        struct session *session, struct store_result *out)
 {
     out->outcome = STORE_APPLIED;
-    begin_op(a, index, stamp);
+    begin_op(a, index, term, stamp);
     a->op.reply.status = run[a->command->op_case](&a->op, a->command);
     check(a->op.reply.status == 0 || a->op.n_changes == 0);
     pack_reply(a, out);
-    session_applied(a->sessions, session, index, stamp->acked,
-                    (struct bytes){out->reply, out->reply_len});
+    if (a->op.closing)
+        expire_end(&a->op, session);
+    else
+        session_applied(a->sessions, session, index, stamp->acked,
+                        (struct bytes){out->reply, out->reply_len});
     give_changes(a, out);
 }
 
@@ -267,7 +333,7 @@ static void apply_command(struct apply *a, uint64_t index, const struct store_en
     if (stamp.session == 0) {
         must_decode(a, index, entry);
         if (a->command->op_case == CFS__COMMAND__OP_OPEN_SESSION)
-            apply_open(a, index, &stamp, out);
+            apply_open(a, index, entry->term, &stamp, out);
         else
             out->outcome = STORE_NO_SESSION;
         return;
@@ -281,7 +347,7 @@ static void apply_command(struct apply *a, uint64_t index, const struct store_en
         out->outcome = STORE_GAP;
     } else {
         must_decode(a, index, entry);
-        apply_next(a, index, &stamp, session, out);
+        apply_next(a, index, entry->term, &stamp, session, out);
     }
 }
 
@@ -294,11 +360,13 @@ static void forget_last(struct apply *a)
     a->command = NULL;
 }
 
-void apply_init(struct apply *a, struct rows *rows, struct sessions *sessions)
+void apply_init(struct apply *a, struct rows *rows, struct sessions *sessions,
+                struct locktab *locks)
 {
     memset(a, 0, sizeof *a);
     a->rows = rows;
     a->sessions = sessions;
+    a->locks = locks;
     a->max_bytes = LIMIT_TREE_BYTES;
     a->max_inodes = LIMIT_TREE_ENTRIES;
 }
@@ -306,6 +374,8 @@ void apply_init(struct apply *a, struct rows *rows, struct sessions *sessions)
 void apply_fini(struct apply *a)
 {
     forget_last(a);
+    op_fini(&a->op);
+    free(a->changes);
     buf_fini(&a->reply);
 }
 

@@ -8,17 +8,19 @@
 struct apply {
     struct rows *rows;
     struct sessions *sessions;
+    struct locktab *locks;
     uint64_t max_bytes;
     uint64_t max_inodes;
 
     /* What the last result points into. */
     Cfs__Command *command;
     struct op op;
-    const Cfs__Change *changes[OP_CHANGES_MAX];
+    const Cfs__Change **changes;
     struct buf reply;
 };
 
-void apply_init(struct apply *a, struct rows *rows, struct sessions *sessions);
+void apply_init(struct apply *a, struct rows *rows, struct sessions *sessions,
+                struct locktab *locks);
 void apply_fini(struct apply *a);
 
 /* See store_apply. Sets applied. */

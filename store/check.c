@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store/content.h"
+#include "store/lock.h"
 #include "store/raftlog.h"
 #include "store/schema.h"
 #include "store/session.h"
@@ -42,100 +43,124 @@ static bool failed(struct check *c, const char *invariant)
 
 #define NAMES_OF "(SELECT count(*) FROM dirent d WHERE d.ino = i.ino)"
 
+#define MALFORMED_LOCK                                                                             \
+    "s.id IS NULL OR i.ino IS NULL OR (i.mode & 61440) <> 32768 OR kind NOT IN (0, 1)"             \
+    " OR exclusive NOT IN (0, 1) OR first < 0 OR last < first OR (kind = 0 AND"                    \
+    " (first <> 0 OR last <> 9223372036854775807 OR l.owner <> l.handle))"
+
 static const struct {
     const char *invariant;
     const char *sql;
-} queries[] = {
-    {"S3", "SELECT 'the configuration is of ' || idx || ', applied is ' || applied"
-           " FROM config, state WHERE idx > applied OR idx < 0"},
-    {"S4", "SELECT 'inode number ' || ino FROM inode, state WHERE ino < 1 OR ino >= next_ino"},
-    {"S4", "SELECT 'cookie ' || d.id FROM dirent d, state WHERE d.id < 1 OR d.id >= next_dirent"},
-    {"S4", "SELECT 'cookie ' || id || ' is there twice' FROM dirent GROUP BY id"
-           " HAVING count(*) > 1"},
-    {"S5", "SELECT 'inodes: ' || inodes FROM state WHERE inodes <> (SELECT count(*) FROM inode)"},
-    {"S5", "SELECT 'entries: ' || entries FROM state"
-           " WHERE entries <> (SELECT count(*) FROM dirent)"},
-    {"S5", "SELECT 'bytes: ' || bytes FROM state"
-           " WHERE bytes <> (SELECT coalesce(sum(length(data)), 0) FROM block)"},
-    {"S5", "SELECT 'meta data bytes: ' || meta_bytes FROM state WHERE meta_bytes <>"
-           " (SELECT coalesce(sum(length(name) + length(value)), 0) FROM xattr) +"
-           " (SELECT coalesce(sum(length(target)), 0) FROM symlink)"},
-    {"S6", "SELECT 'the root is not as it must be' WHERE NOT EXISTS"
-           " (SELECT 1 FROM inode WHERE ino = 1 AND (mode & 61440) = 16384 AND parent = 1)"
-           " OR EXISTS (SELECT 1 FROM dirent WHERE ino = 1)"},
-    {"S7", "SELECT 'a malformed name in inode ' || parent FROM dirent WHERE"
-           " length(name) < 1 OR length(name) > " TEXT(
-               LIMIT_NAME_MAX) " OR instr(name, x'2f') > 0 OR instr(name, x'00') > 0 OR name IN "
-                               "(x'2e', x'2e2e')"},
-    {"S7", "SELECT 'an entry in ' || d.parent || ', which is no directory' FROM dirent d"
-           " LEFT JOIN inode i ON i.ino = d.parent"
-           " WHERE i.ino IS NULL OR (i.mode & 61440) <> 16384"},
-    {"S7", "SELECT 'an entry in ' || d.parent || ' for ' || d.ino || ' of another type'"
-           " FROM dirent d LEFT JOIN inode i ON i.ino = d.ino"
-           " WHERE i.ino IS NULL OR (i.mode & 61440) <> d.type"},
-    {"S8", "SELECT 'directory ' || i.ino || ' has ' || " NAMES_OF " || ' names' FROM inode i"
-           " WHERE (mode & 61440) = 16384 AND ino <> 1 AND " NAMES_OF " <> 1"},
-    {"S8", "SELECT 'directory ' || i.ino || ' is not in its parent' FROM inode i"
-           " JOIN dirent d ON d.ino = i.ino WHERE (mode & 61440) = 16384 AND d.parent <> i.parent"},
-    {"S8", "SELECT 'inode ' || ino || ' has a parent' FROM inode"
-           " WHERE (mode & 61440) <> 16384 AND parent <> 0"},
-    {"S9", "WITH RECURSIVE reached(ino) AS (SELECT 1 UNION SELECT d.ino FROM reached r"
-           " JOIN dirent d ON d.parent = r.ino WHERE d.type = 16384)"
-           " SELECT 'directory ' || ino || ' cannot be reached' FROM inode"
-           " WHERE (mode & 61440) = 16384 AND ino NOT IN (SELECT ino FROM reached)"},
-    {"S10", "SELECT 'inode ' || i.ino || ' has nlink ' || i.nlink FROM inode i"
-            " WHERE (mode & 61440) <> 16384 AND nlink <> " NAMES_OF},
-    {"S10", "SELECT 'directory ' || i.ino || ' has nlink ' || i.nlink FROM inode i"
-            " WHERE (mode & 61440) = 16384 AND nlink <> 2 +"
-            " (SELECT count(*) FROM dirent d WHERE d.parent = i.ino AND d.type = 16384)"},
-    {"S11", "SELECT 'directory ' || i.ino || ' has size ' || i.size FROM inode i"
-            " WHERE (mode & 61440) = 16384 AND"
-            " size <> (SELECT count(*) FROM dirent d WHERE d.parent = i.ino)"},
-    {"S11", "SELECT 'inode ' || i.ino || ' has size ' || i.size FROM inode i"
-            " LEFT JOIN symlink s ON s.ino = i.ino WHERE CASE mode & 61440 WHEN 16384 THEN 0"
-            " WHEN 40960 THEN size IS NOT length(s.target)"
-            " WHEN 32768 THEN size < 0 OR size > 64 << 20 ELSE size <> 0 END"},
-    {"S12", "SELECT 'inode ' || i.ino || ' has nlink ' || nlink || ', unlinked ' ||"
-            " coalesce(o.unlinked, 'never') FROM inode i LEFT JOIN orphan o ON o.ino = i.ino"
-            " WHERE (nlink = 0) <> (o.ino IS NOT NULL)"
-            " OR (nlink = 0 AND (mode & 61440) <> 32768)"},
-    {"S12", "SELECT 'orphan ' || o.ino FROM orphan o, state LEFT JOIN inode i ON i.ino = o.ino"
-            " WHERE i.ino IS NULL OR o.unlinked < 1 OR o.unlinked > applied"},
-    {"S13", "SELECT 'block ' || (b.id & 1048575) || ' of inode ' || (b.id >> 20) FROM block b"
-            " LEFT JOIN inode i ON i.ino = b.id >> 20 WHERE i.ino IS NULL"
-            " OR (i.mode & 61440) <> 32768 OR length(b.data) < 1 OR length(b.data) > 16384"
-            " OR (b.id & 1048575) * 16384 + length(b.data) > i.size"},
-    {"S14", "SELECT 'inode ' || i.ino || ' has ' || i.stored || ' bytes stored' FROM inode i"
-            " WHERE stored <> (SELECT coalesce(sum(length(data)), 0) FROM block"
-            " WHERE id BETWEEN i.ino << 20 AND (i.ino << 20) + 1048575)"},
-    {"S15", "SELECT 'inode ' || i.ino FROM inode i LEFT JOIN symlink s ON s.ino = i.ino"
-            " WHERE ((mode & 61440) = 40960) <> (s.ino IS NOT NULL)"},
-    {"S15", "SELECT 'the target of ' || s.ino FROM symlink s LEFT JOIN inode i ON i.ino = s.ino"
-            " WHERE i.ino IS NULL OR length(target) NOT BETWEEN 1 AND " TEXT(LIMIT_SYMLINK_MAX)},
-    {"S16", "SELECT 'an xattr of ' || x.ino FROM xattr x LEFT JOIN inode i ON i.ino = x.ino"
-            " WHERE i.ino IS NULL OR length(name) NOT BETWEEN 1 AND " TEXT(
-                LIMIT_XATTR_NAME) " OR instr(name, x'00') > 0 OR length(value) > 64 << 10"},
-    {"S16", "SELECT 'inode ' || i.ino || ' has ' || xattr_bytes || ' bytes of xattrs' FROM inode i"
-            " WHERE xattr_bytes > 1 << 20 OR xattr_bytes <>"
-            " (SELECT coalesce(sum(length(name) + length(value)), 0)"
-            " FROM xattr x WHERE x.ino = i.ino)"},
-    {"S17", "SELECT 'inode ' || ino || ', mode ' || mode FROM inode, state WHERE mode < 0"
-            " OR (mode >> 12) NOT IN (1, 2, 4, 6, 8, 10, 12)"
-            " OR created < 0 OR created > applied OR modified < 0 OR modified > applied"
-            " OR children_modified < 0 OR children_modified > applied"},
-    {"S18", "SELECT 'session ' || s.id FROM session s, state WHERE s.id < 1 OR s.id > s.used"
-            " OR s.used > applied OR s.forgotten < 0 OR s.forgotten > s.last_seq"
-            " OR s.last_seq - s.forgotten > " TEXT(LIMIT_SESSION_WINDOW)},
-    {"S18", "SELECT 'member ' || member || ' has ' || count(*) || ' sessions' FROM session"
-            " GROUP BY member HAVING count(*) > 1"},
-    {"S18", "SELECT count(*) || ' sessions' FROM session"
-            " HAVING count(*) > " TEXT(LIMIT_SESSIONS_MAX)},
-    {"S18", "SELECT 'a reply of session ' || r.session || ', number ' || r.seq FROM reply r"
-            " LEFT JOIN session s ON s.id = r.session"
-            " WHERE s.id IS NULL OR r.seq <= s.forgotten OR r.seq > s.last_seq"},
-    {"S18", "SELECT 'session ' || s.id || ' lacks replies' FROM session s"
-            " WHERE s.last_seq - s.forgotten <>"
-            " (SELECT count(*) FROM reply r WHERE r.session = s.id)"},
+} queries[] =
+    {
+        {"S3", "SELECT 'the configuration is of ' || idx || ', applied is ' || applied"
+               " FROM config, state WHERE idx > applied OR idx < 0"},
+        {"S4", "SELECT 'inode number ' || ino FROM inode, state WHERE ino < 1 OR ino >= next_ino"},
+        {"S4",
+         "SELECT 'cookie ' || d.id FROM dirent d, state WHERE d.id < 1 OR d.id >= next_dirent"},
+        {"S4", "SELECT 'cookie ' || id || ' is there twice' FROM dirent GROUP BY id"
+               " HAVING count(*) > 1"},
+        {"S5",
+         "SELECT 'inodes: ' || inodes FROM state WHERE inodes <> (SELECT count(*) FROM inode)"},
+        {"S5", "SELECT 'entries: ' || entries FROM state"
+               " WHERE entries <> (SELECT count(*) FROM dirent)"},
+        {"S5", "SELECT 'bytes: ' || bytes FROM state"
+               " WHERE bytes <> (SELECT coalesce(sum(length(data)), 0) FROM block)"},
+        {"S5", "SELECT 'meta data bytes: ' || meta_bytes FROM state WHERE meta_bytes <>"
+               " (SELECT coalesce(sum(length(name) + length(value)), 0) FROM xattr) +"
+               " (SELECT coalesce(sum(length(target)), 0) FROM symlink)"},
+        {"S6", "SELECT 'the root is not as it must be' WHERE NOT EXISTS"
+               " (SELECT 1 FROM inode WHERE ino = 1 AND (mode & 61440) = 16384 AND parent = 1)"
+               " OR EXISTS (SELECT 1 FROM dirent WHERE ino = 1)"},
+        {"S7",
+         "SELECT 'a malformed name in inode ' || parent FROM dirent WHERE"
+         " length(name) < 1 OR length(name) > " TEXT(
+             LIMIT_NAME_MAX) " OR instr(name, x'2f') > 0 OR instr(name, x'00') > 0 OR name IN "
+                             "(x'2e', x'2e2e')"},
+        {"S7", "SELECT 'an entry in ' || d.parent || ', which is no directory' FROM dirent d"
+               " LEFT JOIN inode i ON i.ino = d.parent"
+               " WHERE i.ino IS NULL OR (i.mode & 61440) <> 16384"},
+        {"S7", "SELECT 'an entry in ' || d.parent || ' for ' || d.ino || ' of another type'"
+               " FROM dirent d LEFT JOIN inode i ON i.ino = d.ino"
+               " WHERE i.ino IS NULL OR (i.mode & 61440) <> d.type"},
+        {"S8", "SELECT 'directory ' || i.ino || ' has ' || " NAMES_OF " || ' names' FROM inode i"
+               " WHERE (mode & 61440) = 16384 AND ino <> 1 AND " NAMES_OF " <> 1"},
+        {"S8",
+         "SELECT 'directory ' || i.ino || ' is not in its parent' FROM inode i"
+         " JOIN dirent d ON d.ino = i.ino WHERE (mode & 61440) = 16384 AND d.parent <> i.parent"},
+        {"S8", "SELECT 'inode ' || ino || ' has a parent' FROM inode"
+               " WHERE (mode & 61440) <> 16384 AND parent <> 0"},
+        {"S9", "WITH RECURSIVE reached(ino) AS (SELECT 1 UNION SELECT d.ino FROM reached r"
+               " JOIN dirent d ON d.parent = r.ino WHERE d.type = 16384)"
+               " SELECT 'directory ' || ino || ' cannot be reached' FROM inode"
+               " WHERE (mode & 61440) = 16384 AND ino NOT IN (SELECT ino FROM reached)"},
+        {"S10", "SELECT 'inode ' || i.ino || ' has nlink ' || i.nlink FROM inode i"
+                " WHERE (mode & 61440) <> 16384 AND nlink <> " NAMES_OF},
+        {"S10", "SELECT 'directory ' || i.ino || ' has nlink ' || i.nlink FROM inode i"
+                " WHERE (mode & 61440) = 16384 AND nlink <> 2 +"
+                " (SELECT count(*) FROM dirent d WHERE d.parent = i.ino AND d.type = 16384)"},
+        {"S11", "SELECT 'directory ' || i.ino || ' has size ' || i.size FROM inode i"
+                " WHERE (mode & 61440) = 16384 AND"
+                " size <> (SELECT count(*) FROM dirent d WHERE d.parent = i.ino)"},
+        {"S11", "SELECT 'inode ' || i.ino || ' has size ' || i.size FROM inode i"
+                " LEFT JOIN symlink s ON s.ino = i.ino WHERE CASE mode & 61440 WHEN 16384 THEN 0"
+                " WHEN 40960 THEN size IS NOT length(s.target)"
+                " WHEN 32768 THEN size < 0 OR size > 64 << 20 ELSE size <> 0 END"},
+        {"S12", "SELECT 'inode ' || i.ino || ' has nlink ' || nlink || ', unlinked ' ||"
+                " coalesce(o.unlinked, 'never') FROM inode i LEFT JOIN orphan o ON o.ino = i.ino"
+                " WHERE (nlink = 0) <> (o.ino IS NOT NULL)"
+                " OR (nlink = 0 AND (mode & 61440) <> 32768)"},
+        {"S12", "SELECT 'orphan ' || o.ino FROM orphan o, state LEFT JOIN inode i ON i.ino = o.ino"
+                " WHERE i.ino IS NULL OR o.unlinked < 1 OR o.unlinked > applied"},
+        {"S13", "SELECT 'block ' || (b.id & 1048575) || ' of inode ' || (b.id >> 20) FROM block b"
+                " LEFT JOIN inode i ON i.ino = b.id >> 20 WHERE i.ino IS NULL"
+                " OR (i.mode & 61440) <> 32768 OR length(b.data) < 1 OR length(b.data) > 16384"
+                " OR (b.id & 1048575) * 16384 + length(b.data) > i.size"},
+        {"S14", "SELECT 'inode ' || i.ino || ' has ' || i.stored || ' bytes stored' FROM inode i"
+                " WHERE stored <> (SELECT coalesce(sum(length(data)), 0) FROM block"
+                " WHERE id BETWEEN i.ino << 20 AND (i.ino << 20) + 1048575)"},
+        {"S15", "SELECT 'inode ' || i.ino FROM inode i LEFT JOIN symlink s ON s.ino = i.ino"
+                " WHERE ((mode & 61440) = 40960) <> (s.ino IS NOT NULL)"},
+        {"S15",
+         "SELECT 'the target of ' || s.ino FROM symlink s LEFT JOIN inode i ON i.ino = s.ino"
+         " WHERE i.ino IS NULL OR length(target) NOT BETWEEN 1 AND " TEXT(LIMIT_SYMLINK_MAX)},
+        {"S16", "SELECT 'an xattr of ' || x.ino FROM xattr x LEFT JOIN inode i ON i.ino = x.ino"
+                " WHERE i.ino IS NULL OR length(name) NOT BETWEEN 1 AND " TEXT(
+                    LIMIT_XATTR_NAME) " OR instr(name, x'00') > 0 OR length(value) > 64 << 10"},
+        {"S16",
+         "SELECT 'inode ' || i.ino || ' has ' || xattr_bytes || ' bytes of xattrs' FROM inode i"
+         " WHERE xattr_bytes > 1 << 20 OR xattr_bytes <>"
+         " (SELECT coalesce(sum(length(name) + length(value)), 0)"
+         " FROM xattr x WHERE x.ino = i.ino)"},
+        {"S17", "SELECT 'inode ' || ino || ', mode ' || mode FROM inode, state WHERE mode < 0"
+                " OR (mode >> 12) NOT IN (1, 2, 4, 6, 8, 10, 12)"
+                " OR created < 0 OR created > applied OR modified < 0 OR modified > applied"
+                " OR children_modified < 0 OR children_modified > applied"},
+        {"S18", "SELECT 'session ' || s.id FROM session s, state WHERE s.id < 1 OR s.id > s.used"
+                " OR s.used > applied OR s.forgotten < 0 OR s.forgotten > s.last_seq"
+                " OR s.last_seq - s.forgotten > " TEXT(LIMIT_SESSION_WINDOW)},
+        {"S18", "SELECT 'member ' || member || ' has ' || count(*) || ' sessions' FROM session"
+                " GROUP BY member HAVING count(*) > 1"},
+        {"S18", "SELECT count(*) || ' sessions' FROM session"
+                " HAVING count(*) > " TEXT(LIMIT_SESSIONS_MAX)},
+        {"S18", "SELECT 'a reply of session ' || r.session || ', number ' || r.seq FROM reply r"
+                " LEFT JOIN session s ON s.id = r.session"
+                " WHERE s.id IS NULL OR r.seq <= s.forgotten OR r.seq > s.last_seq"},
+        {"S18", "SELECT 'session ' || s.id || ' lacks replies' FROM session s"
+                " WHERE s.last_seq - s.forgotten <>"
+                " (SELECT count(*) FROM reply r WHERE r.session = s.id)"},
+        {"S40", "SELECT 'the lease of ' || l.session FROM lease l LEFT JOIN session s"
+                " ON s.id = l.session WHERE s.id IS NULL OR ttl_ms = " TEXT(LIMIT_SESSION_TTL_MS) " OR ttl_ms NOT BETWEEN " TEXT(
+                    LIMIT_SESSION_TTL_MIN) " AND " TEXT(LIMIT_SESSION_TTL_MAX)},
+        {"S41",
+         "SELECT 'a lock of inode ' || l.ino || ', of session ' || l.session FROM lock l, state"
+         " LEFT JOIN session s ON s.id = l.session LEFT JOIN inode i ON i.ino = l.ino"
+         " WHERE fence < 1 OR fence > applied OR " MALFORMED_LOCK},
+        {"S41",
+         "SELECT 'request ' || l.id || ' for inode ' || l.ino || ', of session ' || l.session"
+         " FROM waiter l, state LEFT JOIN session s ON s.id = l.session"
+         " LEFT JOIN inode i ON i.ino = l.ino"
+         " WHERE l.id < 1 OR l.id > applied OR " MALFORMED_LOCK},
 };
 
 static bool run_query(struct check *c, const char *invariant, const char *sql)
@@ -223,6 +248,30 @@ static bool hash_xattr(sqlite3_stmt *st, struct store_hash *out)
     return true;
 }
 
+static bool hash_lease(sqlite3_stmt *st, struct store_hash *out)
+{
+    *out = session_lease_hash(db_u64(st, 0), db_u64(st, 1));
+    return true;
+}
+
+static bool hash_lock(sqlite3_stmt *st, struct store_hash *out)
+{
+    struct lock_row row;
+
+    locktab_read(st, &row);
+    *out = locktab_row_hash(&row, false);
+    return true;
+}
+
+static bool hash_waiter(sqlite3_stmt *st, struct store_hash *out)
+{
+    struct lock_row row;
+
+    locktab_read(st, &row);
+    *out = locktab_row_hash(&row, true);
+    return true;
+}
+
 /* The columns of each table in the order in which they were declared. */
 static const struct {
     const char *sql;
@@ -232,6 +281,8 @@ static const struct {
     {"SELECT * FROM inode", hash_inode},     {"SELECT * FROM symlink", hash_symlink},
     {"SELECT * FROM orphan", hash_orphan},   {"SELECT * FROM dirent NOT INDEXED", hash_dirent},
     {"SELECT * FROM block", hash_block},     {"SELECT * FROM xattr", hash_xattr},
+    {"SELECT * FROM lease", hash_lease},     {"SELECT * FROM lock", hash_lock},
+    {"SELECT * FROM waiter", hash_waiter},
 };
 
 static bool add_hashes(struct check *c, size_t table, struct store_hash *sum)
@@ -273,6 +324,21 @@ static bool check_hash(struct check *c)
                         (unsigned long long)c->state.rows.high,
                         (unsigned long long)c->state.rows.low);
     return true;
+}
+
+/* ---- S42 --------------------------------------------------------------------------------------*/
+
+static bool check_locks(struct check *c)
+{
+    struct rows rows = {&c->db, &c->state};
+    struct locktab locks;
+    char text[200];
+    bool good;
+
+    locktab_load(&locks, &rows);
+    good = lock_check(&locks, text, sizeof text) || violated(c, "S42", "%s", text);
+    locktab_fini(&locks);
+    return good;
 }
 
 /* ---- S19 --------------------------------------------------------------------------------------*/
@@ -407,7 +473,8 @@ bool check_file(const char *path, bool must_have_owner, struct store_hash *hash,
     /* One snapshot for all. */
     good = db_run(&c.db, db_get(&c.db, STATEMENT_BEGIN_READ)) == 0 || failed(&c, "S1");
     good = good && check_schema(&c) && check_structure(&c, "PRAGMA integrity_check(1)") &&
-           check_state(&c) && check_queries(&c) && check_hash(&c) && check_log(&c, must_have_owner);
+           check_state(&c) && check_queries(&c) && check_locks(&c) && check_hash(&c) &&
+           check_log(&c, must_have_owner);
     if (good)
         *hash = state_hash(&c.state);
     state_fini(&c.state);

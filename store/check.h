@@ -25,7 +25,11 @@
  *      fall; first - 1 <= applied <= last; the row `applied` has the term that was applied.
  *      A file without an owner (a copy) has no log.
  *  S20 The sum of the hashes of all rows is the one that was kept incrementally.
- *  S21 The state in memory is the one in the database (store_check only). */
+ *  S21 The state in memory is the one in the database (store_check only).
+ *  S40 Every lease is a session's, of permitted length, and not the default.
+ *  S41 Every lock and every request for one is well-formed, a session's, not from the future, and
+ * of a regular file. S42 Nothing that is held is in conflict; no request waits that could be
+ * granted. */
 #ifndef STORE_CHECK_H
 #define STORE_CHECK_H
 
@@ -33,7 +37,7 @@
 
 #include "store/state.h"
 
-/* S1 to S20: true, and the state hash; or false, and the first violation in `why`. With
+/* All but S21: true, and the state hash; or false, and the first violation in `why`. With
  * `must_have_owner`, a database without an identity is a violation. */
 bool check_file(const char *path, bool must_have_owner, struct store_hash *hash, char *why,
                 size_t why_len);

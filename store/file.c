@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store/content.h"
+#include "store/lock.h"
 
 uint32_t file_check_regular(const struct inode *inode)
 {
@@ -308,7 +309,8 @@ uint32_t file_reap(struct op *op, const Cfs__Reap *c)
         struct op_inode i;
         uint64_t unlinked;
 
-        if (!row_orphan_find(op->rows, c->inos[n], &unlinked))
+        if (!row_orphan_find(op->rows, c->inos[n], &unlinked) ||
+            lock_exists(op->locks, c->inos[n])) /* there is a handle, then: its end will come */
             continue;
         check(op_inode_find(op, c->inos[n], &i));
         check(i.was.nlink == 0);

@@ -22,6 +22,10 @@ enum hash_table {
     HASH_DIRENT = 7,
     HASH_BLOCK = 8,
     HASH_XATTR = 9,
+    HASH_LEASE = 40,
+    HASH_LOCK = 41,
+    HASH_WAITER = 42,
+    HASH_SPECIAL = 43,
 };
 
 struct store_hash hash_bytes(const void *data, size_t len);

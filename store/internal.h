@@ -21,6 +21,7 @@ struct store {
     struct rows rows;
     struct raftlog log;
     struct sessions sessions;
+    struct locktab locks;
     struct apply apply;
     struct checkpoint *checkpoint;
 

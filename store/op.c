@@ -1,5 +1,6 @@
 #include "store/op.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/content.h"
@@ -68,16 +69,56 @@ void op_reply_attr(struct op *op, const struct inode *inode)
     op->reply.attr = &op->attr;
 }
 
+/* Room for one more in an array of n. */
+static void *grown(void *array, size_t n, size_t size)
+{
+    if ((n & (n + 1)) != 0) /* 0, 1, 3, 7 …: room for as many again */
+        return array;
+    return xrealloc(array, (2 * n + 1) * size);
+}
+
 Cfs__Change *op_change(struct op *op, Cfs__Change__Kind kind, uint64_t ino)
 {
-    Cfs__Change *change = &op->changes[op->n_changes];
+    Cfs__Change *change;
 
-    check(op->n_changes < OP_CHANGES_MAX);
-    op->n_changes++;
+    op->changes = grown(op->changes, op->n_changes, sizeof *op->changes);
+    change = &op->changes[op->n_changes++];
     cfs__change__init(change);
     change->kind = kind;
     change->ino = ino;
     change->index = op->index;
     change->session = op->session;
+    change->unseen = op->unseen;
     return change;
+}
+
+void op_grant(struct op *op, const struct lock_row *lock, uint64_t id)
+{
+    op->grants = grown(op->grants, op->n_grants, sizeof *op->grants);
+    op->grants[op->n_grants++] = (struct store_grant){
+        .session = lock->session,
+        .id = id,
+        .ino = lock->ino,
+        .kind = (uint32_t)lock->kind,
+        .handle = lock->handle,
+        .owner = lock->owner,
+        .fence = lock->number,
+    };
+}
+
+void op_ended(struct op *op, const struct session *session)
+{
+    op->ended = grown(op->ended, op->n_ended, sizeof *op->ended);
+    op->ended[op->n_ended++] = (struct store_ended){session->id, session->member};
+}
+
+void op_fini(struct op *op)
+{
+    free(op->changes);
+    free(op->grants);
+    free(op->ended);
+    op->changes = NULL;
+    op->grants = NULL;
+    op->ended = NULL;
+    op->n_changes = op->n_grants = op->n_ended = 0;
 }

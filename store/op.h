@@ -6,24 +6,36 @@
 
 #include <sys/stat.h>
 
+#include "store/locktab.h"
 #include "store/row.h"
-
-#define OP_CHANGES_MAX 2
+#include "store/session.h"
 
 struct op {
     struct rows *rows;
+    struct sessions *sessions;
+    struct locktab *locks;
     uint64_t max_bytes;  /* of the tree, as stored, meta data included */
     uint64_t max_inodes; /* and directory entries */
 
     uint64_t index;   /* raft index of the command */
-    uint64_t session; /* that sent it */
+    uint64_t term;    /* of its entry */
+    uint64_t session; /* that sent it; 0: none, the state machine itself is at work */
     int64_t now;      /* the command's time */
+    bool unseen;      /* its changes are not known to the kernel of the host that sent it */
+    bool closing;     /* the session ends with this command */
 
-    Cfs__Reply reply; /* status is set by the caller */
-    Cfs__Attr attr;   /* reply.attr, when set */
-    Cfs__Change changes[OP_CHANGES_MAX];
+    Cfs__Reply reply;     /* status is set by the caller */
+    Cfs__Attr attr;       /* reply.attr, when set */
+    Cfs__Change *changes; /* these three: grown by op.c */
     size_t n_changes;
+    struct store_grant *grants;
+    size_t n_grants;
+    struct store_ended *ended;
+    size_t n_ended;
 };
+
+/* Frees what an op has collected. */
+void op_fini(struct op *op);
 
 /* An inode that is to be changed: as it is in the database, and as it shall be. */
 struct op_inode {
@@ -50,8 +62,12 @@ void op_inode_delete(struct op *op, const struct op_inode *i);
 bool op_has_room(const struct op *op, uint64_t bytes);
 
 void op_reply_attr(struct op *op, const struct inode *inode);
-/* A new record of a change; the caller fills what its kind has. Names are borrowed. */
+/* A new record of a change, valid until the next; the caller fills what its kind has. Names are
+ * borrowed. */
 Cfs__Change *op_change(struct op *op, Cfs__Change__Kind kind, uint64_t ino);
+/* The request `id` that waited holds this lock now. */
+void op_grant(struct op *op, const struct lock_row *lock, uint64_t id);
+void op_ended(struct op *op, const struct session *session);
 
 /* What stat(2) shows of an inode. Pure. */
 void op_fill_attr(const struct inode *inode, Cfs__Attr *out);

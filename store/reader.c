@@ -486,6 +486,146 @@ int reader_readdir(struct store_reader *r, uint64_t ino, uint64_t after, bool at
     return err;
 }
 
+/* ---- Locks and sessions -----------------------------------------------------------------------*/
+
+static void to_reader_lock(const struct lock_row *row, bool waits, uint64_t member,
+                           struct reader_lock *out)
+{
+    *out = (struct reader_lock){
+        .ino = row->ino,
+        .kind = (uint32_t)row->kind,
+        .session = row->session,
+        .member = member,
+        .owner = row->owner,
+        .handle = row->handle,
+        .start = row->first,
+        .end = row->last,
+        .write = row->exclusive,
+        .pid = (uint32_t)row->pid,
+        .waits = waits,
+        .number = row->number,
+    };
+}
+
+static int getlk_in(struct store_reader *r, uint64_t session, const Cfs__Lock *asked,
+                    struct reader_lock *out)
+{
+    bool flock = asked->kind == CFS__LOCK__KIND__FLOCK;
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_LOCK_CONFLICT);
+    struct lock_row row;
+    int found;
+
+    db_bind(st, 1, asked->ino);
+    db_bind(st, 2, flock ? LOCK_FLOCK : LOCK_POSIX);
+    db_bind(st, 3, session);
+    db_bind(st, 4, flock ? asked->handle : asked->owner);
+    db_bind(st, 5, flock ? 0 : asked->start);
+    db_bind(st, 6, flock ? LOCK_END : asked->end);
+    db_bind(st, 7, asked->write);
+    found = db_step(&r->db, st);
+    if (found > 0) {
+        locktab_read(st, &row);
+        to_reader_lock(&row, false, 0, out);
+    }
+    db_reset(st);
+    return found;
+}
+
+int reader_getlk(struct store_reader *r, uint64_t session, const Cfs__Lock *asked,
+                 struct reader_lock *out)
+{
+    bool opened;
+    int found = enter(r, &opened);
+
+    if (found != 0)
+        return found;
+    found = getlk_in(r, session, asked, out);
+    leave(r, opened);
+    return found;
+}
+
+int reader_fence(struct store_reader *r, uint64_t session, uint64_t ino, uint64_t *out)
+{
+    sqlite3_stmt *st;
+    bool opened;
+    int row, err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    st = db_get(&r->db, STATEMENT_LOCK_FENCE);
+    db_bind(st, 1, ino);
+    db_bind(st, 2, session);
+    row = db_step(&r->db, st);
+    if (row > 0)
+        *out = db_u64(st, 0);
+    db_reset(st);
+    leave(r, opened);
+    return row > 0 ? 0 : row == 0 ? -ENODATA : row;
+}
+
+static int locks_in(struct store_reader *r, bool (*fn)(void *arg, const struct reader_lock *lock),
+                    void *arg)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_LOCK_LIST);
+    struct reader_lock lock;
+    struct lock_row row;
+    int found = 0;
+
+    check(st == NULL || !sqlite3_stmt_busy(st));
+    while ((found = db_step(&r->db, st)) > 0) {
+        locktab_read(st, &row);
+        to_reader_lock(&row, db_u64(st, LOCK_N) != 0, db_u64(st, LOCK_N + 1), &lock);
+        if (!fn(arg, &lock))
+            break;
+    }
+    db_reset(st);
+    return found < 0 ? found : 0;
+}
+
+int reader_locks(struct store_reader *r, bool (*fn)(void *arg, const struct reader_lock *lock),
+                 void *arg)
+{
+    bool opened;
+    int err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    err = locks_in(r, fn, arg);
+    leave(r, opened);
+    return err;
+}
+
+static int sessions_in(struct store_reader *r,
+                       bool (*fn)(void *arg, const struct reader_session *session), void *arg)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_SESSION_LIST);
+    int found = 0;
+
+    check(st == NULL || !sqlite3_stmt_busy(st));
+    while ((found = db_step(&r->db, st)) > 0) {
+        struct reader_session session = {db_u64(st, 0), db_u64(st, 1), (unsigned)db_u64(st, 2),
+                                         db_u64(st, 3), db_u64(st, 4), db_u64(st, 5)};
+
+        if (!fn(arg, &session))
+            break;
+    }
+    db_reset(st);
+    return found < 0 ? found : 0;
+}
+
+int reader_sessions(struct store_reader *r,
+                    bool (*fn)(void *arg, const struct reader_session *session), void *arg)
+{
+    bool opened;
+    int err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    err = sessions_in(r, fn, arg);
+    leave(r, opened);
+    return err;
+}
+
 /* ---- The whole tree ---------------------------------------------------------------------------*/
 
 int reader_usage(struct store_reader *r, struct reader_usage *out)

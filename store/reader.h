@@ -69,6 +69,49 @@ struct reader_usage {
 };
 int reader_usage(struct store_reader *r, struct reader_usage *out);
 
+/* ---- Locks and sessions (rules: store/lock.h) ---- */
+
+struct reader_lock {
+    uint64_t ino;
+    uint32_t kind; /* Cfs__Lock__Kind */
+    uint64_t session;
+    uint64_t member; /* whose session it is */
+    uint64_t owner;
+    uint64_t handle;
+    uint64_t start;
+    uint64_t end; /* inclusive */
+    bool write;
+    uint32_t pid; /* on the member's host */
+    bool waits;
+    uint64_t number; /* held: the fencing token; waiting: the place in the queue */
+};
+
+/* F_GETLK: the first lock, by offset, that stands in the way of what is asked for (its wait and pid
+ * do not matter): 1 and the lock (member: 0), 0 none. */
+int reader_getlk(struct store_reader *r, uint64_t session, const Cfs__Lock *asked,
+                 struct reader_lock *out);
+
+/* user.coordfs.fence: the latest token of the session's locks of the file. -ENODATA: it holds none.
+ */
+int reader_fence(struct store_reader *r, uint64_t session, uint64_t ino, uint64_t *out);
+
+/* All locks and requests, by file: first what is held, then the queue. fn returns false to stop; it
+ * may call other functions of the reader. */
+int reader_locks(struct store_reader *r, bool (*fn)(void *arg, const struct reader_lock *lock),
+                 void *arg);
+
+struct reader_session {
+    uint64_t id;
+    uint64_t member;
+    unsigned ttl_ms;
+    uint64_t held; /* locks */
+    uint64_t waiting;
+    uint64_t ephemerals; /* entries that go with it */
+};
+/* In order of their ids; fn as above. */
+int reader_sessions(struct store_reader *r,
+                    bool (*fn)(void *arg, const struct reader_session *session), void *arg);
+
 /* The path of a directory, or of one of a file's names, from the root ("/" for the root), NUL
  * terminated; its length. -ENOENT when it has none, -ENAMETOOLONG when it does not fit. */
 int64_t reader_path(struct store_reader *r, uint64_t ino, char *out, size_t size);

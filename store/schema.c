@@ -1,7 +1,8 @@
 /* Theory of operation
  *
  * Replicated tables (all covered by the state hash): state, config, session, reply, inode, symlink,
- * orphan, dirent, block, xattr. Tables of this member alone: local, log.
+ * orphan, dirent, block, xattr, lease, lock, waiter, special. Tables of this member alone: local,
+ * log.
  *
  * dirent is clustered by (parent, name), so a lookup is one descent; dirent_order holds all that
  * readdir wants in the order of the cookies, and dirent_ino finds the names of an inode. Both carry
@@ -17,6 +18,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What version 2 added: sessions' leases, locks, and what makes inodes special. */
+#define TABLES_2                                                                                   \
+    "CREATE TABLE lease(session INTEGER PRIMARY KEY, ttl_ms INTEGER NOT NULL) STRICT;"             \
+                                                                                                   \
+    "CREATE TABLE lock(ino INTEGER NOT NULL, kind INTEGER NOT NULL, session INTEGER NOT NULL,"     \
+    " owner INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"                      \
+    " exclusive INTEGER NOT NULL, handle INTEGER NOT NULL, pid INTEGER NOT NULL,"                  \
+    " fence INTEGER NOT NULL, PRIMARY KEY(ino, kind, session, owner, first))"                      \
+    " WITHOUT ROWID, STRICT;"                                                                      \
+                                                                                                   \
+    "CREATE TABLE waiter(ino INTEGER NOT NULL, kind INTEGER NOT NULL, session INTEGER NOT NULL,"   \
+    " owner INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"                      \
+    " exclusive INTEGER NOT NULL, handle INTEGER NOT NULL, pid INTEGER NOT NULL,"                  \
+    " id INTEGER PRIMARY KEY) STRICT;"                                                             \
+                                                                                                   \
+    "CREATE TABLE special(ino INTEGER PRIMARY KEY, ephemeral INTEGER NOT NULL,"                    \
+    " session INTEGER NOT NULL, ttl INTEGER NOT NULL, deadline INTEGER NOT NULL,"                  \
+    " container INTEGER NOT NULL, guard INTEGER NOT NULL, sequence INTEGER NOT NULL) STRICT;"      \
+    "CREATE INDEX special_session ON special(session, ino) WHERE session <> 0;"                    \
+    "CREATE INDEX special_deadline ON special(deadline, ino) WHERE deadline <> 0;"
 
 static const char tables[] =
     "CREATE TABLE local(id INTEGER PRIMARY KEY CHECK(id = 1), cluster TEXT NOT NULL,"
@@ -61,14 +83,15 @@ static const char tables[] =
     "CREATE TABLE block(id INTEGER PRIMARY KEY, sum BLOB NOT NULL, data BLOB NOT NULL) STRICT;"
 
     "CREATE TABLE xattr(ino INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL,"
-    " PRIMARY KEY(ino, name)) WITHOUT ROWID, STRICT;";
+    " PRIMARY KEY(ino, name)) WITHOUT ROWID, STRICT;" TABLES_2;
 
-const char *const schema_replicated[] = {"state",  "config", "session", "reply", "inode", "symlink",
-                                         "orphan", "dirent", "block",   "xattr", NULL};
+const char *const schema_replicated[] = {"state",   "config", "session", "reply",   "inode",
+                                         "symlink", "orphan", "dirent",  "block",   "xattr",
+                                         "lease",   "lock",   "waiter",  "special", NULL};
 
 /* The step from version i + 1 to i + 2. Each must leave the state hash meaningful on members that
  * migrate at different times: columns may be added to the hash only together with a command. */
-static const char *const migrations[] = {NULL};
+static const char *const migrations[] = {TABLES_2, NULL};
 
 _Static_assert(sizeof migrations / sizeof migrations[0] == SCHEMA_VERSION,
                "a migration for every version but the first (and the final NULL)");

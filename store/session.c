@@ -5,7 +5,7 @@
 
 #include "proto/limits.h"
 
-_Static_assert(offsetof(struct session, dirty) == SESSION_N * sizeof(uint64_t),
+_Static_assert(offsetof(struct session, ttl_ms) == SESSION_N * sizeof(uint64_t),
                "the columns come first");
 
 static const struct store_hash no_bytes;
@@ -27,6 +27,13 @@ struct store_hash session_hash(const struct session *session)
     return hash_row(HASH_SESSION, fields, SESSION_N, no_bytes);
 }
 
+struct store_hash session_lease_hash(uint64_t session, uint64_t ttl_ms)
+{
+    uint64_t fields[] = {session, ttl_ms};
+
+    return hash_row(HASH_LEASE, fields, ARRAY_LEN(fields), no_bytes);
+}
+
 static void add(struct sessions *s, struct session *session)
 {
     HASH_ADD(hh, s->by_id, id, sizeof session->id, session);
@@ -43,6 +50,7 @@ void sessions_load(struct sessions *s, struct rows *rows)
         struct session *session = xmalloc(sizeof *session);
 
         session_read(st, session);
+        session->ttl_ms = db_u64(st, SESSION_N);
         add(s, session);
     }
 }
@@ -101,11 +109,44 @@ struct session *session_of_member(const struct sessions *s, uint64_t member)
     return NULL;
 }
 
-static void delete (struct sessions *s, struct session *session)
+/* ---- Leases -----------------------------------------------------------------------------------*/
+
+static uint64_t clamp_ttl(uint64_t ttl_ms)
+{
+    return min_u64(max_u64(ttl_ms, LIMIT_SESSION_TTL_MIN), LIMIT_SESSION_TTL_MAX);
+}
+
+static void insert_lease(struct sessions *s, const struct session *session)
+{
+    sqlite3_stmt *st = db_get(s->rows->db, STATEMENT_LEASE_INSERT);
+
+    if (session->ttl_ms == LIMIT_SESSION_TTL_MS)
+        return;
+    db_bind(st, 1, session->id);
+    db_bind(st, 2, session->ttl_ms);
+    db_run(s->rows->db, st);
+    hash_add(&s->rows->state->rows, session_lease_hash(session->id, session->ttl_ms));
+}
+
+static void delete_lease(struct sessions *s, const struct session *session)
+{
+    sqlite3_stmt *st = db_get(s->rows->db, STATEMENT_LEASE_DELETE);
+
+    if (session->ttl_ms == LIMIT_SESSION_TTL_MS)
+        return;
+    db_bind(st, 1, session->id);
+    db_run(s->rows->db, st);
+    hash_sub(&s->rows->state->rows, session_lease_hash(session->id, session->ttl_ms));
+}
+
+/* ---- Opening and ending -----------------------------------------------------------------------*/
+
+void session_delete(struct sessions *s, struct session *session)
 {
     sqlite3_stmt *st = db_get(s->rows->db, STATEMENT_SESSION_DELETE);
 
     row_reply_delete_upto(s->rows, session->id, INT64_MAX);
+    delete_lease(s, session);
     db_bind(st, 1, session->id);
     db_run(s->rows->db, st);
     hash_sub(&s->rows->state->rows, session_hash(session));
@@ -114,37 +155,54 @@ static void delete (struct sessions *s, struct session *session)
 
 /* The order in the hash table is no part of the state: the smallest (used, id) is one session
  * whatever the order is. */
-static struct session *least_used(const struct sessions *s)
+struct session *session_surplus(const struct sessions *s)
 {
     struct session *least = s->by_id;
 
+    if (sessions_count(s) < LIMIT_SESSIONS_MAX)
+        return NULL;
     for (struct session *i = s->by_id; i != NULL; i = i->hh.next)
         if (i->used < least->used || (i->used == least->used && i->id < least->id))
             least = i;
     return least;
 }
 
-struct session *session_open(struct sessions *s, uint64_t id, uint64_t member, uint64_t nonce)
+static int compare_ids(const void *a, const void *b)
+{
+    const struct session *const *x = a, *const *y = b;
+
+    return (*x)->id < (*y)->id ? -1 : (*x)->id > (*y)->id;
+}
+
+struct session **sessions_sorted(const struct sessions *s, size_t *n)
+{
+    struct session **all = xcalloc(sessions_count(s) + 1, sizeof *all);
+
+    *n = 0;
+    for (struct session *i = s->by_id; i != NULL; i = i->hh.next)
+        all[(*n)++] = i;
+    qsort(all, *n, sizeof(struct session *), compare_ids);
+    return all;
+}
+
+struct session *session_open(struct sessions *s, uint64_t id, uint64_t member, uint64_t nonce,
+                             uint64_t previous, uint64_t ttl_ms)
 {
     sqlite3_stmt *st = db_get(s->rows->db, STATEMENT_SESSION_INSERT);
-    struct session *old = session_of_member(s, member);
     struct session *session = xcalloc(1, sizeof *session);
     uint64_t fields[SESSION_N];
 
     session->id = id;
     session->member = member;
     session->nonce = nonce;
+    session->previous = previous;
     session->used = id;
-    if (old != NULL) {
-        session->previous = old->nonce;
-        delete (s, old);
-    }
-    while (sessions_count(s) >= LIMIT_SESSIONS_MAX)
-        delete (s, least_used(s));
+    session->ttl_ms = ttl_ms != 0 ? clamp_ttl(ttl_ms) : LIMIT_SESSION_TTL_MS;
     memcpy(fields, session, sizeof fields);
     db_bind_all(st, 1, fields, SESSION_N);
     db_run(s->rows->db, st);
     hash_add(&s->rows->state->rows, session_hash(session));
+    insert_lease(s, session);
     s->rows->state->n.opened++;
     add(s, session);
     return session;

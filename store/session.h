@@ -2,7 +2,8 @@
  * rows that changed are written once per transaction.
  *
  * A session's replies in the range (forgotten, last_seq] are stored. At most one session of a
- * member exists: opening another supersedes it. */
+ * member exists: opening another supersedes it. How long it lives without a sign of life is in a
+ * table of its own, `lease`, unless it is the default. */
 #ifndef STORE_SESSION_H
 #define STORE_SESSION_H
 
@@ -20,7 +21,8 @@ struct session {
     uint64_t last_seq;
     uint64_t forgotten;
     uint64_t used; /* the raft index of its last command */
-    bool dirty;    /* in sessions.dirty */
+    uint64_t ttl_ms;
+    bool dirty; /* in sessions.dirty */
     LIST_ENTRY(session) next_dirty;
     UT_hash_handle hh;
 };
@@ -42,9 +44,16 @@ size_t sessions_count(const struct sessions *s);
 struct session *session_find(const struct sessions *s, uint64_t id);
 /* The session that a member has now, or NULL. */
 struct session *session_of_member(const struct sessions *s, uint64_t member);
-/* Opens one, superseding the member's; when there are too many, the one that has been unused for
- * longest goes. */
-struct session *session_open(struct sessions *s, uint64_t id, uint64_t member, uint64_t nonce);
+/* The session that has been unused for longest, of too many; else NULL. */
+struct session *session_surplus(const struct sessions *s);
+/* Opens one. The member has none. previous: the nonce of the one it had, or 0; ttl_ms: as asked
+ * for, or 0. */
+struct session *session_open(struct sessions *s, uint64_t id, uint64_t member, uint64_t nonce,
+                             uint64_t previous, uint64_t ttl_ms);
+/* Deletes it and its replies, and nothing else (store/expire.h). Frees it. */
+void session_delete(struct sessions *s, struct session *session);
+/* In order of their ids; *n of them. To be freed. */
+struct session **sessions_sorted(const struct sessions *s, size_t *n);
 /* Its next command was applied: keeps the reply, forgets what was acknowledged. */
 void session_applied(struct sessions *s, struct session *session, uint64_t index, uint64_t acked,
                      struct bytes reply);
@@ -52,5 +61,6 @@ void session_applied(struct sessions *s, struct session *session, uint64_t index
 /* A row out of STATEMENT_SESSION_ALL, and its hash: also for checks. */
 void session_read(sqlite3_stmt *st, struct session *out);
 struct store_hash session_hash(const struct session *session);
+struct store_hash session_lease_hash(uint64_t session, uint64_t ttl_ms);
 
 #endif

@@ -1,5 +1,7 @@
 #include "store/statement.h"
 
+#include "proto/limits.h"
+
 /* The columns of these tables in the order of their structs (store/row.h, store/state.h). */
 #define INODE_COLUMNS(t)                                                                           \
     t "ino," t "mode," t "nlink," t "uid," t "gid," t "rdev," t "size," t "stored," t              \
@@ -7,6 +9,12 @@
       "created," t "modified," t "children_modified," t "parent"
 
 #define SESSION_COLUMNS "id, member, nonce, previous, last_seq, forgotten, used"
+
+#define LOCK_COLUMNS "ino, kind, session, owner, first, last, exclusive, handle, pid"
+
+#define TTL(lease)    "coalesce(" lease ", " TEXT(LIMIT_SESSION_TTL_MS) ")"
+#define TEXT(number)  TEXT_(number)
+#define TEXT_(number) #number
 
 const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN_READ] = "BEGIN",
@@ -32,7 +40,8 @@ const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_LOG_DELETE_FROM] = "DELETE FROM log WHERE idx >= ?1",
     [STATEMENT_LOG_DELETE_BELOW] = "DELETE FROM log WHERE idx < ?1",
 
-    [STATEMENT_SESSION_ALL] = "SELECT " SESSION_COLUMNS " FROM session ORDER BY id",
+    [STATEMENT_SESSION_ALL] = "SELECT " SESSION_COLUMNS ", " TTL(
+        "ttl_ms") " FROM session LEFT JOIN lease ON lease.session = session.id ORDER BY id",
     [STATEMENT_SESSION_INSERT] = "INSERT INTO session(" SESSION_COLUMNS ")"
                                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [STATEMENT_SESSION_UPDATE] = "UPDATE session SET last_seq = ?2, forgotten = ?3, used = ?4"
@@ -91,6 +100,43 @@ const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_XATTR_UPDATE] = "UPDATE xattr SET value = ?3 WHERE ino = ?1 AND name = ?2",
     [STATEMENT_XATTR_DELETE] = "DELETE FROM xattr WHERE ino = ?1 AND name = ?2",
     [STATEMENT_XATTR_DELETE_ALL] = "DELETE FROM xattr WHERE ino = ?1",
+
+    [STATEMENT_LEASE_INSERT] = "INSERT INTO lease(session, ttl_ms) VALUES(?1, ?2)",
+    [STATEMENT_LEASE_DELETE] = "DELETE FROM lease WHERE session = ?1",
+
+    [STATEMENT_LOCK_ALL] = "SELECT " LOCK_COLUMNS ", fence FROM lock",
+    [STATEMENT_LOCK_INSERT] = "INSERT INTO lock(" LOCK_COLUMNS ", fence)"
+                              " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    [STATEMENT_LOCK_DELETE] = "DELETE FROM lock WHERE ino = ?1 AND kind = ?2 AND session = ?3"
+                              " AND owner = ?4 AND first = ?5",
+    [STATEMENT_WAITER_ALL] = "SELECT " LOCK_COLUMNS ", id FROM waiter ORDER BY id",
+    [STATEMENT_WAITER_INSERT] = "INSERT INTO waiter(" LOCK_COLUMNS ", id)"
+                                " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    [STATEMENT_WAITER_DELETE] = "DELETE FROM waiter WHERE id = ?1",
+
+    [STATEMENT_LOCK_CONFLICT] = "SELECT " LOCK_COLUMNS ", fence FROM lock WHERE ino = ?1"
+                                " AND kind = ?2 AND first <= ?6 AND last >= ?5"
+                                " AND NOT (session = ?3 AND owner = ?4) AND (exclusive OR ?7)"
+                                " ORDER BY first, session, owner LIMIT 1",
+    [STATEMENT_LOCK_FENCE] = "SELECT max(fence) FROM lock WHERE ino = ?1 AND session = ?2"
+                             " HAVING count(*) > 0",
+    [STATEMENT_LOCK_LIST] =
+        "SELECT l.*, s.member FROM (SELECT " LOCK_COLUMNS
+        ", fence AS number, 0 AS waits FROM lock UNION ALL SELECT " LOCK_COLUMNS
+        ", id, 1 FROM waiter) l JOIN session s ON s.id = l.session ORDER BY l.ino, l.kind, l.waits,"
+        " iif(l.waits, l.number, l.first), l.session, l.owner",
+    [STATEMENT_SESSION_LIST] =
+        "WITH held AS (SELECT session, count(*) AS n FROM lock GROUP BY session),"
+        " waiting AS (SELECT session, count(*) AS n FROM waiter GROUP BY session),"
+        " ephemeral AS (SELECT session, count(*) AS n FROM special WHERE session <> 0"
+        " GROUP BY session)"
+        " SELECT s.id, s.member, " TTL("ttl_ms") ", coalesce(held.n, 0), coalesce(waiting.n, 0),"
+                                                 " coalesce(ephemeral.n, 0) FROM session s"
+                                                 " LEFT JOIN lease ON lease.session = s.id"
+                                                 " LEFT JOIN held ON held.session = s.id"
+                                                 " LEFT JOIN waiting ON waiting.session = s.id"
+                                                 " LEFT JOIN ephemeral ON ephemeral.session = s.id"
+                                                 " ORDER BY s.id",
 
     [STATEMENT_LOOKUP] =
         "SELECT " INODE_COLUMNS("i.") " FROM dirent d CROSS JOIN inode i"

@@ -7,6 +7,7 @@
 
 #include "proto/stamp.h"
 #include "store/check.h"
+#include "store/lock.h"
 #include "store/schema.h"
 #include "store/tree.h"
 
@@ -169,7 +170,8 @@ int internal_open(struct store *s, char *errmsg, size_t errmsg_len)
     s->rows = (struct rows){&s->db, &s->state};
     check(raftlog_load(&s->log, &s->db, s->state.n.applied) == 1);
     sessions_load(&s->sessions, &s->rows);
-    apply_init(&s->apply, &s->rows, &s->sessions);
+    locktab_load(&s->locks, &s->rows);
+    apply_init(&s->apply, &s->rows, &s->sessions, &s->locks);
     sqlite3_wal_hook(s->db.conn, on_wal, s);
     s->wal_pages = 0;
     /* What the last process committed without a sync may still be in the kernel only. */
@@ -181,6 +183,7 @@ void internal_close(struct store *s, bool keep_wal)
 {
     checkpoint_stop(s->checkpoint);
     apply_fini(&s->apply);
+    locktab_fini(&s->locks);
     sessions_fini(&s->sessions);
     raftlog_fini(&s->log);
     state_fini(&s->state);
@@ -383,6 +386,44 @@ struct store_hash store_state_hash(const struct store *s)
     return state_hash(&s->state);
 }
 
+static struct store_session public_session(const struct session *session)
+{
+    return (struct store_session){session->id, session->member, (unsigned)session->ttl_ms};
+}
+
+void store_sessions(const struct store *s, void (*fn)(void *arg, const struct store_session *),
+                    void *arg)
+{
+    size_t n;
+    struct session **all = sessions_sorted(&s->sessions, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        struct store_session session = public_session(all[i]);
+
+        fn(arg, &session);
+    }
+    free(all);
+}
+
+bool store_session(const struct store *s, uint64_t id, struct store_session *out)
+{
+    const struct session *session = session_find(&s->sessions, id);
+
+    if (session != NULL)
+        *out = public_session(session);
+    return session != NULL;
+}
+
+enum store_wait store_wait_state(const struct store *s, uint64_t session, uint64_t id,
+                                 const Cfs__Lock *asked, uint64_t *fence)
+{
+    const struct lock *w = locktab_waiter(&s->locks, id);
+
+    if (w != NULL && w->row.session == session)
+        return STORE_WAITING;
+    return lock_holds(&s->locks, session, asked, fence) ? STORE_GRANTED : STORE_GONE;
+}
+
 void store_orphans(struct store *s, uint64_t after, unsigned max,
                    void (*fn)(void *arg, uint64_t ino, uint64_t unlinked), void *arg)
 {
@@ -406,6 +447,17 @@ static bool same_log(struct store *s)
     return same;
 }
 
+static bool same_locks(struct store *s)
+{
+    struct locktab stored;
+    bool same;
+
+    locktab_load(&stored, &s->rows);
+    same = hash_equal(locktab_hash(&stored), locktab_hash(&s->locks));
+    locktab_fini(&stored);
+    return same;
+}
+
 bool store_check(struct store *s, char *why, size_t why_len)
 {
     struct store_hash found;
@@ -413,7 +465,7 @@ bool store_check(struct store *s, char *why, size_t why_len)
     check(!s->in_transaction);
     if (!check_file(s->home.db, true, &found, why, why_len))
         return false;
-    if (hash_equal(found, store_state_hash(s)) && same_log(s))
+    if (hash_equal(found, store_state_hash(s)) && same_log(s) && same_locks(s))
         return true;
     snprintf(why, why_len, "S21: the state in memory is not the one in the database");
     return false;

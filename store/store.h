@@ -81,6 +81,23 @@ enum store_outcome {
     STORE_INTERNAL,   /* not a command (barrier, configuration) */
 };
 
+/* A request for a lock that had waited was granted. */
+struct store_grant {
+    uint64_t session; /* whose */
+    uint64_t id;      /* what the reply EINPROGRESS said */
+    uint64_t ino;
+    uint32_t kind; /* Cfs__Lock__Kind */
+    uint64_t handle;
+    uint64_t owner;
+    uint64_t fence; /* the fencing token */
+};
+
+/* A session is no more: closed, expired, superseded. All that it held is gone. */
+struct store_ended {
+    uint64_t session;
+    uint64_t member;
+};
+
 struct store_result {
     enum store_outcome outcome;
     uint64_t session; /* OpenSession: the session that has the nonce now */
@@ -88,8 +105,12 @@ struct store_result {
     uint64_t nonce;       /* of an OpenSession; else 0 */
     const uint8_t *reply; /* a packed Reply; borrowed until the next call; NULL: none */
     size_t reply_len;
-    const Cfs__Change *const *changes; /* borrowed until the next call */
+    const Cfs__Change *const *changes; /* borrowed until the next call, as what follows */
     size_t n_changes;
+    const struct store_grant *grants; /* in the order of the granting; any session's */
+    size_t n_grants;
+    const struct store_ended *ended;
+    size_t n_ended;
 };
 
 /* Applies the committed entry `index` (which is applied + 1) inside the transaction: duplicate? the
@@ -111,6 +132,30 @@ bool store_acceptable_from(const struct store *s, uint64_t member, const uint8_t
 int store_reply(struct store *s, uint64_t session, uint64_t seq, struct buf *out);
 
 uint64_t store_applied(const struct store *s);
+
+/* ---- Sessions and locks -------------------------------------------------------------------------
+ */
+
+struct store_session {
+    uint64_t id;
+    uint64_t member;
+    unsigned ttl_ms;
+};
+
+/* All of them, in order of their ids. fn must not call the store. */
+void store_sessions(const struct store *s, void (*fn)(void *arg, const struct store_session *),
+                    void *arg);
+bool store_session(const struct store *s, uint64_t id, struct store_session *out);
+
+/* What has become of a request that was answered EINPROGRESS. For a member whose state was replaced
+ * by a snapshot: it has not seen the grants in between. */
+enum store_wait {
+    STORE_WAITING,
+    STORE_GRANTED, /* the owner holds all of what was asked for, at least that strong */
+    STORE_GONE,    /* neither */
+};
+enum store_wait store_wait_state(const struct store *s, uint64_t session, uint64_t id,
+                                 const Cfs__Lock *asked, uint64_t *fence);
 
 /* ---- The state hash
  * -------------------------------------------------------------------------------- */

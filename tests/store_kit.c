@@ -129,12 +129,20 @@ static void keep_result(struct kit *k, const struct store_result *r)
         cfs__reply__free_unpacked(reply, NULL);
     }
     k->n_changes = r->n_changes;
-    assert_true(r->n_changes <= 4);
+    assert_true(r->n_changes <= KIT_CHANGES);
     for (size_t i = 0; i < r->n_changes; i++) {
         k->changes[i] = *r->changes[i];
         keep_name(k->names[i][0], r->changes[i]->name);
         keep_name(k->names[i][1], r->changes[i]->new_name);
     }
+    k->n_grants = r->n_grants;
+    assert_true(r->n_grants <= KIT_GRANTS);
+    for (size_t i = 0; i < r->n_grants; i++)
+        k->grants[i] = r->grants[i];
+    k->n_ended = r->n_ended;
+    assert_true(r->n_ended <= ARRAY_LEN(k->ended));
+    for (size_t i = 0; i < r->n_ended; i++)
+        k->ended[i] = r->ended[i];
 }
 
 void kit_entry(struct kit *k, enum store_entry_type type, const void *data, size_t len)
@@ -196,7 +204,7 @@ uint32_t kit_run(struct kit *k, Cfs__Command *c)
     return k->status;
 }
 
-void kit_session(struct kit *k, uint64_t member, uint64_t nonce)
+struct kit_host kit_host(struct kit *k, uint64_t member, uint64_t nonce, uint32_t ttl_ms)
 {
     Cfs__OpenSession open = CFS__OPEN_SESSION__INIT;
     Cfs__Command c = CFS__COMMAND__INIT;
@@ -204,11 +212,29 @@ void kit_session(struct kit *k, uint64_t member, uint64_t nonce)
 
     open.member = member;
     open.nonce = nonce;
+    open.ttl_ms = ttl_ms;
     c.op_case = CFS__COMMAND__OP_OPEN_SESSION;
     c.open_session = &open;
     kit_stamped(k, &stamp, &c);
-    k->session = k->opened;
+    return (struct kit_host){k->opened, 0};
+}
+
+void kit_session(struct kit *k, uint64_t member, uint64_t nonce)
+{
+    k->session = kit_host(k, member, nonce, 0).session;
     k->seq = k->acked = 0;
+}
+
+uint32_t kit_run_as(struct kit *k, struct kit_host *host, Cfs__Command *c)
+{
+    struct stamp stamp;
+
+    host->seq++;
+    k->now += 1000;
+    stamp = (struct stamp){host->session, host->seq, host->seq - 1, k->now};
+    kit_stamped(k, &stamp, c);
+    assert_int_equal(k->outcome, STORE_APPLIED);
+    return k->status;
 }
 
 /* ---- Commands ---------------------------------------------------------------------------------*/

@@ -22,6 +22,10 @@ struct kit_entry {
     struct buf data;
 };
 
+#define KIT_CHANGES                                                                                \
+    16 /* so many are kept of a command's; a test sees to it that there are no more */
+#define KIT_GRANTS 64
+
 struct kit {
     char dir[200];
     struct store *store;
@@ -46,8 +50,12 @@ struct kit {
     Cfs__Attr attr; /* all zero when the reply had none */
     uint64_t value;
     size_t n_changes;
-    Cfs__Change changes[4];
-    char names[4][2][256]; /* name and new_name of each */
+    Cfs__Change changes[KIT_CHANGES];
+    char names[KIT_CHANGES][2][256]; /* name and new_name of each */
+    size_t n_grants;
+    struct store_grant grants[KIT_GRANTS];
+    size_t n_ended;
+    struct store_ended ended[4];
 };
 
 void kit_init(struct kit *k);  /* a temporary directory and an open store with a session */
@@ -70,6 +78,13 @@ struct buf kit_encode(const struct stamp *stamp, Cfs__Command *c);
 /* The session's next command: its status. */
 uint32_t kit_run(struct kit *k, Cfs__Command *c);
 void kit_session(struct kit *k, uint64_t member, uint64_t nonce);
+/* The next command of another session than the kit's own. */
+struct kit_host {
+    uint64_t session;
+    uint64_t seq;
+};
+struct kit_host kit_host(struct kit *k, uint64_t member, uint64_t nonce, uint32_t ttl_ms);
+uint32_t kit_run_as(struct kit *k, struct kit_host *host, Cfs__Command *c);
 
 ProtobufCBinaryData kit_bytes(const void *data, size_t len); /* borrows */
 

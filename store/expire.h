@@ -1,0 +1,15 @@
+/* The end of sessions. What each command does and answers is said in proto/command.proto. See
+ * store/op.h. */
+#ifndef STORE_EXPIRE_H
+#define STORE_EXPIRE_H
+
+#include "store/op.h"
+
+uint32_t expire_close(struct op *op);
+uint32_t expire_session(struct op *op, const Cfs__ExpireSession *c);
+
+/* Ends a session, whoever wants it: its locks go and those who waited for them are granted theirs,
+ * its ephemeral entries go, then the session itself and its replies. Frees it. */
+void expire_end(struct op *op, struct session *session);
+
+#endif
