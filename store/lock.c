@@ -224,9 +224,9 @@ static bool serve_posix(struct op *op, struct lock_file *file, struct files *mor
     return false;
 }
 
-/* The first request of a holder that can be granted: others who wait are no obstacle to it. */
-static struct lock *find_conversion(struct op *op, const struct lock_owner *owner,
-                                    const struct lock_file *file)
+/* The owner's first request that can be granted. */
+static struct lock *find_free(struct op *op, const struct lock_owner *owner,
+                              const struct lock_file *file)
 {
     struct lock *w, *first = NULL;
 
@@ -237,35 +237,31 @@ static struct lock *find_conversion(struct op *op, const struct lock_owner *owne
     return first;
 }
 
-static bool serve_conversions(struct op *op, const struct lock_owner *owner,
-                              const struct lock_file *file)
+/* As long as the first one in the queue cannot be served, no one behind it can, unless it has the
+ * same owner, or that of the only lock that is held (an upgrade): the owner is never in its own
+ * way. */
+static struct lock *find_free_flock(struct op *op, const struct lock_file *file)
 {
-    bool weaker = false;
-    struct lock *w;
+    const struct lock *first = TAILQ_FIRST(&file->waiting), *held = TAILQ_FIRST(&file->held);
+    struct lock *w = first != NULL ? find_free(op, first->by, file) : NULL;
 
-    while ((w = find_conversion(op, owner, file)) != NULL)
-        weaker = grant(op, w) || weaker;
-    return weaker;
+    if (w == NULL && held != NULL && TAILQ_NEXT(held, in_file) == NULL)
+        w = find_free(op, held->by, file);
+    return w;
 }
 
-/* When the first one in the queue cannot be served, no one behind it can, except for those who hold
- * a lock already: when they get it, or when they are the only ones left. */
 static bool serve_flock(struct op *op, struct lock_file *file)
 {
-    const struct lock *held;
-    bool weaker = false;
     struct lock *w;
 
-    while ((w = TAILQ_FIRST(&file->waiting)) != NULL && is_free(op->locks, file, &w->row)) {
+    while ((w = find_free_flock(op, file)) != NULL) {
         const struct lock_owner *owner = w->by;
 
-        weaker = grant(op, w) || weaker;
-        weaker = serve_conversions(op, owner, file) || weaker;
+        grant(op, w);
+        while ((w = find_free(op, owner, file)) != NULL)
+            grant(op, w);
     }
-    held = TAILQ_FIRST(&file->held);
-    if (held != NULL && TAILQ_NEXT(held, in_file) == NULL)
-        weaker = serve_conversions(op, held->by, file) || weaker;
-    return weaker;
+    return false;
 }
 
 /* Grants what can be granted of a file, until nothing can. */

@@ -14,8 +14,9 @@
 
 enum waits_edges { WAITS_HARD, WAITS_ALL };
 
-/* Marks all owners from which `owner` can be reached, itself included, on paths whose last edge is
- * one of `last` and whose others are of `others`. Until the next call, waits_marked tells. */
+/* Marks all owners from which `owner` can be reached, itself included, on paths that end there for
+ * the first time, with an edge of `last`, the others being of `others`. Until the next call,
+ * waits_marked tells. */
 void waits_mark(struct locktab *t, struct lock_owner *owner, enum waits_edges last,
                 enum waits_edges others);
 bool waits_marked(const struct locktab *t, const struct lock_owner *owner);
