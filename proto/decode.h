@@ -12,4 +12,7 @@
 ProtobufCMessage *decode_message(const ProtobufCMessageDescriptor *type, const uint8_t *data,
                                  size_t len, size_t budget);
 
+/* Does this program know every field of the message, and of those within it? Pure. */
+bool decode_is_known(const ProtobufCMessage *message);
+
 #endif

@@ -31,6 +31,20 @@
 #define LIMIT_LOCKS_SESSION   50000  /* locks a session holds or waits for; beyond: ENOLCK */
 #define LIMIT_LOCKS_TOTAL     200000 /* the same, of all sessions */
 #define LIMIT_WAITERS_FILE    8192   /* requests that wait for one file; beyond: ENOLCK */
-#define LIMIT_RELEASE_MAX     1024   /* handles of one ReleaseHandle */
+#define LIMIT_RELEASE_MAX     1024 /* handles of one ReleaseHandle, inodes of a ReleaseEphemeral */
+
+/* Entries that end by themselves, and transactions */
+#define LIMIT_EPHEMERALS   10000     /* ephemeral entries of a session; beyond: EDQUOT */
+#define LIMIT_TTL_MAX      315360000 /* seconds of a TTL; beyond: EINVAL */
+#define LIMIT_EXPIRE_MAX   1024      /* entries of one ExpireEntries */
+#define LIMIT_CONTAINERS   1000 /* containers that go with one entry; those above stay, empty */
+#define LIMIT_SEQUENCE_TRY 1024 /* numbers in a row whose names are taken; then: EEXIST */
+#define LIMIT_GUARD_DEPTH  4096 /* directories above an entry of a guarded tree; then: EACCES */
+#define LIMIT_TXN_STEPS    128  /* of one transaction; beyond: EINVAL */
+#define LIMIT_TXN_PATH     4095 /* bytes of a path in one; beyond: ENAMETOOLONG */
+#define LIMIT_TXN_HASHED                                                                           \
+    (64ull << 20)              /* bytes of files that its conditions read; beyond: E2BIG           \
+                                */
+#define LIMIT_TXN_GROUPS 65536 /* groups of a caller; beyond: EINVAL */
 
 #endif

@@ -9,28 +9,13 @@
 #include "proto/stamp.h"
 #include "store/expire.h"
 #include "store/file.h"
+#include "store/guard.h"
 #include "store/lock.h"
 #include "store/range.h"
 #include "store/tree.h"
+#include "store/txn.h"
 
 /* ---- Decoding ---------------------------------------------------------------------------------*/
-
-/* A field that this program does not know would have an effect on newer members only. */
-static bool is_known(const Cfs__Command *c)
-{
-    const ProtobufCMessage *op = NULL;
-
-    if (c->base.n_unknown_fields > 0 || c->op_case == CFS__COMMAND__OP__NOT_SET)
-        return false;
-    memcpy(&op, &c->noop, sizeof op); /* whichever it is, it begins with its base */
-    if (op->n_unknown_fields > 0)
-        return false;
-    if (c->op_case == CFS__COMMAND__OP_WRITE)
-        for (size_t i = 0; i < c->write->n_extents; i++)
-            if (c->write->extents[i]->base.n_unknown_fields > 0)
-                return false;
-    return true;
-}
 
 /* NULL when the bytes are no command that this program knows in full. */
 static Cfs__Command *decode(const uint8_t *data, size_t len)
@@ -39,7 +24,9 @@ static Cfs__Command *decode(const uint8_t *data, size_t len)
                                                len - STAMP_SIZE, LIMIT_DECODE_BUDGET);
     Cfs__Command *command = (Cfs__Command *)message;
 
-    if (command != NULL && !is_known(command)) {
+    /* A field that this program does not know would have an effect on newer members only. */
+    if (command != NULL &&
+        (command->op_case == CFS__COMMAND__OP__NOT_SET || !decode_is_known(&command->base))) {
         protobuf_c_message_free_unpacked(message, NULL);
         return NULL;
     }
@@ -72,6 +59,8 @@ static void must_decode(struct apply *a, uint64_t index, const struct store_entr
 }
 
 /* ---- Commands ---------------------------------------------------------------------------------*/
+
+static uint32_t apply_run(struct op *op, const Cfs__Command *c);
 
 static uint32_t run_noop(struct op *op BASE_UNUSED, const Cfs__Command *c BASE_UNUSED)
 {
@@ -169,6 +158,21 @@ static uint32_t run_cancel_lock(struct op *op, const Cfs__Command *c)
     return lock_cancel(op, c->cancel_lock);
 }
 
+static uint32_t run_release_ephemeral(struct op *op, const Cfs__Command *c)
+{
+    return expire_release(op, c->release_ephemeral);
+}
+
+static uint32_t run_expire_entries(struct op *op, const Cfs__Command *c)
+{
+    return expire_entries(op, c->expire_entries);
+}
+
+static uint32_t run_txn(struct op *op, const Cfs__Command *c)
+{
+    return txn_run(op, c->txn, apply_run);
+}
+
 static uint32_t (*const run[])(struct op *op, const Cfs__Command *c) = {
     [CFS__COMMAND__OP_NOOP] = run_noop,
     [CFS__COMMAND__OP_OPEN_SESSION] = run_open_session,
@@ -189,7 +193,17 @@ static uint32_t (*const run[])(struct op *op, const Cfs__Command *c) = {
     [CFS__COMMAND__OP_UNLOCK] = run_unlock,
     [CFS__COMMAND__OP_RELEASE_HANDLE] = run_release_handle,
     [CFS__COMMAND__OP_CANCEL_LOCK] = run_cancel_lock,
+    [CFS__COMMAND__OP_RELEASE_EPHEMERAL] = run_release_ephemeral,
+    [CFS__COMMAND__OP_EXPIRE_ENTRIES] = run_expire_entries,
+    [CFS__COMMAND__OP_TXN] = run_txn,
 };
+
+static uint32_t apply_run(struct op *op, const Cfs__Command *c)
+{
+    uint32_t status = guard_check(op, c);
+
+    return status != 0 ? status : run[c->op_case](op, c);
+}
 
 /* ---- Results ----------------------------------------------------------------------------------*/
 
@@ -309,7 +323,7 @@ static void apply_next(struct apply *a, uint64_t index, uint64_t term, const str
 {
     out->outcome = STORE_APPLIED;
     begin_op(a, index, term, stamp);
-    a->op.reply.status = run[a->command->op_case](&a->op, a->command);
+    a->op.reply.status = apply_run(&a->op, a->command);
     check(a->op.reply.status == 0 || a->op.n_changes == 0);
     pack_reply(a, out);
     if (a->op.closing)

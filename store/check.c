@@ -9,6 +9,7 @@
 #include "store/raftlog.h"
 #include "store/schema.h"
 #include "store/session.h"
+#include "store/special.h"
 
 #define TEXT(number)  TEXT_(number)
 #define TEXT_(number) #number
@@ -272,6 +273,15 @@ static bool hash_waiter(sqlite3_stmt *st, struct store_hash *out)
     return true;
 }
 
+static bool hash_special(sqlite3_stmt *st, struct store_hash *out)
+{
+    struct special special;
+
+    special_read(st, 0, &special);
+    *out = special_hash(&special);
+    return true;
+}
+
 /* The columns of each table in the order in which they were declared. */
 static const struct {
     const char *sql;
@@ -282,7 +292,7 @@ static const struct {
     {"SELECT * FROM orphan", hash_orphan},   {"SELECT * FROM dirent NOT INDEXED", hash_dirent},
     {"SELECT * FROM block", hash_block},     {"SELECT * FROM xattr", hash_xattr},
     {"SELECT * FROM lease", hash_lease},     {"SELECT * FROM lock", hash_lock},
-    {"SELECT * FROM waiter", hash_waiter},
+    {"SELECT * FROM waiter", hash_waiter},   {"SELECT * FROM special", hash_special},
 };
 
 static bool add_hashes(struct check *c, size_t table, struct store_hash *sum)

@@ -220,3 +220,33 @@ int64_t content_growth(struct rows *r, const struct inode *inode, bool truncate,
     free(reach);
     return growth;
 }
+
+/* ---- Hash -------------------------------------------------------------------------------------*/
+
+static void add_zeros(struct hash_stream *h, uint64_t n)
+{
+    static const uint8_t zeros[CONTENT_BLOCK];
+
+    for (; n > 0; n -= min_u64(n, sizeof zeros))
+        hash_stream_add(h, zeros, min_u64(n, sizeof zeros));
+}
+
+uint64_t content_xxh3(struct rows *r, const struct inode *inode)
+{
+    struct hash_stream *h = hash_stream_new();
+    sqlite3_stmt *st = db_get(r->db, STATEMENT_BLOCK_RANGE);
+    uint64_t at = 0;
+
+    db_bind(st, 1, content_id(inode->ino, 0));
+    db_bind(st, 2, content_id(inode->ino, (1u << CONTENT_INDEX_BITS) - 1));
+    while (db_step(r->db, st) > 0) {
+        uint64_t index = db_u64(st, 0) & ((1u << CONTENT_INDEX_BITS) - 1);
+        struct bytes data = row_bytes(st, 2);
+
+        add_zeros(h, index * CONTENT_BLOCK - at);
+        hash_stream_add(h, data.data, data.len);
+        at = index * CONTENT_BLOCK + data.len;
+    }
+    add_zeros(h, inode->size - at);
+    return hash_stream_end(h);
+}

@@ -36,6 +36,9 @@ size_t content_stored(struct rows *r, uint64_t ino, uint64_t index);
 /* What content_clear leaves of a block of which `len` bytes are stored. Pure. */
 size_t content_cleared(size_t len, uint64_t index, uint64_t from, uint64_t to);
 
+/* XXH3-64 of the whole content, holes as zeros. */
+uint64_t content_xxh3(struct rows *r, const struct inode *inode);
+
 /* By how many bytes `inode->stored` would grow by these writes, after a truncation to 0 if
  * `truncate`: exactly, and possibly less than 0. Writes must be within the limits. */
 struct content_range {

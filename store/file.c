@@ -6,6 +6,7 @@
 
 #include "store/content.h"
 #include "store/lock.h"
+#include "store/znode.h"
 
 uint32_t file_check_regular(const struct inode *inode)
 {
@@ -49,6 +50,7 @@ static void data_changed(struct op *op, struct inode *inode)
     inode->ctime = op->now;
     inode->version++;
     inode->modified = op->index;
+    special_written(op, inode->ino);
     op_change(op, CFS__CHANGE__KIND__DATA, inode->ino);
 }
 
@@ -243,6 +245,31 @@ static void put_xattr(struct op *op, const Cfs__SetXattr *c, struct op_inode *i,
     i->is.xattr_bytes += c->name.len + c->value.len;
 }
 
+static void xattr_changed(struct op *op, struct op_inode *i)
+{
+    attr_changed(op, &i->is, CFS__CHANGE__KIND__XATTR);
+    op_inode_save(op, i);
+    op_reply_attr(op, &i->is);
+}
+
+static uint32_t set_znode(struct op *op, const Cfs__SetXattr *c, struct op_inode *i)
+{
+    uint32_t status = znode_set(op, &i->was, c);
+
+    if (status == 0)
+        xattr_changed(op, i);
+    return status;
+}
+
+static uint32_t remove_znode(struct op *op, const Cfs__RemoveXattr *c, struct op_inode *i)
+{
+    uint32_t status = znode_remove(op, &i->was, c);
+
+    if (status == 0)
+        xattr_changed(op, i);
+    return status;
+}
+
 uint32_t file_set_xattr(struct op *op, const Cfs__SetXattr *c)
 {
     struct op_inode i;
@@ -259,13 +286,13 @@ uint32_t file_set_xattr(struct op *op, const Cfs__SetXattr *c)
         return EINVAL;
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
+    if (znode_is_name(op_bytes(c->name)))
+        return set_znode(op, c, &i);
     there = row_xattr_find(op->rows, c->ino, op_bytes(c->name), &old);
     status = check_set_xattr(op, c, &i.was, there, old.len);
     if (status == 0) {
         put_xattr(op, c, &i, there, (struct bytes){old.data, old.len});
-        attr_changed(op, &i.is, CFS__CHANGE__KIND__XATTR);
-        op_inode_save(op, &i);
-        op_reply_attr(op, &i.is);
+        xattr_changed(op, &i);
     }
     buf_fini(&old);
     return status;
@@ -281,14 +308,14 @@ uint32_t file_remove_xattr(struct op *op, const Cfs__RemoveXattr *c)
         return status;
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
+    if (znode_is_name(op_bytes(c->name)))
+        return remove_znode(op, c, &i);
     if (!row_xattr_find(op->rows, c->ino, op_bytes(c->name), &old))
         return ENODATA;
 
     row_xattr_delete(op->rows, c->ino, op_bytes(c->name), (struct bytes){old.data, old.len});
     i.is.xattr_bytes -= c->name.len + old.len;
-    attr_changed(op, &i.is, CFS__CHANGE__KIND__XATTR);
-    op_inode_save(op, &i);
-    op_reply_attr(op, &i.is);
+    xattr_changed(op, &i);
     buf_fini(&old);
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "store/hash.h"
 
 #include <endian.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -17,6 +18,33 @@ struct store_hash hash_bytes(const void *data, size_t len)
 uint64_t hash_sum64(const void *data, size_t len)
 {
     return XXH3_64bits(data, len);
+}
+
+struct hash_stream {
+    XXH3_state_t *state;
+};
+
+struct hash_stream *hash_stream_new(void)
+{
+    struct hash_stream *h = xmalloc(sizeof *h);
+
+    h->state = XXH3_createState(); /* has to be aligned as malloc does not */
+    check(h->state != NULL && XXH3_64bits_reset(h->state) == XXH_OK);
+    return h;
+}
+
+void hash_stream_add(struct hash_stream *h, const void *data, size_t len)
+{
+    check(XXH3_64bits_update(h->state, data, len) == XXH_OK);
+}
+
+uint64_t hash_stream_end(struct hash_stream *h)
+{
+    uint64_t sum = XXH3_64bits_digest(h->state);
+
+    XXH3_freeState(h->state);
+    free(h);
+    return sum;
 }
 
 struct store_hash hash_row(enum hash_table table, const uint64_t *fields, size_t n,

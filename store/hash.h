@@ -33,6 +33,12 @@ struct store_hash hash_bytes(const void *data, size_t len);
 /* 64 bits of it, for what needs a checksum only. */
 uint64_t hash_sum64(const void *data, size_t len);
 
+/* The same, piece by piece. */
+struct hash_stream;
+struct hash_stream *hash_stream_new(void);
+void hash_stream_add(struct hash_stream *h, const void *data, size_t len);
+uint64_t hash_stream_end(struct hash_stream *h); /* frees */
+
 /* The hash of a row; n <= HASH_FIELDS_MAX. `bytes` is hash_bytes of its bytes, zero without. */
 struct store_hash hash_row(enum hash_table table, const uint64_t *fields, size_t n,
                            struct store_hash bytes);

@@ -112,8 +112,28 @@ void op_ended(struct op *op, const struct session *session)
     op->ended[op->n_ended++] = (struct store_ended){session->id, session->member};
 }
 
+struct op_memory {
+    struct op_memory *next;
+    max_align_t data[];
+};
+
+void *op_alloc(struct op *op, size_t size)
+{
+    struct op_memory *m = xcalloc(1, sizeof *m + size);
+
+    m->next = op->memory;
+    op->memory = m;
+    return m->data;
+}
+
 void op_fini(struct op *op)
 {
+    while (op->memory != NULL) {
+        struct op_memory *m = op->memory;
+
+        op->memory = m->next;
+        free(m);
+    }
     free(op->changes);
     free(op->grants);
     free(op->ended);

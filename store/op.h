@@ -32,7 +32,11 @@ struct op {
     size_t n_grants;
     struct store_ended *ended;
     size_t n_ended;
+    struct op_memory *memory;
 };
+
+/* Memory that is valid as long as the result. */
+void *op_alloc(struct op *op, size_t size);
 
 /* Frees what an op has collected. */
 void op_fini(struct op *op);

@@ -7,6 +7,7 @@
 #include "store/content.h"
 #include "store/internal.h"
 #include "store/op.h"
+#include "store/znode.h"
 
 struct store_reader {
     struct store *store;
@@ -389,6 +390,62 @@ static int64_t getxattr_in(struct store_reader *r, uint64_t ino, const char *nam
     return row != 0 ? row : -ENODATA;
 }
 
+/* ---- Those that are no xattrs (store/znode.h) ---- */
+
+static int64_t path_in(struct store_reader *r, uint64_t ino, char *out, size_t size);
+
+static int64_t path_of(void *arg, uint64_t ino, char *out, size_t size)
+{
+    return path_in(arg, ino, out, size);
+}
+
+static uint64_t member_of(void *arg, uint64_t session)
+{
+    struct store_reader *r = arg;
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_SESSION_MEMBER);
+    uint64_t member = 0;
+
+    db_bind(st, 1, session);
+    if (db_step(&r->db, st) > 0)
+        member = db_u64(st, 0);
+    db_reset(st);
+    return member;
+}
+
+/* 0 or -errno. What is special of the inode, all zero when nothing is. */
+static int find_special(struct store_reader *r, uint64_t ino, struct special *out)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_SPECIAL_GET);
+    int row;
+
+    *out = (struct special){.ino = ino};
+    db_bind(st, 1, ino);
+    row = db_step(&r->db, st);
+    if (row > 0)
+        special_read(st, 0, out);
+    db_reset(st);
+    return row < 0 ? row : 0;
+}
+
+static int64_t get_znode(struct store_reader *r, uint64_t ino, struct bytes name, void *out,
+                         size_t size)
+{
+    const struct znode_lookup lookup = {path_of, member_of, r};
+    struct buf value = BUF_EMPTY;
+    struct special special;
+    struct inode inode;
+    int64_t len = find_inode(r, ino, &inode);
+
+    if (len == 0)
+        len = find_special(r, ino, &special);
+    if (len == 0)
+        len = znode_get(&special, name, &lookup, &value);
+    if (len == 0)
+        len = copy_out((struct bytes){value.data, value.len}, out, size);
+    buf_fini(&value);
+    return len;
+}
+
 int64_t reader_getxattr(struct store_reader *r, uint64_t ino, const char *name, size_t name_len,
                         void *out, size_t size)
 {
@@ -397,7 +454,10 @@ int64_t reader_getxattr(struct store_reader *r, uint64_t ino, const char *name, 
 
     if (len != 0)
         return len;
-    len = getxattr_in(r, ino, name, name_len, out, size);
+    if (znode_is_name((struct bytes){(const uint8_t *)name, name_len}))
+        len = get_znode(r, ino, (struct bytes){(const uint8_t *)name, name_len}, out, size);
+    else
+        len = getxattr_in(r, ino, name, name_len, out, size);
     leave(r, opened);
     return len;
 }
@@ -405,11 +465,17 @@ int64_t reader_getxattr(struct store_reader *r, uint64_t ino, const char *name, 
 static int64_t listxattr_in(struct store_reader *r, uint64_t ino, struct buf *names)
 {
     sqlite3_stmt *st = db_get(&r->db, STATEMENT_XATTR_ALL);
+    struct special special;
     struct inode inode;
     int row = find_inode(r, ino, &inode);
 
-    if (row != 0 || inode.xattr_bytes == 0)
+    if (row == 0)
+        row = find_special(r, ino, &special);
+    if (row != 0)
         return row;
+    znode_list(&special, names);
+    if (inode.xattr_bytes == 0)
+        return 0;
     db_bind(st, 1, ino);
     while ((row = db_step(&r->db, st)) > 0) {
         struct bytes name = row_bytes(st, 0);

@@ -37,7 +37,8 @@ int64_t reader_read(struct store_reader *r, uint64_t ino, uint64_t offset, void 
  * the end. Both with the granularity in which other filesystems answer, READER_SEEK_BLOCK. */
 #define READER_SEEK_BLOCK 4096u
 int64_t reader_seek(struct store_reader *r, uint64_t ino, uint64_t offset, bool hole);
-/* The value (not terminated) and its length; size 0 asks for the length; -ERANGE when too long;
+/* Of user.coordfs.*, those of store/znode.h.
+ * The value (not terminated) and its length; size 0 asks for the length; -ERANGE when too long;
  * -ENODATA when there is none. */
 int64_t reader_getxattr(struct store_reader *r, uint64_t ino, const char *name, size_t name_len,
                         void *out, size_t size);

@@ -53,6 +53,21 @@ void sessions_load(struct sessions *s, struct rows *rows)
         session->ttl_ms = db_u64(st, SESSION_N);
         add(s, session);
     }
+    sessions_recount(s);
+}
+
+void sessions_recount(struct sessions *s)
+{
+    sqlite3_stmt *st = db_get(s->rows->db, STATEMENT_SPECIAL_SESSIONS);
+
+    for (struct session *i = s->by_id; i != NULL; i = i->hh.next)
+        i->ephemerals = 0;
+    while (db_step(s->rows->db, st) > 0) {
+        struct session *session = session_find(s, db_u64(st, 0));
+
+        if (session != NULL) /* or a check will say so */
+            session->ephemerals = db_u64(st, 1);
+    }
 }
 
 static void drop(struct sessions *s, struct session *session)

@@ -22,7 +22,8 @@ struct session {
     uint64_t forgotten;
     uint64_t used; /* the raft index of its last command */
     uint64_t ttl_ms;
-    bool dirty; /* in sessions.dirty */
+    uint64_t ephemerals; /* entries that go with it: counted, no part of the state */
+    bool dirty;          /* in sessions.dirty */
     LIST_ENTRY(session) next_dirty;
     UT_hash_handle hh;
 };
@@ -39,6 +40,8 @@ struct sessions {
 void sessions_load(struct sessions *s, struct rows *rows);
 void sessions_fini(struct sessions *s);
 void sessions_save(struct sessions *s); /* writes the rows that changed */
+/* Counts their ephemeral entries anew: after a change of the rows was undone. */
+void sessions_recount(struct sessions *s);
 size_t sessions_count(const struct sessions *s);
 
 struct session *session_find(const struct sessions *s, uint64_t id);

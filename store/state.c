@@ -44,6 +44,19 @@ static int load_config(struct db *db, struct state *s)
     return 1;
 }
 
+static int count_specials(struct db *db, struct state *s)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_SPECIAL_COUNT);
+    int row = db_step(db, st);
+
+    if (row > 0) {
+        s->specials = db_u64(st, 0);
+        s->guards = db_u64(st, 1);
+    }
+    db_reset(st);
+    return row;
+}
+
 int state_load(struct db *db, struct state *out)
 {
     int row;
@@ -52,6 +65,8 @@ int state_load(struct db *db, struct state *out)
     row = load_counters(db, out);
     if (row > 0)
         row = load_config(db, out);
+    if (row > 0)
+        row = count_specials(db, out);
     return row;
 }
 

@@ -27,6 +27,11 @@ struct state {
     uint64_t config_index;  /* of the last configuration; 0: none */
     struct buf config;
     struct store_hash config_hash; /* of its bytes */
+
+    /* Counted when it is loaded, and no part of the state: rows of `special`, and those of them
+     * with a guard. */
+    uint64_t specials;
+    uint64_t guards;
 };
 
 /* Reads both rows: 1, 0 when one is missing or malformed, -EIO. state_fini frees. */

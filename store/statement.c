@@ -12,6 +12,8 @@
 
 #define LOCK_COLUMNS "ino, kind, session, owner, first, last, exclusive, handle, pid"
 
+#define SPECIAL_COLUMNS "ino, ephemeral, session, ttl, deadline, container, guard, sequence"
+
 #define TTL(lease)    "coalesce(" lease ", " TEXT(LIMIT_SESSION_TTL_MS) ")"
 #define TEXT(number)  TEXT_(number)
 #define TEXT_(number) #number
@@ -42,6 +44,7 @@ const char *const statement_sql[STATEMENT_COUNT] = {
 
     [STATEMENT_SESSION_ALL] = "SELECT " SESSION_COLUMNS ", " TTL(
         "ttl_ms") " FROM session LEFT JOIN lease ON lease.session = session.id ORDER BY id",
+    [STATEMENT_SESSION_MEMBER] = "SELECT member FROM session WHERE id = ?1",
     [STATEMENT_SESSION_INSERT] = "INSERT INTO session(" SESSION_COLUMNS ")"
                                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [STATEMENT_SESSION_UPDATE] = "UPDATE session SET last_seq = ?2, forgotten = ?3, used = ?4"
@@ -78,6 +81,7 @@ const char *const statement_sql[STATEMENT_COUNT] = {
 
     [STATEMENT_DIRENT_GET] = "SELECT id, ino, type FROM dirent WHERE parent = ?1 AND name = ?2",
     [STATEMENT_DIRENT_OF_INODE] = "SELECT parent, name FROM dirent WHERE ino = ?1 LIMIT 1",
+    [STATEMENT_DIRENT_PARENTS] = "SELECT parent FROM dirent WHERE ino = ?1",
     [STATEMENT_DIRENT_INSERT] = "INSERT INTO dirent(parent, name, id, ino, type)"
                                 " VALUES(?1, ?2, ?3, ?4, ?5)",
     [STATEMENT_DIRENT_SET] = "UPDATE dirent SET ino = ?3, type = ?4"
@@ -113,6 +117,26 @@ const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_WAITER_INSERT] = "INSERT INTO waiter(" LOCK_COLUMNS ", id)"
                                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     [STATEMENT_WAITER_DELETE] = "DELETE FROM waiter WHERE id = ?1",
+
+    [STATEMENT_SPECIAL_GET] = "SELECT " SPECIAL_COLUMNS " FROM special WHERE ino = ?1",
+    [STATEMENT_SPECIAL_PUT] = "INSERT INTO special(" SPECIAL_COLUMNS ")"
+                              " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT(ino) DO UPDATE"
+                              " SET ephemeral = ?2, session = ?3, ttl = ?4, deadline = ?5,"
+                              " container = ?6, guard = ?7, sequence = ?8",
+    [STATEMENT_SPECIAL_DELETE] = "DELETE FROM special WHERE ino = ?1",
+    [STATEMENT_SPECIAL_COUNT] = "SELECT count(*), count(nullif(guard, 0)) FROM special",
+    [STATEMENT_SPECIAL_SESSIONS] = "SELECT session, count(*) FROM special WHERE session <> 0"
+                                   " GROUP BY session",
+    [STATEMENT_SPECIAL_OF_SESSION] = "SELECT ino FROM special WHERE session = ?1 AND session <> 0"
+                                     " ORDER BY ino LIMIT 1",
+    [STATEMENT_SPECIAL_DUE] =
+        "SELECT s.ino, iif((i.mode & 61440) = 16384, i.cversion, i.version) FROM special s"
+        " CROSS JOIN inode i ON i.ino = s.ino WHERE s.deadline <> 0 AND s.deadline <= ?1"
+        " ORDER BY s.deadline, s.ino LIMIT ?2",
+
+    [STATEMENT_SAVEPOINT] = "SAVEPOINT txn",
+    [STATEMENT_ROLLBACK_TO] = "ROLLBACK TO txn",
+    [STATEMENT_RELEASE] = "RELEASE txn",
 
     [STATEMENT_LOCK_CONFLICT] = "SELECT " LOCK_COLUMNS ", fence FROM lock WHERE ino = ?1"
                                 " AND kind = ?2 AND first <= ?6 AND last >= ?5"

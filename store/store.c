@@ -424,6 +424,17 @@ enum store_wait store_wait_state(const struct store *s, uint64_t session, uint64
     return lock_holds(&s->locks, session, asked, fence) ? STORE_GRANTED : STORE_GONE;
 }
 
+void store_due(struct store *s, int64_t now_ns, unsigned max,
+               void (*fn)(void *arg, uint64_t ino, uint64_t version), void *arg)
+{
+    sqlite3_stmt *st = db_get(&s->db, STATEMENT_SPECIAL_DUE);
+
+    db_bind(st, 1, (uint64_t)now_ns);
+    db_bind(st, 2, max);
+    while (db_step(&s->db, st) > 0)
+        fn(arg, db_u64(st, 0), db_u64(st, 1));
+}
+
 void store_orphans(struct store *s, uint64_t after, unsigned max,
                    void (*fn)(void *arg, uint64_t ino, uint64_t unlinked), void *arg)
 {
@@ -458,6 +469,28 @@ static bool same_locks(struct store *s)
     return same;
 }
 
+/* Is what was counted what is there? */
+static bool same_counts(struct store *s)
+{
+    struct state fresh;
+    uint64_t *counted;
+    size_t n;
+    struct session **all = sessions_sorted(&s->sessions, &n);
+    bool same = state_load(&s->db, &fresh) == 1 && fresh.specials == s->state.specials &&
+                fresh.guards == s->state.guards;
+
+    state_fini(&fresh);
+    counted = xcalloc(n + 1, sizeof *counted);
+    for (size_t i = 0; i < n; i++)
+        counted[i] = all[i]->ephemerals;
+    sessions_recount(&s->sessions);
+    for (size_t i = 0; i < n; i++)
+        same = same && counted[i] == all[i]->ephemerals;
+    free(counted);
+    free(all);
+    return same;
+}
+
 bool store_check(struct store *s, char *why, size_t why_len)
 {
     struct store_hash found;
@@ -465,7 +498,7 @@ bool store_check(struct store *s, char *why, size_t why_len)
     check(!s->in_transaction);
     if (!check_file(s->home.db, true, &found, why, why_len))
         return false;
-    if (hash_equal(found, store_state_hash(s)) && same_log(s) && same_locks(s))
+    if (hash_equal(found, store_state_hash(s)) && same_log(s) && same_locks(s) && same_counts(s))
         return true;
     snprintf(why, why_len, "S21: the state in memory is not the one in the database");
     return false;

@@ -157,6 +157,14 @@ enum store_wait {
 enum store_wait store_wait_state(const struct store *s, uint64_t session, uint64_t id,
                                  const Cfs__Lock *asked, uint64_t *fence);
 
+/* ---- Entries whose time is over -----------------------------------------------------------------
+ */
+
+/* Calls fn for up to `max` entries whose ttl ends at now_ns (wall clock, as in stamps) or earlier,
+ * the earliest first, with the version for ExpireEntries. */
+void store_due(struct store *s, int64_t now_ns, unsigned max,
+               void (*fn)(void *arg, uint64_t ino, uint64_t version), void *arg);
+
 /* ---- The state hash
  * -------------------------------------------------------------------------------- */
 

@@ -1,10 +1,12 @@
 #include "store/tree.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/limits.h"
 #include "store/content.h"
+#include "store/special.h"
 
 /* ---- Names and directories --------------------------------------------------------------------*/
 
@@ -37,6 +39,7 @@ static void dir_changed(struct op *op, struct op_inode *dir)
     dir->is.ctime = op->now;
     dir->is.cversion++;
     dir->is.children_modified = op->index;
+    special_dir_changed(op, dir->is.ino, dir->is.size);
 }
 
 /* A name of type `type` came into the directory, or went. */
@@ -129,36 +132,83 @@ static struct inode new_inode(struct op *op, const Cfs__Make *c, const struct in
     return inode;
 }
 
+/* The name of a sequential entry: with the directory's next number, or the first behind it that is
+ * free. */
+static uint32_t number_name(struct op *op, const Cfs__Make *c, struct special *dir,
+                            ProtobufCBinaryData *name)
+{
+    const size_t digits = sizeof "18446744073709551615";
+    struct dirent d;
+    uint32_t status;
+
+    if (c->name.len > LIMIT_NAME_MAX)
+        return ENAMETOOLONG;
+    name->data = op_alloc(op, c->name.len + digits);
+    if (c->name.len > 0)
+        memcpy(name->data, c->name.data, c->name.len);
+    for (unsigned tries = 0; tries < LIMIT_SEQUENCE_TRY; tries++) {
+        int len = snprintf((char *)name->data + c->name.len, digits, "%010llu",
+                           (unsigned long long)dir->sequence++);
+
+        name->len = c->name.len + (size_t)len;
+        if ((status = check_name(*name, EEXIST, EEXIST)))
+            return status;
+        if (!row_dirent_find(op->rows, c->parent, op_bytes(*name), &d))
+            return 0;
+    }
+    return EEXIST;
+}
+
+static uint32_t find_name(struct op *op, const Cfs__Make *c, struct special *dir,
+                          ProtobufCBinaryData *name)
+{
+    struct dirent d;
+
+    if (c->sequential)
+        return number_name(op, c, dir, name);
+    *name = c->name;
+    return row_dirent_find(op->rows, c->parent, op_bytes(c->name), &d) ? EEXIST : 0;
+}
+
 uint32_t tree_make(struct op *op, const Cfs__Make *c)
 {
     uint32_t type = c->mode & S_IFMT;
+    struct special dir_was, dir_is, plan;
+    ProtobufCBinaryData name = {0, NULL};
     struct op_inode dir;
     struct inode inode;
     struct dirent d;
     uint32_t status;
 
-    if ((status = check_name(c->name, EEXIST, EEXIST)) || (status = check_new(c)) ||
-        (status = find_dir(op, c->parent, &dir)))
+    if ((!c->sequential && (status = check_name(c->name, EEXIST, EEXIST))) ||
+        (status = check_new(c)) || (status = find_dir(op, c->parent, &dir)))
         return status;
-    if (row_dirent_find(op->rows, c->parent, op_bytes(c->name), &d))
-        return EEXIST;
+    special_find(op, c->parent, &dir_was);
+    dir_is = dir_was;
+    if ((status = find_name(op, c, &dir_is, &name)))
+        return status;
     if (type == S_IFDIR && dir.was.nlink >= LIMIT_LINK_MAX)
         return EMLINK;
-    if ((status = check_room(op, c->target.len)))
+    if ((status = check_room(op, c->target.len)) ||
+        (status = special_plan(op, &dir_was, c->ephemeral, type, &plan)))
         return status;
 
     inode = new_inode(op, c, &dir.was);
     row_inode_insert(op->rows, &inode);
     if (type == S_IFLNK)
         row_symlink_insert(op->rows, inode.ino, op_bytes(c->target));
+    special_made(op, &plan, inode.ino);
+    special_save(op, &dir_was, &dir_is);
     d = new_dirent(op, &inode);
-    row_dirent_insert(op->rows, c->parent, op_bytes(c->name), &d);
+    row_dirent_insert(op->rows, c->parent, op_bytes(name), &d);
     dir_gain(&dir, type);
     dir_changed(op, &dir);
     op_inode_save(op, &dir);
 
-    name_change(op, CFS__CHANGE__KIND__CREATE, inode.ino, c->parent, c->name);
+    name_change(op, CFS__CHANGE__KIND__CREATE, inode.ino, c->parent, name);
     op_reply_attr(op, &inode);
+    if (c->sequential)
+        op->reply.name = name;
     return 0;
 }
 
@@ -177,6 +227,7 @@ void tree_make_root(struct rows *r)
 uint32_t tree_link(struct op *op, const Cfs__Link *c)
 {
     struct op_inode dir, inode;
+    struct special special;
     struct dirent d;
     uint32_t status;
 
@@ -192,6 +243,8 @@ uint32_t tree_link(struct op *op, const Cfs__Link *c)
         return ENOENT;
     if (inode.was.nlink >= LIMIT_LINK_MAX)
         return EMLINK;
+    if (special_find(op, c->ino, &special) && special_is_mortal(&special))
+        return EPERM;
     if (op->rows->state->n.entries >= op->max_inodes)
         return ENOSPC;
 
@@ -217,6 +270,8 @@ static void drop_link(struct op *op, struct op_inode *i)
 {
     i->is.nlink = op_is_dir(&i->was) ? 0 : i->was.nlink - 1;
     i->is.ctime = op->now;
+    if (i->is.nlink == 0)
+        special_forget(op, i->was.ino);
     if (i->is.nlink == 0 && op_type(&i->was) != S_IFREG) {
         op_inode_delete(op, i);
         return;
@@ -224,6 +279,60 @@ static void drop_link(struct op *op, struct op_inode *i)
     if (i->is.nlink == 0)
         row_orphan_insert(op->rows, i->was.ino, op->index);
     op_inode_save(op, i);
+}
+
+static void take_out(struct op *op, struct op_inode *dir, ProtobufCBinaryData name,
+                     const struct dirent *d, struct op_inode *victim)
+{
+    bool directory = op_is_dir(&victim->was);
+
+    row_dirent_delete(op->rows, dir->was.ino, op_bytes(name), d);
+    drop_link(op, victim);
+    dir_lose(dir, op_type(&victim->was));
+    dir_changed(op, dir);
+    op_inode_save(op, dir);
+    name_change(op, directory ? CFS__CHANGE__KIND__RMDIR : CFS__CHANGE__KIND__UNLINK, d->ino,
+                dir->was.ino, name);
+}
+
+/* Takes out the only name of an inode; `dir` is where it was. */
+static void take_out_inode(struct op *op, struct op_inode *victim, struct op_inode *dir)
+{
+    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_DIRENT_OF_INODE);
+    ProtobufCBinaryData name;
+    struct bytes stored;
+    struct dirent d;
+    uint64_t parent;
+
+    db_bind(st, 1, victim->was.ino);
+    check(db_step(op->rows->db, st) > 0);
+    parent = db_u64(st, 0);
+    stored = row_bytes(st, 1);
+    name = (ProtobufCBinaryData){stored.len, op_alloc(op, stored.len)};
+    memcpy(name.data, stored.data, stored.len);
+    db_reset(st);
+    check(op_inode_find(op, parent, dir));
+    check(row_dirent_find(op->rows, parent, op_bytes(name), &d));
+    take_out(op, dir, name, &d, victim);
+}
+
+/* A directory has lost an entry: if it is a container, and this was its last, it goes too. */
+static void leave_container(struct op *op, const struct op_inode *dir)
+{
+    struct op_inode at = *dir;
+    struct special special;
+    bool unseen = op->unseen;
+
+    op->unseen = true;
+    for (unsigned n = 0; n < LIMIT_CONTAINERS; n++) {
+        struct op_inode victim = {at.is, at.is};
+
+        if (victim.was.size > 0 || !special_find(op, victim.was.ino, &special) ||
+            !special.container)
+            break;
+        take_out_inode(op, &victim, &at);
+    }
+    op->unseen = unseen;
 }
 
 uint32_t tree_unlink(struct op *op, const Cfs__Unlink *c)
@@ -245,16 +354,22 @@ uint32_t tree_unlink(struct op *op, const Cfs__Unlink *c)
     if (c->directory && victim.was.size > 0)
         return ENOTEMPTY;
 
-    row_dirent_delete(op->rows, c->parent, op_bytes(c->name), &d);
-    drop_link(op, &victim);
-    dir_lose(&dir, op_type(&victim.was));
-    dir_changed(op, &dir);
-    op_inode_save(op, &dir);
-
-    name_change(op, c->directory ? CFS__CHANGE__KIND__RMDIR : CFS__CHANGE__KIND__UNLINK, d.ino,
-                c->parent, c->name);
+    take_out(op, &dir, c->name, &d, &victim);
+    leave_container(op, &dir);
     op_reply_attr(op, &victim.is);
     return 0;
+}
+
+bool tree_remove(struct op *op, uint64_t ino)
+{
+    struct op_inode victim, dir;
+
+    if (!op_inode_find(op, ino, &victim) || victim.was.nlink == 0 ||
+        (op_is_dir(&victim.was) && victim.was.size > 0))
+        return false;
+    take_out_inode(op, &victim, &dir);
+    leave_container(op, &dir);
+    return true;
 }
 
 /* ---- Rename -----------------------------------------------------------------------------------*/
@@ -434,6 +549,8 @@ static void rename_replace(struct op *op, struct rename *r)
     op_inode_save(op, &r->source);
     rename_save_dirs(op, r);
     rename_report(op, r, CFS__CHANGE__KIND__RENAME);
+    if (r->to != r->from)
+        leave_container(op, r->from);
 }
 
 uint32_t tree_rename(struct op *op, const Cfs__Rename *c)

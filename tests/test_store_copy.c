@@ -383,7 +383,7 @@ static void test_hostile_copies(void **state)
         "CREATE TRIGGER t AFTER INSERT ON inode BEGIN DELETE FROM log; END",
         "CREATE VIEW v AS SELECT 1",
         "DROP INDEX dirent_order",
-        "PRAGMA user_version=2",
+        "PRAGMA user_version=1000",
         "PRAGMA application_id=2",
         "UPDATE block SET data = zeroblob(length(data))",
         "DELETE FROM reply",

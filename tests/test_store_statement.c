@@ -15,7 +15,8 @@ static bool may_scan(size_t which)
     return which == STATEMENT_SESSION_ALL || which == STATEMENT_ORPHAN_ALL ||
            which == STATEMENT_LOG_RANGE || which == STATEMENT_LOCK_ALL ||
            which == STATEMENT_WAITER_ALL || which == STATEMENT_LOCK_LIST ||
-           which == STATEMENT_SESSION_LIST;
+           which == STATEMENT_SESSION_LIST || which == STATEMENT_SPECIAL_COUNT ||
+           which == STATEMENT_SPECIAL_SESSIONS;
 }
 
 /* Lists of what is few, and the few locks that are in the way of one. */
@@ -83,6 +84,10 @@ static void test_indexes(void **state)
     assert_plan(db, STATEMENT_LOOKUP, "PRIMARY KEY (parent=? AND name=?)");
     assert_plan(db, STATEMENT_DIRENT_OF_INODE, "COVERING INDEX dirent_ino (ino=?)");
     assert_plan(db, STATEMENT_LOCK_CONFLICT, "PRIMARY KEY (ino=? AND kind=?)");
+    assert_plan(db, STATEMENT_SPECIAL_SESSIONS, "COVERING INDEX special_session");
+    assert_plan(db, STATEMENT_SPECIAL_OF_SESSION, "COVERING INDEX special_session (session=?)");
+    assert_plan(db, STATEMENT_SPECIAL_DUE, "INDEX special_deadline (deadline<?)");
+    assert_plan(db, STATEMENT_DIRENT_PARENTS, "INDEX dirent_ino (ino=?)");
     assert_plan(db, STATEMENT_LOCK_FENCE, "PRIMARY KEY (ino=?)");
     assert_plan(db, STATEMENT_BLOCK_RANGE, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)");
     sqlite3_close(db);

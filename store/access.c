@@ -1,0 +1,107 @@
+#include "store/access.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool is_root(const Cfs__Cred *cred)
+{
+    return cred == NULL || cred->uid == 0;
+}
+
+static bool is_in_group(const Cfs__Cred *cred, uint64_t gid)
+{
+    if (cred->gid == gid)
+        return true;
+    for (size_t i = 0; i < cred->n_groups; i++)
+        if (cred->groups[i] == gid)
+            return true;
+    return false;
+}
+
+uint32_t access_check(const Cfs__Cred *cred, const struct inode *inode, unsigned use)
+{
+    unsigned bits = (unsigned)inode->mode;
+
+    if (is_root(cred))
+        return 0;
+    if (cred->uid == inode->uid)
+        bits >>= 6;
+    else if (is_in_group(cred, inode->gid))
+        bits >>= 3;
+    return (bits & use) == use ? 0 : EACCES;
+}
+
+uint32_t access_check_owner(const Cfs__Cred *cred, const struct inode *inode)
+{
+    return is_root(cred) || cred->uid == inode->uid ? 0 : EPERM;
+}
+
+uint32_t access_check_entry(const Cfs__Cred *cred, const struct inode *dir,
+                            const struct inode *victim)
+{
+    uint32_t status = access_check(cred, dir, ACCESS_WRITE | ACCESS_EXEC);
+
+    if (status != 0 || victim == NULL || (dir->mode & S_ISVTX) == 0 ||
+        access_check_owner(cred, dir) == 0)
+        return status;
+    return access_check_owner(cred, victim);
+}
+
+/* Only root gives files away; the owner may choose among the groups he is in. */
+static uint32_t check_chown(const Cfs__Cred *cred, const struct inode *inode, const Cfs__SetAttr *c)
+{
+    if (c->set_uid && (cred->uid != inode->uid || c->uid != inode->uid))
+        return EPERM;
+    if (c->set_gid &&
+        (cred->uid != inode->uid || (c->gid != inode->gid && !is_in_group(cred, c->gid))))
+        return EPERM;
+    return 0;
+}
+
+static uint32_t check_times(const Cfs__Cred *cred, const struct inode *inode, const Cfs__SetAttr *c)
+{
+    bool now = (!c->set_atime || c->atime_now) && (!c->set_mtime || c->mtime_now);
+
+    if ((!c->set_atime && !c->set_mtime) || cred->uid == inode->uid)
+        return 0;
+    return now ? access_check(cred, inode, ACCESS_WRITE) : EPERM;
+}
+
+uint32_t access_check_set_attr(const Cfs__Cred *cred, const struct inode *inode, Cfs__SetAttr *c)
+{
+    uint64_t gid = c->set_gid ? c->gid : inode->gid;
+    uint32_t status = 0;
+
+    if (is_root(cred))
+        return 0;
+    if (c->set_mode)
+        status = access_check_owner(cred, inode);
+    if (status == 0)
+        status = check_chown(cred, inode, c);
+    if (status == 0)
+        status = check_times(cred, inode, c);
+    if (status == 0 && c->set_size)
+        status = access_check(cred, inode, ACCESS_WRITE);
+    if (c->set_mode && !is_in_group(cred, gid))
+        c->mode &= ~(uint32_t)S_ISGID;
+    c->kill_suid = c->kill_suid || c->set_uid || c->set_gid || c->set_size;
+    return status;
+}
+
+static bool begins(struct bytes name, const char *with)
+{
+    return name.len > strlen(with) && memcmp(name.data, with, strlen(with)) == 0;
+}
+
+uint32_t access_check_xattr(const Cfs__Cred *cred, const struct inode *inode, struct bytes name)
+{
+    if (!begins(name, "user."))
+        return !begins(name, "trusted.") && !begins(name, "security.") ? EOPNOTSUPP
+               : is_root(cred)                                         ? 0
+                                                                       : EPERM;
+    if (op_type(inode) != S_IFREG && !op_is_dir(inode))
+        return EPERM;
+    if (op_is_dir(inode) && (inode->mode & S_ISVTX) != 0 && access_check_owner(cred, inode) != 0)
+        return EPERM;
+    return access_check(cred, inode, ACCESS_WRITE);
+}
