@@ -83,6 +83,10 @@ uint32_t guard_check(struct op *op, const Cfs__Command *c)
         return check_inode(op, c->set_xattr->ino);
     case CFS__COMMAND__OP_REMOVE_XATTR:
         return check_inode(op, c->remove_xattr->ino);
+    case CFS__COMMAND__OP_FALLOCATE:
+        return check_inode(op, c->fallocate->ino);
+    case CFS__COMMAND__OP_COPY:
+        return check_inode(op, c->copy->dst);
     case CFS__COMMAND__OP_NOOP:
     case CFS__COMMAND__OP_OPEN_SESSION:
     case CFS__COMMAND__OP_CLOSE_SESSION:
