@@ -14,6 +14,7 @@
 #include "store/range.h"
 #include "store/tree.h"
 #include "store/txn.h"
+#include "store/xattr.h"
 
 /* ---- Decoding ---------------------------------------------------------------------------------*/
 
@@ -105,12 +106,12 @@ static uint32_t run_write(struct op *op, const Cfs__Command *c)
 
 static uint32_t run_set_xattr(struct op *op, const Cfs__Command *c)
 {
-    return file_set_xattr(op, c->set_xattr);
+    return xattr_set(op, c->set_xattr);
 }
 
 static uint32_t run_remove_xattr(struct op *op, const Cfs__Command *c)
 {
-    return file_remove_xattr(op, c->remove_xattr);
+    return xattr_remove(op, c->remove_xattr);
 }
 
 static uint32_t run_reap(struct op *op, const Cfs__Command *c)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/acl.h"
 #include "store/content.h"
 #include "store/lock.h"
 #include "store/raftlog.h"
@@ -351,6 +352,46 @@ static bool check_locks(struct check *c)
     return good;
 }
 
+/* ---- S22 --------------------------------------------------------------------------------------*/
+
+static bool check_acl(struct check *c, sqlite3_stmt *st)
+{
+    struct inode inode;
+    struct bytes name = row_bytes(st, 0), acl = row_bytes(st, 1);
+    bool is_access = name.len == strlen(ACL_ACCESS), more = true;
+
+    row_inode_read(st, 2, &inode);
+    if (acl.len <= 4 || acl_check(acl) != 0)
+        return violated(c, "S22", "inode %llu has a malformed ACL", (unsigned long long)inode.ino);
+    if (op_type(&inode) == S_IFLNK || (!is_access && !op_is_dir(&inode)))
+        return violated(c, "S22", "inode %llu must not have an ACL", (unsigned long long)inode.ino);
+    if (is_access && (acl_mode(acl, inode.mode, &more) != inode.mode || !more))
+        return violated(c, "S22", "the ACL of inode %llu does not go with its mode",
+                        (unsigned long long)inode.ino);
+    return true;
+}
+
+static bool check_acls(struct check *c)
+{
+    sqlite3_stmt *st = NULL;
+    bool good = true;
+    int rc = sqlite3_prepare_v2(c->db.conn,
+                                "SELECT x.name, x.value, i.* FROM inode i JOIN xattr x"
+                                " ON x.ino = i.ino AND x.name IN"
+                                " (CAST('" ACL_ACCESS "' AS BLOB), CAST('" ACL_DEFAULT "' AS BLOB))"
+                                " WHERE i.xattr_bytes > 0",
+                                -1, &st, NULL);
+
+    if (rc != SQLITE_OK)
+        return failed(c, "S22");
+    while (good && (rc = sqlite3_step(st)) == SQLITE_ROW)
+        good = check_acl(c, st);
+    if (good && rc != SQLITE_DONE)
+        good = failed(c, "S22");
+    sqlite3_finalize(st);
+    return good;
+}
+
 /* ---- S19 --------------------------------------------------------------------------------------*/
 
 struct log_walk {
@@ -483,8 +524,8 @@ bool check_file(const char *path, bool must_have_owner, struct store_hash *hash,
     /* One snapshot for all. */
     good = db_run(&c.db, db_get(&c.db, STATEMENT_BEGIN_READ)) == 0 || failed(&c, "S1");
     good = good && check_schema(&c) && check_structure(&c, "PRAGMA integrity_check(1)") &&
-           check_state(&c) && check_queries(&c) && check_locks(&c) && check_hash(&c) &&
-           check_log(&c, must_have_owner);
+           check_state(&c) && check_queries(&c) && check_acls(&c) && check_locks(&c) &&
+           check_hash(&c) && check_log(&c, must_have_owner);
     if (good)
         *hash = state_hash(&c.state);
     state_fini(&c.state);

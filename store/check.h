@@ -26,6 +26,8 @@
  *      A file without an owner (a copy) has no log.
  *  S20 The sum of the hashes of all rows is the one that was kept incrementally.
  *  S21 The state in memory is the one in the database (store_check only).
+ *  S22 ACLs are well-formed and not empty; an access ACL says more than the mode, and has its
+ *      permissions; only directories have a default ACL, and symlinks none.
  *  S40 Every lease is a session's, of permitted length, and not the default.
  *  S41 Every lock and every request for one is well-formed, a session's, not from the future, and
  * of a regular file. S42 Nothing that is held is in conflict; no request waits that could be

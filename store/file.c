@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/acl.h"
 #include "store/content.h"
 #include "store/lock.h"
-#include "store/znode.h"
+#include "store/special.h"
 
 uint32_t file_check_regular(const struct inode *inode)
 {
@@ -54,7 +55,7 @@ static void data_changed(struct op *op, struct inode *inode)
     op_change(op, CFS__CHANGE__KIND__DATA, inode->ino);
 }
 
-static void attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kind)
+void file_attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kind)
 {
     inode->ctime = op->now;
     inode->aversion++;
@@ -65,7 +66,7 @@ void file_data_changed(struct op *op, struct inode *inode, bool kills_suid)
 {
     data_changed(op, inode);
     if (kills_suid && kill_suid(inode))
-        attr_changed(op, inode, CFS__CHANGE__KIND__ATTR);
+        file_attr_changed(op, inode, CFS__CHANGE__KIND__ATTR);
 }
 
 /* ---- Attributes -------------------------------------------------------------------------------*/
@@ -104,10 +105,12 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
     if (c->set_uid || c->set_gid)
         drop_capability(op, &i.is);
     set_fields(op, c, &i.is); /* after the size: a time that was set counts more than its own */
+    if (c->set_mode)
+        acl_mode_changed(op, &i.is);
     if (c->kill_suid && kill_suid(&i.is))
         others = true;
     if (others || !c->set_size)
-        attr_changed(op, &i.is, CFS__CHANGE__KIND__ATTR);
+        file_attr_changed(op, &i.is, CFS__CHANGE__KIND__ATTR);
     op_inode_save(op, &i);
     op_reply_attr(op, &i.is);
     return 0;
@@ -207,117 +210,6 @@ uint32_t file_write(struct op *op, const Cfs__Write *c)
     status = write_placed(op, c, &i, places);
     free(places);
     return status;
-}
-
-/* ---- Extended attributes ----------------------------------------------------------------------*/
-
-static uint32_t check_xattr_name(ProtobufCBinaryData name)
-{
-    if (name.len == 0 || name.len > LIMIT_XATTR_NAME)
-        return ERANGE;
-    return memchr(name.data, '\0', name.len) != NULL ? EINVAL : 0;
-}
-
-static uint32_t check_set_xattr(struct op *op, const Cfs__SetXattr *c, const struct inode *inode,
-                                bool there, size_t old_len)
-{
-    uint64_t was = there ? c->name.len + old_len : 0;
-    uint64_t is = c->name.len + c->value.len;
-
-    if (c->mode == CFS__SET_XATTR__MODE__CREATE && there)
-        return EEXIST;
-    if (c->mode == CFS__SET_XATTR__MODE__REPLACE && !there)
-        return ENODATA;
-    if (is > was &&
-        (inode->xattr_bytes - was + is > LIMIT_XATTR_TOTAL || !op_has_room(op, is - was)))
-        return ENOSPC;
-    return 0;
-}
-
-static void put_xattr(struct op *op, const Cfs__SetXattr *c, struct op_inode *i, bool there,
-                      struct bytes old)
-{
-    if (there)
-        row_xattr_update(op->rows, c->ino, op_bytes(c->name), old, op_bytes(c->value));
-    else
-        row_xattr_insert(op->rows, c->ino, op_bytes(c->name), op_bytes(c->value));
-    i->is.xattr_bytes -= there ? c->name.len + old.len : 0;
-    i->is.xattr_bytes += c->name.len + c->value.len;
-}
-
-static void xattr_changed(struct op *op, struct op_inode *i)
-{
-    attr_changed(op, &i->is, CFS__CHANGE__KIND__XATTR);
-    op_inode_save(op, i);
-    op_reply_attr(op, &i->is);
-}
-
-static uint32_t set_znode(struct op *op, const Cfs__SetXattr *c, struct op_inode *i)
-{
-    uint32_t status = znode_set(op, &i->was, c);
-
-    if (status == 0)
-        xattr_changed(op, i);
-    return status;
-}
-
-static uint32_t remove_znode(struct op *op, const Cfs__RemoveXattr *c, struct op_inode *i)
-{
-    uint32_t status = znode_remove(op, &i->was, c);
-
-    if (status == 0)
-        xattr_changed(op, i);
-    return status;
-}
-
-uint32_t file_set_xattr(struct op *op, const Cfs__SetXattr *c)
-{
-    struct op_inode i;
-    struct buf old = BUF_EMPTY;
-    bool there;
-    uint32_t status;
-
-    if ((status = check_xattr_name(c->name)))
-        return status;
-    if (c->value.len > LIMIT_XATTR_VALUE)
-        return E2BIG;
-    if (c->mode != CFS__SET_XATTR__MODE__ANY && c->mode != CFS__SET_XATTR__MODE__CREATE &&
-        c->mode != CFS__SET_XATTR__MODE__REPLACE)
-        return EINVAL;
-    if (!op_inode_find(op, c->ino, &i))
-        return ESTALE;
-    if (znode_is_name(op_bytes(c->name)))
-        return set_znode(op, c, &i);
-    there = row_xattr_find(op->rows, c->ino, op_bytes(c->name), &old);
-    status = check_set_xattr(op, c, &i.was, there, old.len);
-    if (status == 0) {
-        put_xattr(op, c, &i, there, (struct bytes){old.data, old.len});
-        xattr_changed(op, &i);
-    }
-    buf_fini(&old);
-    return status;
-}
-
-uint32_t file_remove_xattr(struct op *op, const Cfs__RemoveXattr *c)
-{
-    struct op_inode i;
-    struct buf old = BUF_EMPTY;
-    uint32_t status;
-
-    if ((status = check_xattr_name(c->name)))
-        return status;
-    if (!op_inode_find(op, c->ino, &i))
-        return ESTALE;
-    if (znode_is_name(op_bytes(c->name)))
-        return remove_znode(op, c, &i);
-    if (!row_xattr_find(op->rows, c->ino, op_bytes(c->name), &old))
-        return ENODATA;
-
-    row_xattr_delete(op->rows, c->ino, op_bytes(c->name), (struct bytes){old.data, old.len});
-    i.is.xattr_bytes -= c->name.len + old.len;
-    xattr_changed(op, &i);
-    buf_fini(&old);
-    return 0;
 }
 
 /* ---- Reaping ----------------------------------------------------------------------------------*/

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/limits.h"
+#include "store/acl.h"
 #include "store/content.h"
 #include "store/special.h"
 
@@ -170,11 +171,27 @@ static uint32_t find_name(struct op *op, const Cfs__Make *c, struct special *dir
     return row_dirent_find(op->rows, c->parent, op_bytes(c->name), &d) ? EEXIST : 0;
 }
 
+static struct inode insert_inode(struct op *op, const Cfs__Make *c, const struct inode *dir,
+                                 const struct acl_pair *acls)
+{
+    struct inode inode = new_inode(op, c, dir);
+
+    if (op_type(&inode) != S_IFLNK) /* all of whose permissions are there */
+        inode.mode = (inode.mode & ~(uint64_t)0777) | acls->permissions;
+    inode.xattr_bytes = acl_pair_bytes(acls);
+    row_inode_insert(op->rows, &inode);
+    if (op_type(&inode) == S_IFLNK)
+        row_symlink_insert(op->rows, inode.ino, op_bytes(c->target));
+    acl_pair_insert(op, inode.ino, acls);
+    return inode;
+}
+
 uint32_t tree_make(struct op *op, const Cfs__Make *c)
 {
     uint32_t type = c->mode & S_IFMT;
     struct special dir_was, dir_is, plan;
     ProtobufCBinaryData name = {0, NULL};
+    struct acl_pair acls;
     struct op_inode dir;
     struct inode inode;
     struct dirent d;
@@ -189,14 +206,12 @@ uint32_t tree_make(struct op *op, const Cfs__Make *c)
         return status;
     if (type == S_IFDIR && dir.was.nlink >= LIMIT_LINK_MAX)
         return EMLINK;
-    if ((status = check_room(op, c->target.len)) ||
+    acl_inherit(op, &dir.was, c->mode, c->umask, &acls);
+    if ((status = check_room(op, c->target.len + acl_pair_bytes(&acls))) ||
         (status = special_plan(op, &dir_was, c->ephemeral, type, &plan)))
         return status;
 
-    inode = new_inode(op, c, &dir.was);
-    row_inode_insert(op->rows, &inode);
-    if (type == S_IFLNK)
-        row_symlink_insert(op->rows, inode.ino, op_bytes(c->target));
+    inode = insert_inode(op, c, &dir.was, &acls);
     special_made(op, &plan, inode.ino);
     special_save(op, &dir_was, &dir_is);
     d = new_dirent(op, &inode);

@@ -79,7 +79,7 @@ static const struct {
 } weights[] = {
     {GEN_NOOP, 1},      {GEN_OPEN_SESSION, 3}, {GEN_MAKE, 28},        {GEN_LINK, 8},
     {GEN_UNLINK, 16},   {GEN_RENAME, 24},      {GEN_SET_ATTR, 7},     {GEN_TRUNCATE, 8},
-    {GEN_WRITE, 20},    {GEN_SET_XATTR, 7},    {GEN_REMOVE_XATTR, 4}, {GEN_REAP, 4},
+    {GEN_WRITE, 20},    {GEN_SET_XATTR, 10},   {GEN_REMOVE_XATTR, 4}, {GEN_REAP, 4},
     {GEN_FALLOCATE, 8}, {GEN_COPY, 10},        {GEN_BARRIER, 2},      {GEN_COMMIT, 16},
     {GEN_RESTART, 1},   {GEN_SNAPSHOT, 2},     {GEN_COMPACT, 1},      {GEN_CRASH, 1},
 };
@@ -321,6 +321,7 @@ static void make_make(const uint32_t *n, const struct model *m, struct parts *p,
     make->parent = pick_dir(m, n[1]);
     make->name = pick_name(n[2]);
     make->mode = type | pick_mode(n[3]);
+    make->umask = n[8] % 3 ? 022 : n[8] / 3 % 01000;
     make->uid = n[4] % 3;
     make->gid = n[5] % 4;
     if (type == S_IFCHR || type == S_IFBLK)
@@ -429,8 +430,9 @@ static void make_write(const uint32_t *n, const struct model *m, struct parts *p
 
 static ProtobufCBinaryData pick_xattr_name(uint32_t n)
 {
-    static const char *const usual[] = {"user.a", "user.b", "trusted.c", "user.A",
-                                        "security.capability"};
+    static const char *const usual[] = {"user.a",    "user.b", "system.posix_acl_access",
+                                        "trusted.c", "user.A", "system.posix_acl_default",
+                                        "user.a",    "user.b", "security.capability"};
 
     memset(long_name, 'n', sizeof long_name - 1);
     if (n % 24 == 0)
@@ -444,6 +446,39 @@ static ProtobufCBinaryData pick_xattr_name(uint32_t n)
     return binary(usual[n / 24 % ARRAY_LEN(usual)], strlen(usual[n / 24 % ARRAY_LEN(usual)]));
 }
 
+/* An ACL, mostly a good one. */
+static ProtobufCBinaryData pick_acl(uint32_t n)
+{
+    static const uint8_t tags[][6] = {
+        {1, 4, 32},    {1, 2, 4, 16, 32}, {1, 4, 8, 16, 32}, {1, 4, 16, 32}, {1, 2, 2, 4, 16, 32},
+        {1, 2, 4, 32}, {1, 4, 2, 16, 32}, {4, 32},           {1, 4, 4, 32},  {1, 4, 64, 32}};
+    static uint8_t acl[4 + 6 * 8 + 1];
+    struct gen_rng rng = gen_rng_from(n);
+    const uint8_t *tag = tags[n % 8 < 6 ? n / 8 % 5 : n / 8 % ARRAY_LEN(tags)];
+    size_t len = 4;
+
+    if (n % 64 == 1)
+        return binary("\2\0\0\0", n / 64 % 2 ? 4 : 0);
+    memset(acl, 0, sizeof acl);
+    acl[0] = n % 64 == 2 ? 1 : 2;
+    for (; len < 4 + 6 * 8 && tag[(len - 4) / 8] != 0; len += 8) {
+        acl[len] = tag[(len - 4) / 8];
+        acl[len + 2] = (uint8_t)gen_below(&rng, n % 64 == 3 ? 9 : 8);
+        memset(acl + len + 4, n % 64 == 4 || (acl[len] != 2 && acl[len] != 8) ? 255 : 1, 4);
+    }
+    return binary(acl, len - (n % 64 == 5 ? 3 : 0));
+}
+
+static void make_set_acl(const uint32_t *n, const struct model *m, Cfs__SetXattr *set)
+{
+    static const char access[] = "system.posix_acl_access", dflt[] = "system.posix_acl_default";
+
+    set->ino = n[1] % 2 ? pick_dir(m, n[1] / 2) : pick_ino(m, n[1] / 2);
+    set->name = n[2] % 2 ? binary(access, strlen(access)) : binary(dflt, strlen(dflt));
+    set->value = pick_acl(n[3]);
+    set->kill_sgid = n[4] % 4 == 0;
+}
+
 static void make_set_xattr(const uint32_t *n, const struct model *m, struct parts *p,
                            Cfs__Command *c)
 {
@@ -451,6 +486,10 @@ static void make_set_xattr(const uint32_t *n, const struct model *m, struct part
         0, 1, 5, 5, 300, 4096, LIMIT_XATTR_VALUE, LIMIT_XATTR_VALUE, LIMIT_XATTR_VALUE + 1};
     Cfs__SetXattr *set = SELECT(c, p, SET_XATTR, set_xattr, cfs__set_xattr__init);
 
+    if (n[7] % 3 == 0) {
+        make_set_acl(n, m, set);
+        return;
+    }
     set->ino = n[0] % 2 ? MODEL_ROOT : pick_ino(m, n[0] / 2);
     set->name = pick_xattr_name(n[1]);
     set->value = content(n[2], lengths[n[3] % ARRAY_LEN(lengths)]);

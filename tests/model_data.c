@@ -56,22 +56,13 @@ void model_put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufC
     note_reach(inode, offset, end);
 }
 
-static void remove_xattr(struct model_inode *inode, struct model_xattr *x)
-{
-    buf_fini(&x->name);
-    buf_fini(&x->value);
-    *x = inode->xattrs[--inode->n_xattrs];
-}
-
 /* The right to run with more than the caller's rights is for the content as it was, and its owner.
  */
 static void drop_capability(struct model_inode *inode)
 {
     static const char name[] = "security.capability";
-    struct model_xattr *x = model_find_xattr(inode, name, strlen(name));
 
-    if (x != NULL)
-        remove_xattr(inode, x);
+    model_drop_xattr(inode, name, strlen(name));
 }
 
 /* Whoever writes to a file that runs with somebody's rights takes these rights away. */
@@ -170,8 +161,10 @@ static void change_attributes(const struct model_step *s, struct model_inode *in
 {
     Cfs__Attr *a = &inode->attr;
 
-    if (set->set_mode)
+    if (set->set_mode) {
         a->mode = (a->mode & S_IFMT) | (set->mode & 07777);
+        model_acl_chmod(inode);
+    }
     if (set->set_uid)
         a->uid = set->uid;
     if (set->set_gid)
@@ -245,43 +238,67 @@ static int set_xattr_status(const struct model_inode *inode, const Cfs__SetXattr
     return after > LIMIT_XATTR_TOTAL ? ENOSPC : 0;
 }
 
-static struct model_xattr *add_xattr(struct model_inode *inode, const ProtobufCBinaryData *name)
+void model_put_xattr(struct model_inode *inode, const void *name, size_t name_len,
+                     const void *value, size_t len)
 {
-    struct model_xattr *x;
+    struct model_xattr *x = model_find_xattr(inode, name, name_len);
 
-    inode->xattrs = xrealloc(inode->xattrs, (inode->n_xattrs + 1) * sizeof *inode->xattrs);
-    x = &inode->xattrs[inode->n_xattrs++];
-    *x = (struct model_xattr){.name = buf_copy(name->data, name->len)};
-    return x;
+    if (x == NULL) {
+        inode->xattrs = xrealloc(inode->xattrs, (inode->n_xattrs + 1) * sizeof *inode->xattrs);
+        x = &inode->xattrs[inode->n_xattrs++];
+        *x = (struct model_xattr){.name = buf_copy(name, name_len)};
+    }
+    buf_fini(&x->value);
+    x->value = buf_copy(value, len);
+}
+
+bool model_drop_xattr(struct model_inode *inode, const void *name, size_t len)
+{
+    struct model_xattr *x = model_find_xattr(inode, name, len);
+
+    if (x == NULL)
+        return false;
+    buf_fini(&x->name);
+    buf_fini(&x->value);
+    *x = inode->xattrs[--inode->n_xattrs];
+    return true;
+}
+
+static int set_plain_xattr(struct model_inode *inode, const Cfs__SetXattr *set)
+{
+    int status;
+
+    if (inode == NULL)
+        return ESTALE;
+    status = set_xattr_status(inode, set, model_find_xattr(inode, set->name.data, set->name.len));
+    if (status == 0)
+        model_put_xattr(inode, set->name.data, set->name.len, set->value.data, set->value.len);
+    return status;
 }
 
 int model_op_set_xattr(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
 {
     const Cfs__SetXattr *set = command->set_xattr;
     struct model_inode *inode = model_find(s->model, set->ino);
-    struct model_xattr *x;
     int status = xattr_name_status(&set->name);
+    bool changed = true;
 
     if (status == 0 && set->value.len > LIMIT_XATTR_VALUE)
         status = E2BIG;
     if (status == 0 && set->mode != CFS__SET_XATTR__MODE__ANY &&
         set->mode != CFS__SET_XATTR__MODE__CREATE && set->mode != CFS__SET_XATTR__MODE__REPLACE)
         status = EINVAL;
-    if (status == 0 && inode == NULL)
-        status = ESTALE;
+    if (status == 0 && model_acl_is_name(&set->name))
+        status = model_acl_set(inode, set, &changed);
+    else if (status == 0)
+        status = set_plain_xattr(inode, set);
     if (status != 0)
         return status;
-    x = model_find_xattr(inode, set->name.data, set->name.len);
-    status = set_xattr_status(inode, set, x);
-    if (status != 0)
-        return status;
-    if (x == NULL)
-        x = add_xattr(inode, &set->name);
-    buf_fini(&x->value);
-    x->value = buf_copy(set->value.data, set->value.len);
-    model_mark_attributes(s, inode);
+    if (changed) {
+        model_mark_attributes(s, inode);
+        model_add_change(s, CFS__CHANGE__KIND__XATTR, inode->attr.ino);
+    }
     model_reply_attr(reply, inode);
-    model_add_change(s, CFS__CHANGE__KIND__XATTR, inode->attr.ino);
     return 0;
 }
 
@@ -290,20 +307,19 @@ int model_op_remove_xattr(struct model_step *s, const Cfs__Command *command,
 {
     const Cfs__RemoveXattr *remove = command->remove_xattr;
     struct model_inode *inode = model_find(s->model, remove->ino);
-    struct model_xattr *x;
     int status = xattr_name_status(&remove->name);
 
     if (status == 0 && inode == NULL)
         status = ESTALE;
     if (status != 0)
         return status;
-    x = model_find_xattr(inode, remove->name.data, remove->name.len);
-    if (x == NULL)
+    if (model_drop_xattr(inode, remove->name.data, remove->name.len)) {
+        model_mark_attributes(s, inode);
+        model_add_change(s, CFS__CHANGE__KIND__XATTR, inode->attr.ino);
+    } else if (!model_acl_is_name(&remove->name)) {
         return ENODATA;
-    remove_xattr(inode, x);
-    model_mark_attributes(s, inode);
+    }
     model_reply_attr(reply, inode);
-    model_add_change(s, CFS__CHANGE__KIND__XATTR, inode->attr.ino);
     return 0;
 }
 

@@ -38,6 +38,7 @@ static void fill_new(const struct model_step *s, const Cfs__Make *make,
 {
     Cfs__Attr *a = &inode->attr;
 
+    model_acl_inherit(parent, make->umask, inode);
     a->nlink = S_ISDIR(a->mode) ? 2 : 1;
     a->uid = make->uid;
     a->gid = make->gid;

@@ -49,6 +49,19 @@ void model_set_size(struct model_inode *inode, uint64_t size);
 void model_put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufCBinaryData *data);
 void model_note_content(struct model_step *s, struct model_inode *inode, bool kills_suid);
 
+/* ---- ACLs (model_acl.c) ---- */
+bool model_acl_is_name(const ProtobufCBinaryData *name);
+/* *changed: was it a change? */
+int model_acl_set(struct model_inode *inode, const Cfs__SetXattr *set, bool *changed);
+void model_acl_chmod(struct model_inode *inode);
+/* What a new inode gets from its directory, and what of its mode that, or the umask, leaves. */
+void model_acl_inherit(const struct model_inode *dir, uint32_t umask, struct model_inode *inode);
+
+/* ---- Xattrs: set without a look at anything, false when there was none to be removed ---- */
+void model_put_xattr(struct model_inode *inode, const void *name, size_t name_len,
+                     const void *value, size_t len);
+bool model_drop_xattr(struct model_inode *inode, const void *name, size_t len);
+
 /* A name comes (its inode's link count is the caller's to change), or goes. order: the place in
  * the directory, 0 for the next one. */
 void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode,

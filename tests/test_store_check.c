@@ -10,14 +10,19 @@
 #include <unistd.h>
 
 #define ROOT 1
+#define ANY  CFS__SET_XATTR__MODE__ANY
 
 static struct kit kit;
 static struct kit *const k = &kit;
 
 /* The tree: f (2), d (3), d/g (4, a link of f is h), l (5, symlink), an orphan (6), p (7, fifo),
- * d/e (8, directory). */
+ * d/e (8, directory, with an access ACL); the root has a default ACL. */
 static int set_up(void **state)
 {
+    /* rwx for the owner, for user 1, the group, the mask, others: nothing. */
+    static const uint8_t acl[] = {2, 0, 0,   0,   1,   0,   7,  0, 255, 255, 255, 255, 2,   0,  7,
+                                  0, 1, 0,   0,   0,   4,   0,  7, 0,   255, 255, 255, 255, 16, 0,
+                                  7, 0, 255, 255, 255, 255, 32, 0, 0,   0,   255, 255, 255, 255};
     static uint8_t data[40000];
     uint64_t file, dir;
 
@@ -34,7 +39,9 @@ static int set_up(void **state)
     kit_link(k, file, dir, "h");
     kit_unlink(k, ROOT, "orphan");
     kit_write(k, file, 0, data, sizeof data);
-    kit_setxattr(k, dir, "user.x", "value", 5, CFS__SET_XATTR__MODE__ANY);
+    kit_setxattr(k, dir, "user.x", "value", 5, ANY);
+    kit_setxattr(k, 8, "system.posix_acl_access", acl, sizeof acl, ANY);
+    kit_setxattr(k, ROOT, "system.posix_acl_default", acl, sizeof acl, ANY);
     kit_entry(k, STORE_CHANGE, "config", 6);
     kit_check(k);
     kit_close(k);
@@ -112,11 +119,21 @@ static const struct {
     {"S16", "UPDATE xattr SET ino = 99"},
     {"S16", "UPDATE inode SET xattr_bytes = 12 WHERE ino = 3"},
     {"S16", "UPDATE inode SET xattr_bytes = 1 WHERE ino = 2"},
-    {"S16", "UPDATE xattr SET name = x'757365722e00'"},
+    {"S16", "UPDATE xattr SET name = x'757365722e00' WHERE ino = 3"},
     {"S17", "UPDATE inode SET created = 100 WHERE ino = 2"},
     {"S17", "UPDATE inode SET modified = 100 WHERE ino = 2"},
     {"S17", "UPDATE inode SET children_modified = -1 WHERE ino = 3"},
     {"S17", "UPDATE inode SET mode = mode | 65536 WHERE ino = 8"},
+    {"S22", "UPDATE inode SET mode = mode & ~448 WHERE ino = 8"},
+    {"S22", "UPDATE inode SET mode = mode | 7 WHERE ino = 8"},
+    {"S22", "UPDATE xattr SET value = zeroblob(length(value)) WHERE ino = 8"},
+    {"S22", "UPDATE xattr SET value = zeroblob(length(value)) WHERE ino = 1"},
+    {"S22", "UPDATE xattr SET ino = 2 WHERE ino = 1; UPDATE inode SET xattr_bytes ="
+            " (SELECT coalesce(sum(length(name) + length(value)), 0) FROM xattr x"
+            " WHERE x.ino = inode.ino)"},
+    {"S22", "UPDATE xattr SET ino = 5 WHERE ino = 8; UPDATE inode SET xattr_bytes ="
+            " (SELECT coalesce(sum(length(name) + length(value)), 0) FROM xattr x"
+            " WHERE x.ino = inode.ino)"},
     {"S18", "UPDATE session SET used = 100"},
     {"S18", "UPDATE session SET forgotten = 1"},
     {"S18", "UPDATE session SET last_seq = last_seq + 1"},
@@ -137,8 +154,8 @@ static const struct {
     {"S20", "UPDATE symlink SET target = x'616161616161'"},
     {"S20", "UPDATE orphan SET unlinked = 2"},
     {"S20", "UPDATE dirent SET name = x'7a' WHERE ino = 8"},
-    {"S20", "UPDATE xattr SET value = x'0000000000'"},
-    {"S20", "UPDATE xattr SET ino = 3, name = x'757365722e79'"},
+    {"S20", "UPDATE xattr SET value = x'0000000000' WHERE ino = 3"},
+    {"S20", "UPDATE xattr SET ino = 3, name = x'757365722e79' WHERE ino = 3"},
     {"S20", "UPDATE state SET sum = zeroblob(16)"},
 };
 
