@@ -20,6 +20,7 @@
  * changes, and forgets it on O_TRUNC.
  * PARALLEL_DIROPS: lookups in one directory need not wait for one another; 3.14 means to send it,
  * but does not.
+ * SETXATTR_EXT: says with an ACL whether the setgid bit is to go.
  * DIRECT_IO_ALLOW_MMAP: files opened for writing can be mapped shared. From Linux 6.6. */
 static const struct {
     uint64_t flag;
@@ -28,6 +29,7 @@ static const struct {
     {FUSE_PARALLEL_DIROPS, "PARALLEL_DIROPS"},
     {IO_DIRECT_IO_ALLOW_MMAP, "DIRECT_IO_ALLOW_MMAP"},
     {FUSE_HANDLE_KILLPRIV_V2, "HANDLE_KILLPRIV_V2"},
+    {FUSE_SETXATTR_EXT, "SETXATTR_EXT"},
 };
 
 static const char *const io_opcodes[] = {
@@ -125,6 +127,22 @@ static const char *io_opcode_name(uint32_t opcode)
     return opcode < ARRAY_LEN(io_opcodes) && io_opcodes[opcode] != NULL ? io_opcodes[opcode] : "?";
 }
 
+/* libfuse was not told of the longer form, and would take its second half for the name. */
+static void io_narrow_setxattr(struct io *io)
+{
+    const size_t extra = sizeof(struct fuse_setxattr_in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
+    struct fuse_in_header *in = (struct fuse_in_header *)(void *)io->buf;
+    const struct fuse_setxattr_in *body = io_body(io, sizeof(*body));
+    uint8_t *rest = io->buf + sizeof(*in) + FUSE_COMPAT_SETXATTR_IN_SIZE;
+
+    if (body == NULL)
+        return;
+    io->setxattr_flags = body->setxattr_flags;
+    memmove(rest, rest + extra, io->request_len - sizeof(*in) - sizeof(*body));
+    io->request_len -= extra;
+    in->len = (uint32_t)io->request_len;
+}
+
 int io_read(struct io *io)
 {
     const struct fuse_in_header *in = io_header(io);
@@ -142,6 +160,8 @@ int io_read(struct io *io)
     atomic_fetch_add_explicit(&io->n_requests, 1, memory_order_relaxed);
     if (in->opcode == FUSE_INIT)
         io_note_init(io);
+    if (in->opcode == FUSE_SETXATTR && (io->granted & FUSE_SETXATTR_EXT) != 0)
+        io_narrow_setxattr(io);
     if (io->debug)
         log_debug("fuse: %llu %s(%u) node %llu pid %u, %zd bytes", (unsigned long long)in->unique,
                   io_opcode_name(in->opcode), in->opcode, (unsigned long long)in->nodeid, in->pid,
@@ -184,6 +204,12 @@ bool io_kill_suid(const struct io *io)
     default:
         return false;
     }
+}
+
+bool io_kill_sgid(const struct io *io)
+{
+    return (io->granted & FUSE_SETXATTR_EXT) != 0 &&
+           (io->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0;
 }
 
 static void io_patch_init(struct io *io, struct fuse_init_out *out)

@@ -2,7 +2,9 @@
  *
  * libfuse 3.14 does not pass on all that the protocol says. What is missing is added here:
  *  - the reply to INIT gets the flags that this libfuse does not know (io_flag_table in io.c);
- *  - flags of a request that libfuse drops (setuid killing) can be asked for while it is handled.
+ *  - flags of a request that libfuse drops (setuid killing) can be asked for while it is handled;
+ *  - SETXATTR in its longer form (SETXATTR_EXT), which tells when setgid is to be dropped, is
+ * handed to libfuse in the short one.
  *
  * Reader thread only, except io_writev. */
 #ifndef FS_IO_H
@@ -18,12 +20,13 @@ struct io {
     int dev_fd; /* /dev/fuse, non-blocking; borrowed */
     uint8_t *buf;
     size_t buf_len;
-    size_t request_len;   /* of the request in buf */
-    uint64_t init_unique; /* of the INIT request; 0: not seen yet */
-    uint64_t offered;     /* what the kernel offered in it (FUSE_* flags, both words) */
-    uint64_t granted;     /* what our reply said in the end */
-    uint32_t minor;       /* version of the protocol that the kernel speaks */
-    atomic_bool ready;    /* INIT was answered */
+    size_t request_len;      /* of the request in buf */
+    uint64_t init_unique;    /* of the INIT request; 0: not seen yet */
+    uint64_t offered;        /* what the kernel offered in it (FUSE_* flags, both words) */
+    uint64_t granted;        /* what our reply said in the end */
+    uint32_t setxattr_flags; /* of the last SETXATTR */
+    uint32_t minor;          /* version of the protocol that the kernel speaks */
+    atomic_bool ready;       /* INIT was answered */
     atomic_uint_fast64_t n_requests;
     bool debug;
 };
@@ -45,5 +48,7 @@ ssize_t io_writev(struct io *io, struct iovec *iov, int count);
 /* Of the request being handled: did the kernel ask to drop setuid and setgid with it? (WRITE, OPEN
  * and CREATE with O_TRUNC; for SETATTR libfuse tells.) */
 bool io_kill_suid(const struct io *io);
+/* The same, of SETXATTR with an access ACL, for setgid. */
+bool io_kill_sgid(const struct io *io);
 
 #endif

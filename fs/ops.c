@@ -16,6 +16,11 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
         conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
     }
     conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
+    /* The kernel checks ACLs; umask and inheritance are the state machine's. */
+    conn->want |= conn->capable & (FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK);
+#ifdef FUSE_CAP_SETXATTR_EXT
+    conn->want &= ~(unsigned)FUSE_CAP_SETXATTR_EXT; /* see fs/io.h */
+#endif
     conn->max_write = LIMIT_WRITE_MAX;
     /* RELEASE is a background request: the queue must not hold it up behind reads. */
     conn->max_background = 1024;

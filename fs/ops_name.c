@@ -141,6 +141,7 @@ static void submit_make(struct request *r, uint64_t parent, const char *name, mo
     make.mode = mode;
     make.uid = caller->uid;
     make.gid = caller->gid;
+    make.umask = caller->umask;
     make.rdev = rdev;
     make.target = convert_bytes(target, strlen(target));
     command.op_case = CFS__COMMAND__OP_MAKE;

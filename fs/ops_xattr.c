@@ -9,8 +9,9 @@
 
 #define TRUSTED "trusted."
 
-/* The namespaces that a local filesystem has; of system.* it has some names only, and we none. */
+/* The namespaces that a local filesystem has; of system.* it has these names only. */
 static const char *const namespaces[] = {"user.", TRUSTED, "security."};
+static const char *const acls[] = {"system.posix_acl_access", "system.posix_acl_default"};
 
 /* ---- What ZooKeeper would call the stat of a znode: read-only, and not listed (programs that copy
  * all xattrs could not set them) ---- */
@@ -74,6 +75,9 @@ static int name_error(const char *name)
     for (size_t i = 0; i < ARRAY_LEN(namespaces); i++)
         if (strncmp(name, namespaces[i], strlen(namespaces[i])) == 0)
             return name[strlen(namespaces[i])] == '\0' ? EINVAL : 0;
+    for (size_t i = 0; i < ARRAY_LEN(acls); i++)
+        if (strcmp(name, acls[i]) == 0)
+            return 0;
     return EOPNOTSUPP;
 }
 
@@ -103,6 +107,7 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
     set.ino = ino;
     set.name = convert_bytes(name, strlen(name));
     set.value = convert_bytes(value, size);
+    set.kill_sgid = io_kill_sgid(&fs_of(req)->io) && strcmp(name, acls[0]) == 0;
     set.mode = (flags & XATTR_CREATE) != 0    ? CFS__SET_XATTR__MODE__CREATE
                : (flags & XATTR_REPLACE) != 0 ? CFS__SET_XATTR__MODE__REPLACE
                                               : CFS__SET_XATTR__MODE__ANY;

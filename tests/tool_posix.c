@@ -588,6 +588,85 @@ OP(removexattr) /* PATH NAME */
     say(s, lremovexattr(path(s, &a[0]), a[1].s));
 }
 
+/* ---- ACLs: "u::rw-,u:1000:r--,g::r--,m::rw-,o::---" for the extended attribute, as the kernel
+ * wants it; "-" is the empty one. */
+
+static const struct {
+    char letter;
+    bool has_id;
+    unsigned tag;
+} acl_tags[] = {{'u', false, 1}, {'u', true, 2},   {'g', false, 4},
+                {'g', true, 8},  {'m', false, 16}, {'o', false, 32}};
+
+static const char *acl_name(const struct arg *a)
+{
+    return strcmp(a->s, "default") == 0 ? "system.posix_acl_default" : "system.posix_acl_access";
+}
+
+static void put_le(struct buf *out, uint32_t value, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++) {
+        uint8_t byte = (uint8_t)(value >> 8 * i);
+
+        buf_append(out, &byte, 1);
+    }
+}
+
+static void encode_entry(struct buf *out, const char *word)
+{
+    const char *id = strchr(word, ':'), *perm = id == NULL ? NULL : strchr(id + 1, ':');
+    bool has_id = perm != NULL && perm != id + 1;
+    unsigned bits = 0;
+
+    if (perm == NULL)
+        bad("what ACL entry is \"%s\"?", word);
+    for (const char *p = perm + 1; *p != '\0'; p++)
+        bits |= *p == 'r' ? 4u : *p == 'w' ? 2u : *p == 'x' ? 1u : 0u;
+    for (unsigned i = 0; i < ARRAY_LEN(acl_tags); i++)
+        if (acl_tags[i].letter == word[0] && acl_tags[i].has_id == has_id)
+            put_le(out, acl_tags[i].tag, 2);
+    put_le(out, bits, 2);
+    put_le(out, has_id ? (uint32_t)atol(id + 1) : UINT32_MAX, 4);
+}
+
+OP(setacl) /* PATH access|default ACL */
+{
+    char *copy = xstrdup(a[2].s), *save = NULL;
+    struct buf acl = BUF_EMPTY;
+
+    put_le(&acl, 2, 4);
+    for (char *w = strtok_r(copy, ",", &save); w != NULL; w = strtok_r(NULL, ",", &save))
+        encode_entry(&acl, w);
+    say(s, setxattr(path(s, &a[0]), acl_name(&a[1]), acl.data, acl.len, 0));
+    buf_fini(&acl);
+    free(copy);
+}
+
+static void say_entry(struct side *s, const uint8_t *p)
+{
+    unsigned bits = p[2];
+
+    for (unsigned i = 0; i < ARRAY_LEN(acl_tags); i++) {
+        if (acl_tags[i].tag != p[0])
+            continue;
+        fprintf(s->out, " %c:", acl_tags[i].letter);
+        if (acl_tags[i].has_id)
+            fprintf(s->out, "%u", p[4] | p[5] << 8);
+        fprintf(s->out, ":%c%c%c", bits & 4 ? 'r' : '-', bits & 2 ? 'w' : '-',
+                bits & 1 ? 'x' : '-');
+    }
+}
+
+OP(getacl) /* PATH access|default */
+{
+    uint8_t acl[4096];
+    ssize_t n = getxattr(path(s, &a[0]), acl_name(&a[1]), acl, sizeof(acl));
+
+    say(s, n);
+    for (ssize_t i = 4; i + 8 <= n; i += 8)
+        say_entry(s, acl + i);
+}
+
 static int by_name(const void *x, const void *y)
 {
     return strcmp(*(char *const *)x, *(char *const *)y);
@@ -785,6 +864,8 @@ static const struct op {
     {"getxattr", op_getxattr, 3, 3},
     {"removexattr", op_removexattr, 2, 2},
     {"listxattr", op_listxattr, 1, 1},
+    {"setacl", op_setacl, 3, 3},
+    {"getacl", op_getacl, 2, 2},
     {"ls", op_ls, 1, 1},
     {"fill", op_fill, 2, 2},
     {"drain", op_drain, 1, 1},
