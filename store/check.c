@@ -163,6 +163,24 @@ static const struct {
          " FROM waiter l, state LEFT JOIN session s ON s.id = l.session"
          " LEFT JOIN inode i ON i.ino = l.ino"
          " WHERE l.id < 1 OR l.id > applied OR " MALFORMED_LOCK},
+        {"S43",
+         "SELECT 'what is special of inode ' || p.ino FROM special p, state"
+         " LEFT JOIN session s ON s.id = p.session LEFT JOIN inode i ON i.ino = p.ino"
+         " WHERE i.ino IS NULL OR i.nlink < 1 OR (p.session <> 0 AND s.id IS NULL)"
+         " OR p.ephemeral NOT IN (0, 1, 2) OR (p.session <> 0 AND p.ephemeral = 0) OR p.ttl < 0"
+         " OR p.ttl > " TEXT(LIMIT_TTL_MAX) " OR p.container NOT IN (0, 1) OR p.guard < 0"
+                                            " OR p.guard >= next_ino OR (p.ephemeral = 0 AND p.ttl "
+                                            "= 0 AND p.container = 0"
+                                            " AND p.guard = 0 AND p.sequence = 0)"},
+        {"S43", "SELECT 'inode ' || p.ino || ' cannot be so special' FROM special p"
+                " JOIN inode i ON i.ino = p.ino WHERE CASE WHEN (i.mode & 61440) = 16384 THEN"
+                " (p.deadline <> 0) <> (p.ttl <> 0 AND i.size = 0)"
+                " OR (p.ino = 1 AND (p.ephemeral <> 0 OR p.ttl <> 0 OR p.container <> 0))"
+                " ELSE (p.deadline <> 0) <> (p.ttl <> 0) OR i.nlink <> 1 OR p.container <> 0"
+                " OR p.guard <> 0 OR p.sequence <> 0 OR (p.ephemeral <> 0 AND p.session = 0) END"},
+        {"S44", "SELECT 'session ' || session || ' has ' || count(*) || ' ephemeral entries'"
+                " FROM special WHERE session <> 0 GROUP BY session"
+                " HAVING count(*) > " TEXT(LIMIT_EPHEMERALS)},
 };
 
 static bool run_query(struct check *c, const char *invariant, const char *sql)

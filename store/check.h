@@ -29,9 +29,12 @@
  *  S22 ACLs are well-formed and not empty; an access ACL says more than the mode, and has its
  *      permissions; only directories have a default ACL, and symlinks none.
  *  S40 Every lease is a session's, of permitted length, and not the default.
- *  S41 Every lock and every request for one is well-formed, a session's, not from the future, and
- * of a regular file. S42 Nothing that is held is in conflict; no request waits that could be
- * granted. */
+ *  S41 Every lock, and every request for one, is well-formed, a session's, of a regular file, and
+ *      not from the future.
+ *  S42 Nothing that is held is in conflict; no request waits that could be granted.
+ *  S43 What is special is an inode that has a name, and only what it can be; its session is there;
+ *      a ttl runs where it should.
+ *  S44 No session has too many ephemeral entries. */
 #ifndef STORE_CHECK_H
 #define STORE_CHECK_H
 

@@ -109,6 +109,19 @@ static void keep_name(char *out, ProtobufCBinaryData name)
     out[name.len] = '\0';
 }
 
+static void keep_steps(struct kit *k, const Cfs__Reply *reply)
+{
+    assert_true(reply->n_steps <= KIT_STEPS);
+    k->n_steps = reply->n_steps;
+    for (size_t i = 0; i < reply->n_steps; i++) {
+        memset(&k->steps[i], 0, sizeof k->steps[i]);
+        k->steps[i].status = reply->steps[i]->status;
+        if (reply->steps[i]->attr != NULL)
+            k->steps[i].attr = *reply->steps[i]->attr;
+        keep_name(k->steps[i].name, reply->steps[i]->name);
+    }
+}
+
 static void keep_result(struct kit *k, const struct store_result *r)
 {
     Cfs__Reply *reply;
@@ -119,6 +132,8 @@ static void keep_result(struct kit *k, const struct store_result *r)
     k->status = 0;
     k->value = 0;
     memset(&k->attr, 0, sizeof k->attr);
+    k->name[0] = '\0';
+    k->n_steps = 0;
     if (r->reply != NULL) {
         reply = cfs__reply__unpack(NULL, r->reply_len, r->reply);
         assert_non_null(reply);
@@ -126,6 +141,8 @@ static void keep_result(struct kit *k, const struct store_result *r)
         k->value = reply->value;
         if (reply->attr != NULL)
             k->attr = *reply->attr;
+        keep_name(k->name, reply->name);
+        keep_steps(k, reply);
         cfs__reply__free_unpacked(reply, NULL);
     }
     k->n_changes = r->n_changes;

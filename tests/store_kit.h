@@ -22,9 +22,10 @@ struct kit_entry {
     struct buf data;
 };
 
-#define KIT_CHANGES                                                                                \
-    16 /* so many are kept of a command's; a test sees to it that there are no more */
-#define KIT_GRANTS 64
+/* So much is kept of a command; a test sees to it that there is no more. */
+#define KIT_CHANGES 64
+#define KIT_GRANTS  64
+#define KIT_STEPS   128
 
 struct kit {
     char dir[200];
@@ -52,6 +53,13 @@ struct kit {
     size_t n_changes;
     Cfs__Change changes[KIT_CHANGES];
     char names[KIT_CHANGES][2][256]; /* name and new_name of each */
+    char name[300];                  /* reply.name */
+    size_t n_steps;                  /* reply.steps */
+    struct kit_step {
+        uint32_t status;
+        Cfs__Attr attr; /* all zero when there was none */
+        char name[300];
+    } steps[KIT_STEPS];
     size_t n_grants;
     struct store_grant grants[KIT_GRANTS];
     size_t n_ended;
