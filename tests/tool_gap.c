@@ -136,13 +136,13 @@ static void run_command(const char *command)
 
 static void cause(const char *how, const char *what)
 {
-    atomic_store(&event_us, clock_boot_us());
     if (strcmp(how, "kill") == 0) {
+        atomic_store(&event_us, clock_boot_us());
         if (kill((pid_t)atoi(what), SIGKILL) < 0)
             die("kill %s: %s", what, strerror(errno));
         return;
     }
-    /* The command takes a while: the event is when it had happened. */
+    /* The command takes a while, and writes go on meanwhile: the event is when it had happened. */
     run_command(what);
     atomic_store(&event_us, clock_boot_us());
 }
