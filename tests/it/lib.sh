@@ -47,7 +47,7 @@ BASE_ADDRESS=127.$((1 + RANDOM % 254)).$((RANDOM % 255)) # all of 127/8 is ours 
 # Sanitized builds write their reports to files: a daemon's stderr is gone.
 export ASAN_OPTIONS="log_path=$T/sanitizer${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 export UBSAN_OPTIONS="log_path=$T/sanitizer:print_stacktrace=1"
-export TSAN_OPTIONS="log_path=$T/sanitizer"
+export TSAN_OPTIONS="log_path=$T/sanitizer:suppressions=$SRC/tests/tsan.supp"
 
 # ---- Saying, failing, skipping ---------------------------------------------------------------------
 
