@@ -923,12 +923,14 @@ static void run_line(struct side *s, const struct line *line)
     bad("what operation is \"%s\"?", w);
 }
 
-/* Two mounts are two hosts: what was done on the one is to be seen on the other. */
+/* Two mounts are two hosts: what was done on the one is to be seen on the other, also through what
+ * was opened there in an earlier turn. */
 static void change_sides(struct side *s)
 {
     s->turn++;
-    if (s->n_roots > 1 && ioctl(s->root_fds[s->turn % s->n_roots], IOCTL_SYNC) != 0)
-        bad("no barrier: %s", strerror(errno));
+    for (unsigned i = 0; s->n_roots > 1 && i < s->n_roots; i++)
+        if (ioctl(s->root_fds[i], IOCTL_SYNC) != 0)
+            bad("no barrier: %s", strerror(errno));
 }
 
 /* In a child: what the case says on one side, into out. */
