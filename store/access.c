@@ -3,13 +3,17 @@
 #include <errno.h>
 #include <string.h>
 
+#include "store/acl.h"
+
 static bool is_root(const Cfs__Cred *cred)
 {
     return cred == NULL || cred->uid == 0;
 }
 
-static bool is_in_group(const Cfs__Cred *cred, uint64_t gid)
+static bool is_in_group(const void *arg, uint64_t gid)
 {
+    const Cfs__Cred *cred = arg;
+
     if (cred->gid == gid)
         return true;
     for (size_t i = 0; i < cred->n_groups; i++)
@@ -18,15 +22,38 @@ static bool is_in_group(const Cfs__Cred *cred, uint64_t gid)
     return false;
 }
 
-uint32_t access_check(const Cfs__Cred *cred, const struct inode *inode, unsigned use)
+bool access_is_member(const Cfs__Cred *cred, uint64_t gid)
+{
+    return is_root(cred) || is_in_group(cred, gid);
+}
+
+/* An ACL counts when its mask, which is the group's part of the mode, leaves anything. */
+static bool find_acl(struct op *op, const struct inode *inode, struct buf *out)
+{
+    static const char name[] = ACL_ACCESS;
+
+    return (inode->mode & 070) != 0 && inode->xattr_bytes > 0 && op_type(inode) != S_IFLNK &&
+           row_xattr_find(op->rows, inode->ino,
+                          (struct bytes){(const uint8_t *)name, sizeof name - 1}, out);
+}
+
+uint32_t access_check(struct op *op, const Cfs__Cred *cred, const struct inode *inode, unsigned use)
 {
     unsigned bits = (unsigned)inode->mode;
+    struct buf acl = BUF_EMPTY;
+    bool permitted;
 
     if (is_root(cred))
         return 0;
     if (cred->uid == inode->uid)
-        bits >>= 6;
-    else if (is_in_group(cred, inode->gid))
+        return (bits >> 6 & use) == use ? 0 : EACCES;
+    if (find_acl(op, inode, &acl)) {
+        permitted = acl_permits((struct bytes){acl.data, acl.len}, cred->uid, inode->gid, use,
+                                is_in_group, cred);
+        buf_fini(&acl);
+        return permitted ? 0 : EACCES;
+    }
+    if (is_in_group(cred, inode->gid))
         bits >>= 3;
     return (bits & use) == use ? 0 : EACCES;
 }
@@ -36,10 +63,10 @@ uint32_t access_check_owner(const Cfs__Cred *cred, const struct inode *inode)
     return is_root(cred) || cred->uid == inode->uid ? 0 : EPERM;
 }
 
-uint32_t access_check_entry(const Cfs__Cred *cred, const struct inode *dir,
+uint32_t access_check_entry(struct op *op, const Cfs__Cred *cred, const struct inode *dir,
                             const struct inode *victim)
 {
-    uint32_t status = access_check(cred, dir, ACCESS_WRITE | ACCESS_EXEC);
+    uint32_t status = access_check(op, cred, dir, ACCESS_WRITE | ACCESS_EXEC);
 
     if (status != 0 || victim == NULL || (dir->mode & S_ISVTX) == 0 ||
         access_check_owner(cred, dir) == 0)
@@ -58,16 +85,18 @@ static uint32_t check_chown(const Cfs__Cred *cred, const struct inode *inode, co
     return 0;
 }
 
-static uint32_t check_times(const Cfs__Cred *cred, const struct inode *inode, const Cfs__SetAttr *c)
+static uint32_t check_times(struct op *op, const Cfs__Cred *cred, const struct inode *inode,
+                            const Cfs__SetAttr *c)
 {
     bool now = (!c->set_atime || c->atime_now) && (!c->set_mtime || c->mtime_now);
 
     if ((!c->set_atime && !c->set_mtime) || cred->uid == inode->uid)
         return 0;
-    return now ? access_check(cred, inode, ACCESS_WRITE) : EPERM;
+    return now ? access_check(op, cred, inode, ACCESS_WRITE) : EPERM;
 }
 
-uint32_t access_check_set_attr(const Cfs__Cred *cred, const struct inode *inode, Cfs__SetAttr *c)
+uint32_t access_check_set_attr(struct op *op, const Cfs__Cred *cred, const struct inode *inode,
+                               Cfs__SetAttr *c)
 {
     uint64_t gid = c->set_gid ? c->gid : inode->gid;
     uint32_t status = 0;
@@ -79,9 +108,9 @@ uint32_t access_check_set_attr(const Cfs__Cred *cred, const struct inode *inode,
     if (status == 0)
         status = check_chown(cred, inode, c);
     if (status == 0)
-        status = check_times(cred, inode, c);
+        status = check_times(op, cred, inode, c);
     if (status == 0 && c->set_size)
-        status = access_check(cred, inode, ACCESS_WRITE);
+        status = access_check(op, cred, inode, ACCESS_WRITE);
     if (c->set_mode && !is_in_group(cred, gid))
         c->mode &= ~(uint32_t)S_ISGID;
     c->kill_suid = c->kill_suid || c->set_uid || c->set_gid || c->set_size;
@@ -93,8 +122,11 @@ static bool begins(struct bytes name, const char *with)
     return name.len > strlen(with) && memcmp(name.data, with, strlen(with)) == 0;
 }
 
-uint32_t access_check_xattr(const Cfs__Cred *cred, const struct inode *inode, struct bytes name)
+uint32_t access_check_xattr(struct op *op, const Cfs__Cred *cred, const struct inode *inode,
+                            struct bytes name)
 {
+    if (acl_is_name(name))
+        return access_check_owner(cred, inode);
     if (!begins(name, "user."))
         return !begins(name, "trusted.") && !begins(name, "security.") ? EOPNOTSUPP
                : is_root(cred)                                         ? 0
@@ -103,5 +135,5 @@ uint32_t access_check_xattr(const Cfs__Cred *cred, const struct inode *inode, st
         return EPERM;
     if (op_is_dir(inode) && (inode->mode & S_ISVTX) != 0 && access_check_owner(cred, inode) != 0)
         return EPERM;
-    return access_check(cred, inode, ACCESS_WRITE);
+    return access_check(op, cred, inode, ACCESS_WRITE);
 }

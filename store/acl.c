@@ -146,6 +146,33 @@ void acl_chmod(uint8_t *acl, size_t len, uint64_t mode)
     set_perm(acl, find_tag(acl, len, OTHER), mode);
 }
 
+/* As posix_acl_permission of Linux: the first user that fits decides; of the groups, any that
+ * permits. */
+bool acl_permits(struct bytes acl, uint64_t uid, uint64_t inode_gid, unsigned use,
+                 bool (*is_member)(const void *arg, uint64_t gid), const void *arg)
+{
+    size_t mask_at = find_tag(acl.data, acl.len, MASK);
+    uint32_t mask = mask_at != NO_ENTRIES ? perm_of(acl.data, mask_at) : 7;
+    bool any_group = false;
+
+    for (size_t i = 0; i < count(acl.len); i++) {
+        uint32_t tag = tag_of(acl.data, i), perm = perm_of(acl.data, i);
+        uint32_t id = get32(entry(acl.data, i) + 4);
+
+        if (tag == USER && id == uid)
+            return (perm & mask & use) == use;
+        if (tag == OTHER)
+            return !any_group && (perm & use) == use;
+        if ((tag == GROUP_OBJ && is_member(arg, inode_gid)) ||
+            (tag == GROUP && is_member(arg, id))) {
+            any_group = true;
+            if ((perm & use) == use)
+                return (perm & mask & use) == use;
+        }
+    }
+    return false;
+}
+
 bool acl_create(uint8_t *acl, size_t len, uint64_t *mode)
 {
     bool more;

@@ -25,6 +25,11 @@ void acl_chmod(uint8_t *acl, size_t len, uint64_t mode);
  * permissions that remain in *mode. False: the ACL says no more than that. */
 bool acl_create(uint8_t *acl, size_t len, uint64_t *mode);
 
+/* Does it permit somebody who is not the owner of the inode all of `use` (bits rwx)? is_member: is
+ * he in that group? */
+bool acl_permits(struct bytes acl, uint64_t uid, uint64_t inode_gid, unsigned use,
+                 bool (*is_member)(const void *arg, uint64_t gid), const void *arg);
+
 /* ---- Operations ---- */
 
 bool acl_is_name(struct bytes name);

@@ -34,7 +34,7 @@ static uint32_t look(struct txn *t, const struct inode *dir, struct bytes name, 
 
     if (!op_is_dir(dir))
         return op_type(dir) == S_IFLNK ? ELOOP : ENOTDIR;
-    if ((status = access_check(t->cred, dir, ACCESS_EXEC)))
+    if ((status = access_check(t->op, t->cred, dir, ACCESS_EXEC)))
         return status;
     if (name.len > LIMIT_NAME_MAX)
         return ENAMETOOLONG;
@@ -104,7 +104,7 @@ static uint32_t find_there(struct txn *t, ProtobufCBinaryData path, struct place
 
 static uint32_t check_hash(struct txn *t, const struct inode *inode, uint64_t wanted)
 {
-    uint32_t status = access_check(t->cred, inode, ACCESS_READ);
+    uint32_t status = access_check(t->op, t->cred, inode, ACCESS_READ);
 
     if (status != 0)
         return status;
@@ -163,7 +163,7 @@ static uint32_t make(struct txn *t, const struct place *at, const Cfs__Make *c)
 {
     uint32_t type = c->mode & S_IFMT;
     Cfs__Make make = *c;
-    uint32_t status = access_check_entry(t->cred, &at->dir, NULL);
+    uint32_t status = access_check_entry(t->op, t->cred, &at->dir, NULL);
 
     if (status != 0)
         return status;
@@ -174,6 +174,9 @@ static uint32_t make(struct txn *t, const struct place *at, const Cfs__Make *c)
         make.gid = t->cred->gid;
         if ((type == S_IFCHR || type == S_IFBLK) && t->cred->uid != 0)
             return EPERM;
+        if (type != S_IFDIR && (at->dir.mode & S_ISGID) != 0 &&
+            !access_is_member(t->cred, at->dir.gid))
+            make.mode &= ~(uint32_t)S_ISGID; /* it would be of that group */
     }
     return t->run(t->op, COMMAND(make, MAKE, &make));
 }
@@ -230,9 +233,10 @@ static uint32_t put_new(struct txn *t, const struct place *at, const Cfs__TxnPut
     Cfs__Make new = CFS__MAKE__INIT;
     uint32_t status;
 
-    if ((c->mode & ~07777u) != 0)
+    if ((c->mode & ~07777u) != 0 || (c->umask & ~0777u) != 0)
         return EINVAL;
     new.mode = S_IFREG | c->mode;
+    new.umask = c->umask;
     new.sequential = c->sequential;
     new.ephemeral = c->ephemeral;
     status = make(t, at, &new);
@@ -255,7 +259,7 @@ static uint32_t run_put(struct txn *t, const Cfs__TxnStep *s)
         return put_new(t, &at, s->put);
     if (op_type(&at.inode) == S_IFLNK)
         return ELOOP;
-    if ((status = access_check(t->cred, &at.inode, ACCESS_WRITE)))
+    if ((status = access_check(t->op, t->cred, &at.inode, ACCESS_WRITE)))
         return status;
     return put_data(t, at.ino, s->put);
 }
@@ -270,7 +274,7 @@ static uint32_t run_remove(struct txn *t, const Cfs__TxnStep *s)
         return status;
     if (at.name.len == 0)
         return EBUSY;
-    if ((status = access_check_entry(t->cred, &at.dir, &at.inode)))
+    if ((status = access_check_entry(t->op, t->cred, &at.dir, &at.inode)))
         return status;
     c.parent = at.dir.ino;
     c.name = at.name;
@@ -280,10 +284,10 @@ static uint32_t run_remove(struct txn *t, const Cfs__TxnStep *s)
 /* A directory that gets another parent is changed itself: its "..". */
 static uint32_t check_moved(struct txn *t, const struct place *from, const struct place *to)
 {
-    uint32_t status = access_check_entry(t->cred, &from->dir, &from->inode);
+    uint32_t status = access_check_entry(t->op, t->cred, &from->dir, &from->inode);
 
     if (status == 0 && from->dir.ino != to->dir.ino && op_is_dir(&from->inode))
-        status = access_check(t->cred, &from->inode, ACCESS_WRITE);
+        status = access_check(t->op, t->cred, &from->inode, ACCESS_WRITE);
     return status;
 }
 
@@ -298,7 +302,7 @@ static uint32_t run_move(struct txn *t, const Cfs__TxnStep *s)
     if (from.name.len == 0 || to.name.len == 0)
         return EBUSY;
     if ((status = check_moved(t, &from, &to)) ||
-        (status = access_check_entry(t->cred, &to.dir, to.there ? &to.inode : NULL)))
+        (status = access_check_entry(t->op, t->cred, &to.dir, to.there ? &to.inode : NULL)))
         return status;
     if (s->move->mode == CFS__RENAME__MODE__EXCHANGE && to.there &&
         (status = check_moved(t, &to, &from)))
@@ -321,7 +325,7 @@ static uint32_t run_link(struct txn *t, const Cfs__TxnStep *s)
         return status;
     if (to.name.len == 0)
         return EEXIST;
-    if ((status = access_check_entry(t->cred, &to.dir, NULL)))
+    if ((status = access_check_entry(t->op, t->cred, &to.dir, NULL)))
         return status;
     c.ino = from.ino;
     c.parent = to.dir.ino;
@@ -336,7 +340,7 @@ static uint32_t run_set_attr(struct txn *t, const Cfs__TxnStep *s)
     uint32_t status;
 
     if ((status = find_there(t, s->path, &at)) ||
-        (status = access_check_set_attr(t->cred, &at.inode, &c)))
+        (status = access_check_set_attr(t->op, t->cred, &at.inode, &c)))
         return status;
     c.ino = at.ino;
     return t->run(t->op, COMMAND(set_attr, SET_ATTR, &c));
@@ -349,7 +353,7 @@ static uint32_t run_set_xattr(struct txn *t, const Cfs__TxnStep *s)
     uint32_t status;
 
     if ((status = find_there(t, s->path, &at)) ||
-        (status = access_check_xattr(t->cred, &at.inode, op_bytes(c.name))))
+        (status = access_check_xattr(t->op, t->cred, &at.inode, op_bytes(c.name))))
         return status;
     c.ino = at.ino;
     return t->run(t->op, COMMAND(set_xattr, SET_XATTR, &c));
@@ -362,7 +366,7 @@ static uint32_t run_remove_xattr(struct txn *t, const Cfs__TxnStep *s)
     uint32_t status;
 
     if ((status = find_there(t, s->path, &at)) ||
-        (status = access_check_xattr(t->cred, &at.inode, op_bytes(c.name))))
+        (status = access_check_xattr(t->op, t->cred, &at.inode, op_bytes(c.name))))
         return status;
     c.ino = at.ino;
     return t->run(t->op, COMMAND(remove_xattr, REMOVE_XATTR, &c));

@@ -489,3 +489,28 @@ void kit_sql(const char *dir, const char *sql)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     free(path);
 }
+
+void kit_dump_table(const char *dir, const char *table, struct buf *out)
+{
+    char *path = xasprintf("%s/coordfs.db", dir), *sql = xasprintf("SELECT * FROM %s", table);
+    sqlite3_stmt *st;
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+    while (sqlite3_step(st) == SQLITE_ROW) {
+        buf_printf(out, "%s:", table);
+        for (int i = 0; i < sqlite3_column_count(st); i++) {
+            const uint8_t *bytes = sqlite3_column_blob(st, i);
+
+            buf_printf(out, " ");
+            for (int n = 0; n < sqlite3_column_bytes(st, i); n++)
+                buf_printf(out, "%02x", bytes[n]);
+        }
+        buf_printf(out, "\n");
+    }
+    sqlite3_finalize(st);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    free(sql);
+    free(path);
+}

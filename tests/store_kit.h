@@ -125,5 +125,7 @@ uint64_t kit_find(struct kit *k, uint64_t parent, const char *name); /* 0: not t
 
 void kit_assert_hash(const struct kit *a, const struct kit *b);
 void kit_sql(const char *dir, const char *sql); /* on the database of a closed store */
+/* The same: appends all rows of a table, or of "(SELECT …)", as text. */
+void kit_dump_table(const char *dir, const char *table, struct buf *out);
 
 #endif
