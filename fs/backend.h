@@ -28,6 +28,22 @@ struct backend_usage {
     uint64_t max_bytes;
 };
 
+/* A lock that stands in the way of another (F_GETLK). */
+struct backend_lock {
+    uint64_t session; /* whose */
+    uint64_t start;
+    uint64_t end; /* inclusive */
+    bool write;
+    uint32_t pid; /* on its session's host */
+};
+
+/* What has become of a request for a lock that was answered EINPROGRESS. */
+enum backend_wait {
+    BACKEND_WAITS,
+    BACKEND_GRANTED,
+    BACKEND_GONE, /* neither */
+};
+
 struct backend {
     void *ctx;
     const struct backend_ops *ops;
@@ -50,6 +66,15 @@ struct backend_ops {
     int (*readdir)(void *ctx, uint64_t ino, uint64_t after, bool attrs,
                    bool (*fn)(void *arg, const struct backend_entry *entry), void *arg);
     int (*usage)(void *ctx, struct backend_usage *out);
+    /* 1 and the lock that keeps the session's owner from what is asked for; 0: none. */
+    int (*getlk)(void *ctx, uint64_t session, const Cfs__Lock *asked, struct backend_lock *out);
+    /* The latest fencing token of the session's locks of the file; -ENODATA: it holds none. */
+    int (*fence)(void *ctx, uint64_t session, uint64_t ino, uint64_t *out);
+    /* enum backend_wait, with the token in *fence when it was granted. */
+    int (*wait_state)(void *ctx, uint64_t session, uint64_t id, const Cfs__Lock *asked,
+                      uint64_t *fence);
+    /* ReleaseEphemeral would remove it: it is ephemeral=open, and goes with this session. */
+    bool (*ends_with_open)(void *ctx, uint64_t session, uint64_t ino);
 
     /* ---- Changes: any thread. -------------------------------------------------------------------
      */
@@ -57,6 +82,10 @@ struct backend_ops {
      * Returns a ticket > 0 for cancel. */
     uint64_t (*submit)(void *ctx, const Cfs__Command *command, unsigned timeout_ms,
                        backend_done done, void *arg);
+    /* The same, but it is carried out in this session of the host's or not at all: -ESTALE, as soon
+     * as the host has another one. NULL: as submit. */
+    uint64_t (*submit_in)(void *ctx, uint64_t session, const Cfs__Command *command,
+                          unsigned timeout_ms, backend_done done, void *arg);
     /* Completes when this host has everything that was committed anywhere before the call (P6). */
     uint64_t (*barrier)(void *ctx, unsigned timeout_ms, backend_done done, void *arg);
     /* done(-EINTR) follows soon unless it was done before. */
@@ -64,6 +93,9 @@ struct backend_ops {
     /* Would a change probably be committed soon: is there a leader that has its quorum? Never
      * waits. NULL: always. */
     bool (*has_quorum)(void *ctx);
+    /* The host's session while its lease holds, at this very moment (CLOCK_BOOTTIME); 0: there is
+     * none, or it may have been expired. Never waits. Any thread. NULL: always 1. */
+    uint64_t (*session)(void *ctx);
 };
 
 #endif

@@ -260,6 +260,16 @@ void fs_replaced(struct fs *fs)
     news_post_replaced(fs);
 }
 
+void fs_granted(struct fs *fs, uint64_t id, uint64_t fence)
+{
+    locks_post_grant(fs, id, fence);
+}
+
+void fs_session(struct fs *fs, uint64_t session)
+{
+    locks_post_session(fs, session);
+}
+
 uint64_t fs_requests(struct fs *fs)
 {
     return atomic_load_explicit(&fs->io.n_requests, memory_order_relaxed);

@@ -13,6 +13,9 @@
 
 struct fs;
 
+/* What becomes of processes that have a file open through a handle whose lock was lost. */
+enum fs_lostlock { FS_LOSTLOCK_NONE, FS_LOSTLOCK_TERM, FS_LOSTLOCK_KILL };
+
 struct fs_options {
     const char *source;     /* shown in /proc/mounts, exactly as the user gave it */
     const char *mountpoint; /* a directory */
@@ -22,6 +25,7 @@ struct fs_options {
     bool strong;            /* a barrier before each open, lookup and getattr */
     bool uncached;          /* the kernel asks for everything each time */
     bool debug;             /* log every request */
+    enum fs_lostlock lostlock;
 };
 
 /* Mounts (type fuse.coordfs, default_permissions, allow_other). 0, or -errno and one clear line in
@@ -47,6 +51,13 @@ void fs_free(struct fs *fs);
 void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own);
 /* Loop thread: the whole state was replaced: every cached thing is stale. */
 void fs_replaced(struct fs *fs);
+
+/* Loop thread: a Lock of this host's session that was answered EINPROGRESS with `id` is granted.
+ * After fs_changed of the same entry, and after the completion of the Lock. */
+void fs_granted(struct fs *fs, uint64_t id, uint64_t fence);
+/* Loop thread: from now on this is the host's session (0: none). Whatever hung on another one,
+ * locks above all, is lost. Before the completion of any command that was carried out in it. */
+void fs_session(struct fs *fs, uint64_t session);
 
 /* Requests that the kernel has sent. Any thread. */
 uint64_t fs_requests(struct fs *fs);

@@ -13,6 +13,7 @@
 #include "fs/handle.h"
 #include "fs/io.h"
 #include "fs/lane.h"
+#include "fs/locks.h"
 #include "fs/mailbox.h"
 #include "fs/node.h"
 #include "fs/opens.h"
@@ -31,6 +32,7 @@ struct fs {
     struct drafts drafts;
     struct opens opens;
     struct lanes lanes;
+    struct locks locks;
     uint64_t last_serial;      /* of the calls */
     uint64_t uncertain_serial; /* see fs/news.c; 0: nothing is uncertain */
     uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */
