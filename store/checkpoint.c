@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/background.h"
 #include "store/db.h"
 
 #define STEP_PAGES     1000u  /* checkpoint after so many new pages (4 MiB) */
@@ -31,7 +32,8 @@
 struct checkpoint {
     struct db db;
     pthread_mutex_t *writer;
-    pthread_t thread;
+    struct background thread; /* not started when there is a plan: see store/background.h */
+    unsigned scale;
 
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -68,7 +70,8 @@ static struct progress run(struct checkpoint *c, int mode)
 
 static void start_over(struct checkpoint *c, int pages)
 {
-    int mode = pages > (int)TRUNCATE_PAGES ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_RESTART;
+    int mode = pages > (int)(TRUNCATE_PAGES / c->scale) ? SQLITE_CHECKPOINT_TRUNCATE
+                                                        : SQLITE_CHECKPOINT_RESTART;
 
     pthread_mutex_lock(c->writer);
     run(c, mode);
@@ -81,7 +84,7 @@ static void work(struct checkpoint *c)
 
     for (int round = 0; round < PASSIVE_ROUNDS; round++) {
         p = run(c, SQLITE_CHECKPOINT_PASSIVE);
-        if (p.rc != SQLITE_OK || p.pages < (int)RESTART_PAGES)
+        if (p.rc != SQLITE_OK || p.pages < (int)(RESTART_PAGES / c->scale))
             return;
         if (p.pages - p.copied < SMALL_PAGES) {
             start_over(c, p.pages);
@@ -121,12 +124,12 @@ int checkpoint_start(const char *path, pthread_mutex_t *writer, struct checkpoin
     }
     sqlite3_busy_handler(c->db.conn, busy, NULL);
     c->writer = writer;
-    c->next = STEP_PAGES;
+    c->scale = background_plan != NULL ? background_plan->checkpoint_scale : 1;
+    c->next = STEP_PAGES / c->scale;
     pthread_mutex_init(&c->mutex, NULL);
     pthread_cond_init(&c->wake, NULL);
-    err = pthread_create(&c->thread, NULL, loop, c);
-    if (err != 0)
-        die("no thread for checkpoints: error %d", err);
+    if (background_plan == NULL)
+        background_start(&c->thread, loop, c, "checkpoints");
     *out = c;
     return 0;
 }
@@ -137,7 +140,7 @@ void checkpoint_stop(struct checkpoint *c)
     c->stop = true;
     pthread_cond_signal(&c->wake);
     pthread_mutex_unlock(&c->mutex);
-    pthread_join(c->thread, NULL);
+    background_join(&c->thread);
     pthread_cond_destroy(&c->wake);
     pthread_mutex_destroy(&c->mutex);
     db_abandon(&c->db);
@@ -147,11 +150,15 @@ void checkpoint_stop(struct checkpoint *c)
 void checkpoint_notify(struct checkpoint *c, unsigned pages)
 {
     if (pages < c->last)
-        c->next = STEP_PAGES; /* it was started over */
+        c->next = STEP_PAGES / c->scale; /* it was started over */
     c->last = pages;
     if (pages < c->next)
         return;
-    c->next = pages + STEP_PAGES;
+    c->next = pages + STEP_PAGES / c->scale;
+    if (background_plan != NULL) {
+        work(c);
+        return;
+    }
     pthread_mutex_lock(&c->mutex);
     c->wanted = pages;
     pthread_cond_signal(&c->wake);

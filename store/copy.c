@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/background.h"
 #include "store/internal.h"
 #include "store/schema.h"
 
@@ -30,8 +31,7 @@ struct store_copy {
     struct store *store;
     char *path;
     struct db db; /* the copy; the store's is attached. The thread's while it runs */
-    pthread_t thread;
-    bool running; /* the thread has not been joined */
+    struct background thread;
     atomic_bool cancel;
     atomic_int progress; /* enum store_progress */
     LIST_ENTRY(store_copy) next;
@@ -174,7 +174,6 @@ static int open_copy(struct store_copy *c)
 struct store_copy *store_copy_open(struct store *s)
 {
     struct store_copy *c = xcalloc(1, sizeof *c);
-    int err;
 
     check(!s->in_transaction);
     c->store = s;
@@ -186,10 +185,7 @@ struct store_copy *store_copy_open(struct store *s)
         return c;
     }
     atomic_store(&c->progress, STORE_BUSY);
-    err = pthread_create(&c->thread, NULL, thread_main, c);
-    if (err != 0)
-        die("no thread for a copy: error %d", err);
-    c->running = true;
+    background_start(&c->thread, thread_main, c, "a copy");
     return c;
 }
 
@@ -232,9 +228,7 @@ int64_t store_copy_read(struct store_copy *c, uint64_t offset, void *out, size_t
 static void stop(struct store_copy *c)
 {
     atomic_store(&c->cancel, true);
-    if (c->running)
-        pthread_join(c->thread, NULL);
-    c->running = false;
+    background_join(&c->thread);
 }
 
 void internal_stop_copies(struct store *s)

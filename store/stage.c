@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/background.h"
 #include "store/check.h"
 #include "store/internal.h"
 
@@ -22,8 +23,7 @@ struct store_stage {
     struct store *store;
     int fd;
     uint64_t size;
-    pthread_t thread;
-    bool running; /* the thread has not been joined */
+    struct background thread;
     atomic_bool cancel;
     atomic_int progress; /* enum store_progress */
     struct store_copy_info info;
@@ -47,7 +47,7 @@ int store_stage_write(struct store_stage *st, uint64_t offset, const void *data,
 {
     const uint8_t *at = data;
 
-    check(!st->running);
+    check(!st->thread.started);
     if (st->fd < 0)
         return -EIO;
     if (offset != st->size)
@@ -115,19 +115,14 @@ static void *thread_main(void *arg)
 
 void store_stage_verify(struct store_stage *st, const struct store_copy_info *info)
 {
-    int err;
-
-    check(!st->running && st->progress == STORE_BUSY);
+    check(!st->thread.started && st->progress == STORE_BUSY);
     st->info = *info;
     st->info.config = buf_copy(info->config.data, info->config.len);
     if (st->fd < 0) {
         atomic_store(&st->progress, STORE_FAILED);
         return;
     }
-    err = pthread_create(&st->thread, NULL, thread_main, st);
-    if (err != 0)
-        die("no thread for the verification of a snapshot: error %d", err);
-    st->running = true;
+    background_start(&st->thread, thread_main, st, "the verification of a snapshot");
 }
 
 enum store_progress store_stage_poll(struct store_stage *st)
@@ -140,9 +135,7 @@ enum store_progress store_stage_poll(struct store_stage *st)
 static void stop(struct store_stage *st)
 {
     atomic_store(&st->cancel, true);
-    if (st->running)
-        pthread_join(st->thread, NULL);
-    st->running = false;
+    background_join(&st->thread);
 }
 
 static void release(struct store_stage *st)
