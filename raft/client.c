@@ -82,6 +82,7 @@ struct client {
 
     uint64_t last_ticket;
     uint64_t chance;
+    bool leaving; /* no session is opened any more */
     bool calling; /* inside a done that may not be interrupted by an application */
 };
 
@@ -348,7 +349,7 @@ static bool can_propose(const struct client *c)
     if (c->blocked)
         return false;
     if (c->session == 0)
-        return !c->open_sent;
+        return !c->open_sent && !c->leaving;
     return c->next != NULL && has_room(c);
 }
 
@@ -530,6 +531,18 @@ void client_installed(struct client *c)
         buf_fini(&reply);
     }
     c->restart = true; /* the proposals may have ended up in a log that was replaced */
+}
+
+void client_ended(struct client *c, uint64_t session)
+{
+    check(!c->calling);
+    if (session != 0 && session == c->session)
+        session_lost(c);
+}
+
+void client_leave(struct client *c)
+{
+    c->leaving = true;
 }
 
 uint64_t client_session(const struct client *c)

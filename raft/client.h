@@ -63,6 +63,11 @@ enum client_outcome { CLIENT_APPLIED, CLIENT_DUPLICATE, CLIENT_GAP, CLIENT_NO_SE
 void client_applied(struct client *c, enum client_outcome outcome, uint64_t session, uint64_t seq,
                     uint64_t nonce, const uint8_t *reply, size_t len);
 void client_installed(struct client *c);
+/* The session has ended: was closed, expired, or superseded. As NO_SESSION, but known before a
+ * command was refused. */
+void client_ended(struct client *c, uint64_t session);
+/* The daemon is about to stop: when this session ends, no other one is opened. */
+void client_leave(struct client *c);
 
 /* Proposes, retries and expires what is due. Next time: client_deadline (UINT64_MAX: none). */
 void client_turn(struct client *c);

@@ -303,10 +303,18 @@ void driver_send_app(struct driver *d, uint64_t peer, const uint8_t *data, size_
 
 /* ---- Turns ----------------------------------------------------------------------------------- */
 
+/* The only member of its cluster: whom it leads needs no heartbeats, and it cannot lose them. */
+static bool is_alone(const struct driver *d)
+{
+    const struct raft_configuration *config = &d->raft.configuration;
+
+    return config->n == 1 && config->servers[0].id == d->config.id;
+}
+
 static bool fire_timer(struct driver *d)
 {
     if (guard_is_leader(&d->guard)) {
-        if (d->guard.now < d->tick)
+        if (d->guard.now < d->tick || is_alone(d))
             return false;
         d->tick = d->guard.now + d->config.heartbeat_ms;
     } else if (d->guard.now < raft_timeout(&d->raft)) {
@@ -342,14 +350,18 @@ void driver_turn(struct driver *d)
 
 uint64_t driver_deadline(const struct driver *d)
 {
-    uint64_t due = guard_is_leader(&d->guard) ? d->tick : raft_timeout(&d->raft);
+    uint64_t due = raft_timeout(&d->raft);
 
+    if (guard_is_leader(&d->guard))
+        due = is_alone(d) ? UINT64_MAX : d->tick;
     if (d->busy || d->leader_changed || !turn_clean(d))
         return 0;
     due = min_u64(due, readindex_deadline(d));
     due = min_u64(due, snapshot_deadline(d));
     if (replicate_blocked(d) || (d->n_proposals > 0 && !guard_is_leader(&d->guard)))
         due = min_u64(due, d->guard.now + DRIVER_RETRY_MS);
+    if (due == UINT64_MAX)
+        return due;
     return due > d->skew ? due - d->skew : 0;
 }
 
@@ -412,4 +424,9 @@ void driver_status(const struct driver *d, struct driver_status *out)
 bool driver_is_leader(const struct driver *d)
 {
     return guard_is_leader(&d->guard);
+}
+
+uint64_t driver_leading(const struct driver *d)
+{
+    return guard_is_leader(&d->guard) ? d->raft.current_term : 0;
 }

@@ -152,5 +152,6 @@ struct driver_status {
 
 void driver_status(const struct driver *d, struct driver_status *out);
 bool driver_is_leader(const struct driver *d);
+uint64_t driver_leading(const struct driver *d); /* the term in which this member leads, or 0 */
 
 #endif

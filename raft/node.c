@@ -544,6 +544,18 @@ void node_applied(struct node *n, enum client_outcome outcome, uint64_t session,
     client_applied(n->client, outcome, session, seq, nonce, reply, len);
 }
 
+void node_ended(struct node *n, uint64_t session)
+{
+    check_thread(n);
+    client_ended(n->client, session);
+}
+
+void node_leave(struct node *n)
+{
+    check_thread(n);
+    client_leave(n->client);
+}
+
 void node_status(struct node *n, struct driver_status *out)
 {
     check_thread(n);

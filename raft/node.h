@@ -32,7 +32,8 @@ struct node_config {
 
 /* The state machine's side of the loop, beyond struct machine. Called on the loop thread, most of
  * them from within the driver: of the functions below, only those for any thread, node_applied,
- * node_session and node_pending may be called there, and in on_tick and node_call's fn all. */
+ * node_ended, node_session and node_pending may be called there, and in on_tick and node_call's fn
+ * all. In on_app and in a barrier's done, driver_send_app may be called, too. */
 struct node_env {
     void *ctx;
     struct buf (*open_command)(void *ctx, uint64_t nonce); /* as client_env */
@@ -74,6 +75,8 @@ void node_call(struct node *n, void (*fn)(void *arg), void *arg);
 /* Loop thread only: */
 void node_applied(struct node *n, enum client_outcome outcome, uint64_t session, uint64_t seq,
                   uint64_t nonce, const uint8_t *reply, size_t len);
+void node_ended(struct node *n, uint64_t session); /* client_ended */
+void node_leave(struct node *n);                   /* client_leave */
 void node_status(struct node *n, struct driver_status *out);
 struct driver *node_driver(struct node *n);
 uint64_t node_session(struct node *n);
