@@ -386,9 +386,12 @@ struct store_hash store_state_hash(const struct store *s)
     return state_hash(&s->state);
 }
 
-static struct store_session public_session(const struct session *session)
+static struct store_session public_session(const struct store *s, const struct session *session)
 {
-    return (struct store_session){session->id, session->member, (unsigned)session->ttl_ms};
+    const struct lock_session *locks = locktab_session(&s->locks, session->id);
+
+    return (struct store_session){session->id, session->member, (unsigned)session->ttl_ms,
+                                  locks != NULL ? locks->count : 0, session->ephemerals};
 }
 
 void store_sessions(const struct store *s, void (*fn)(void *arg, const struct store_session *),
@@ -398,7 +401,7 @@ void store_sessions(const struct store *s, void (*fn)(void *arg, const struct st
     struct session **all = sessions_sorted(&s->sessions, &n);
 
     for (size_t i = 0; i < n; i++) {
-        struct store_session session = public_session(all[i]);
+        struct store_session session = public_session(s, all[i]);
 
         fn(arg, &session);
     }
@@ -410,7 +413,7 @@ bool store_session(const struct store *s, uint64_t id, struct store_session *out
     const struct session *session = session_find(&s->sessions, id);
 
     if (session != NULL)
-        *out = public_session(session);
+        *out = public_session(s, session);
     return session != NULL;
 }
 

@@ -140,6 +140,8 @@ struct store_session {
     uint64_t id;
     uint64_t member;
     unsigned ttl_ms;
+    uint64_t locks;      /* that it holds or waits for */
+    uint64_t ephemerals; /* entries that go with it */
 };
 
 /* All of them, in order of their ids. fn must not call the store. */
