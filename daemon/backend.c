@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/keeper.h"
+
 static struct store_reader *reader_of(void *ctx)
 {
     struct daemon *d = ctx;
@@ -154,6 +156,13 @@ static bool do_has_quorum(void *ctx)
     return atomic_load(&d->has_leader);
 }
 
+static uint64_t do_session(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    return keeper_session(d->keeper);
+}
+
 static const struct backend_ops ops = {
     .attr = do_attr,
     .lookup = do_lookup,
@@ -168,6 +177,7 @@ static const struct backend_ops ops = {
     .barrier = do_barrier,
     .cancel = do_cancel,
     .has_quorum = do_has_quorum,
+    .session = do_session,
 };
 
 struct backend backend_of(struct daemon *d)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/keeper.h"
 #include "daemon/status.h"
 
 #define REQUEST_MAX     4096
@@ -52,11 +53,17 @@ static json_t *cmd_status(struct control *c, const json_t *request BASE_UNUSED)
     return status_json(c->daemon);
 }
 
+static json_t *cmd_sessions(struct control *c, const json_t *request BASE_UNUSED)
+{
+    return keeper_sessions(c->daemon->keeper);
+}
+
 static const struct {
     const char *name;
     json_t *(*run)(struct control *c, const json_t *request);
 } commands[] = {
     {"status", cmd_status},
+    {"sessions", cmd_sessions},
 };
 
 static json_t *run_request(struct control *c, const char *text, size_t len)

@@ -16,10 +16,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/app.h"
 #include "daemon/backend.h"
 #include "daemon/control.h"
 #include "daemon/daemon.h"
 #include "daemon/detach.h"
+#include "daemon/keeper.h"
 #include "daemon/machine.h"
 #include "daemon/reaper.h"
 #include "daemon/status.h"
@@ -61,8 +63,10 @@ static struct buf open_command(void *ctx, uint64_t nonce)
     Cfs__OpenSession open = CFS__OPEN_SESSION__INIT;
     Cfs__Command command = CFS__COMMAND__INIT;
 
+    keeper_opening(d->keeper, nonce);
     open.nonce = nonce;
     open.member = d->options.id;
+    open.ttl_ms = d->options.session_ttl_ms;
     command.op_case = CFS__COMMAND__OP_OPEN_SESSION;
     command.open_session = &open;
     return pack(&command);
@@ -100,6 +104,7 @@ static void on_installed(void *ctx, uint64_t applied)
     log_info("installed a snapshot at index %llu", (unsigned long long)applied);
     if (fs != NULL)
         fs_replaced(fs);
+    keeper_installed(d->keeper);
 }
 
 static void on_leader(void *ctx, uint64_t leader, uint64_t term)
@@ -107,6 +112,7 @@ static void on_leader(void *ctx, uint64_t leader, uint64_t term)
     struct daemon *d = ctx;
 
     atomic_store(&d->has_leader, leader != 0);
+    keeper_leader(d->keeper, leader, term);
     if (leader == d->options.id)
         log_info("leader of term %llu", (unsigned long long)term);
     else if (leader != 0)
@@ -114,16 +120,18 @@ static void on_leader(void *ctx, uint64_t leader, uint64_t term)
                  (unsigned long long)term);
 }
 
-static void on_session(void *ctx BASE_UNUSED, uint64_t session)
+static void on_session(void *ctx, uint64_t session)
 {
-    log_info("session %llu", (unsigned long long)session);
+    struct daemon *d = ctx;
+
+    keeper_opened(d->keeper, session);
 }
 
 static void on_app(void *ctx, uint64_t from, const uint8_t *data, size_t len)
 {
     struct daemon *d = ctx;
 
-    reaper_message(d->reaper, from, data, len);
+    app_receive(d, from, data, len);
 }
 
 static void on_tick(void *ctx)
@@ -131,6 +139,7 @@ static void on_tick(void *ctx)
     struct daemon *d = ctx;
 
     reaper_tick(d->reaper);
+    keeper_tick(d->keeper);
 }
 
 /* ---- Set-up
@@ -368,6 +377,7 @@ static int run_mounted(struct daemon *d, struct fs *fs)
     int err;
 
     atomic_store(&d->fs, fs);
+    keeper_announce(d->keeper);
     unblock_signals();
     err = fs_run(fs, on_ready, d);
     if (err != 0)
@@ -430,6 +440,7 @@ static int with_control(struct daemon *d)
         return fail(EXIT_SYSTEM, "%s", errmsg);
     }
     status = run(d);
+    keeper_leave(d->keeper);
     control_stop(d->control);
     stop_node(d);
     fs = atomic_exchange(&d->fs, NULL);
@@ -449,10 +460,12 @@ static int with_store(struct daemon *d)
     d->reader = reader_new(d->store);
     d->machine = machine_new(d);
     d->reaper = reaper_new(d);
+    d->keeper = keeper_new(d);
     if (start_node(d, errmsg, sizeof errmsg) != 0)
         status = fail(EXIT_SYSTEM, "%s", errmsg);
     else
         status = with_control(d);
+    keeper_free(d->keeper);
     reaper_free(d->reaper);
     machine_free(d->machine);
     reader_free(d->reader);

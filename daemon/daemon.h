@@ -12,6 +12,7 @@
 
 struct machine_adapter;
 struct reaper;
+struct keeper;
 struct control;
 
 struct daemon {
@@ -21,6 +22,7 @@ struct daemon {
     struct machine_adapter *machine;
     struct node *node;
     struct reaper *reaper;
+    struct keeper *keeper;
     struct control *control;
     _Atomic(struct fs *) fs; /* NULL while there is no mount */
     atomic_bool has_leader;  /* as far as this member knows */

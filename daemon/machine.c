@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "base/log.h"
+#include "daemon/keeper.h"
 
 /* A reply for this host's client, kept from apply until the transaction is committed. */
 struct delivery {
@@ -14,6 +15,7 @@ struct delivery {
     uint64_t seq;
     uint64_t nonce;
     struct buf reply;
+    uint64_t ended; /* nothing of the above: this session of the host's has ended */
 };
 
 struct machine_adapter {
@@ -197,6 +199,14 @@ static void keep_reply(struct machine_adapter *m, const struct store_result *res
     STAILQ_INSERT_TAIL(&m->deliveries, d, link);
 }
 
+static void keep_end(struct machine_adapter *m, uint64_t session)
+{
+    struct delivery *d = xcalloc(1, sizeof *d);
+
+    d->ended = session;
+    STAILQ_INSERT_TAIL(&m->deliveries, d, link);
+}
+
 static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entry)
 {
     struct machine_adapter *m = ctx;
@@ -210,6 +220,9 @@ static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entr
     own = m->daemon->node != NULL ? node_session(m->daemon->node) : 0;
     if (result.nonce != 0 || result.session == own)
         keep_reply(m, &result);
+    for (size_t i = 0; i < result.n_ended; i++)
+        if (result.ended[i].member == m->daemon->options.id)
+            keep_end(m, result.ended[i].session);
     if (result.n_changes > 0 && atomic_load(&m->daemon->fs) != NULL)
         keep_changes(result.session == own ? &m->own : &m->others, &result);
 }
@@ -231,8 +244,11 @@ void machine_deliver(struct machine_adapter *m)
     pass_changes(m, &m->own, true);
     while ((next = STAILQ_FIRST(&m->deliveries)) != NULL) {
         STAILQ_REMOVE_HEAD(&m->deliveries, link);
-        node_applied(m->daemon->node, next->outcome, next->session, next->seq, next->nonce,
-                     next->reply.data, next->reply.len);
+        if (next->ended != 0)
+            keeper_ended(m->daemon->keeper, next->ended);
+        else
+            node_applied(m->daemon->node, next->outcome, next->session, next->seq, next->nonce,
+                         next->reply.data, next->reply.len);
         buf_fini(&next->reply);
         free(next);
     }

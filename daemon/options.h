@@ -23,7 +23,8 @@ struct options {
     unsigned election_ms;
     unsigned heartbeat_ms; /* 0: a tenth of election_ms */
     unsigned timeout_ms;   /* of changes that hold kernel locks */
-    bool strong;           /* consistency=strong */
+    unsigned session_ttl_ms;
+    bool strong; /* consistency=strong */
     uint64_t compact_every;
     uint64_t compact_trailing;
     int log_level;

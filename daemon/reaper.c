@@ -4,12 +4,10 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "proto/app.pb-c.h"
-#include "proto/decode.h"
+#include "daemon/app.h"
 
 #define ROUND_MS    1000
 #define ORPHANS_MAX 1024 /* asked for in one round */
-#define DECODE_MAX  (256u << 10)
 
 struct orphan {
     uint64_t ino;
@@ -42,16 +40,6 @@ void reaper_free(struct reaper *r)
     free(r);
 }
 
-static void send_app(struct reaper *r, uint64_t peer, const Cfs__App *app)
-{
-    size_t len = cfs__app__get_packed_size(app);
-    uint8_t *bytes = xmalloc(len);
-
-    cfs__app__pack(app, bytes);
-    driver_send_app(node_driver(r->daemon->node), peer, bytes, len);
-    free(bytes);
-}
-
 static bool held_here(struct reaper *r, uint64_t ino)
 {
     struct fs *fs = atomic_load(&r->daemon->fs);
@@ -71,6 +59,26 @@ static void add_orphan(void *arg, uint64_t ino, uint64_t unlinked)
     r->cursor = ino;
 }
 
+struct search {
+    uint64_t member;
+    bool found;
+};
+
+static void compare_member(void *arg, const struct store_session *s)
+{
+    struct search *search = arg;
+
+    search->found |= s->member == search->member;
+}
+
+static bool has_session(struct reaper *r, uint64_t member)
+{
+    struct search search = {member, false};
+
+    store_sessions(r->daemon->store, compare_member, &search);
+    return search.found;
+}
+
 static void ask_members(struct reaper *r, const struct driver_status *status)
 {
     Cfs__OrphanQuery query = CFS__ORPHAN_QUERY__INIT;
@@ -87,10 +95,10 @@ static void ask_members(struct reaper *r, const struct driver_status *status)
     app.orphan_query = &query;
     r->n_waiting = 0;
     for (i = 0; i < status->n_members; i++) {
-        if (status->members[i].id == status->id)
+        if (status->members[i].id == status->id || !has_session(r, status->members[i].id))
             continue;
         r->waiting[r->n_waiting++] = status->members[i].id;
-        send_app(r, status->members[i].id, &app);
+        app_send(r->daemon, status->members[i].id, &app);
     }
 }
 
@@ -198,19 +206,13 @@ static void on_query(struct reaper *r, uint64_t from, const Cfs__OrphanQuery *qu
     answer.held = held;
     app.body_case = CFS__APP__BODY_ORPHAN_ANSWER;
     app.orphan_answer = &answer;
-    send_app(r, from, &app);
+    app_send(r->daemon, from, &app);
 }
 
-void reaper_message(struct reaper *r, uint64_t from, const uint8_t *data, size_t len)
+void reaper_message(struct reaper *r, uint64_t from, const Cfs__App *app)
 {
-    Cfs__App *app;
-
-    app = (Cfs__App *)(void *)decode_message(&cfs__app__descriptor, data, len, DECODE_MAX);
-    if (app == NULL)
-        return;
     if (app->body_case == CFS__APP__BODY_ORPHAN_QUERY)
         on_query(r, from, app->orphan_query);
     else if (app->body_case == CFS__APP__BODY_ORPHAN_ANSWER)
         on_answer(r, from, app->orphan_answer);
-    cfs__app__free_unpacked(app, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "daemon/keeper.h"
 
 static json_int_t number(uint64_t value)
 {
@@ -87,7 +88,7 @@ json_t *status_json(struct daemon *d)
     check(out != NULL);
     json_object_set_new(out, "quorum", json_boolean(s.leader != 0));
     json_object_set_new(out, "no_leader_ms", json_integer(number(s.no_leader_ms)));
-    json_object_set_new(out, "session", json_integer(number(node_session(d->node))));
+    keeper_status(d->keeper, out);
     json_object_set_new(out, "pending", json_integer(number(node_pending(d->node))));
     json_object_set_new(out, "elections", json_integer(number(s.elections)));
     json_object_set_new(out, "snapshots_sent", json_integer(number(s.snapshots_sent)));

@@ -1,0 +1,31 @@
+#include "daemon/app.h"
+
+#include <stdlib.h>
+
+#include "daemon/keeper.h"
+#include "daemon/reaper.h"
+#include "proto/decode.h"
+
+#define DECODE_MAX (256u << 10)
+
+void app_send(struct daemon *d, uint64_t peer, const Cfs__App *app)
+{
+    size_t len = cfs__app__get_packed_size(app);
+    uint8_t *bytes = xmalloc(len);
+
+    cfs__app__pack(app, bytes);
+    driver_send_app(node_driver(d->node), peer, bytes, len);
+    free(bytes);
+}
+
+void app_receive(struct daemon *d, uint64_t from, const uint8_t *data, size_t len)
+{
+    Cfs__App *app =
+        (Cfs__App *)(void *)decode_message(&cfs__app__descriptor, data, len, DECODE_MAX);
+
+    if (app == NULL)
+        return;
+    reaper_message(d->reaper, from, app);
+    keeper_message(d->keeper, from, app);
+    cfs__app__free_unpacked(app, NULL);
+}

@@ -1,0 +1,163 @@
+#include "daemon/lessor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/lease.h"
+
+void lessor_init(struct lessor *l)
+{
+    memset(l, 0, sizeof *l);
+}
+
+void lessor_fini(struct lessor *l)
+{
+    free(l->sessions);
+    lessor_init(l);
+}
+
+void lessor_lead(struct lessor *l, uint64_t now, uint64_t term)
+{
+    l->term = term;
+    l->clock = now;
+    l->last_now = now;
+    l->n = 0;
+    l->round = false;
+}
+
+void lessor_tick(struct lessor *l, uint64_t now)
+{
+    uint64_t gap = now > l->last_now ? now - l->last_now : 0;
+
+    l->last_now = max_u64(l->last_now, now);
+    l->clock += LEASE_RULE(LEASE_STALL) ? min_u64(gap, LESSOR_GAP_MS) : gap;
+}
+
+/* ---- The sessions ------------------------------------------------------------------------------
+ */
+
+static struct lessor_session *find(const struct lessor *l, uint64_t id)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->sessions[i].id == id)
+            return &l->sessions[i];
+    return NULL;
+}
+
+void lessor_sync_begin(struct lessor *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        l->sessions[i].synced = false;
+}
+
+void lessor_sync_see(struct lessor *l, uint64_t id, uint64_t member, uint64_t ttl_ms)
+{
+    struct lessor_session *s = find(l, id);
+
+    if (s == NULL) {
+        if (l->n == l->cap) {
+            l->cap = l->cap > 0 ? 2 * l->cap : 16;
+            l->sessions = xrealloc(l->sessions, l->cap * sizeof *l->sessions);
+        }
+        s = &l->sessions[l->n++];
+        *s = (struct lessor_session){.id = id, .member = member, .ttl_ms = ttl_ms};
+        s->seen = LEASE_RULE(LEASE_SINCE) ? l->clock : 0;
+    }
+    s->synced = true;
+}
+
+void lessor_sync_end(struct lessor *l)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < l->n; i++)
+        if (l->sessions[i].synced)
+            l->sessions[kept++] = l->sessions[i];
+    l->n = kept;
+}
+
+/* ---- Heartbeats --------------------------------------------------------------------------------
+ */
+
+bool lessor_beat(struct lessor *l, uint64_t now, uint64_t member, uint64_t session, uint64_t echo)
+{
+    struct lessor_session *s = find(l, session);
+
+    if (s == NULL || s->member != member)
+        return false;
+    lessor_tick(l, now);
+    if (!s->waiting.there || echo > s->waiting.echo)
+        s->waiting = (struct lessor_beat){.echo = echo, .at = l->clock, .there = true};
+    return true;
+}
+
+bool lessor_ask(struct lessor *l)
+{
+    bool any = false;
+
+    if (l->round)
+        return false;
+    for (size_t i = 0; i < l->n; i++) {
+        struct lessor_session *s = &l->sessions[i];
+
+        s->riding = s->waiting;
+        s->waiting.there = false;
+        any |= s->riding.there;
+    }
+    l->round = any;
+    return any;
+}
+
+void lessor_proven(struct lessor *l,
+                   void (*ack)(void *arg, uint64_t member, uint64_t session, uint64_t echo),
+                   void *arg)
+{
+    l->round = false;
+    for (size_t i = 0; i < l->n; i++) {
+        struct lessor_session *s = &l->sessions[i];
+        struct lessor_beat beat = s->riding;
+
+        s->riding.there = false;
+        if (!beat.there || (s->doomed && LEASE_RULE(LEASE_DOOMED)))
+            continue;
+        s->seen = max_u64(s->seen, beat.at);
+        ack(arg, s->member, s->id, beat.echo);
+    }
+}
+
+void lessor_unproven(struct lessor *l)
+{
+    l->round = false;
+    for (size_t i = 0; i < l->n; i++)
+        l->sessions[i].riding.there = false;
+}
+
+/* ---- The end -----------------------------------------------------------------------------------
+ */
+
+void lessor_overdue(struct lessor *l, void (*expire)(void *arg, uint64_t session), void *arg)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct lessor_session *s = &l->sessions[i];
+
+        if (s->doomed || l->clock <= s->seen + s->ttl_ms)
+            continue;
+        s->doomed = true;
+        expire(arg, s->id);
+    }
+}
+
+void lessor_decided(struct lessor *l, uint64_t session)
+{
+    struct lessor_session *s = find(l, session);
+
+    if (s != NULL)
+        s->doomed = false;
+}
+
+uint64_t lessor_idle_ms(const struct lessor *l, uint64_t session)
+{
+    const struct lessor_session *s = l->term != 0 ? find(l, session) : NULL;
+
+    return s != NULL ? l->clock - min_u64(s->seen, l->clock) : UINT64_MAX;
+}

@@ -1,0 +1,85 @@
+/* The leader's side of leases: which sessions have shown a sign of life, which are overdue.
+ *
+ * Rules, and why:
+ *  - A heartbeat is acknowledged, and counts, only after a barrier that was asked for after it had
+ *    arrived: then no later leader can have been elected before it was sent, and what that one
+ *    grants everybody lasts longer than what the acknowledgement does.
+ *  - What counts is when it arrived: that is not before it was sent.
+ *  - Whoever begins to lead has seen everybody at that moment: earlier leaders may have
+ * acknowledged heartbeats until then. So has it a session that it sees in the state for the first
+ * time.
+ *  - Time stands still while this host does: gaps between two looks at the clock count for
+ *    LESSOR_GAP_MS at most, as what came in meanwhile was not looked at.
+ *  - No session is acknowledged from when its end was proposed until that is decided.
+ *
+ * The caller's sequence, whenever it leads: lessor_lead when the term is another one than
+ * lessor_term; lessor_tick often; lessor_sync_* whenever the sessions may have changed, and right
+ * before lessor_proven.
+ *
+ * Pure; `now` is milliseconds of this host's CLOCK_BOOTTIME. */
+#ifndef DAEMON_LESSOR_H
+#define DAEMON_LESSOR_H
+
+#include "base/base.h"
+
+#define LESSOR_GAP_MS 500
+
+struct lessor_beat {
+    uint64_t echo;
+    uint64_t at; /* when it arrived, in the lessor's time */
+    bool there;
+};
+
+struct lessor_session {
+    uint64_t id;
+    uint64_t member;
+    uint64_t ttl_ms;
+    uint64_t seen;              /* in the lessor's time */
+    struct lessor_beat waiting; /* for the next barrier */
+    struct lessor_beat riding;  /* on the one under way */
+    bool doomed;                /* its end was proposed */
+    bool synced;
+};
+
+struct lessor {
+    uint64_t term;     /* in which this member leads; 0: it does not */
+    uint64_t clock;    /* the lessor's time: `now` when it began to lead, and on without stalls */
+    uint64_t last_now; /* when the clock was looked at last */
+    struct lessor_session *sessions;
+    size_t n, cap;
+    bool round; /* a barrier is under way */
+};
+
+void lessor_init(struct lessor *l);
+void lessor_fini(struct lessor *l);
+
+/* This member leads `term` (0: none). Everything before is forgotten. */
+void lessor_lead(struct lessor *l, uint64_t now, uint64_t term);
+void lessor_tick(struct lessor *l, uint64_t now);
+
+/* The sessions as the state has them: begin, see each, end. */
+void lessor_sync_begin(struct lessor *l);
+void lessor_sync_see(struct lessor *l, uint64_t id, uint64_t member, uint64_t ttl_ms);
+void lessor_sync_end(struct lessor *l);
+
+/* A heartbeat of the member's came in. False: there is no such session of its. */
+bool lessor_beat(struct lessor *l, uint64_t now, uint64_t member, uint64_t session, uint64_t echo);
+/* Is a barrier to be asked for now? Then those who wait ride on it. */
+bool lessor_ask(struct lessor *l);
+/* The barrier that was asked for is reached, and this member still leads the same term: calls
+ * ack for whom it has proven. */
+void lessor_proven(struct lessor *l,
+                   void (*ack)(void *arg, uint64_t member, uint64_t session, uint64_t echo),
+                   void *arg);
+/* It came to nothing. */
+void lessor_unproven(struct lessor *l);
+
+/* Calls expire for every session that is overdue, whose end is to be proposed now, as decided in
+ * this term; and lessor_decided when it is known what became of that. */
+void lessor_overdue(struct lessor *l, void (*expire)(void *arg, uint64_t session), void *arg);
+void lessor_decided(struct lessor *l, uint64_t session);
+
+/* Milliseconds since its last sign of life, or since this member leads; UINT64_MAX: unknown. */
+uint64_t lessor_idle_ms(const struct lessor *l, uint64_t session);
+
+#endif
