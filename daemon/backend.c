@@ -82,6 +82,44 @@ static int do_usage(void *ctx, struct backend_usage *out)
     return err;
 }
 
+static int do_getlk(void *ctx, uint64_t session, const Cfs__Lock *asked, struct backend_lock *out)
+{
+    struct reader_lock lock;
+    int found = reader_getlk(reader_of(ctx), session, asked, &lock);
+
+    if (found > 0)
+        *out = (struct backend_lock){lock.session, lock.start, lock.end, lock.write, lock.pid};
+    return found;
+}
+
+static int do_fence(void *ctx, uint64_t session, uint64_t ino, uint64_t *out)
+{
+    return reader_fence(reader_of(ctx), session, ino, out);
+}
+
+_Static_assert((int)BACKEND_WAITS == (int)STORE_WAITING, "waits differ");
+_Static_assert((int)BACKEND_GRANTED == (int)STORE_GRANTED, "waits differ");
+_Static_assert((int)BACKEND_GONE == (int)STORE_GONE, "waits differ");
+
+static int do_wait_state(void *ctx, uint64_t session, uint64_t id, const Cfs__Lock *asked,
+                         uint64_t *fence)
+{
+    return reader_wait_state(reader_of(ctx), session, id, asked, fence);
+}
+
+static bool do_holds_some(void *ctx, uint64_t session, const Cfs__Lock *asked)
+{
+    uint64_t fence;
+    bool some = false;
+
+    return reader_holds(reader_of(ctx), session, asked, &fence, &some) >= 0 && some;
+}
+
+static bool do_ends_with_open(void *ctx, uint64_t session, uint64_t ino)
+{
+    return reader_ends_with_open(reader_of(ctx), session, ino) > 0;
+}
+
 /* ---- Changes
  * --------------------------------------------------------------------------------------- */
 
@@ -122,15 +160,21 @@ static struct pending *new_pending(backend_done done, void *arg)
     return p;
 }
 
-static uint64_t do_submit(void *ctx, const Cfs__Command *command, unsigned timeout_ms,
-                          backend_done done, void *arg)
+static uint64_t do_submit_in(void *ctx, uint64_t session, const Cfs__Command *command,
+                             unsigned timeout_ms, backend_done done, void *arg)
 {
     struct daemon *d = ctx;
     struct buf bytes = BUF_EMPTY;
 
     buf_reserve(&bytes, cfs__command__get_packed_size(command));
     bytes.len = cfs__command__pack(command, bytes.data);
-    return node_submit(d->node, &bytes, timeout_ms, on_done, new_pending(done, arg));
+    return node_submit_in(d->node, session, &bytes, timeout_ms, on_done, new_pending(done, arg));
+}
+
+static uint64_t do_submit(void *ctx, const Cfs__Command *command, unsigned timeout_ms,
+                          backend_done done, void *arg)
+{
+    return do_submit_in(ctx, 0, command, timeout_ms, done, arg);
 }
 
 static uint64_t do_barrier(void *ctx, unsigned timeout_ms, backend_done done, void *arg)
@@ -173,7 +217,13 @@ static const struct backend_ops ops = {
     .listxattr = do_listxattr,
     .readdir = do_readdir,
     .usage = do_usage,
+    .getlk = do_getlk,
+    .fence = do_fence,
+    .wait_state = do_wait_state,
+    .holds_some = do_holds_some,
+    .ends_with_open = do_ends_with_open,
     .submit = do_submit,
+    .submit_in = do_submit_in,
     .barrier = do_barrier,
     .cancel = do_cancel,
     .has_quorum = do_has_quorum,

@@ -21,6 +21,11 @@ struct delivery {
 struct machine_adapter {
     struct daemon *daemon;
     STAILQ_HEAD(, delivery) deliveries;
+    struct grants {
+        struct store_grant *items;
+        size_t len;
+        size_t cap;
+    } grants; /* to this host's session */
     struct changes {
         Cfs__Change **items;
         size_t len;
@@ -62,6 +67,7 @@ void machine_free(struct machine_adapter *m)
     clear_deliveries(m);
     clear_changes(&m->own);
     clear_changes(&m->others);
+    free(m->grants.items);
     free(m->own.items);
     free(m->others.items);
     free(m);
@@ -207,6 +213,19 @@ static void keep_end(struct machine_adapter *m, uint64_t session)
     STAILQ_INSERT_TAIL(&m->deliveries, d, link);
 }
 
+static void keep_grants(struct grants *to, const struct store_result *result, uint64_t own)
+{
+    for (size_t i = 0; i < result->n_grants; i++) {
+        if (result->grants[i].session != own)
+            continue;
+        if (to->len == to->cap) {
+            to->cap = 2 * to->cap + 1;
+            to->items = xrealloc(to->items, to->cap * sizeof *to->items);
+        }
+        to->items[to->len++] = result->grants[i];
+    }
+}
+
 static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entry)
 {
     struct machine_adapter *m = ctx;
@@ -223,6 +242,7 @@ static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entr
     for (size_t i = 0; i < result.n_ended; i++)
         if (result.ended[i].member == m->daemon->options.id)
             keep_end(m, result.ended[i].session);
+    keep_grants(&m->grants, &result, own);
     if (result.n_changes > 0 && atomic_load(&m->daemon->fs) != NULL)
         keep_changes(result.session == own ? &m->own : &m->others, &result);
 }
@@ -234,6 +254,16 @@ static void pass_changes(struct machine_adapter *m, struct changes *c, bool own)
     if (c->len > 0 && fs != NULL)
         fs_changed(fs, (const Cfs__Change *const *)c->items, c->len, own);
     clear_changes(c);
+}
+
+/* After the completions: a request is told that it waits before it is told that it does not. */
+static void pass_grants(struct machine_adapter *m)
+{
+    struct fs *fs = atomic_load(&m->daemon->fs);
+
+    for (size_t i = 0; i < m->grants.len && fs != NULL; i++)
+        fs_granted(fs, m->grants.items[i].id, m->grants.items[i].fence);
+    m->grants.len = 0;
 }
 
 void machine_deliver(struct machine_adapter *m)
@@ -252,6 +282,7 @@ void machine_deliver(struct machine_adapter *m)
         buf_fini(&next->reply);
         free(next);
     }
+    pass_grants(m);
 }
 
 /* ---- Copies: raft's opaque handles are the store's

@@ -73,6 +73,8 @@ struct backend_ops {
     /* enum backend_wait, with the token in *fence when it was granted. */
     int (*wait_state)(void *ctx, uint64_t session, uint64_t id, const Cfs__Lock *asked,
                       uint64_t *fence);
+    /* Does the session's owner hold anything of the range asked for? */
+    bool (*holds_some)(void *ctx, uint64_t session, const Cfs__Lock *asked);
     /* ReleaseEphemeral would remove it: it is ephemeral=open, and goes with this session. */
     bool (*ends_with_open)(void *ctx, uint64_t session, uint64_t ino);
 

@@ -16,6 +16,7 @@ struct call {
     enum call_kind kind;
     uint64_t ticket; /* CANCEL: whose */
     uint64_t deadline_ms;
+    uint64_t session;       /* SUBMIT: to be carried out in it; 0: in any */
     uint64_t client_ticket; /* SUBMIT, once taken */
     struct buf command;     /* SUBMIT, until taken */
     client_done done;       /* SUBMIT and BARRIER */
@@ -51,10 +52,11 @@ static uint64_t post_waiting(struct calls *c, struct call *content)
     return ticket;
 }
 
-uint64_t calls_submit(struct calls *c, struct buf *command, uint64_t deadline_ms, client_done done,
-                      void *arg)
+uint64_t calls_submit(struct calls *c, uint64_t session, struct buf *command, uint64_t deadline_ms,
+                      client_done done, void *arg)
 {
     struct call call = {.kind = CALL_SUBMIT,
+                        .session = session,
                         .deadline_ms = deadline_ms,
                         .command = buf_take(command),
                         .done = done,
@@ -166,7 +168,8 @@ static void take_submit(struct calls *c, struct call *call)
     uint64_t deadline = call->deadline_ms != CALLS_NEVER ? call->deadline_ms : 0;
 
     await(c, call);
-    call->client_ticket = client_submit(c->client, &call->command, deadline, on_submit_done, call);
+    call->client_ticket = client_submit_in(c->client, call->session, &call->command, deadline,
+                                           on_submit_done, call);
 }
 
 static void take_barrier(struct calls *c, struct call *call)

@@ -32,8 +32,9 @@ void calls_init(struct calls *c, uv_loop_t *loop, void (*on_mail)(void *arg), vo
 
 /* ---- Any thread ------------------------------------------------------------------------------ */
 
-uint64_t calls_submit(struct calls *c, struct buf *command, uint64_t deadline_ms, client_done done,
-                      void *arg); /* takes the bytes; a ticket */
+/* Takes the bytes; a ticket. session: see client_submit_in; 0: in any. */
+uint64_t calls_submit(struct calls *c, uint64_t session, struct buf *command, uint64_t deadline_ms,
+                      client_done done, void *arg);
 uint64_t calls_barrier(struct calls *c, uint64_t deadline_ms, client_done done, void *arg);
 void calls_cancel(struct calls *c, uint64_t ticket);
 void calls_run(struct calls *c, void (*fn)(void *arg), void *arg);

@@ -47,6 +47,7 @@ struct command {
     UT_hash_handle hh;
     uint64_t ticket;
     uint64_t seq;         /* 0: not proposed yet */
+    uint64_t session;     /* not to be proposed in another; 0: in any */
     uint64_t deadline_ms; /* NEVER: none */
     struct buf bytes;     /* empty once abandoned */
     size_t flying;        /* bytes of its entry in this round */
@@ -194,14 +195,15 @@ static void complete_all(struct client *c, struct commands *list, int err)
     }
 }
 
-uint64_t client_submit(struct client *c, struct buf *command, uint64_t deadline_ms,
-                       client_done done, void *arg)
+uint64_t client_submit_in(struct client *c, uint64_t session, struct buf *command,
+                          uint64_t deadline_ms, client_done done, void *arg)
 {
     struct command *cmd = xcalloc(1, sizeof *cmd);
 
     check(done != NULL);
     check(command->len <= LIMIT_COMMAND_MAX);
     cmd->ticket = ++c->last_ticket;
+    cmd->session = session;
     cmd->deadline_ms = deadline_ms > 0 ? deadline_ms : NEVER;
     cmd->bytes = buf_take(command);
     cmd->done = done;
@@ -213,6 +215,12 @@ uint64_t client_submit(struct client *c, struct buf *command, uint64_t deadline_
         c->next = cmd;
     c->earliest = min_u64(c->earliest, cmd->deadline_ms);
     return cmd->ticket;
+}
+
+uint64_t client_submit(struct client *c, struct buf *command, uint64_t deadline_ms,
+                       client_done done, void *arg)
+{
+    return client_submit_in(c, 0, command, deadline_ms, done, arg);
 }
 
 void client_cancel(struct client *c, uint64_t ticket)
@@ -335,6 +343,21 @@ static bool propose_next(struct client *c)
     return true;
 }
 
+/* The next one was meant for a session that is gone: true, and it is gone as well. */
+static bool refuse_next(struct client *c)
+{
+    struct command *cmd = c->next;
+
+    if (cmd->session == 0 || cmd->session == c->session)
+        return false;
+    check(cmd->seq == 0);
+    unqueue(c, cmd);
+    if (claim(c, cmd))
+        call_done(c, cmd, -ESTALE, NULL, 0);
+    command_free(cmd);
+    return true;
+}
+
 static bool has_room(const struct client *c)
 {
     size_t len = STAMP_SIZE + c->next->bytes.len;
@@ -404,7 +427,7 @@ void client_turn(struct client *c)
         new_round(c);
     if (c->session == 0 && can_propose(c))
         propose_open(c);
-    while (c->session != 0 && can_propose(c) && propose_next(c))
+    while (c->session != 0 && can_propose(c) && (refuse_next(c) || propose_next(c)))
         continue;
     if (c->retry_at == NEVER && (c->open_sent || c->flying > 0 || c->blocked))
         arm_retry(c, now);

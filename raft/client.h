@@ -51,6 +51,11 @@ void client_free(struct client *c); /* completes what is left with -ESHUTDOWN */
 uint64_t client_submit(struct client *c, struct buf *command, uint64_t deadline_ms,
                        client_done done, void *arg);
 
+/* The same, for a command that means something in this session only: refused with -ESTALE, later,
+ * when there is another. */
+uint64_t client_submit_in(struct client *c, uint64_t session, struct buf *command,
+                          uint64_t deadline_ms, client_done done, void *arg);
+
 /* Gives up waiting: done(-EINTR) follows from within this call, unless the ticket is done or
  * unknown. What was not proposed yet never will be. */
 void client_cancel(struct client *c, uint64_t ticket);

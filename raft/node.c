@@ -516,7 +516,13 @@ static uint64_t deadline_of(unsigned timeout_ms)
 uint64_t node_submit(struct node *n, struct buf *command, unsigned timeout_ms, client_done done,
                      void *arg)
 {
-    return calls_submit(&n->calls, command, deadline_of(timeout_ms), done, arg);
+    return calls_submit(&n->calls, 0, command, deadline_of(timeout_ms), done, arg);
+}
+
+uint64_t node_submit_in(struct node *n, uint64_t session, struct buf *command, unsigned timeout_ms,
+                        client_done done, void *arg)
+{
+    return calls_submit(&n->calls, session, command, deadline_of(timeout_ms), done, arg);
 }
 
 uint64_t node_barrier(struct node *n, unsigned timeout_ms, client_done done, void *arg)

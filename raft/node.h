@@ -65,6 +65,9 @@ void node_stop(struct node *n);
  * never called from within, and may submit again. */
 uint64_t node_submit(struct node *n, struct buf *command, unsigned timeout_ms, client_done done,
                      void *arg);
+/* The same, in this session or not at all (client_submit_in). */
+uint64_t node_submit_in(struct node *n, uint64_t session, struct buf *command, unsigned timeout_ms,
+                        client_done done, void *arg);
 /* Any thread: a barrier (driver_barrier); done gets no reply bytes. */
 uint64_t node_barrier(struct node *n, unsigned timeout_ms, client_done done, void *arg);
 /* Any thread: done(-EINTR) soon, unless it was done before. Of either kind of ticket. */

@@ -610,6 +610,99 @@ int reader_getlk(struct store_reader *r, uint64_t session, const Cfs__Lock *aske
     return found;
 }
 
+static int holds_in(struct store_reader *r, uint64_t session, const Cfs__Lock *asked,
+                    uint64_t *fence, bool *some)
+{
+    bool flock = asked->kind == CFS__LOCK__KIND__FLOCK;
+    uint64_t at = flock ? 0 : asked->start, end = flock ? LOCK_END : asked->end;
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_LOCK_OWN);
+    struct lock_row row;
+    int found;
+
+    *fence = 0;
+    *some = false;
+    db_bind(st, 1, asked->ino);
+    db_bind(st, 2, flock ? LOCK_FLOCK : LOCK_POSIX);
+    db_bind(st, 3, session);
+    db_bind(st, 4, flock ? asked->handle : asked->owner);
+    db_bind(st, 5, at);
+    db_bind(st, 6, end);
+    while ((found = db_step(&r->db, st)) > 0) { /* by offset, without overlaps */
+        locktab_read(st, &row);
+        *some = true;
+        if (row.first > at || (asked->write && !row.exclusive))
+            break;
+        at = row.last + 1;
+        *fence = max_u64(*fence, row.number);
+    }
+    db_reset(st);
+    return found < 0 ? found : at > end;
+}
+
+int reader_holds(struct store_reader *r, uint64_t session, const Cfs__Lock *asked, uint64_t *fence,
+                 bool *some)
+{
+    bool opened;
+    int found = enter(r, &opened);
+
+    if (found != 0)
+        return found;
+    found = holds_in(r, session, asked, fence, some);
+    leave(r, opened);
+    return found;
+}
+
+static int wait_state_in(struct store_reader *r, uint64_t session, uint64_t id,
+                         const Cfs__Lock *asked, uint64_t *fence)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_WAITER_GET);
+    bool some, waits;
+    int found;
+
+    db_bind(st, 1, id);
+    found = db_step(&r->db, st);
+    waits = found > 0 && db_u64(st, 0) == session;
+    db_reset(st);
+    if (found < 0 || waits)
+        return found < 0 ? found : STORE_WAITING;
+    found = holds_in(r, session, asked, fence, &some);
+    return found < 0 ? found : found > 0 ? STORE_GRANTED : STORE_GONE;
+}
+
+int reader_wait_state(struct store_reader *r, uint64_t session, uint64_t id, const Cfs__Lock *asked,
+                      uint64_t *fence)
+{
+    bool opened;
+    int state = enter(r, &opened);
+
+    if (state != 0)
+        return state;
+    state = wait_state_in(r, session, id, asked, fence);
+    leave(r, opened);
+    return state;
+}
+
+int reader_ends_with_open(struct store_reader *r, uint64_t session, uint64_t ino)
+{
+    struct special special;
+    sqlite3_stmt *st;
+    bool opened;
+    int found = enter(r, &opened);
+
+    if (found != 0)
+        return found;
+    st = db_get(&r->db, STATEMENT_SPECIAL_GET);
+    db_bind(st, 1, ino);
+    found = db_step(&r->db, st);
+    if (found > 0) {
+        special_read(st, 0, &special);
+        found = special.ephemeral == CFS__EPHEMERAL__EPHEMERAL_OPEN && special.session == session;
+    }
+    db_reset(st);
+    leave(r, opened);
+    return found;
+}
+
 int reader_fence(struct store_reader *r, uint64_t session, uint64_t ino, uint64_t *out)
 {
     sqlite3_stmt *st;

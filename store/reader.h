@@ -92,6 +92,14 @@ struct reader_lock {
 int reader_getlk(struct store_reader *r, uint64_t session, const Cfs__Lock *asked,
                  struct reader_lock *out);
 
+/* What the session's owner has of the range asked for (of flock: of the file). 1, with the latest
+ * token in *fence: all of it, at least that strong; 0: not. *some: anything at all. */
+int reader_holds(struct store_reader *r, uint64_t session, const Cfs__Lock *asked, uint64_t *fence,
+                 bool *some);
+/* As store_wait_state: enum store_wait, or -errno. */
+int reader_wait_state(struct store_reader *r, uint64_t session, uint64_t id, const Cfs__Lock *asked,
+                      uint64_t *fence);
+
 /* user.coordfs.fence: the latest token of the session's locks of the file. -ENODATA: it holds none.
  */
 int reader_fence(struct store_reader *r, uint64_t session, uint64_t ino, uint64_t *out);
@@ -100,6 +108,9 @@ int reader_fence(struct store_reader *r, uint64_t session, uint64_t ino, uint64_
  * may call other functions of the reader. */
 int reader_locks(struct store_reader *r, bool (*fn)(void *arg, const struct reader_lock *lock),
                  void *arg);
+
+/* Would the session's ReleaseEphemeral remove it? 1, 0, or -errno. */
+int reader_ends_with_open(struct store_reader *r, uint64_t session, uint64_t ino);
 
 struct reader_session {
     uint64_t id;

@@ -144,6 +144,10 @@ const char *const statement_sql[STATEMENT_COUNT] = {
                                 " ORDER BY first, session, owner LIMIT 1",
     [STATEMENT_LOCK_FENCE] = "SELECT max(fence) FROM lock WHERE ino = ?1 AND session = ?2"
                              " HAVING count(*) > 0",
+    [STATEMENT_LOCK_OWN] = "SELECT " LOCK_COLUMNS ", fence FROM lock WHERE ino = ?1 AND kind = ?2"
+                           " AND session = ?3 AND owner = ?4 AND first <= ?6 AND last >= ?5"
+                           " ORDER BY first",
+    [STATEMENT_WAITER_GET] = "SELECT session FROM waiter WHERE id = ?1",
     [STATEMENT_LOCK_LIST] =
         "SELECT l.*, s.member FROM (SELECT " LOCK_COLUMNS
         ", fence AS number, 0 AS waits FROM lock UNION ALL SELECT " LOCK_COLUMNS
