@@ -10,9 +10,10 @@
 #include "fs/news.h"
 #include "fs/procfd.h"
 #include "fs/state.h"
+#include "proto/limits.h"
 
-/* What is submitted together. Its commands are applied in order, one after another (a session's
- * commands are), so only a batch of one command is atomic. */
+/* What is submitted together, and takes effect with its last command: those before it only stage
+ * their content. */
 struct batch {
     TAILQ_ENTRY(batch) link;
     struct fs *fs;
@@ -20,7 +21,9 @@ struct batch {
     struct patch patch;
     size_t acked; /* extents whose writers were told that they are written */
     bool append;
-    unsigned left; /* commands */
+    uint64_t stage;
+    unsigned staged; /* extents */
+    unsigned left;   /* commands */
     int error;
     bool uncertain;
     struct request_queue writer;  /* who waits for what is not acknowledged */
@@ -62,6 +65,8 @@ void drafts_init(struct drafts *ds)
 {
     ds->table = NULL;
     LIST_INIT(&ds->dirty);
+    LIST_INIT(&ds->drops);
+    ds->last_stage = 0;
     ds->next_due_ms = UINT64_MAX;
 }
 
@@ -132,21 +137,27 @@ static void draft_settle(struct fs *fs, struct draft *d)
 /* ---- Batches ------------------------------------------------------------------------------------
  */
 
-/* Takes the draft's content. */
-static struct batch *batch_new(struct fs *fs, struct draft *d)
+/* Takes the patch. */
+static struct batch *batch_of(struct fs *fs, struct draft *d, struct patch *patch)
 {
     struct batch *b = xcalloc(1, sizeof(*b));
 
     b->fs = fs;
     b->draft = d;
-    b->patch = d->patch;
+    b->patch = *patch;
     b->acked = b->patch.n;
-    d->patch = (struct patch){0};
-    set_clean(d);
+    *patch = (struct patch){0};
     TAILQ_INIT(&b->writer);
     TAILQ_INIT(&b->waiters);
     TAILQ_INSERT_TAIL(&d->flying, b, link);
     return b;
+}
+
+/* Takes the draft's content. */
+static struct batch *batch_new(struct fs *fs, struct draft *d)
+{
+    set_clean(d);
+    return batch_of(fs, d, &d->patch);
 }
 
 static void batch_free(struct batch *b)
@@ -163,15 +174,21 @@ static bool has_acked(const struct batch *b)
     return b->acked > 0 || (b->patch.n == 0 && b->patch.truncate);
 }
 
-/* What was acknowledged is tried again, without a deadline; who waits for it waits on. */
+/* What was acknowledged is tried again, without a deadline; who waits for it waits on. Together
+ * with what was written meanwhile, if that is not too much for one change. */
 static void try_again(struct batch *b)
 {
     struct draft *d = b->draft;
     struct batch *again;
 
     patch_cut(&b->patch, b->acked);
-    patch_prepend(&d->patch, &b->patch);
-    again = batch_new(b->fs, d);
+    if (b->patch.bytes + d->patch.bytes > LIMIT_FILE_MAX ||
+        b->patch.n + d->patch.n > DRAFT_EXTENTS) {
+        again = batch_of(b->fs, d, &b->patch);
+    } else {
+        patch_prepend(&d->patch, &b->patch);
+        again = batch_new(b->fs, d);
+    }
     requests_move(&b->waiters, &again->waiters);
     batch_submit(again);
 }
@@ -186,6 +203,33 @@ static void note_loss(struct batch *b)
               b->patch.bytes, strerror(b->error));
 }
 
+/* What a failed commit has staged takes space in the tree until it is dropped. */
+struct drop {
+    LIST_ENTRY(drop) link;
+    struct call call;
+};
+
+static void on_dropped(struct call *c)
+{
+    struct drop *drop = CONTAINER_OF(c, struct drop, call);
+
+    LIST_REMOVE(drop, link);
+    free(drop);
+}
+
+static void drop_stage(struct fs *fs, uint64_t stage)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Unstage unstage = CFS__UNSTAGE__INIT;
+    struct drop *drop = xcalloc(1, sizeof(*drop));
+
+    unstage.stage = stage;
+    command.op_case = CFS__COMMAND__OP_UNSTAGE;
+    command.unstage = &unstage;
+    LIST_INSERT_HEAD(&fs->drafts.drops, drop, link);
+    call_submit(fs, &drop->call, &command, 0, on_dropped);
+}
+
 static void batch_end(struct batch *b)
 {
     struct draft *d = b->draft;
@@ -193,6 +237,8 @@ static void batch_end(struct batch *b)
 
     TAILQ_REMOVE(&d->flying, b, link);
     d->flying_bytes -= b->patch.bytes;
+    if (b->error != 0 && b->stage != 0)
+        drop_stage(fs, b->stage);
     if (b->error != 0)
         lane_forget_inode(fs, d->ino); /* pages that showed what did not happen */
     if (b->error != 0 && has_acked(b)) {
@@ -227,18 +273,51 @@ static void on_call_done(struct call *c)
         batch_end(b);
 }
 
-static void submit_one(void *arg, Cfs__Write *write)
+static void submit(struct batch *b, const Cfs__Command *command)
 {
-    struct batch *b = arg;
-    Cfs__Command command = CFS__COMMAND__INIT;
     struct batch_call *call = &b->calls[b->n_calls++];
+
+    call->batch = b;
+    call_submit(b->fs, &call->call, command, b->timeout_ms, on_call_done);
+}
+
+static void submit_stage(struct batch *b, const Cfs__Write *write)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Stage stage = CFS__STAGE__INIT;
+
+    stage.ino = b->draft->ino;
+    stage.stage = b->stage;
+    stage.n_extents = write->n_extents;
+    stage.extents = write->extents;
+    for (size_t i = 0; i < write->n_extents; i++)
+        b->staged += write->extents[i]->data.len > 0;
+    command.op_case = CFS__COMMAND__OP_STAGE;
+    command.stage = &stage;
+    submit(b, &command);
+}
+
+static void submit_write(struct batch *b, Cfs__Write *write)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
 
     write->ino = b->draft->ino;
     write->append = b->append;
+    write->stage = b->stage;
+    write->staged = b->staged;
     command.op_case = CFS__COMMAND__OP_WRITE;
     command.write = write;
-    call->batch = b;
-    call_submit(b->fs, &call->call, &command, b->timeout_ms, on_call_done);
+    submit(b, &command);
+}
+
+static void submit_one(void *arg, Cfs__Write *write)
+{
+    struct batch *b = arg;
+
+    if (b->n_calls + 1 < b->left)
+        submit_stage(b, write);
+    else
+        submit_write(b, write);
 }
 
 static void batch_submit(struct batch *b)
@@ -246,6 +325,10 @@ static void batch_submit(struct batch *b)
     b->left = (unsigned)patch_n_commands(&b->patch);
     b->calls = xcalloc(b->left, sizeof(*b->calls));
     b->draft->flying_bytes += b->patch.bytes;
+    if (b->left > 1) {
+        check(!b->append); /* one write, which fits into an entry */
+        b->stage = ++b->fs->drafts.last_stage;
+    }
     patch_commands(&b->patch, submit_one, b);
     check(b->n_calls == b->left);
 }
@@ -274,6 +357,37 @@ void draft_truncate(struct fs *fs, uint64_t ino, int tid, bool kill_suid)
     set_dirty(fs, d);
 }
 
+static size_t bytes_of_all(struct fs *fs)
+{
+    struct draft *d, *next;
+    size_t bytes = 0;
+
+    HASH_ITER(hh, fs->drafts.table, d, next)
+    bytes += d->patch.bytes + d->flying_bytes;
+    return bytes;
+}
+
+/* Is there nothing in the file but what the draft has? */
+static bool is_whole(struct fs *fs, struct draft *d)
+{
+    const struct backend *be = &fs->backend;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    if (d->patch.truncate)
+        return true;
+    return TAILQ_EMPTY(&d->flying) && be->ops->attr(be->ctx, d->ino, &attr) == 0 && attr.size == 0;
+}
+
+/* Shall the draft wait for more? One more write fits into a stage then (LIMIT_STAGE_BYTES). */
+static bool may_grow(struct fs *fs, struct draft *d)
+{
+    if (d->patch.n >= DRAFT_EXTENTS)
+        return false;
+    if (d->patch.bytes < DRAFT_BYTES)
+        return true;
+    return d->patch.bytes <= LIMIT_FILE_MAX && bytes_of_all(fs) < DRAFT_MEMORY && is_whole(fs, d);
+}
+
 bool draft_buffer(struct fs *fs, const struct draft_write *w, struct request *r)
 {
     struct draft *d = draft_get(fs, w->ino);
@@ -283,7 +397,7 @@ bool draft_buffer(struct fs *fs, const struct draft_write *w, struct request *r)
     d->patch.kill_suid = d->patch.kill_suid || w->kill_suid;
     d->writer = w->tid;
     set_dirty(fs, d);
-    if (d->patch.bytes < DRAFT_BYTES)
+    if (may_grow(fs, d))
         return true;
     draft_submit(fs, w->ino);
     if (d->flying_bytes <= DRAFT_FLYING || r == NULL)
@@ -302,8 +416,8 @@ void draft_commit(struct fs *fs, const struct draft_write *w, struct request *r)
     d->writer = w->tid;
     b = batch_new(fs, d);
     b->append = w->append;
-    b->timeout_ms = fs->options.timeout_ms;
     patch_write(&b->patch, w->offset, w->data, w->len, false);
+    b->timeout_ms = fs->options.timeout_ms + (unsigned)(b->patch.bytes / DRAFT_BYTES_PER_MS);
     b->patch.kill_suid = b->patch.kill_suid || w->kill_suid;
     r->give_up = give_up_writer;
     request_wait(r, &b->writer);
@@ -495,7 +609,12 @@ void drafts_fini(struct drafts *ds)
 {
     struct draft *d, *next;
     struct batch *b;
+    struct drop *drop;
 
+    while ((drop = LIST_FIRST(&ds->drops)) != NULL) {
+        LIST_REMOVE(drop, link);
+        free(drop);
+    }
     HASH_ITER(hh, ds->table, d, next)
     {
         while ((b = TAILQ_FIRST(&d->flying)) != NULL) {

@@ -5,11 +5,19 @@
  *  - a truncation to nothing (O_TRUNC, ftruncate) waits for the first write behind it;
  *  - a write that looks like one of many (whole blocks) is acknowledged and waits for more;
  *  - a short write, which ends nearly every output, an append and an O_SYNC write are acknowledged
- *    when they are committed, in one log entry with all that waited before them;
- *  - the rest is committed by fsync and close, after 100 ms without a write or 1 s in all, at 8
- * MiB, and as soon as a process looks at the file that does not write it. A truncation with nothing
- * behind it is committed when the program closes the file (who may hold it still: fs/procfd.h), or
- * after 1 s.
+ *    when they are committed, in one step with all that waited before them;
+ *  - the rest is committed by fsync and close, after 100 ms without a write or 1 s in all, and as
+ * soon as a process looks at the file that does not write it; also at 8 MiB, unless the draft is
+ * all that the file will hold: then it waits until it is as large as a file can be. A truncation
+ * with nothing behind it is committed when the program closes the file (who may hold it still:
+ * fs/procfd.h), or after 1 s.
+ *
+ * What is committed becomes visible in one step on all hosts, or not at all. If it does not fit
+ * into one log entry, all entries but the last one stage it (Stage in proto/command.proto), and the
+ * last, a Write, applies it; the state machine drops what was staged when the session ends, and the
+ * draft when the commit has failed. So `cp big f` replaces f at once, if no more than a second (and
+ * 100 ms without a write) passes before it closes the file. What is written more slowly, or by a
+ * file's size too large for memory (DRAFT_MEMORY), appears in steps, each of which is a draft.
  *
  * Local readers see drafts at once: what is read here is laid over the store's content. All writers
  * of a file on this host share its draft, so their writes keep their order.
@@ -28,19 +36,25 @@
 #include "fs/patch.h"
 #include "fs/request.h"
 
-#define DRAFT_IDLE_MS  100
-#define DRAFT_AGE_MS   1000
-#define DRAFT_BYTES    (8u << 20)  /* waiting: more is committed */
-#define DRAFT_FLYING   (16u << 20) /* on their way to be committed: more has to wait */
-#define DRAFT_BLOCK    512         /* what is no multiple of it … */
-#define DRAFT_MIN_FULL 4096        /* … or less than this is a short write */
+#define DRAFT_IDLE_MS      100
+#define DRAFT_AGE_MS       1000
+#define DRAFT_BYTES        (8u << 20) /* waiting: more is committed, unless it is the whole file */
+#define DRAFT_EXTENTS      8192       /* the same, whatever it is */
+#define DRAFT_MEMORY       (128u << 20) /* all drafts together: more, and no draft has an exception */
+#define DRAFT_BYTES_PER_MS 4096 /* much content has more time: the mount's timeout and this */
+#define DRAFT_FLYING       (16u << 20) /* on their way to be committed: more has to wait */
+#define DRAFT_BLOCK        512         /* what is no multiple of it … */
+#define DRAFT_MIN_FULL     4096        /* … or less than this is a short write */
 
 struct draft;
+struct drop;
 
 struct drafts {
     struct draft *table;
     LIST_HEAD(, draft) dirty; /* with something that is not submitted */
-    uint64_t next_due_ms;     /* not later than the earliest is due; UINT64_MAX: nothing dirty */
+    uint64_t last_stage;
+    LIST_HEAD(, drop) drops; /* stages that are being dropped */
+    uint64_t next_due_ms;    /* not later than the earliest is due; UINT64_MAX: nothing dirty */
 };
 
 void drafts_init(struct drafts *ds);

@@ -103,7 +103,7 @@ struct cutter {
     const struct patch *patch;
     size_t extent; /* what comes next: this extent … */
     size_t skip;   /* … from this byte on */
-    bool first;
+    bool more;
 };
 
 /* Fills one command; false when there is nothing left. */
@@ -111,13 +111,10 @@ static bool cut(struct cutter *c, Cfs__Write *write, Cfs__Extent *extents, Cfs__
 {
     size_t room = LIMIT_WRITE_MAX;
 
-    if (!c->first && c->extent == c->patch->n)
+    if (!c->more)
         return false;
     cfs__write__init(write);
-    write->truncate = c->first && c->patch->truncate;
-    write->kill_suid = c->first && c->patch->kill_suid;
     write->extents = pointers;
-    c->first = false;
     while (c->extent < c->patch->n && room > 0 && write->n_extents < LIMIT_EXTENTS_MAX) {
         const struct patch_extent *e = &c->patch->extents[c->extent];
         size_t len = min_u64(e->data.len - c->skip, room);
@@ -134,12 +131,15 @@ static bool cut(struct cutter *c, Cfs__Write *write, Cfs__Extent *extents, Cfs__
             c->skip = 0;
         }
     }
+    c->more = c->extent < c->patch->n;
+    write->truncate = !c->more && c->patch->truncate;
+    write->kill_suid = !c->more && c->patch->kill_suid;
     return true;
 }
 
 void patch_commands(const struct patch *p, void (*fn)(void *arg, Cfs__Write *write), void *arg)
 {
-    struct cutter c = {.patch = p, .first = true};
+    struct cutter c = {.patch = p, .more = true};
     size_t max = min_u64(p->n, LIMIT_EXTENTS_MAX);
     Cfs__Extent *extents = xcalloc(max, sizeof(*extents));
     Cfs__Extent **pointers = xcalloc(max, sizeof(Cfs__Extent *));

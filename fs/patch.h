@@ -39,8 +39,10 @@ uint64_t patch_size(const struct patch *p, uint64_t size);
 /* Lays the patch over len bytes of content from offset on. */
 void patch_overlay(const struct patch *p, uint64_t offset, uint8_t *out, size_t len);
 
-/* The patch as commands, each within the limits of one log entry: fn is called for each in order,
- * with a Write that is its own but for the inode; borrowed for the call. At least once. */
+/* The patch cut to pieces, each within the limits of one log entry: fn is called for each in order,
+ * with a Write that is its own but for the inode; borrowed for the call. At least once. What the
+ * patch truncates and drops is said by the last piece, without which the others have no effect
+ * (fs/draft.c stages them). */
 void patch_commands(const struct patch *p, void (*fn)(void *arg, Cfs__Write *write), void *arg);
 size_t patch_n_commands(const struct patch *p);
 

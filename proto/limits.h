@@ -13,10 +13,12 @@
 #define LIMIT_TREE_BYTES   (8ull << 30) /* bytes of all files, default; beyond: ENOSPC */
 #define LIMIT_TREE_ENTRIES 10000000ull  /* inodes, default; beyond: ENOSPC */
 
-#define LIMIT_COMMAND_MAX    (LIMIT_WRITE_MAX + (128u << 10)) /* bytes of a log entry's payload */
-#define LIMIT_EXTENTS_MAX    4096                             /* extents of one Write */
-#define LIMIT_REAP_MAX       1024                             /* inodes of one Reap */
-#define LIMIT_SESSIONS_MAX   4096                             /* open sessions */
+#define LIMIT_COMMAND_MAX    (LIMIT_WRITE_MAX + (128u << 10))   /* bytes of a log entry's payload */
+#define LIMIT_EXTENTS_MAX    4096                               /* extents of one Write */
+#define LIMIT_STAGE_BYTES    (LIMIT_FILE_MAX + LIMIT_WRITE_MAX) /* of one stage; beyond: E2BIG */
+#define LIMIT_STAGE_EXTENTS  16384                              /* the same */
+#define LIMIT_REAP_MAX       1024                               /* inodes of one Reap */
+#define LIMIT_SESSIONS_MAX   4096                               /* open sessions */
 #define LIMIT_SESSION_WINDOW 4096       /* commands of a session that may be on their way at once */
 #define LIMIT_FRAME_MAX      (4u << 20) /* bytes of one frame on a peer link */
 #define LIMIT_DECODE_BUDGET  (16u << 20) /* bytes that decoding one frame may allocate */

@@ -11,6 +11,7 @@
 #include "store/file.h"
 #include "store/guard.h"
 #include "store/lock.h"
+#include "store/part.h"
 #include "store/range.h"
 #include "store/tree.h"
 #include "store/txn.h"
@@ -129,6 +130,16 @@ static uint32_t run_copy(struct op *op, const Cfs__Command *c)
     return range_copy(op, c->copy);
 }
 
+static uint32_t run_stage(struct op *op, const Cfs__Command *c)
+{
+    return part_stage(op, c->stage);
+}
+
+static uint32_t run_unstage(struct op *op, const Cfs__Command *c)
+{
+    return part_unstage(op, c->unstage);
+}
+
 static uint32_t run_close_session(struct op *op, const Cfs__Command *c BASE_UNUSED)
 {
     return expire_close(op);
@@ -188,6 +199,8 @@ static uint32_t (*const run[])(struct op *op, const Cfs__Command *c) = {
     [CFS__COMMAND__OP_REAP] = run_reap,
     [CFS__COMMAND__OP_FALLOCATE] = run_fallocate,
     [CFS__COMMAND__OP_COPY] = run_copy,
+    [CFS__COMMAND__OP_STAGE] = run_stage,
+    [CFS__COMMAND__OP_UNSTAGE] = run_unstage,
     [CFS__COMMAND__OP_CLOSE_SESSION] = run_close_session,
     [CFS__COMMAND__OP_EXPIRE_SESSION] = run_expire_session,
     [CFS__COMMAND__OP_LOCK] = run_lock,

@@ -7,6 +7,7 @@
 #include "store/acl.h"
 #include "store/content.h"
 #include "store/lock.h"
+#include "store/part.h"
 #include "store/raftlog.h"
 #include "store/schema.h"
 #include "store/session.h"
@@ -67,7 +68,8 @@ static const struct {
         {"S5", "SELECT 'entries: ' || entries FROM state"
                " WHERE entries <> (SELECT count(*) FROM dirent)"},
         {"S5", "SELECT 'bytes: ' || bytes FROM state"
-               " WHERE bytes <> (SELECT coalesce(sum(length(data)), 0) FROM block)"},
+               " WHERE bytes <> (SELECT coalesce(sum(length(data)), 0) FROM block)"
+               " + (SELECT coalesce(sum(length(data)), 0) FROM part)"},
         {"S5", "SELECT 'meta data bytes: ' || meta_bytes FROM state WHERE meta_bytes <>"
                " (SELECT coalesce(sum(length(name) + length(value)), 0) FROM xattr) +"
                " (SELECT coalesce(sum(length(target)), 0) FROM symlink)"},
@@ -181,6 +183,13 @@ static const struct {
         {"S44", "SELECT 'session ' || session || ' has ' || count(*) || ' ephemeral entries'"
                 " FROM special WHERE session <> 0 GROUP BY session"
                 " HAVING count(*) > " TEXT(LIMIT_EPHEMERALS)},
+        {"S50", "SELECT 'part ' || p.id || ' of session ' || p.session FROM part p, state"
+                " LEFT JOIN session s ON s.id = p.session WHERE s.id IS NULL OR p.stage = 0"
+                " OR p.id < 0 OR p.id >> 12 > applied OR length(p.data) < 1 OR p.offset < 0"
+                " OR p.offset + length(p.data) > 64 << 20"},
+        {"S50", "SELECT 'stage ' || stage || ' of session ' || session FROM part"
+                " GROUP BY session, stage HAVING sum(length(data)) > 65 << 20"
+                " OR count(*) > " TEXT(LIMIT_STAGE_EXTENTS)},
 };
 
 static bool run_query(struct check *c, const char *invariant, const char *sql)
@@ -268,6 +277,21 @@ static bool hash_xattr(sqlite3_stmt *st, struct store_hash *out)
     return true;
 }
 
+static bool hash_part(sqlite3_stmt *st, struct store_hash *out)
+{
+    struct bytes sum = row_bytes(st, 4), data = row_bytes(st, 5);
+    struct part part = {
+        .id = db_u64(st, 0),
+        .stage = db_u64(st, 2),
+        .offset = db_u64(st, 3),
+        .sum = hash_bytes(data.data, data.len),
+        .len = data.len,
+    };
+
+    *out = part_hash(db_u64(st, 1), &part);
+    return sum.len == HASH_SIZE && hash_equal(hash_decode(sum.data), part.sum);
+}
+
 static bool hash_lease(sqlite3_stmt *st, struct store_hash *out)
 {
     *out = session_lease_hash(db_u64(st, 0), db_u64(st, 1));
@@ -312,7 +336,17 @@ static const struct {
     {"SELECT * FROM block", hash_block},     {"SELECT * FROM xattr", hash_xattr},
     {"SELECT * FROM lease", hash_lease},     {"SELECT * FROM lock", hash_lock},
     {"SELECT * FROM waiter", hash_waiter},   {"SELECT * FROM special", hash_special},
+    {"SELECT * FROM part", hash_part},
 };
+
+static bool wrong_checksum(struct check *c, size_t table, uint64_t id)
+{
+    if (hashed[table].hash == hash_part)
+        return violated(c, "S50", "part %llu has a wrong checksum", (unsigned long long)id);
+    return violated(c, "S13", "block %llu of inode %llu has a wrong checksum",
+                    (unsigned long long)(id & ((1u << CONTENT_INDEX_BITS) - 1)),
+                    (unsigned long long)(id >> CONTENT_INDEX_BITS));
+}
 
 static bool add_hashes(struct check *c, size_t table, struct store_hash *sum)
 {
@@ -330,9 +364,7 @@ static bool add_hashes(struct check *c, size_t table, struct store_hash *sum)
         if (rc != SQLITE_ROW)
             good = failed(c, "S20");
         else if (!hashed[table].hash(st, &h))
-            good = violated(c, "S13", "block %llu of inode %llu has a wrong checksum",
-                            (unsigned long long)(db_u64(st, 0) & ((1u << CONTENT_INDEX_BITS) - 1)),
-                            (unsigned long long)(db_u64(st, 0) >> CONTENT_INDEX_BITS));
+            good = wrong_checksum(c, table, db_u64(st, 0));
         else
             hash_add(sum, h);
     }

@@ -34,7 +34,8 @@
  *  S42 Nothing that is held is in conflict; no request waits that could be granted.
  *  S43 What is special is an inode that has a name, and only what it can be; its session is there;
  *      a ttl runs where it should.
- *  S44 No session has too many ephemeral entries. */
+ *  S44 No session has too many ephemeral entries.
+ *  S50 What is staged is a session's, not empty, within the limits, and not from the future. */
 #ifndef STORE_CHECK_H
 #define STORE_CHECK_H
 

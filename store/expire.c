@@ -4,6 +4,7 @@
 
 #include "proto/limits.h"
 #include "store/lock.h"
+#include "store/part.h"
 #include "store/special.h"
 #include "store/tree.h"
 
@@ -107,6 +108,7 @@ void expire_end(struct op *op, struct session *session)
     struct special special;
 
     lock_end_session(op, session->id);
+    part_end_session(op, session->id);
     while (session->ephemerals > 0 && find_ephemeral(op, session->id, &special))
         end_entry(op, &special);
     check(session->ephemerals == 0);

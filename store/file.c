@@ -7,6 +7,7 @@
 #include "store/acl.h"
 #include "store/content.h"
 #include "store/lock.h"
+#include "store/part.h"
 #include "store/special.h"
 
 uint32_t file_check_regular(const struct inode *inode)
@@ -139,56 +140,90 @@ static uint32_t place_extents(const Cfs__Write *c, uint64_t size, struct content
     return 0;
 }
 
+/* All that a Write writes, in order: what was staged, then its own extents. */
+struct change {
+    const Cfs__Write *c;
+    struct part *parts;
+    size_t n_parts;
+    uint64_t released; /* bytes that are staged: their place is free when they are written */
+    struct content_range *places;
+    size_t n;
+};
+
+static void change_fini(struct change *w)
+{
+    free(w->parts);
+    free(w->places);
+}
+
+static uint32_t change_init(struct op *op, const Cfs__Write *c, const struct inode *inode,
+                            struct change *w)
+{
+    *w = (struct change){.c = c};
+    w->n_parts = part_list(op, c->stage, &w->parts);
+    w->n = w->n_parts + c->n_extents;
+    w->places = xcalloc(w->n, sizeof *w->places);
+    if (w->n_parts != c->staged)
+        return ECANCELED;
+    for (size_t i = 0; i < w->n_parts; i++) {
+        w->places[i] = (struct content_range){w->parts[i].offset, w->parts[i].len};
+        w->released += w->parts[i].len;
+    }
+    return place_extents(c, inode->size, w->places + w->n_parts);
+}
+
 /* First by a bound that costs nothing; near the limit, exactly. */
-static uint32_t check_space(struct op *op, const struct inode *inode, const Cfs__Write *c,
-                            const struct content_range *places)
+static uint32_t check_space(struct op *op, const struct inode *inode, const struct change *w)
 {
     uint64_t bound = 0;
     int64_t growth;
 
-    for (size_t i = 0; i < c->n_extents; i++)
-        bound += places[i].len > 0 ? places[i].len + CONTENT_BLOCK : 0;
+    for (size_t i = 0; i < w->n; i++)
+        bound += w->places[i].len > 0 ? w->places[i].len + CONTENT_BLOCK : 0;
     if (op_has_room(op, bound))
         return 0;
-    growth = content_growth(op->rows, inode, c->truncate, places, c->n_extents);
+    growth =
+        content_growth(op->rows, inode, w->c->truncate, w->places, w->n) - (int64_t)w->released;
     return growth <= 0 || op_has_room(op, (uint64_t)growth) ? 0 : ENOSPC;
 }
 
-static bool is_empty_write(const Cfs__Write *c)
+static bool is_empty(const struct change *w)
 {
-    if (c->truncate)
+    if (w->c->truncate)
         return false;
-    for (size_t i = 0; i < c->n_extents; i++)
-        if (c->extents[i]->data.len > 0)
+    for (size_t i = 0; i < w->n; i++)
+        if (w->places[i].len > 0)
             return false;
     return true;
 }
 
-static void write_extents(struct op *op, const Cfs__Write *c, const struct content_range *places,
-                          struct op_inode *i)
+static void write_all(struct op *op, const struct change *w, struct op_inode *i)
 {
+    const Cfs__Write *c = w->c;
+
     if (c->truncate)
         content_truncate(op->rows, &i->is, 0);
+    part_write(op, &i->is, w->parts, w->n_parts);
     for (size_t n = 0; n < c->n_extents; n++)
-        if (places[n].len > 0)
-            content_write(op->rows, &i->is, places[n].offset, op_bytes(c->extents[n]->data));
+        if (c->extents[n]->data.len > 0)
+            content_write(op->rows, &i->is, w->places[w->n_parts + n].offset,
+                          op_bytes(c->extents[n]->data));
     file_data_changed(op, &i->is, c->kill_suid);
     op_inode_save(op, i);
 }
 
-static uint32_t write_placed(struct op *op, const Cfs__Write *c, struct op_inode *i,
-                             struct content_range *places)
+static uint32_t write_change(struct op *op, const struct change *w, struct op_inode *i)
 {
-    uint32_t status;
+    uint32_t status = check_space(op, &i->was, w);
 
-    if ((status = place_extents(c, i->was.size, places)) ||
-        (status = check_space(op, &i->was, c, places)))
+    if (status != 0)
         return status;
-    if (!is_empty_write(c))
-        write_extents(op, c, places, i);
-    if (c->n_extents > 0)
-        op->reply.value = places[0].offset;
-    else if (c->append)
+    if (!is_empty(w))
+        write_all(op, w, i);
+    part_drop(op, op->session, w->c->stage);
+    if (w->n > 0)
+        op->reply.value = w->places[0].offset;
+    else if (w->c->append)
         op->reply.value = i->is.size;
     op_reply_attr(op, &i->is);
     return 0;
@@ -197,18 +232,21 @@ static uint32_t write_placed(struct op *op, const Cfs__Write *c, struct op_inode
 uint32_t file_write(struct op *op, const Cfs__Write *c)
 {
     struct op_inode i;
-    struct content_range *places;
+    struct change w;
     uint32_t status;
 
     if (c->n_extents > LIMIT_EXTENTS_MAX)
         return E2BIG;
+    if (c->stage != 0 && c->append)
+        return EINVAL;
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
     if ((status = file_check_regular(&i.was)))
         return status;
-    places = xcalloc(c->n_extents, sizeof *places);
-    status = write_placed(op, c, &i, places);
-    free(places);
+    status = change_init(op, c, &i.was, &w);
+    if (status == 0)
+        status = write_change(op, &w, &i);
+    change_fini(&w);
     return status;
 }
 

@@ -87,6 +87,9 @@ uint32_t guard_check(struct op *op, const Cfs__Command *c)
         return check_inode(op, c->fallocate->ino);
     case CFS__COMMAND__OP_COPY:
         return check_inode(op, c->copy->dst);
+    case CFS__COMMAND__OP_STAGE:
+        return check_inode(op, c->stage->ino);
+    case CFS__COMMAND__OP_UNSTAGE:
     case CFS__COMMAND__OP_NOOP:
     case CFS__COMMAND__OP_OPEN_SESSION:
     case CFS__COMMAND__OP_CLOSE_SESSION:

@@ -1,7 +1,7 @@
 /* Theory of operation
  *
  * Replicated tables (all covered by the state hash): state, config, session, reply, inode, symlink,
- * orphan, dirent, block, xattr, lease, lock, waiter, special. Tables of this member alone: local,
+ * orphan, dirent, block, xattr, lease, lock, waiter, special, part. Tables of this member alone: local,
  * log.
  *
  * dirent is clustered by (parent, name), so a lookup is one descent; dirent_order holds all that
@@ -39,6 +39,12 @@
     " container INTEGER NOT NULL, guard INTEGER NOT NULL, sequence INTEGER NOT NULL) STRICT;"      \
     "CREATE INDEX special_session ON special(session, ino) WHERE session <> 0;"                    \
     "CREATE INDEX special_deadline ON special(deadline, ino) WHERE deadline <> 0;"
+
+/* What version 3 added: content that is staged. */
+#define TABLES_3                                                                                   \
+    "CREATE TABLE part(id INTEGER PRIMARY KEY, session INTEGER NOT NULL, stage INTEGER NOT NULL,"  \
+    " offset INTEGER NOT NULL, sum BLOB NOT NULL, data BLOB NOT NULL) STRICT;"                     \
+    "CREATE INDEX part_stage ON part(session, stage, id);"
 
 static const char tables[] =
     "CREATE TABLE local(id INTEGER PRIMARY KEY CHECK(id = 1), cluster TEXT NOT NULL,"
@@ -83,15 +89,16 @@ static const char tables[] =
     "CREATE TABLE block(id INTEGER PRIMARY KEY, sum BLOB NOT NULL, data BLOB NOT NULL) STRICT;"
 
     "CREATE TABLE xattr(ino INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL,"
-    " PRIMARY KEY(ino, name)) WITHOUT ROWID, STRICT;" TABLES_2;
+    " PRIMARY KEY(ino, name)) WITHOUT ROWID, STRICT;" TABLES_2 TABLES_3;
 
 const char *const schema_replicated[] = {"state",   "config", "session", "reply",   "inode",
                                          "symlink", "orphan", "dirent",  "block",   "xattr",
-                                         "lease",   "lock",   "waiter",  "special", NULL};
+                                         "lease",   "lock",   "waiter",  "special", "part",
+                                         NULL};
 
 /* The step from version i + 1 to i + 2. Each must leave the state hash meaningful on members that
  * migrate at different times: columns may be added to the hash only together with a command. */
-static const char *const migrations[] = {TABLES_2, NULL};
+static const char *const migrations[] = {TABLES_2, TABLES_3, NULL};
 
 _Static_assert(sizeof migrations / sizeof migrations[0] == SCHEMA_VERSION,
                "a migration for every version but the first (and the final NULL)");

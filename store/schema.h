@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 
-#define SCHEMA_VERSION        2          /* PRAGMA user_version */
+#define SCHEMA_VERSION        3          /* PRAGMA user_version */
 #define SCHEMA_APPLICATION_ID 0x63664442 /* PRAGMA application_id: "cfDB" */
 
 /* Creates the tables and the counters in an empty database, in the caller's transaction: no inode

@@ -57,6 +57,17 @@ static int count_specials(struct db *db, struct state *s)
     return row;
 }
 
+static int count_parts(struct db *db, struct state *s)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_PART_COUNT);
+    int row = db_step(db, st);
+
+    if (row > 0)
+        s->parts = db_u64(st, 0);
+    db_reset(st);
+    return row;
+}
+
 int state_load(struct db *db, struct state *out)
 {
     int row;
@@ -67,6 +78,8 @@ int state_load(struct db *db, struct state *out)
         row = load_config(db, out);
     if (row > 0)
         row = count_specials(db, out);
+    if (row > 0)
+        row = count_parts(db, out);
     return row;
 }
 

@@ -15,7 +15,7 @@ struct counters {
     uint64_t opened;      /* sessions, ever */
     uint64_t inodes;      /* rows of inode */
     uint64_t entries;     /* rows of dirent */
-    uint64_t bytes;       /* of content, as stored: holes do not count */
+    uint64_t bytes;       /* of content, as stored: holes do not count; staged: table part */
     uint64_t meta_bytes;  /* of symlinks' targets, xattrs' names and values */
 };
 
@@ -28,10 +28,11 @@ struct state {
     struct buf config;
     struct store_hash config_hash; /* of its bytes */
 
-    /* Counted when it is loaded, and no part of the state: rows of `special`, and those of them
+    /* Counted when it is loaded, and not in the state hash: rows of `special`, and those of them
      * with a guard. */
     uint64_t specials;
     uint64_t guards;
+    uint64_t parts; /* rows of `part` */
 };
 
 /* Reads both rows: 1, 0 when one is missing or malformed, -EIO. state_fini frees. */

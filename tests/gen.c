@@ -82,6 +82,7 @@ static const struct {
     {GEN_WRITE, 20},    {GEN_SET_XATTR, 10},   {GEN_REMOVE_XATTR, 4}, {GEN_REAP, 4},
     {GEN_FALLOCATE, 8}, {GEN_COPY, 10},        {GEN_BARRIER, 2},      {GEN_COMMIT, 16},
     {GEN_RESTART, 1},   {GEN_SNAPSHOT, 2},     {GEN_COMPACT, 1},      {GEN_CRASH, 1},
+    {GEN_STAGE, 6},     {GEN_UNSTAGE, 1},
 };
 
 /* Swarm testing (Groce and others 2012): each sequence leaves some kinds out and prefers others, so
@@ -267,6 +268,8 @@ struct parts {
     Cfs__Reap reap;
     Cfs__Fallocate fallocate;
     Cfs__Copy copy;
+    Cfs__Stage stage;
+    Cfs__Unstage unstage;
     Cfs__Extent extents[LIMIT_EXTENTS_MAX + 1];
     Cfs__Extent *extent_list[LIMIT_EXTENTS_MAX + 1];
     uint64_t inos[LIMIT_REAP_MAX + 1];
@@ -407,25 +410,70 @@ static size_t pick_extents(uint32_t n)
     return n % 4 == 0 ? n / 4 % 5 : 1;
 }
 
-static void make_write(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+static size_t pick_content(const uint32_t *n, struct parts *p)
 {
-    Cfs__Write *write = SELECT(c, p, WRITE, write, cfs__write__init);
     struct gen_rng rng = gen_rng_from(n[5]);
+    size_t count = pick_extents(n[4]);
 
-    write->ino = pick_of_type(m, n[0], S_IFREG);
-    write->truncate = n[1] % 5 == 0;
-    write->append = n[2] % 3 == 0;
-    write->kill_suid = n[3] % 3 == 0;
-    write->n_extents = pick_extents(n[4]);
-    write->extents = p->extent_list;
-    for (size_t i = 0; i < write->n_extents; i++) {
-        size_t len = write->n_extents > 10 ? 1 : pick_length((uint32_t)gen_u64(&rng));
+    for (size_t i = 0; i < count; i++) {
+        size_t len = count > 10 ? 1 : pick_length((uint32_t)gen_u64(&rng));
 
         cfs__extent__init(&p->extents[i]);
         p->extents[i].offset = pick_offset((uint32_t)gen_u64(&rng));
         p->extents[i].data = content((uint32_t)gen_u64(&rng), len);
         p->extent_list[i] = &p->extents[i];
     }
+    return count;
+}
+
+/* Of the session that sends the command, if it is one that is there. */
+static const struct model_session *pick_session(const uint32_t *n, const struct model *m)
+{
+    return m->n_sessions > 0 ? m->sessions[n[GEN_NUMBERS - 1] / 64 % m->n_sessions] : NULL;
+}
+
+static uint64_t pick_stage(uint32_t n)
+{
+    return n % 64 == 0 ? n / 64 % 2 * UINT64_MAX : 1 + n % 2;
+}
+
+static void make_write(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+{
+    Cfs__Write *write = SELECT(c, p, WRITE, write, cfs__write__init);
+    const struct model_session *session = pick_session(n, m);
+    uint64_t bytes;
+
+    write->ino = pick_of_type(m, n[0], S_IFREG);
+    write->truncate = n[1] % 5 == 0;
+    write->append = n[2] % 3 == 0;
+    write->kill_suid = n[3] % 3 == 0;
+    write->n_extents = pick_content(n, p);
+    write->extents = p->extent_list;
+    if (n[6] % 3 != 0)
+        return;
+    write->stage = pick_stage(n[7]);
+    write->append = n[2] % 24 == 0;
+    if (session != NULL)
+        write->staged = (uint32_t)model_staged(session, write->stage, &bytes);
+    write->staged += n[8] % 16 == 0;
+}
+
+static void make_stage(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
+{
+    Cfs__Stage *stage = SELECT(c, p, STAGE, stage, cfs__stage__init);
+
+    stage->ino = pick_of_type(m, n[0], S_IFREG);
+    stage->stage = pick_stage(n[7]);
+    stage->n_extents = pick_content(n, p);
+    stage->extents = p->extent_list;
+}
+
+static void make_unstage(const uint32_t *n, const struct model *m BASE_UNUSED, struct parts *p,
+                         Cfs__Command *c)
+{
+    Cfs__Unstage *unstage = SELECT(c, p, UNSTAGE, unstage, cfs__unstage__init);
+
+    unstage->stage = pick_stage(n[7]);
 }
 
 static ProtobufCBinaryData pick_xattr_name(uint32_t n)
@@ -581,6 +629,8 @@ static void (*const makers[])(const uint32_t *, const struct model *, struct par
     [GEN_REAP] = make_reap,
     [GEN_FALLOCATE] = make_fallocate,
     [GEN_COPY] = make_copy,
+    [GEN_STAGE] = make_stage,
+    [GEN_UNSTAGE] = make_unstage,
 };
 
 /* ---- Stamps ---------------------------------------------------------------------------------- */

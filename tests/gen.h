@@ -49,6 +49,8 @@ enum gen_kind {
     GEN_REAP,
     GEN_FALLOCATE,
     GEN_COPY,
+    GEN_STAGE,
+    GEN_UNSTAGE,
     /* entries that are no commands */
     GEN_BARRIER, /* or a change of the configuration */
     /* what happens to the member rather than to the tree */

@@ -46,6 +46,7 @@ static void entry_free(struct model_entry *entry)
 static void session_free(struct model_session *s)
 {
     free(s->replies);
+    model_staged_fini(s);
     free(s);
 }
 
@@ -435,6 +436,9 @@ uint64_t model_bytes(const struct model *m)
 
     for (size_t i = 0; i < m->n_inodes; i++)
         sum += model_stored(m->inodes[i]);
+    for (size_t i = 0; i < m->n_sessions; i++)
+        for (size_t n = 0; n < m->sessions[i]->n_staged; n++)
+            sum += m->sessions[i]->staged[n].data.len;
     return sum;
 }
 

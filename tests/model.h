@@ -55,6 +55,12 @@ struct model_kept_reply {
     struct model_reply reply;
 };
 
+struct model_staged {
+    uint64_t stage;
+    uint64_t offset;
+    struct buf data;
+};
+
 struct model_session {
     uint64_t id;
     uint64_t nonce;
@@ -65,6 +71,8 @@ struct model_session {
     uint64_t used;     /* raft index of the last command */
     struct model_kept_reply *replies;
     size_t n_replies;
+    struct model_staged *staged; /* in the order in which it is to be written */
+    size_t n_staged;
 };
 
 struct model_change {
@@ -139,8 +147,10 @@ struct model_entry *model_next_entry(const struct model *m, uint64_t dir, uint64
 bool model_is_orphan(const struct model_inode *inode);
 bool model_is_dir(const struct model_inode *inode);
 uint64_t model_stored(const struct model_inode *inode); /* bytes of content */
-uint64_t model_bytes(const struct model *m);            /* the same of all, orphans too */
-uint64_t model_meta_bytes(const struct model *m);       /* of targets and xattrs */
+uint64_t model_bytes(const struct model *m);            /* of all, orphans too, and staged */
+/* How many extents the session has staged there, and their bytes. */
+size_t model_staged(const struct model_session *s, uint64_t stage, uint64_t *bytes);
+uint64_t model_meta_bytes(const struct model *m); /* of targets and xattrs */
 uint64_t model_xattr_bytes(const struct model_inode *inode);
 
 /* ---- For model.c and model_op.c -------------------------------------------------------------- */
@@ -162,5 +172,6 @@ void model_remove_inode(struct model *m, uint64_t ino);
 void model_add_entry(struct model *m, uint64_t dir, const ProtobufCBinaryData *name, uint64_t ino,
                      uint64_t order);
 void model_remove_entry(struct model *m, struct model_entry *entry);
+void model_staged_fini(struct model_session *s);
 
 #endif

@@ -109,8 +109,12 @@ static int write_status(const struct model_inode *inode, const Cfs__Write *write
 }
 
 /* Where the first extent lands; if there is none, the end of an append. */
-static uint64_t write_value(const struct model_inode *inode, const Cfs__Write *write)
+static uint64_t write_value(const struct model_inode *inode, const Cfs__Write *write,
+                            const struct model_session *session)
 {
+    for (size_t i = 0; write->stage != 0 && i < session->n_staged; i++)
+        if (session->staged[i].stage == write->stage)
+            return session->staged[i].offset;
     if (write->append)
         return write->truncate ? 0 : inode->attr.size;
     return write->n_extents > 0 ? write->extents[0]->offset : 0;
@@ -125,10 +129,24 @@ static bool has_data(const Cfs__Write *write)
     return write->truncate;
 }
 
+static void write_staged(const struct model_session *session, struct model_inode *inode,
+                         uint64_t stage)
+{
+    for (size_t i = 0; i < session->n_staged; i++) {
+        const struct model_staged *e = &session->staged[i];
+        ProtobufCBinaryData data = {e->data.len, e->data.data};
+
+        if (e->stage == stage)
+            model_put_bytes(inode, e->offset, &data);
+    }
+}
+
 static void do_write(struct model_step *s, struct model_inode *inode, const Cfs__Write *write)
 {
     if (write->truncate)
         model_set_size(inode, 0);
+    if (write->stage != 0)
+        write_staged(model_find_session(s->model, s->session), inode, write->stage);
     for (size_t i = 0; i < write->n_extents; i++) {
         uint64_t at = write->append ? inode->attr.size : write->extents[i]->offset;
 
@@ -140,16 +158,27 @@ static void do_write(struct model_step *s, struct model_inode *inode, const Cfs_
 int model_op_write(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
 {
     const Cfs__Write *write = command->write;
+    struct model_session *session = model_find_session(s->model, s->session);
     struct model_inode *inode = model_find(s->model, write->ino);
-    int status = write->n_extents > LIMIT_EXTENTS_MAX ? E2BIG : model_data_status(inode);
+    int status = write->n_extents > LIMIT_EXTENTS_MAX ? E2BIG : 0;
+    uint64_t bytes = 0;
+    size_t n = write->stage != 0 ? model_staged(session, write->stage, &bytes) : 0;
 
+    if (status == 0 && write->stage != 0 && write->append)
+        status = EINVAL;
+    if (status == 0)
+        status = model_data_status(inode);
+    if (status == 0 && n != write->staged)
+        status = ECANCELED;
     if (status == 0)
         status = write_status(inode, write);
     if (status != 0)
         return status;
-    reply->value = write_value(inode, write);
-    if (has_data(write))
+    reply->value = write_value(inode, write, session);
+    if (has_data(write) || n > 0)
         do_write(s, inode, write);
+    if (write->stage != 0)
+        model_staged_drop(session, write->stage);
     model_reply_attr(reply, inode);
     return 0;
 }

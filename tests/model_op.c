@@ -30,6 +30,8 @@ static model_op_fn *const ops[] = {
     [CFS__COMMAND__OP_REAP] = model_op_reap,
     [CFS__COMMAND__OP_FALLOCATE] = model_op_fallocate,
     [CFS__COMMAND__OP_COPY] = model_op_copy,
+    [CFS__COMMAND__OP_STAGE] = model_op_stage,
+    [CFS__COMMAND__OP_UNSTAGE] = model_op_unstage,
 };
 
 void model_op_run(struct model_step *step, const Cfs__Command *command, struct model_reply *reply)

@@ -13,6 +13,7 @@ model_op_fn model_op_make, model_op_link, model_op_unlink, model_op_rename; /* m
 model_op_fn model_op_write, model_op_set_attr, model_op_set_xattr, model_op_remove_xattr,
     model_op_reap;                             /* model_data.c */
 model_op_fn model_op_fallocate, model_op_copy; /* model_range.c */
+model_op_fn model_op_stage, model_op_unstage;  /* model_stage.c */
 
 /* A directory and a name in it: the place that a command speaks of. */
 struct model_place {
@@ -48,6 +49,8 @@ int model_data_status(const struct model_inode *inode);
 void model_set_size(struct model_inode *inode, uint64_t size);
 void model_put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufCBinaryData *data);
 void model_note_content(struct model_step *s, struct model_inode *inode, bool kills_suid);
+
+void model_staged_drop(struct model_session *s, uint64_t stage);
 
 /* ---- ACLs (model_acl.c) ---- */
 bool model_acl_is_name(const ProtobufCBinaryData *name);

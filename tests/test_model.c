@@ -212,7 +212,7 @@ static bool do_write(const struct local *l, Cfs__Command *c, int *status)
 
     write->kill_suid = false;
     if (!inode_path(l, write->ino, path) || !(S_ISREG(inode->attr.mode) || model_is_dir(inode)) ||
-        write->n_extents == 0 || write->n_extents > 20)
+        write->n_extents == 0 || write->n_extents > 20 || write->stage != 0 || write->staged != 0)
         return false;
     if (write->append && inode->attr.size > LIMIT_FILE_MAX / 2)
         return false; /* a kernel writes what still fits, we write nothing */
@@ -788,6 +788,13 @@ static const struct {
     {GEN_COPY, EFBIG},
     {GEN_COPY, EISDIR},
     {GEN_COPY, ESTALE},
+    {GEN_WRITE, ECANCELED},
+    {GEN_STAGE, 0},
+    {GEN_STAGE, EINVAL},
+    {GEN_STAGE, EFBIG},
+    {GEN_STAGE, EISDIR},
+    {GEN_STAGE, ESTALE},
+    {GEN_UNSTAGE, 0},
 };
 
 struct tally {

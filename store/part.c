@@ -1,0 +1,210 @@
+#include "store/part.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "store/content.h"
+#include "store/file.h"
+
+#define PLACE_BITS 12 /* of an id: which extent of its Stage */
+
+_Static_assert(LIMIT_EXTENTS_MAX <= 1u << PLACE_BITS, "the extents of a command fit into ids");
+
+/* ---- Rows -------------------------------------------------------------------------------------*/
+
+struct store_hash part_hash(uint64_t session, const struct part *part)
+{
+    uint64_t fields[] = {part->id, session, part->stage, part->offset, part->len};
+
+    return hash_row(HASH_PART, fields, ARRAY_LEN(fields), part->sum);
+}
+
+static void insert(struct op *op, const struct part *part, struct bytes data)
+{
+    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_PART_INSERT);
+    struct state *state = op->rows->state;
+    uint8_t sum[HASH_SIZE];
+
+    hash_encode(part->sum, sum);
+    db_bind(st, 1, part->id);
+    db_bind(st, 2, op->session);
+    db_bind(st, 3, part->stage);
+    db_bind(st, 4, part->offset);
+    db_bind_bytes(st, 5, sum, sizeof sum);
+    db_bind_bytes(st, 6, data.data, data.len);
+    db_run(op->rows->db, st);
+    hash_add(&state->rows, part_hash(op->session, part));
+    state->n.bytes += part->len;
+    state->parts++;
+}
+
+static struct part read_row(sqlite3_stmt *st)
+{
+    struct bytes sum = row_bytes(st, 3);
+
+    check(sum.len == HASH_SIZE);
+    return (struct part){
+        .id = db_u64(st, 0),
+        .stage = db_u64(st, 1),
+        .offset = db_u64(st, 2),
+        .sum = hash_decode(sum.data),
+        .len = db_u64(st, 4),
+    };
+}
+
+static size_t list(struct op *op, uint64_t session, uint64_t stage, struct part **out)
+{
+    size_t n = 0, cap = 0;
+    sqlite3_stmt *st;
+
+    *out = NULL;
+    if (stage == 0 || op->rows->state->parts == 0)
+        return 0;
+    st = db_get(op->rows->db, STATEMENT_PART_LIST);
+    db_bind(st, 1, session);
+    db_bind(st, 2, stage);
+    while (db_step(op->rows->db, st) > 0) {
+        if (n == cap) {
+            cap = cap > 0 ? 2 * cap : 64;
+            *out = xrealloc(*out, cap * sizeof **out);
+        }
+        (*out)[n++] = read_row(st);
+    }
+    return n;
+}
+
+size_t part_list(struct op *op, uint64_t stage, struct part **out)
+{
+    return list(op, op->session, stage, out);
+}
+
+void part_drop(struct op *op, uint64_t session, uint64_t stage)
+{
+    struct state *state = op->rows->state;
+    struct part *parts;
+    size_t n = list(op, session, stage, &parts);
+    sqlite3_stmt *st;
+
+    for (size_t i = 0; i < n; i++) {
+        hash_sub(&state->rows, part_hash(session, &parts[i]));
+        state->n.bytes -= parts[i].len;
+    }
+    state->parts -= n;
+    free(parts);
+    if (n == 0)
+        return;
+    st = db_get(op->rows->db, STATEMENT_PART_DELETE);
+    db_bind(st, 1, session);
+    db_bind(st, 2, stage);
+    db_run(op->rows->db, st);
+}
+
+/* ---- Staging ----------------------------------------------------------------------------------*/
+
+static uint32_t check_extents(const Cfs__Stage *c, uint64_t *total)
+{
+    *total = 0;
+    if (c->n_extents > LIMIT_EXTENTS_MAX)
+        return E2BIG;
+    for (size_t i = 0; i < c->n_extents; i++) {
+        uint64_t offset = c->extents[i]->offset, len = c->extents[i]->data.len;
+
+        if (len > LIMIT_WRITE_MAX - *total)
+            return E2BIG;
+        *total += len;
+        if (len > 0 && (offset > LIMIT_FILE_MAX || len > LIMIT_FILE_MAX - offset))
+            return EFBIG;
+    }
+    return 0;
+}
+
+/* A stage is bounded, for a Write that applies it keeps every member busy. */
+static uint32_t check_stage(struct op *op, const Cfs__Stage *c, uint64_t total)
+{
+    struct part *parts;
+    size_t n = part_list(op, c->stage, &parts);
+
+    for (size_t i = 0; i < n; i++)
+        total += parts[i].len;
+    free(parts);
+    return total > LIMIT_STAGE_BYTES || n + c->n_extents > LIMIT_STAGE_EXTENTS ? E2BIG : 0;
+}
+
+uint32_t part_stage(struct op *op, const Cfs__Stage *c)
+{
+    struct inode inode;
+    uint64_t total;
+    uint32_t status;
+
+    if (c->stage == 0)
+        return EINVAL;
+    if (!row_inode_find(op->rows, c->ino, &inode))
+        return ESTALE;
+    if ((status = file_check_regular(&inode)) || (status = check_extents(c, &total)) ||
+        (status = check_stage(op, c, total)))
+        return status;
+    if (!op_has_room(op, total))
+        return ENOSPC;
+    for (size_t i = 0; i < c->n_extents; i++) {
+        struct bytes data = op_bytes(c->extents[i]->data);
+        struct part part = {
+            .id = op->index << PLACE_BITS | i,
+            .stage = c->stage,
+            .offset = c->extents[i]->offset,
+            .sum = hash_bytes(data.data, data.len),
+            .len = data.len,
+        };
+
+        if (data.len > 0)
+            insert(op, &part, data);
+    }
+    return 0;
+}
+
+uint32_t part_unstage(struct op *op, const Cfs__Unstage *c)
+{
+    part_drop(op, op->session, c->stage);
+    return 0;
+}
+
+/* ---- Writing ----------------------------------------------------------------------------------*/
+
+void part_write(struct op *op, struct inode *inode, const struct part *parts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_PART_GET);
+        struct bytes data;
+
+        db_bind(st, 1, parts[i].id);
+        check(db_step(op->rows->db, st) > 0);
+        data = row_bytes(st, 0);
+        /* Going on with damaged data would give it a valid checksum again. */
+        if (!hash_equal(hash_bytes(data.data, data.len), parts[i].sum))
+            die("what was staged for inode %llu is damaged on this disk",
+                (unsigned long long)inode->ino);
+        content_write(op->rows, inode, parts[i].offset, data);
+        db_reset(st);
+    }
+}
+
+/* ---- Sessions ---------------------------------------------------------------------------------*/
+
+static uint64_t find_stage(struct op *op, uint64_t session)
+{
+    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_PART_OF_SESSION);
+    uint64_t stage = 0;
+
+    db_bind(st, 1, session);
+    if (db_step(op->rows->db, st) > 0)
+        stage = db_u64(st, 0);
+    db_reset(st);
+    return stage;
+}
+
+void part_end_session(struct op *op, uint64_t session)
+{
+    uint64_t stage;
+
+    while (op->rows->state->parts > 0 && (stage = find_stage(op, session)) != 0)
+        part_drop(op, session, stage);
+}
