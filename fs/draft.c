@@ -237,7 +237,7 @@ static void batch_end(struct batch *b)
 
     TAILQ_REMOVE(&d->flying, b, link);
     d->flying_bytes -= b->patch.bytes;
-    if (b->error != 0 && b->stage != 0)
+    if (b->error != 0 && b->stage != 0 && b->error != ENOTCONN) /* it goes with the session */
         drop_stage(fs, b->stage);
     if (b->error != 0)
         lane_forget_inode(fs, d->ino); /* pages that showed what did not happen */
