@@ -160,6 +160,7 @@ static int wait_for_work(struct fs *fs, int timeout_ms)
     return 0;
 }
 
+/* 1: answered a request (or parked it); 0: there is none; or -errno. */
 static int serve(struct fs *fs)
 {
     struct fuse_buf buf = {.mem = fs->io.buf};
@@ -169,7 +170,7 @@ static int serve(struct fs *fs)
         return err;
     buf.size = fs->io.request_len;
     fuse_session_process_buf(fs->session, &buf);
-    return 0;
+    return 1;
 }
 
 static int sooner(int a_ms, int b_ms) /* -1: never */
@@ -198,14 +199,27 @@ static void drain(struct fs *fs)
     }
 }
 
+/* Reading a request that is not there costs less than asking first whether there is one: programs
+ * that open and close files keep us busy with two requests at a time. News go before requests. */
+static int serve_or_wait(struct fs *fs)
+{
+    int got, timeout_ms;
+
+    if (mailbox_waiting(&fs->mailbox))
+        mailbox_deliver(&fs->mailbox);
+    got = serve(fs);
+    timeout_ms = turn(fs);
+    if (got != 0)
+        return got < 0 ? got : 0;
+    return wait_for_work(fs, timeout_ms);
+}
+
 int fs_run(struct fs *fs, void (*ready)(void *arg), void *arg)
 {
     int err = 0;
 
     while (err == 0 && !atomic_load(&fs->stopping) && !fuse_session_exited(fs->session)) {
-        err = wait_for_work(fs, turn(fs));
-        if (err == 0)
-            err = serve(fs);
+        err = serve_or_wait(fs);
         if (ready != NULL && atomic_load(&fs->io.ready)) {
             ready(arg);
             ready = NULL;

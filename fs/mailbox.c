@@ -10,6 +10,7 @@ int mailbox_init(struct mailbox *box)
     if (box->event_fd < 0)
         return -errno;
     STAILQ_INIT(&box->list);
+    atomic_init(&box->waiting, false);
     check(pthread_mutex_init(&box->lock, NULL) == 0);
     return 0;
 }
@@ -42,6 +43,7 @@ void mailbox_post(struct mailbox *box, struct mail *mail, mail_fn deliver)
     pthread_mutex_lock(&box->lock);
     first = STAILQ_EMPTY(&box->list);
     STAILQ_INSERT_TAIL(&box->list, mail, link);
+    atomic_store(&box->waiting, true);
     pthread_mutex_unlock(&box->lock);
     if (first)
         mailbox_wake(box);
@@ -59,6 +61,7 @@ unsigned mailbox_deliver(struct mailbox *box)
         check(errno == EAGAIN || errno == EINTR);
     pthread_mutex_lock(&box->lock);
     STAILQ_CONCAT(&mine, &box->list);
+    atomic_store(&box->waiting, false);
     pthread_mutex_unlock(&box->lock);
     while ((mail = STAILQ_FIRST(&mine)) != NULL) {
         STAILQ_REMOVE_HEAD(&mine, link);

@@ -7,6 +7,7 @@
 #define FS_MAILBOX_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 #include "base/base.h"
@@ -26,7 +27,8 @@ STAILQ_HEAD(mail_list, mail);
 struct mailbox {
     pthread_mutex_t lock;
     struct mail_list list;
-    int event_fd; /* readable while there is something to do */
+    atomic_bool waiting; /* there is mail */
+    int event_fd;        /* readable while there is something to do */
 };
 
 int mailbox_init(struct mailbox *box);  /* 0 or -errno */
@@ -34,6 +36,12 @@ void mailbox_fini(struct mailbox *box); /* must be empty */
 
 void mailbox_post(struct mailbox *box, struct mail *mail, mail_fn deliver); /* any thread; takes */
 void mailbox_wake(struct mailbox *box); /* any thread, and signal handlers */
+
+/* Is there anything to deliver? Costs nothing; only the event_fd can be waited for, though. */
+static inline bool mailbox_waiting(struct mailbox *box)
+{
+    return atomic_load_explicit(&box->waiting, memory_order_relaxed);
+}
 
 /* Delivers what is there; returns how many. Reader thread. */
 unsigned mailbox_deliver(struct mailbox *box);

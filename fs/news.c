@@ -146,8 +146,19 @@ static void (*const handlers[])(struct fs *fs, const Cfs__Change *c) = {
     [CFS__CHANGE__KIND__XATTR] = on_attr,
 };
 
+static void unsure(struct fs *fs, uint64_t ino)
+{
+    struct node *node = node_find(&fs->nodes, ino);
+
+    if (node != NULL)
+        node->alive = false;
+}
+
 static void handle(struct fs *fs, const Cfs__Change *c, bool own)
 {
+    unsure(fs, c->ino);
+    if (c->victim != 0)
+        unsure(fs, c->victim);
     if (own && fs->uncertain_serial == 0) {
         if (c->kind == CFS__CHANGE__KIND__DATA)
             own_data(fs, c);
@@ -165,6 +176,7 @@ static void forget_node(void *arg, uint64_t ino)
     if (node != NULL) {
         node->changed = node->last != NULL;
         node->cached = node->readers > 0;
+        node->alive = false;
     }
     lane_forget_inode(fs, ino);
 }

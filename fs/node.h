@@ -24,6 +24,7 @@ struct node {
     unsigned readers;     /* open handles through the page cache */
     bool cached;          /* the kernel may have pages of its content */
     bool changed;         /* a directory: another host has changed its list */
+    bool alive;           /* the tree has it, and has had no change of it since that was seen */
 };
 
 /* A table of our own: the kernel may know a million inodes, and then a general one costs more than

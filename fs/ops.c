@@ -101,7 +101,7 @@ double ops_attr_valid_s(struct fs *fs, uint64_t ino)
     return draft_exists(fs, ino) ? 0 : ops_valid_s(fs);
 }
 
-int ops_open_error(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
+static int open_error(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
 {
     const struct node *node = node_find(&fs->nodes, attr->ino);
     bool unlinked = attr->nlink == 0, moving = node != NULL && node->moving > 0;
@@ -111,6 +111,24 @@ int ops_open_error(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
     if (!node_insists(&fs->nodes, attr->ino, fuse_req_ctx(req)->pid))
         return ESTALE;
     return unlinked && !S_ISDIR(attr->mode) && opens_count(&fs->opens, attr->ino) == 0 ? ESTALE : 0;
+}
+
+int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out)
+{
+    struct node *node = node_find(&fs->nodes, ino);
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    int error;
+
+    if (out == NULL && node != NULL && node->alive && node->moving == 0)
+        return 0;
+    error = ops_attr(fs, ino, &attr);
+    if (error == 0)
+        error = open_error(fs, req, &attr);
+    if (error == 0 && node != NULL)
+        node->alive = attr.nlink > 0;
+    if (out != NULL)
+        *out = attr;
+    return error;
 }
 
 void ops_entry(struct fs *fs, const Cfs__Attr *attr, struct fuse_entry_param *out)

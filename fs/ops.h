@@ -24,10 +24,11 @@ int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out);
 /* Fills in what a reply tells of an inode. */
 void ops_entry(struct fs *fs, const Cfs__Attr *attr, struct fuse_entry_param *out);
 
-/* 0, or ESTALE for an inode that is unlinked, or has a name that the kernel is about to forget: the
- * caller may have come by a name that is gone. Who insists (node_insists) may open what is open
- * here already. */
-int ops_open_error(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr);
+/* May the inode be opened? 0, or ESTALE when it is unlinked, or has a name that the kernel is about
+ * to forget: the caller may have come by a name that is gone. Who insists (node_insists) may open
+ * what is open here already. What was there when it was last opened, and has not changed since, the
+ * store is not asked for again, unless its attributes are wanted (`out` is not NULL). */
+int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out);
 
 /* The errno for a request about names in `dir` that came back with `error`: ESTALE is answered
  * once, and ENOENT then (see node_insists). */

@@ -134,11 +134,8 @@ static void set_caching(struct fs *fs, uint64_t ino, struct fuse_file_info *fi)
 static void open_dir(struct fs *fs, fuse_req_t req, uint64_t ino, int flags)
 {
     struct fuse_file_info fi = {.flags = flags};
-    Cfs__Attr attr = CFS__ATTR__INIT;
-    int error = ops_attr(fs, ino, &attr);
+    int error = ops_open_error(fs, req, ino, NULL);
 
-    if (error == 0)
-        error = ops_open_error(fs, req, &attr);
     if (error != 0) {
         fuse_reply_err(req, error);
         return;

@@ -49,10 +49,9 @@ static void open_now(struct fs *fs, fuse_req_t req, uint64_t ino, int flags, boo
 {
     struct fuse_file_info fi = {.flags = flags};
     Cfs__Attr attr = CFS__ATTR__INIT;
-    int tid = fuse_req_ctx(req)->pid, error = ops_attr(fs, ino, &attr);
+    int tid = fuse_req_ctx(req)->pid;
+    int error = ops_open_error(fs, req, ino, (flags & O_TRUNC) != 0 ? &attr : NULL);
 
-    if (error == 0)
-        error = ops_open_error(fs, req, &attr);
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
