@@ -145,6 +145,39 @@ static void a_new_state_is_asked_for(void **state)
     close(fd);
 }
 
+/* That a file was there when it was opened last is believed without asking, until
+ * another host has removed it: an O_PATH handle brings the kernel's OPEN to it without its name. */
+static void the_dead_are_not_opened(void **state)
+{
+    static const char *const names[] = {"f", "victim"};
+    char path[32];
+    int fds[2], fd;
+
+    (void)state;
+    put(at(1, "f"), "hello");
+    put(at(1, "victim"), "hello");
+    put(at(1, "new"), "hello");
+    rig_sync(&rig, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        fds[i] = open(at(0, names[i]), O_PATH);
+        for (unsigned n = 0; n < 3; n++) {
+            snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[i]);
+            fd = open(path, O_RDONLY);
+            assert_true(fd >= 0);
+            close(fd);
+        }
+    }
+    assert_int_equal(unlink(at(1, "f")), 0);
+    assert_int_equal(rename(at(1, "new"), at(1, "victim")), 0);
+    rig_sync(&rig, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[i]);
+        assert_int_equal(open(path, O_RDONLY), -1);
+        assert_int_equal(errno, ESTALE);
+        close(fds[i]);
+    }
+}
+
 /* ---- Shared mappings --------------------------------------------------------------------------
  */
 
@@ -457,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(hot_paths_ask_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_state_is_asked_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_dead_are_not_opened, set_up, tear_down),
         cmocka_unit_test_setup_teardown(shared_mappings_are_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(caches_are_never_stale, set_up, tear_down),
     };
