@@ -26,6 +26,10 @@ static void on_done(void *arg, int err, const Cfs__Reply *reply)
         c->attr.base.n_unknown_fields = 0; /* the reply's own */
         c->attr.base.unknown_fields = NULL;
     }
+    if (err == 0 && c->keep_reply) {
+        buf_reserve(&c->reply, cfs__reply__get_packed_size(reply));
+        c->reply.len = cfs__reply__pack(reply, c->reply.data);
+    }
     mailbox_post(&c->fs->mailbox, &c->mail, call_deliver);
 }
 

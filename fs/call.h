@@ -7,6 +7,7 @@
 #ifndef FS_CALL_H
 #define FS_CALL_H
 
+#include "base/buf.h"
 #include "fs/backend.h"
 #include "fs/mailbox.h"
 
@@ -26,6 +27,8 @@ struct call { /* embedded; the outcome is valid from `done` on */
     uint64_t value;
     bool has_attr;
     Cfs__Attr attr;
+    bool keep_reply;  /* set before: the whole reply is wanted */
+    struct buf reply; /* packed; whoever asked for it frees it */
 };
 
 /* The command is borrowed for the call. timeout_ms 0: no deadline. */

@@ -9,6 +9,7 @@ void handles_init(struct handles *hs, struct opens *opens)
 {
     hs->table = NULL;
     hs->opens = opens;
+    hs->exchanged = 0;
     /* A run of its own: microseconds since boot grow faster than handles are opened. */
     hs->next = clock_boot_us() << 8 | 1;
 }
@@ -25,6 +26,7 @@ static void handle_free(struct handles *hs, struct handle *handle)
 {
     opens_drop(hs->opens, handle->ino);
     HASH_DEL(hs->table, handle);
+    exchange_free(handle->exchange);
     free(handle);
 }
 

@@ -9,15 +9,17 @@
 #include <fcntl.h>
 
 #include "base/base.h"
+#include "fs/exchange.h"
 #include "fs/hash.h"
 #include "fs/opens.h"
 
 struct handle {
     uint64_t fh;
     uint64_t ino;
-    int flags;       /* of open(2); O_APPEND may change: see the flags of each WRITE */
-    int tid;         /* thread that opened it; 0: not known */
-    unsigned errors; /* lost writes of the file that it has been told of (fs/draft.h) */
+    int flags;                 /* of open(2); O_APPEND may change: see the flags of each WRITE */
+    int tid;                   /* thread that opened it; 0: not known */
+    unsigned errors;           /* lost writes of the file that it has been told of (fs/draft.h) */
+    struct exchange *exchange; /* NULL: none */
     UT_hash_handle hh;
 };
 
@@ -25,6 +27,7 @@ struct handles {
     struct handle *table;
     uint64_t next;
     struct opens *opens; /* borrowed */
+    size_t exchanged;    /* bytes of all exchanges */
 };
 
 void handles_init(struct handles *hs, struct opens *opens);

@@ -2,7 +2,8 @@
  * other hosts' changes, and of our own that it does not know of: a change whose request was
  * answered EINTR or ETIMEDOUT may still be made later. While that is possible, all our changes are
  * treated like others'. It ends when a command that was submitted after the last such answer has
- * come back applied: a session's commands are applied in order.
+ * come back applied: a session's commands are applied in order. What a transaction changed, or went
+ * by itself with something else, is unknown to the kernel, too (Change.unseen).
  *
  * Content is another matter: what a draft commits is told to the kernel always, as the kernel has
  * long answered the writes. */
@@ -198,7 +199,7 @@ static void news_deliver(struct mail *mail)
     if (news->replaced)
         replaced(news->fs);
     for (size_t i = 0; i < news->n; i++) {
-        handle(news->fs, news->changes[i], news->own);
+        handle(news->fs, news->changes[i], news->own && !news->changes[i]->unseen);
         cfs__change__free_unpacked(news->changes[i], NULL);
     }
     free(news->changes);

@@ -68,13 +68,15 @@ void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
-void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
-               unsigned flags, const void *in, size_t in_size, size_t out_size);
 /* A new handle of a file, and how the kernel is to treat it; fi has the flags. */
 void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info *fi);
 void ops_close_handle(struct fs *fs, uint64_t fh);
 /* The error of lost writes that this handle (or NULL) has not heard of yet; 0: none. */
 int ops_handle_error(struct fs *fs, struct handle *h);
+
+/* ---- ops_ioctl.c: what files cannot say (proto/ioctl.h) ---- */
+void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+               unsigned flags, const void *in, size_t in_size, size_t out_size);
 
 /* ---- ops_range.c: ranges of open files ---- */
 void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,

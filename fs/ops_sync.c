@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "fs/ops.h"
-#include "proto/ioctl.h"
 
 static void finish_fsync(struct request *r, int error)
 {
@@ -79,67 +78,4 @@ void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file
     (void)fi;
     r->dirs[0] = ino;
     request_barrier(r);
-}
-
-/* ---- ioctl: holds no lock, so it may wait for everything ---- */
-
-static void finish_sync(struct request *r, int error)
-{
-    if (error != 0)
-        fuse_reply_err(r->req, error);
-    else
-        fuse_reply_ioctl(r->req, 0, NULL, 0);
-}
-
-static void finish_sync_pages(struct request *r, int error)
-{
-    struct request *next;
-
-    if (error != 0) {
-        fuse_reply_err(r->req, error);
-        return;
-    }
-    next = next_wait(r, finish_sync);
-    if (!lane_wait_all(&r->fs->lanes.b, next))
-        request_end(next, 0);
-}
-
-static void finish_sync_barrier(struct request *r, int error)
-{
-    struct request *next;
-
-    if (error != 0) {
-        fuse_reply_err(r->req, error);
-        return;
-    }
-    next = next_wait(r, finish_sync_pages);
-    if (!lane_wait_all(&r->fs->lanes.a, next))
-        request_end(next, 0);
-}
-
-/* What this host has written is committed before the barrier: commands keep their order. */
-static void sync_all(fuse_req_t req)
-{
-    struct fs *fs = fs_of(req);
-
-    drafts_drain(fs);
-    request_barrier(request_new(fs, req, finish_sync_barrier));
-}
-
-/* Not ENOSYS for the unknown, which the kernel would turn into success of isatty(3) and the like.
- */
-void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
-               unsigned flags, const void *in, size_t in_size, size_t out_size)
-{
-    (void)ino;
-    (void)arg;
-    (void)fi;
-    (void)flags;
-    (void)in;
-    (void)in_size;
-    (void)out_size;
-    if (cmd == IOCTL_SYNC)
-        sync_all(req);
-    else
-        fuse_reply_err(req, ENOTTY);
 }

@@ -48,5 +48,8 @@
     (64ull << 20)              /* bytes of files that its conditions read; beyond: E2BIG           \
                                 */
 #define LIMIT_TXN_GROUPS 65536 /* groups of a caller; beyond: EINVAL */
+#define LIMIT_EXCHANGES                                                                            \
+    (32u << 20) /* bytes of transactions that a host's programs are still handing over; beyond:    \
+                   ENOBUFS */
 
 #endif

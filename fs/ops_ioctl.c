@@ -1,0 +1,325 @@
+/* ioctls hold no lock in the kernel, so they may wait for everything: the reply to a change that
+ * the kernel does not know of leaves when both lanes have told it (promise P3). They pass the
+ * kernel's permission checks, so what they change goes as a transaction on behalf of the caller
+ * (fs/caller.h), which the state machine checks. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "fs/caller.h"
+#include "fs/convert.h"
+#include "fs/ops.h"
+#include "proto/decode.h"
+#include "proto/ioctl.h"
+#include "proto/limits.h"
+
+struct ioctl {
+    struct fs *fs;
+    fuse_req_t req;
+    uint64_t ino;
+    uint64_t fh;
+    const void *in; /* as many bytes as its structure has */
+};
+
+/* ---- Waiting for the lanes --------------------------------------------------------------------*/
+
+/* The request's next wait. */
+static struct request *next_wait(struct request *r, request_finish finish)
+{
+    struct request *next = request_new(r->fs, r->req, finish);
+
+    next->fh = r->fh;
+    next->count = r->count;
+    next->name = r->name;
+    r->name = NULL;
+    return next;
+}
+
+static void wait_for_lane(struct request *r, struct lane *lane, request_finish finish)
+{
+    struct request *next = next_wait(r, finish);
+
+    if (!lane_wait_all(lane, next))
+        request_end(next, 0);
+}
+
+/* ---- The barrier ------------------------------------------------------------------------------*/
+
+static void finish_sync(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        fuse_reply_ioctl(r->req, 0, NULL, 0);
+}
+
+static void finish_sync_pages(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        wait_for_lane(r, &r->fs->lanes.b, finish_sync);
+}
+
+static void finish_sync_barrier(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        wait_for_lane(r, &r->fs->lanes.a, finish_sync_pages);
+}
+
+/* What this host has written is committed before the barrier: commands keep their order. */
+static void do_sync(struct ioctl *i)
+{
+    drafts_drain(i->fs);
+    request_barrier(request_new(i->fs, i->req, finish_sync_barrier));
+}
+
+/* ---- Transactions on behalf of the caller -----------------------------------------------------*/
+
+/* txn: dir and cred are filled in. */
+static void submit_txn(struct request *r, uint64_t dir, Cfs__Txn *txn)
+{
+    Cfs__Command command = CFS__COMMAND__INIT;
+    struct caller caller;
+    int error;
+
+    caller_init(&caller, fuse_req_ctx(r->req));
+    txn->dir = dir;
+    txn->cred = &caller.cred;
+    command.op_case = CFS__COMMAND__OP_TXN;
+    command.txn = txn;
+    error = (r->fs->options.ms_flags & MS_RDONLY) != 0 ? EROFS : caller_check(&caller, txn);
+    if (error == 0 && cfs__command__get_packed_size(&command) > LIMIT_COMMAND_MAX)
+        error = E2BIG;
+    if (error != 0) {
+        request_end(r, error);
+    } else {
+        drafts_drain(r->fs); /* the transaction sees what was written on this host */
+        r->call.keep_reply = true;
+        request_submit(r, &command);
+    }
+    txn->cred = NULL;
+    caller_fini(&caller);
+}
+
+/* ---- An entry ---------------------------------------------------------------------------------*/
+
+/* It is made, whatever became of waiting for the lanes. */
+static void finish_create(struct request *r, int error)
+{
+    struct ioctl_create out = {0};
+
+    (void)error;
+    memcpy(out.name, r->name, strlen(r->name));
+    fuse_reply_ioctl(r->req, 0, &out, sizeof(out));
+}
+
+static void finish_create_pages(struct request *r, int error)
+{
+    (void)error;
+    wait_for_lane(r, &r->fs->lanes.b, finish_create);
+}
+
+static void keep_name(struct request *r)
+{
+    Cfs__Reply *reply = cfs__reply__unpack(NULL, r->call.reply.len, r->call.reply.data);
+
+    check(reply != NULL && reply->n_steps == 1); /* our own store packed it */
+    if (reply->steps[0]->name.len > 0) {
+        free(r->name);
+        r->name = xcalloc(1, reply->steps[0]->name.len + 1);
+        memcpy(r->name, reply->steps[0]->name.data, reply->steps[0]->name.len);
+    }
+    cfs__reply__free_unpacked(reply, NULL);
+}
+
+static void finish_create_call(struct request *r, int error)
+{
+    if (error == 0)
+        keep_name(r);
+    buf_fini(&r->call.reply);
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        wait_for_lane(r, &r->fs->lanes.a, finish_create_pages);
+}
+
+static Cfs__Ephemeral ephemeral_of(uint32_t flags)
+{
+    return (flags & IOCTL_CREATE_EPHEMERAL_SESSION) != 0 ? CFS__EPHEMERAL__EPHEMERAL_SESSION
+           : (flags & IOCTL_CREATE_EPHEMERAL_OPEN) != 0  ? CFS__EPHEMERAL__EPHEMERAL_OPEN
+                                                         : CFS__EPHEMERAL__EPHEMERAL_INHERIT;
+}
+
+static int create_error(const struct ioctl_create *in)
+{
+    const uint32_t both = IOCTL_CREATE_EPHEMERAL_SESSION | IOCTL_CREATE_EPHEMERAL_OPEN;
+    uint32_t type = in->mode & S_IFMT;
+    size_t len = strnlen(in->name, sizeof(in->name));
+
+    if ((in->flags & ~(both | IOCTL_CREATE_SEQUENTIAL)) != 0 || (in->flags & both) == both ||
+        (in->mode & ~(uint32_t)(S_IFMT | 07777)) != 0 || (in->umask & ~0777u) != 0 ||
+        (type != 0 && type != S_IFREG && type != S_IFDIR) || memchr(in->name, '/', len) != NULL)
+        return EINVAL;
+    if (len == 0 && (in->flags & IOCTL_CREATE_SEQUENTIAL) == 0)
+        return EINVAL;
+    return len > LIMIT_NAME_MAX ? ENAMETOOLONG : 0;
+}
+
+static void do_create(struct ioctl *i)
+{
+    const struct ioctl_create *in = i->in;
+    Cfs__TxnStep step = CFS__TXN_STEP__INIT, *steps[] = {&step};
+    Cfs__Make make = CFS__MAKE__INIT;
+    Cfs__Txn txn = CFS__TXN__INIT;
+    struct request *r;
+    int error = create_error(in);
+
+    if (error != 0) {
+        fuse_reply_err(i->req, error);
+        return;
+    }
+    r = request_new(i->fs, i->req, finish_create_call);
+    r->name = xstrdup(in->name);
+    make.mode = (in->mode & S_IFMT) != 0 ? in->mode : S_IFREG | in->mode;
+    make.umask = in->umask;
+    make.sequential = (in->flags & IOCTL_CREATE_SEQUENTIAL) != 0;
+    make.ephemeral = ephemeral_of(in->flags);
+    step.path = convert_bytes(r->name, strlen(r->name));
+    step.op_case = CFS__TXN_STEP__OP_MAKE;
+    step.make = &make;
+    txn.steps = steps;
+    txn.n_steps = 1;
+    submit_txn(r, i->ino, &txn);
+}
+
+/* ---- Any transaction --------------------------------------------------------------------------*/
+
+static struct exchange *exchange_of(struct ioctl *i)
+{
+    struct handle *handle = handle_find(&i->fs->handles, i->fh);
+
+    if (handle != NULL && handle->exchange == NULL)
+        handle->exchange = exchange_new(&i->fs->handles.exchanged);
+    return handle != NULL ? handle->exchange : NULL;
+}
+
+static void do_txn_part(struct ioctl *i)
+{
+    const struct ioctl_part *in = i->in;
+    struct exchange *x = exchange_of(i);
+    int error = EINVAL;
+
+    if (x == NULL)
+        error = EBADF;
+    else if (in->len <= sizeof(in->data))
+        error = exchange_add(x, in->data, in->len, fuse_req_ctx(i->req)->uid == 0);
+    if (error != 0)
+        fuse_reply_err(i->req, error);
+    else
+        fuse_reply_ioctl(i->req, 0, NULL, 0);
+}
+
+static void finish_txn(struct request *r, int error)
+{
+    uint32_t len = (uint32_t)r->count;
+
+    (void)error; /* the transaction is over */
+    fuse_reply_ioctl(r->req, 0, &len, sizeof(len));
+}
+
+static void finish_txn_pages(struct request *r, int error)
+{
+    (void)error;
+    wait_for_lane(r, &r->fs->lanes.b, finish_txn);
+}
+
+/* An outcome is an answer, too: only what failed on the way is an error. */
+static void finish_txn_call(struct request *r, int error)
+{
+    struct handle *handle = handle_find(&r->fs->handles, r->fh);
+
+    if (r->call.reply.data == NULL || handle == NULL || handle->exchange == NULL) {
+        buf_fini(&r->call.reply);
+        fuse_reply_err(r->req, error != 0 ? error : EBADF);
+        return;
+    }
+    r->count = r->call.reply.len;
+    exchange_answer(handle->exchange, &r->call.reply);
+    wait_for_lane(r, &r->fs->lanes.a, finish_txn_pages);
+}
+
+/* Gives; NULL: the bytes are no transaction that may come from outside. */
+static Cfs__Txn *decode_txn(const struct buf *bytes)
+{
+    ProtobufCMessage *m =
+        decode_message(&cfs__txn__descriptor, bytes->data, bytes->len, LIMIT_DECODE_BUDGET);
+    Cfs__Txn *txn = (Cfs__Txn *)m;
+
+    if (txn == NULL || (decode_is_known(m) && txn->cred == NULL))
+        return txn;
+    protobuf_c_message_free_unpacked(m, NULL);
+    return NULL;
+}
+
+static void do_txn_run(struct ioctl *i)
+{
+    struct exchange *x = exchange_of(i);
+    struct buf bytes = x != NULL ? exchange_take(x) : (struct buf)BUF_EMPTY;
+    Cfs__Txn *txn = decode_txn(&bytes);
+    struct request *r;
+
+    buf_fini(&bytes);
+    if (txn == NULL) {
+        fuse_reply_err(i->req, x != NULL ? EBADMSG : EBADF);
+        return;
+    }
+    r = request_new(i->fs, i->req, finish_txn_call);
+    r->fh = i->fh;
+    submit_txn(r, i->ino, txn);
+    cfs__txn__free_unpacked(txn, NULL);
+}
+
+static void do_txn_reply(struct ioctl *i)
+{
+    struct exchange *x = exchange_of(i);
+    struct ioctl_part out = {0};
+
+    if (x != NULL)
+        out.len = (uint32_t)exchange_next(x, out.data, sizeof(out.data));
+    fuse_reply_ioctl(i->req, 0, &out, sizeof(out));
+}
+
+/* ---- All --------------------------------------------------------------------------------------*/
+
+static const struct verb {
+    unsigned cmd;
+    void (*run)(struct ioctl *i);
+} verbs[] = {
+    {IOCTL_SYNC, do_sync},       {IOCTL_CREATE, do_create},       {IOCTL_TXN_PART, do_txn_part},
+    {IOCTL_TXN_RUN, do_txn_run}, {IOCTL_TXN_REPLY, do_txn_reply},
+};
+
+/* Not ENOSYS for the unknown, which the kernel would turn into success of isatty(3) and the like.
+ * The number says how much the kernel hands over. */
+void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+               unsigned flags, const void *in, size_t in_size, size_t out_size)
+{
+    struct ioctl i = {.fs = fs_of(req), .req = req, .ino = ino, .fh = fi->fh, .in = in};
+
+    (void)arg;
+    (void)flags;
+    for (size_t v = 0; v < ARRAY_LEN(verbs); v++) {
+        if (verbs[v].cmd != cmd)
+            continue;
+        check((_IOC_DIR(cmd) & _IOC_WRITE) == 0 || in_size == _IOC_SIZE(cmd));
+        check((_IOC_DIR(cmd) & _IOC_READ) == 0 || out_size == _IOC_SIZE(cmd));
+        verbs[v].run(&i);
+        return;
+    }
+    fuse_reply_err(req, ENOTTY);
+}
