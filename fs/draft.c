@@ -46,6 +46,7 @@ struct draft {
     int truncater; /* thread */
     int writer;
     bool dirty;
+    bool cut;          /* a truncation failed together with the write that it had waited for */
     uint64_t first_ms; /* when it became dirty, and changed last */
     uint64_t last_ms;
     struct batch_list flying;
@@ -76,6 +77,14 @@ static struct draft *draft_find(struct fs *fs, uint64_t ino)
 
     HASH_FIND_U64(fs->drafts.table, ino, d);
     return d;
+}
+
+/* The next write takes a truncation along that has failed. */
+static void take_cut(struct draft *d)
+{
+    if (d->cut && patch_empty(&d->patch))
+        patch_truncate(&d->patch);
+    d->cut = false;
 }
 
 static struct draft *draft_get(struct fs *fs, uint64_t ino)
@@ -129,7 +138,7 @@ static void draft_free(struct drafts *ds, struct draft *d)
 /* A draft with nothing in it stays while somebody has not heard of an error. */
 static void draft_settle(struct fs *fs, struct draft *d)
 {
-    if (patch_empty(&d->patch) && TAILQ_EMPTY(&d->flying) &&
+    if (patch_empty(&d->patch) && TAILQ_EMPTY(&d->flying) && !d->cut &&
         (d->errors == 0 || opens_count(&fs->opens, d->ino) == 0))
         draft_free(&fs->drafts, d);
 }
@@ -246,6 +255,8 @@ static void batch_end(struct batch *b)
             try_again(b);
         else
             note_loss(b);
+    } else if (b->error != 0 && b->patch.truncate) {
+        d->cut = true;
     }
     /* The kernel's old pages go first: news of our own changes arrive before this. Not for errors:
      * nobody waits for what has not happened. */
@@ -393,6 +404,7 @@ bool draft_buffer(struct fs *fs, const struct draft_write *w, struct request *r)
     struct draft *d = draft_get(fs, w->ino);
 
     check(!w->append);
+    take_cut(d);
     patch_write(&d->patch, w->offset, w->data, w->len, true);
     d->patch.kill_suid = d->patch.kill_suid || w->kill_suid;
     d->writer = w->tid;
@@ -414,6 +426,7 @@ void draft_commit(struct fs *fs, const struct draft_write *w, struct request *r)
     if (w->append && d->patch.n > 0)
         draft_submit(fs, w->ino);
     d->writer = w->tid;
+    take_cut(d);
     b = batch_new(fs, d);
     b->append = w->append;
     patch_write(&b->patch, w->offset, w->data, w->len, false);
@@ -490,6 +503,8 @@ bool draft_take_truncate(struct fs *fs, uint64_t ino, bool *kill_suid)
     struct draft *d = draft_find(fs, ino);
     int tid;
 
+    if (d != NULL && TAILQ_EMPTY(&d->flying))
+        take_cut(d);
     if (!draft_only_truncates(fs, ino, &tid))
         return false;
     *kill_suid = *kill_suid || d->patch.kill_suid;
@@ -498,6 +513,12 @@ bool draft_take_truncate(struct fs *fs, uint64_t ino, bool *kill_suid)
     set_clean(d);
     draft_settle(fs, d);
     return true;
+}
+
+void draft_keep_truncate(struct fs *fs, uint64_t ino)
+{
+    draft_get(fs, ino)->cut = true;
+    lane_forget_inode(fs, ino); /* it looked empty */
 }
 
 bool draft_show(struct fs *fs, Cfs__Attr *attr)
@@ -567,6 +588,7 @@ void draft_closed(struct fs *fs, uint64_t ino)
 
     if (d == NULL)
         return;
+    d->cut = false;
     draft_submit(fs, ino);
     draft_settle(fs, d);
 }

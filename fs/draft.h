@@ -96,8 +96,11 @@ bool draft_is_foreign(struct fs *fs, uint64_t ino, int tid);
 /* Nothing uncommitted but a truncation? Who did it in *tid. */
 bool draft_only_truncates(struct fs *fs, uint64_t ino, int *tid);
 /* If there is nothing uncommitted but a truncation: true, and the draft has it no more. The caller
- * commits it, or gives it back (draft_truncate). *kill_suid is set if it has that to do. */
+ * commits it with what follows it, or, if that fails, gives it back: to go with the next write (a
+ * program may try again, or in another way), but not without one. *kill_suid is set if it has that
+ * to do. */
 bool draft_take_truncate(struct fs *fs, uint64_t ino, bool *kill_suid);
+void draft_keep_truncate(struct fs *fs, uint64_t ino);
 bool draft_exists(struct fs *fs, uint64_t ino);
 /* Shows the draft's size in the attributes. True when there is a draft. */
 bool draft_show(struct fs *fs, Cfs__Attr *attr);

@@ -18,6 +18,7 @@ struct handle {
     uint64_t ino;
     int flags;                 /* of open(2); O_APPEND may change: see the flags of each WRITE */
     int tid;                   /* thread that opened it; 0: not known */
+    bool gave_up;              /* its last write timed out */
     unsigned errors;           /* lost writes of the file that it has been told of (fs/draft.h) */
     struct exchange *exchange; /* NULL: none */
     UT_hash_handle hh;

@@ -116,7 +116,7 @@ static void finish_copy(struct request *r, int error)
         return;
     }
     if (r->flags != 0)
-        draft_truncate(r->fs, r->ino, fuse_req_ctx(r->req)->pid, kills_suid(r->req));
+        draft_keep_truncate(r->fs, r->ino);
     fuse_reply_err(r->req, error);
 }
 

@@ -196,9 +196,9 @@ static void a_copy_that_fails_is_reported(void **state)
     assert_int_equal(rig_put(at(0, "old"), "what was there", 14), 0);
     rig_tell(&rig, "fail 1 110");
     assert_int_not_equal(shell("cp src old"), 0);
-    /* The truncation had succeeded, and is there. */
-    assert_content(0, "old", "", 0);
-    assert_content(1, "old", "", 0);
+    /* All or nothing, as with write(2): the truncation is not there either. */
+    assert_content(0, "old", "what was there", 14);
+    assert_content(1, "old", "what was there", 14);
     assert_int_equal(shell("cp src old"), 0);
     assert_content(1, "old", text, SIZE);
 }
@@ -212,7 +212,7 @@ static void a_copy_without_quorum_ends(void **state)
     assert_int_not_equal(shell("cp src old"), 0);
     rig_tell(&rig, "resume");
     assert_int_equal(shell("sync -f ."), 0);
-    assert_content(1, "old", "", 0);
+    assert_content(1, "old", "what was there", 14);
 }
 
 /* What was written to either file, and is not committed, comes before. */

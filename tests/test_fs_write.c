@@ -498,6 +498,52 @@ static void nothing_changes_when_the_only_write_fails(void **state)
     assert_content(at(1, "f"), OLD, strlen(OLD));
 }
 
+/* A program that tries again gets what it wanted, without a tail of the old content. */
+static void a_write_tried_again_replaces(void **state)
+{
+    int fd;
+
+    (void)state;
+    put(at(0, "f"), OLD);
+    fd = open(at(0, "f"), O_WRONLY | O_TRUNC);
+    for (unsigned i = 0; i < 2; i++) {
+        rig_tell(&rig, "stall");
+        assert_int_equal(write(fd, "short", 5), -1);
+        assert_int_equal(errno, ETIMEDOUT);
+        rig_tell(&rig, "resume");
+    }
+    assert_content(at(1, "f"), OLD, strlen(OLD));
+    assert_int_equal(write(fd, "short", 5), 5);
+    assert_int_equal(close(fd), 0);
+    assert_content(at(1, "f"), "short", 5);
+}
+
+/* The same with copy_file_range(2), which cp uses. */
+static void a_copy_that_fails_truncates_nothing(void **state)
+{
+    int from, fd;
+
+    (void)state;
+    put(at(0, "f"), OLD);
+    put(at(0, "from"), "short");
+    from = open(at(0, "from"), O_RDONLY);
+    for (unsigned i = 0; i < 2; i++) {
+        fd = open(at(0, "f"), O_WRONLY | O_TRUNC);
+        rig_tell(&rig, "stall");
+        assert_int_equal(copy_file_range(from, &(off_t){0}, fd, NULL, 100, 0), -1);
+        assert_int_equal(errno, ETIMEDOUT);
+        rig_tell(&rig, "resume");
+        if (i == 1) {
+            assert_int_equal(copy_file_range(from, &(off_t){0}, fd, NULL, 100, 0), 5);
+            assert_content(at(1, "f"), "short", 5);
+        }
+        assert_int_equal(close(fd), 0);
+        if (i == 0)
+            assert_content(at(1, "f"), OLD, strlen(OLD));
+    }
+    close(from);
+}
+
 static void on_signal(int sig)
 {
     (void)sig;
@@ -591,6 +637,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(acknowledged_writes_survive, set_up_impatient, tear_down),
         cmocka_unit_test_setup_teardown(nothing_changes_when_the_only_write_fails, set_up_impatient,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_write_tried_again_replaces, set_up_impatient, tear_down),
+        cmocka_unit_test_setup_teardown(a_copy_that_fails_truncates_nothing, set_up_impatient,
                                         tear_down),
         cmocka_unit_test_setup_teardown(close_can_be_interrupted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lost_writes_are_reported, set_up, tear_down),
