@@ -294,6 +294,17 @@ static void do_txn_reply(struct ioctl *i)
     fuse_reply_ioctl(i->req, 0, &out, sizeof(out));
 }
 
+/* ---- Sessions
+ * ----------------------------------------------------------------------------------*/
+
+static void do_lease(struct ioctl *i)
+{
+    const struct backend *b = &i->fs->backend;
+    uint64_t session = b->ops->session != NULL ? b->ops->session(b->ctx) : 1;
+
+    fuse_reply_ioctl(i->req, 0, &session, sizeof(session));
+}
+
 /* ---- All --------------------------------------------------------------------------------------*/
 
 static const struct verb {
@@ -301,7 +312,7 @@ static const struct verb {
     void (*run)(struct ioctl *i);
 } verbs[] = {
     {IOCTL_SYNC, do_sync},       {IOCTL_CREATE, do_create},       {IOCTL_TXN_PART, do_txn_part},
-    {IOCTL_TXN_RUN, do_txn_run}, {IOCTL_TXN_REPLY, do_txn_reply},
+    {IOCTL_TXN_RUN, do_txn_run}, {IOCTL_TXN_REPLY, do_txn_reply}, {IOCTL_LEASE, do_lease},
 };
 
 /* Not ENOSYS for the unknown, which the kernel would turn into success of isatty(3) and the like.

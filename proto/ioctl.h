@@ -48,4 +48,9 @@ struct ioctl_part {
 /* The next part of the reply; len 0: that was all. */
 #define IOCTL_TXN_REPLY _IOR(0xCF, 5, struct ioctl_part)
 
+/* The host's session, on which locks and ephemeral entries hang, while its lease holds; 0: what
+ * hung on it may be lost by now. Answered at once. EIO: a lock that was held through this
+ * descriptor is lost. */
+#define IOCTL_LEASE _IOR(0xCF, 6, uint64_t)
+
 #endif

@@ -1,0 +1,83 @@
+/* What commands make of their arguments (cli/cli.h). */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/cli.h"
+
+int cli_option(int argc, char **argv, const char *letters, const struct option *options)
+{
+    char *all = xasprintf("+:%s", letters); /* +: no option behind the first argument */
+    int c;
+
+    opterr = 0;
+    c = getopt_long(argc, argv, all, options, NULL);
+    free(all);
+    if (c == ':')
+        cli_fail(0, "%s: option '%s' lacks its argument", argv[0], argv[optind - 1]);
+    else if (c == '?')
+        cli_fail(0, "%s: unknown option '%s' (coordfs %s --help)", argv[0], argv[optind - 1],
+                 argv[0]);
+    return c == ':' ? '?' : c;
+}
+
+bool cli_parse_number(const char *text, uint64_t min, uint64_t max, const char *what, uint64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end != '\0' || errno != 0 || *out < min || *out > max)
+        return cli_bad("%s: '%s' is no number that will do", what, text);
+    return true;
+}
+
+bool cli_parse_time(const char *text, const char *what, uint64_t *out_ms)
+{
+    static const struct {
+        const char *name;
+        double ms;
+    } units[] = {{"", 1e3}, {"ms", 1}, {"s", 1e3}, {"m", 60e3}, {"h", 3600e3}, {"d", 86400e3}};
+    char *end;
+    double number = strtod(text, &end);
+
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        double ms = number * units[i].ms;
+
+        if (isdigit((unsigned char)*text) && strcmp(end, units[i].name) == 0 && ms < 1e14) {
+            *out_ms = (uint64_t)(ms + 0.5);
+            return true;
+        }
+    }
+    return cli_bad("%s: '%s' is no time (as in 500ms, 2.5s, 10m, 1h, 1d)", what, text);
+}
+
+bool cli_parse_mode(const char *text, const char *what, uint32_t *out)
+{
+    char *end;
+    unsigned long mode = strtoul(text, &end, 8);
+
+    if (*text < '0' || *text > '7' || *end != '\0' || mode > 07777)
+        return cli_bad("%s: '%s' are no permissions in octal", what, text);
+    *out = (uint32_t)mode;
+    return true;
+}
+
+char **cli_command_of(int argc, char **argv, int at)
+{
+    at++;
+    if (at < argc && strcmp(argv[at], "--") == 0)
+        at++;
+    return at < argc ? argv + at : NULL;
+}
+
+unsigned cli_umask(void)
+{
+    mode_t mask = umask(0);
+
+    umask(mask);
+    return mask;
+}

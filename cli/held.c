@@ -1,0 +1,164 @@
+#include "cli/held.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/place.h"
+#include "cli/transact.h"
+#include "proto/ioctl.h"
+
+/* Also for a lock that is shared: O_RDWR, if we may, so that the command can write through it. */
+static int open_lock(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+    struct place place;
+
+    if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EISDIR))
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    if (!place_find(fd, &place)) {
+        close(fd);
+        return -ENOTTY;
+    }
+    place_fini(&place);
+    return fd;
+}
+
+const char *held_error(int err)
+{
+    return err == -ENOTTY        ? "not in a mounted coordfs"
+           : err == -EINVAL      ? "cannot be locked: not a regular file"
+           : err == -EWOULDBLOCK ? "somebody else holds the lock"
+                                 : strerror(-err);
+}
+
+/* ---- Waiting ----------------------------------------------------------------------------------*/
+
+static void on_alarm(int sig)
+{
+    (void)sig;
+}
+
+/* Signals every now and then from when the time is over: one may come before flock(2) sleeps. */
+static void set_alarm(int64_t ms)
+{
+    struct sigaction action = {.sa_handler = on_alarm};
+    struct itimerval timer = {.it_value = {ms / 1000, ms % 1000 * 1000}};
+
+    if (ms > 0)
+        timer.it_interval.tv_usec = 100000;
+    sigaction(SIGALRM, &action, NULL); /* no SA_RESTART */
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static int lock_in_time(int fd, bool shared, int64_t wait_ms)
+{
+    int op = (shared ? LOCK_SH : LOCK_EX) | (wait_ms == 0 ? LOCK_NB : 0);
+    uint64_t end = clock_boot_ms() + (uint64_t)wait_ms;
+    int err;
+
+    if (wait_ms > 0)
+        set_alarm(wait_ms);
+    do {
+        err = flock(fd, op) == 0 ? 0 : -errno;
+    } while (err == -EINTR && (wait_ms < 0 || clock_boot_ms() < end));
+    if (wait_ms > 0)
+        set_alarm(0);
+    return err == -EINTR ? -EWOULDBLOCK : err;
+}
+
+/* Is what we have locked still what the path names? */
+static bool is_current(int fd, const char *path)
+{
+    struct stat ours, named;
+
+    return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_dev == named.st_dev &&
+           ours.st_ino == named.st_ino;
+}
+
+int held_take(struct held *h, const char *path, bool shared, int64_t wait_ms)
+{
+    uint64_t end = clock_boot_ms() + (uint64_t)wait_ms;
+    int fd, err;
+
+    for (;;) {
+        fd = open_lock(path);
+        if (fd < 0)
+            return fd;
+        err = lock_in_time(fd, shared, wait_ms);
+        if (err == 0 && is_current(fd, path))
+            break;
+        close(fd);
+        if (err != 0)
+            return err;
+        if (wait_ms > 0)
+            wait_ms = clock_boot_ms() < end ? (int64_t)(end - clock_boot_ms()) : 0;
+    }
+    *h = (struct held){fd, xstrdup(path), place_xattr(fd, "fence"), held_session(fd)};
+    return 0;
+}
+
+void held_release(struct held *h)
+{
+    flock(h->fd, LOCK_UN); /* also when something that the command left behind has it open */
+    close(h->fd);
+    free(h->path);
+    free(h->fence);
+    *h = (struct held){.fd = -1};
+}
+
+/* ---- Holding ----------------------------------------------------------------------------------*/
+
+uint64_t held_session(int fd)
+{
+    uint64_t session;
+
+    return ioctl(fd, IOCTL_LEASE, &session) == 0 ? session : 0;
+}
+
+uint64_t held_until(void *arg)
+{
+    const struct held *h = arg;
+    uint64_t asked_ms = clock_boot_ms();
+
+    return h->session != 0 && held_session(h->fd) == h->session ? asked_ms + HELD_PATIENCE_MS : 0;
+}
+
+int held_write(const struct held *h, const void *data, size_t len)
+{
+    Cfs__Txn *txn = transact_new();
+    Cfs__Reply *reply;
+    char *name;
+    int dir = place_open_parent(h->path, false, &name), err;
+
+    if (dir < 0)
+        return -EIO;
+    transact_check(txn, name, CFS__TXN_CHECK__KIND__LOCKED, 0);
+    transact_put(txn, name, data, len);
+    reply = transact_run(dir, txn);
+    err = reply == NULL ? -errno : -(int)reply->status;
+    if (reply != NULL)
+        cfs__reply__free_unpacked(reply, NULL);
+    cfs__txn__free_unpacked(txn, NULL);
+    free(name);
+    close(dir);
+    return err;
+}
+
+void held_export(const struct held *h)
+{
+    setenv("COORDFS_LOCK", h->path, 1);
+    if (h->fence != NULL)
+        setenv("COORDFS_FENCE", h->fence, 1);
+    else
+        unsetenv("COORDFS_FENCE");
+}

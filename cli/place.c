@@ -1,0 +1,151 @@
+#include "cli/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define FSTYPE "fuse.coordfs"
+
+/* ---- /proc/self/mountinfo: ID PARENT MAJOR:MINOR ROOT MOUNTPOINT … - TYPE … ------------------*/
+
+/* A space in a path is written \040; in place. */
+static void unescape(char *s)
+{
+    char *out = s;
+
+    while (*s != '\0') {
+        if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3) {
+            *out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+            s += 4;
+        } else {
+            *out++ = *s++;
+        }
+    }
+    *out = '\0';
+}
+
+static bool parse_mount(char *line, dev_t dev, struct place *out)
+{
+    const char *rest = strstr(line, " - ");
+    char *root = NULL, *mount = NULL;
+    unsigned major, minor;
+    bool found;
+
+    found = rest != NULL && strncmp(rest + 3, FSTYPE " ", strlen(FSTYPE) + 1) == 0 &&
+            sscanf(line, "%*u %*u %u:%u %ms %ms", &major, &minor, &root, &mount) == 4 &&
+            makedev(major, minor) == dev;
+    if (found) {
+        unescape(root);
+        unescape(mount);
+        *out = (struct place){mount, root};
+        return true;
+    }
+    free(root);
+    free(mount);
+    return false;
+}
+
+bool place_find(int fd, struct place *out)
+{
+    FILE *stream = fopen("/proc/self/mountinfo", "re");
+    bool found = false;
+    size_t size = 0;
+    char *line = NULL;
+    struct stat st;
+
+    if (stream == NULL)
+        return false;
+    if (fstat(fd, &st) == 0)
+        while (!found && getline(&line, &size, stream) > 0)
+            found = parse_mount(line, st.st_dev, out);
+    free(line);
+    fclose(stream);
+    return found;
+}
+
+void place_fini(struct place *p)
+{
+    free(p->mount);
+    free(p->root);
+}
+
+char *place_inside(const struct place *p, const char *path)
+{
+    size_t len = strcmp(p->mount, "/") == 0 ? 0 : strlen(p->mount);
+    const char *root = strcmp(p->root, "/") == 0 ? "" : p->root;
+
+    if (strncmp(path, p->mount, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+        return NULL;
+    return xasprintf("%s%s", root, path[len] == '\0' ? "/" : path + len);
+}
+
+/* ---- Opening ----------------------------------------------------------------------------------*/
+
+bool place_check(int fd, const char *path)
+{
+    struct place place;
+
+    if (!place_find(fd, &place)) {
+        cli_fail(0, "%s: not in a mounted coordfs", path);
+        return false;
+    }
+    place_fini(&place);
+    return true;
+}
+
+int place_open(const char *path, int flags, unsigned mode)
+{
+    int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
+
+    if (fd < 0) {
+        cli_fail(0, "%s: %s", path, strerror(errno));
+        return -1;
+    }
+    if (place_check(fd, path))
+        return fd;
+    close(fd);
+    return -1;
+}
+
+int place_open_parent(const char *path, bool bare, char **last)
+{
+    char *dir = xstrdup(path);
+    size_t len = strlen(dir);
+    char *slash;
+    int fd;
+
+    while (!bare && len > 1 && dir[len - 1] == '/')
+        dir[--len] = '\0';
+    slash = strrchr(dir, '/');
+    *last = xstrdup(slash != NULL ? slash + 1 : dir);
+    if (slash != NULL)
+        slash[slash == dir ? 1 : 0] = '\0';
+    fd = place_open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY, 0);
+    free(dir);
+    if (fd < 0) {
+        free(*last);
+        *last = NULL;
+    }
+    return fd;
+}
+
+char *place_xattr(int fd, const char *name)
+{
+    char *full = xasprintf("user.coordfs.%s", name);
+    char value[65536];
+    ssize_t n = fgetxattr(fd, full, value, sizeof value - 1);
+
+    free(full);
+    if (n < 0)
+        return NULL;
+    value[n] = '\0';
+    return xstrdup(value);
+}

@@ -1,0 +1,36 @@
+/* Transactions as text: one step a line.
+ *
+ *   check PATH exists | absent | locked
+ *   check PATH version N | cversion N | aversion N | hash XXH3
+ *   put PATH CONTENT [mode=M] [sequential] [ephemeral=session|open]      the whole content
+ *   append PATH CONTENT …                                                behind what is there
+ *   create PATH [mode=M] [sequential] [ephemeral=…]                      must not exist
+ *   mkdir PATH [MODE] [sequential] [ephemeral=…]
+ *   symlink TARGET PATH          ln EXISTING NEW          mv OLD NEW [noreplace|exchange]
+ *   rm PATH                      rmdir PATH
+ *   setattr PATH mode M | uid N | gid N | size N | mtime now|SECONDS | atime … (several pairs)
+ *   setxattr PATH NAME VALUE     rmxattr PATH NAME
+ *
+ * Words are those of cli/words.h.
+ *
+ * Relative paths begin at the transaction's directory; absolute ones are the host's, and must lead
+ * into the same mount. */
+#ifndef CLI_TXN_TEXT_H
+#define CLI_TXN_TEXT_H
+
+#include "cli/place.h"
+#include "proto/command.pb-c.h"
+
+struct txn_text {
+    Cfs__Txn *txn;   /* without cred and dir */
+    unsigned *lines; /* of each step */
+    char **verbs;    /* and how it was called */
+};
+
+/* 0, or -EINVAL with one line in errmsg that names the culprit. place: for absolute paths; NULL:
+ * there are to be none. */
+int txn_text_parse(const char *text, size_t len, const struct place *place, unsigned umask_bits,
+                   struct txn_text *out, char *errmsg, size_t errmsg_len);
+void txn_text_fini(struct txn_text *t);
+
+#endif
