@@ -21,6 +21,7 @@ void lessor_lead(struct lessor *l, uint64_t now, uint64_t term)
     l->term = term;
     l->clock = now;
     l->last_now = now;
+    l->grace = now;
     l->n = 0;
     l->round = false;
 }
@@ -30,7 +31,13 @@ void lessor_tick(struct lessor *l, uint64_t now)
     uint64_t gap = now > l->last_now ? now - l->last_now : 0;
 
     l->last_now = max_u64(l->last_now, now);
-    l->clock += LEASE_RULE(LEASE_STALL) ? min_u64(gap, LESSOR_GAP_MS) : gap;
+    if (!LEASE_RULE(LEASE_STALL)) {
+        l->clock += gap;
+        return;
+    }
+    l->clock += min_u64(gap, LESSOR_GAP_MS);
+    if (gap > LESSOR_GAP_MS)
+        l->grace = l->clock + LESSOR_GAP_MS;
 }
 
 /* ---- The sessions ------------------------------------------------------------------------------
@@ -137,10 +144,12 @@ void lessor_unproven(struct lessor *l)
 
 void lessor_overdue(struct lessor *l, void (*expire)(void *arg, uint64_t session), void *arg)
 {
+    if (l->clock < l->grace)
+        return;
     for (size_t i = 0; i < l->n; i++) {
         struct lessor_session *s = &l->sessions[i];
 
-        if (s->doomed || l->clock <= s->seen + s->ttl_ms)
+        if (s->doomed || s->waiting.there || s->riding.there || l->clock <= s->seen + s->ttl_ms)
             continue;
         s->doomed = true;
         expire(arg, s->id);

@@ -9,7 +9,8 @@
  * acknowledged heartbeats until then. So has it a session that it sees in the state for the first
  * time.
  *  - Time stands still while this host does: gaps between two looks at the clock count for
- *    LESSOR_GAP_MS at most, as what came in meanwhile was not looked at.
+ *    LESSOR_GAP_MS at most, and what has come in meanwhile is looked at before anybody is expired.
+ *  - Who has shown a sign of life that still waits for proof is not expired.
  *  - No session is acknowledged from when its end was proposed until that is decided.
  *
  * The caller's sequence, whenever it leads: lessor_lead when the term is another one than
@@ -45,6 +46,7 @@ struct lessor {
     uint64_t term;     /* in which this member leads; 0: it does not */
     uint64_t clock;    /* the lessor's time: `now` when it began to lead, and on without stalls */
     uint64_t last_now; /* when the clock was looked at last */
+    uint64_t grace;    /* nobody is expired before this: there was a gap */
     struct lessor_session *sessions;
     size_t n, cap;
     bool round; /* a barrier is under way */
