@@ -63,7 +63,6 @@ static struct buf open_command(void *ctx, uint64_t nonce)
     Cfs__OpenSession open = CFS__OPEN_SESSION__INIT;
     Cfs__Command command = CFS__COMMAND__INIT;
 
-    keeper_opening(d->keeper, nonce);
     open.nonce = nonce;
     open.member = d->options.id;
     open.ttl_ms = d->options.session_ttl_ms;

@@ -53,9 +53,8 @@ struct keeper {
 
     struct lease lease;
     struct cell cell;
-    uint64_t nonce, nonce_ms; /* of the session being opened, and when that began */
-    uint64_t told;            /* the session that the filesystem knows of */
-    bool giving_up;           /* the end of the session was asked for */
+    uint64_t told;  /* the session that the filesystem knows of */
+    bool giving_up; /* the end of the session was asked for */
     bool leaving;
     sem_t left;
 
@@ -145,14 +144,6 @@ void keeper_announce(struct keeper *k)
     node_call(k->daemon->node, do_announce, k);
 }
 
-void keeper_opening(struct keeper *k, uint64_t nonce)
-{
-    if (nonce == k->nonce)
-        return; /* proposed before: that is what may be applied */
-    k->nonce = nonce;
-    k->nonce_ms = clock_boot_ms();
-}
-
 void keeper_opened(struct keeper *k, uint64_t session)
 {
     struct store_session s;
@@ -160,7 +151,7 @@ void keeper_opened(struct keeper *k, uint64_t session)
     log_info("session %" PRIu64, session);
     if (k->leaving || !store_session(k->daemon->store, session, &s))
         return; /* ended by the same transaction: keeper_ended follows */
-    lease_open(&k->lease, session, s.ttl_ms, k->nonce_ms);
+    lease_open(&k->lease, session, s.ttl_ms, node_opened_ms(k->daemon->node));
     publish(k);
     tell_fs(k, session);
 }

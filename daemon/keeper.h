@@ -32,8 +32,6 @@ void keeper_leave(struct keeper *k);
 void keeper_tick(struct keeper *k); /* ~100 ms */
 void keeper_message(struct keeper *k, uint64_t from, const Cfs__App *app);
 void keeper_leader(struct keeper *k, uint64_t leader, uint64_t term);
-/* An OpenSession with this nonce is about to be proposed. */
-void keeper_opening(struct keeper *k, uint64_t nonce);
 /* This member's session was opened; has ended, after fs_changed of the entry that ended it. */
 void keeper_opened(struct keeper *k, uint64_t session);
 void keeper_ended(struct keeper *k, uint64_t session);

@@ -70,6 +70,7 @@ struct client {
 
     uint64_t session; /* 0: none yet */
     uint64_t nonce;   /* of the session, or of the one to be opened */
+    uint64_t open_ms; /* when that was proposed first; 0: not yet */
     uint64_t completed;
     uint64_t numbered;
     uint64_t gap_seq; /* of the last report in a run of gaps; 0: none since the last progress */
@@ -101,6 +102,7 @@ static void draw_nonce(struct client *c)
     do
         c->nonce = draw(c);
     while (c->nonce == 0); /* 0 means "no OpenSession" */
+    c->open_ms = 0;
 }
 
 struct client *client_new(const struct client_config *config, const struct client_env *env)
@@ -313,9 +315,11 @@ static bool offer(struct client *c, struct buf entry)
 static void propose_open(struct client *c)
 {
     struct buf command = c->env.open_command(c->env.ctx, c->nonce);
+    uint64_t now = now_ms(c);
 
-    if (offer(c, encode(c, 0, &command)))
-        c->open_sent = true;
+    c->open_sent = offer(c, encode(c, 0, &command));
+    if (c->open_sent && c->open_ms == 0)
+        c->open_ms = now;
     buf_fini(&command);
 }
 
@@ -571,6 +575,11 @@ void client_leave(struct client *c)
 uint64_t client_session(const struct client *c)
 {
     return c->session;
+}
+
+uint64_t client_opened_ms(const struct client *c)
+{
+    return c->open_ms;
 }
 
 size_t client_pending(const struct client *c)

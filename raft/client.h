@@ -79,6 +79,9 @@ void client_turn(struct client *c);
 uint64_t client_deadline(const struct client *c);
 
 uint64_t client_session(const struct client *c); /* 0: none yet */
+/* Before what time (of now_ms) nobody can have seen the session: its OpenSession was first proposed
+ * then. */
+uint64_t client_opened_ms(const struct client *c);
 size_t client_pending(const struct client *c);
 
 #endif

@@ -581,6 +581,12 @@ uint64_t node_session(struct node *n)
     return client_session(n->client);
 }
 
+uint64_t node_opened_ms(struct node *n)
+{
+    check_thread(n);
+    return client_opened_ms(n->client);
+}
+
 size_t node_pending(struct node *n)
 {
     check_thread(n);

@@ -83,7 +83,8 @@ void node_leave(struct node *n);                   /* client_leave */
 void node_status(struct node *n, struct driver_status *out);
 struct driver *node_driver(struct node *n);
 uint64_t node_session(struct node *n);
-size_t node_pending(struct node *n); /* commands not completed yet */
+uint64_t node_opened_ms(struct node *n); /* client_opened_ms: CLOCK_BOOTTIME */
+size_t node_pending(struct node *n);     /* commands not completed yet */
 uv_loop_t *node_loop(struct node *n);
 
 #endif

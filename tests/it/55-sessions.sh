@@ -1,0 +1,146 @@
+#!/bin/bash
+# Sessions: kept alive by heartbeats, ended by a clean stop at once and by a kill after their ttl, with
+# what hangs on them; not by changes of the leader. Entries with a ttl.
+. "$(dirname "$0")/lib.sh"
+
+need_fuse
+TTL=2
+DAEMON_OPTS=(--election-timeout 1000 --session-ttl $TTL)
+
+# What a daemon knows of the sessions; FILTER as for jq.
+sessions() { # MEMBER FILTER
+	timeout 10 "$BUILD/coordfs" sessions --json "${STATE[$1]}" 2>/dev/null | jq -r "$2" || true
+}
+
+session_of() { st "$1" .session; }
+has_no_session() { # MEMBER, SESSION
+	[ "$(sessions "$1" "[.[] | select(.id == $2)] | length")" = 0 ]
+}
+all_have_sessions() {
+	local i
+	for i in $(running); do
+		[ "$(st "$i" '.session > 0 and .lease_ms > 0')" = true ] || return 1
+		[ "$(sessions "$i" length)" = "$(running | wc -l)" ] || return 1
+	done
+}
+ephemeral() { # FILE: goes with the session of the host that makes it
+	"$BUILD/coordfs" create --ephemeral "$1" >/dev/null
+}
+nowhere() { # NAME
+	local i
+	for i in $(running); do
+		[ ! -e "${MNT[i]}/$1" ] || return 1
+	done
+}
+everywhere() { # NAME
+	local i
+	for i in $(running); do
+		[ -e "${MNT[i]}/$1" ] || return 1
+	done
+}
+
+start_cluster 3
+until_true 60 all_have_sessions
+
+say "what is shown"
+for i in 1 2 3; do
+	equal "$(st $i '"\(.session_ttl_ms) \(.no_quorum_since) \(.lease_ms <= 1800)"')" "2000 null true" "status of $i"
+	equal "$(sessions $i "[.[] | select(.self)] | map(.member) | @csv")" "$i" "its own session"
+	equal "$(sessions $i "[.[].ttl_ms] | unique | @csv")" 2000 "the ttl"
+done
+seen() { [ "$(sessions "$(wait_leader)" '[.[] | select(.seen_ms < 2000)] | length')" = 3 ]; }
+until_true 60 seen
+equal "$(sessions "$(a_follower)" '[.[] | select(.seen_ms)] | length')" 0 "what a follower knows"
+
+say "a clean stop ends the session at once, and what hangs on it"
+leader=$(wait_leader)
+away=$(a_follower)
+old=$(session_of "$away")
+ephemeral "${MNT[$away]}/clean"
+wait_equal
+everywhere clean || fail "there is no ephemeral file"
+member_stop "$away"
+until_true 60 has_no_session "$leader" "$old"
+! grep -q "session $old has given no sign of life" "$T"/log-* || fail "it has expired, not ended"
+until_true 60 nowhere clean
+member_start "$away"
+until_true 60 all_have_sessions
+
+say "a killed host's session lives for its ttl, and then ends, with what hangs on it"
+leader=$(wait_leader)
+away=$(a_follower)
+old=$(session_of "$away")
+ephemeral "${MNT[$away]}/killed"
+ephemeral "${MNT[$leader]}/of-the-leader"
+wait_equal
+killed_at=$(now_ms)
+idle=$(sessions "$leader" ".[] | select(.id == $old).seen_ms")
+member_kill "$away"
+until_true 60 has_no_session "$leader" "$old"
+lived=$(($(now_ms) - killed_at))
+[ $((lived + idle)) -ge $((TTL * 1000)) ] || fail "expired $lived ms after the kill, seen $idle ms before"
+grep -q "session $old has given no sign of life" "$T/log-$leader" || fail "it has not expired, but ended"
+result "a killed member's session (ttl $TTL s) was gone $lived ms after the kill"
+until_true 60 nowhere killed
+everywhere of-the-leader || fail "a live session's file is gone"
+member_start "$away"
+until_true 60 all_have_sessions
+
+say "a daemon that comes back before its ttl is over supersedes its session"
+old=$(session_of "$away")
+ephemeral "${MNT[$away]}/superseded"
+member_kill "$away"
+member_start "$away"
+until_true 60 all_have_sessions
+[ "$(session_of "$away")" != "$old" ] || fail "it has the old session"
+has_no_session "$away" "$old" || fail "the old session is still there"
+until_true 60 nowhere superseded
+
+say "a killed leader: the sessions of the others go on"
+leader=$(wait_leader)
+mapfile -t others < <(running | grep -v "^$leader$")
+for i in "${others[@]}"; do
+	ephemeral "${MNT[$i]}/alive-$i"
+	before[i]=$(session_of "$i")
+done
+ephemeral "${MNT[$leader]}/dead"
+wait_equal
+old=$(session_of "$leader")
+member_kill "$leader"
+wait_leader >/dev/null
+until_true 60 has_no_session "${others[0]}" "$old"
+until_true 60 nowhere dead
+for i in "${others[@]}"; do
+	equal "$(session_of "$i")" "${before[i]}" "session of $i"
+	everywhere "alive-$i" || fail "alive-$i is gone"
+done
+member_start "$leader"
+until_true 60 all_have_sessions
+
+say "entries with a ttl end by themselves"
+"$BUILD/coordfs" txn -C "${MNT[1]}" >/dev/null <<-'END'
+	put short "for a second"
+	setxattr short user.coordfs.ttl 1
+	mkdir short-dir
+	setxattr short-dir user.coordfs.ttl 1
+	put long "for long"
+	setxattr long user.coordfs.ttl 3600
+END
+until_true 60 nowhere short
+until_true 60 nowhere short-dir
+everywhere long || fail "an entry ended before its time"
+
+say "an unlinked file that a killed host had open is freed when its session has ended"
+away=$(a_follower)
+other=$(wait_leader)
+exec 7>"${MNT[$away]}/orphan"
+head -c 100000 /dev/zero >&7
+rm "${MNT[$away]}/orphan"
+wait_equal
+inodes=$(st "$other" .store.inodes)
+member_kill "$away"
+exec 7>&- || true
+fewer_inodes() { [ "$(st "$other" .store.inodes)" -lt "$inodes" ]; }
+until_true 60 fewer_inodes
+member_start "$away"
+until_true 60 all_have_sessions
