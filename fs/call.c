@@ -1,5 +1,7 @@
 #include "fs/call.h"
 
+#include <errno.h>
+
 #include "fs/convert.h"
 #include "fs/state.h"
 
@@ -44,16 +46,34 @@ static void call_init(struct fs *fs, struct call *c, call_fn done)
 }
 
 /* The ticket is stored in time: the reader thread looks into its mailbox later than this. */
+void call_submit_in(struct fs *fs, struct call *c, uint64_t session, const Cfs__Command *command,
+                    unsigned timeout_ms, call_fn done)
+{
+    const struct backend *b = &fs->backend;
+
+    locks_send(fs); /* what was closed before is released before */
+    call_init(fs, c, done);
+    if (fs->ended) /* the backend may be gone */
+        on_done(c, -ESHUTDOWN, NULL);
+    else if (session == 0 || b->ops->submit_in == NULL)
+        c->ticket = b->ops->submit(b->ctx, command, timeout_ms, on_done, c);
+    else
+        c->ticket = b->ops->submit_in(b->ctx, session, command, timeout_ms, on_done, c);
+}
+
 void call_submit(struct fs *fs, struct call *c, const Cfs__Command *command, unsigned timeout_ms,
                  call_fn done)
 {
-    call_init(fs, c, done);
-    c->ticket = fs->backend.ops->submit(fs->backend.ctx, command, timeout_ms, on_done, c);
+    call_submit_in(fs, c, 0, command, timeout_ms, done);
 }
 
 void call_barrier(struct fs *fs, struct call *c, unsigned timeout_ms, call_fn done)
 {
     call_init(fs, c, done);
+    if (fs->ended) {
+        on_done(c, -ESHUTDOWN, NULL);
+        return;
+    }
     c->ticket = fs->backend.ops->barrier(fs->backend.ctx, timeout_ms, on_done, c);
 }
 

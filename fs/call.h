@@ -34,6 +34,9 @@ struct call { /* embedded; the outcome is valid from `done` on */
 /* The command is borrowed for the call. timeout_ms 0: no deadline. */
 void call_submit(struct fs *fs, struct call *c, const Cfs__Command *command, unsigned timeout_ms,
                  call_fn done);
+/* In this session of the host or not at all (backend_ops.submit_in); 0: in any. */
+void call_submit_in(struct fs *fs, struct call *c, uint64_t session, const Cfs__Command *command,
+                    unsigned timeout_ms, call_fn done);
 void call_barrier(struct fs *fs, struct call *c, unsigned timeout_ms, call_fn done);
 /* Asks for an early end: done follows, with -EINTR or what was faster. */
 void call_cancel(struct call *c);

@@ -21,6 +21,7 @@ struct batch {
     struct patch patch;
     size_t acked; /* extents whose writers were told that they are written */
     bool append;
+    uint64_t session; /* in which it is to be committed; 0: in any */
     uint64_t stage;
     unsigned staged; /* extents */
     unsigned left;   /* commands */
@@ -47,6 +48,7 @@ struct draft {
     int writer;
     bool dirty;
     bool cut;          /* a truncation failed together with the write that it had waited for */
+    uint64_t session;  /* that its content is part of; 0: of none */
     uint64_t first_ms; /* when it became dirty, and changed last */
     uint64_t last_ms;
     struct batch_list flying;
@@ -155,6 +157,8 @@ static struct batch *batch_of(struct fs *fs, struct draft *d, struct patch *patc
     b->draft = d;
     b->patch = *patch;
     b->acked = b->patch.n;
+    b->session = d->session;
+    d->session = 0;
     *patch = (struct patch){0};
     TAILQ_INIT(&b->writer);
     TAILQ_INIT(&b->waiters);
@@ -193,9 +197,15 @@ static void try_again(struct batch *b)
     patch_cut(&b->patch, b->acked);
     if (b->patch.bytes + d->patch.bytes > LIMIT_FILE_MAX ||
         b->patch.n + d->patch.n > DRAFT_EXTENTS) {
+        uint64_t session = d->session; /* of what is there now */
+
+        d->session = b->session;
         again = batch_of(b->fs, d, &b->patch);
+        d->session = session;
     } else {
         patch_prepend(&d->patch, &b->patch);
+        if (b->session != 0)
+            d->session = b->session;
         again = batch_new(b->fs, d);
     }
     requests_move(&b->waiters, &again->waiters);
@@ -289,7 +299,7 @@ static void submit(struct batch *b, const Cfs__Command *command)
     struct batch_call *call = &b->calls[b->n_calls++];
 
     call->batch = b;
-    call_submit(b->fs, &call->call, command, b->timeout_ms, on_call_done);
+    call_submit_in(b->fs, &call->call, b->session, command, b->timeout_ms, on_call_done);
 }
 
 static void submit_stage(struct batch *b, const Cfs__Write *write)
@@ -420,11 +430,13 @@ bool draft_buffer(struct fs *fs, const struct draft_write *w, struct request *r)
 void draft_commit(struct fs *fs, const struct draft_write *w, struct request *r)
 {
     struct draft *d = draft_get(fs, w->ino);
+    uint64_t session = d->session;
     struct batch *b;
 
     /* All extents of a command that appends go to the end: what has its place goes before. */
     if (w->append && d->patch.n > 0)
         draft_submit(fs, w->ino);
+    d->session = session;
     d->writer = w->tid;
     take_cut(d);
     b = batch_new(fs, d);
@@ -435,6 +447,36 @@ void draft_commit(struct fs *fs, const struct draft_write *w, struct request *r)
     r->give_up = give_up_writer;
     request_wait(r, &b->writer);
     batch_submit(b);
+}
+
+/* What is part of a session goes for itself, but for a truncation that waits for its content. */
+void draft_bind(struct fs *fs, uint64_t ino, uint64_t session)
+{
+    struct draft *d = session == 0 ? draft_find(fs, ino) : draft_get(fs, ino);
+
+    if (d == NULL || d->session == session)
+        return;
+    if (d->session != 0 || d->patch.n > 0)
+        draft_submit(fs, ino);
+    d->session = session;
+}
+
+void draft_drop(struct fs *fs, uint64_t ino, uint64_t session)
+{
+    struct draft *d = draft_find(fs, ino);
+
+    if (d == NULL || d->session != session || patch_empty(&d->patch))
+        return;
+    d->errors++;
+    d->error = EIO;
+    log_error("inode %llu: %zu bytes that were written are lost, with a lock",
+              (unsigned long long)ino, d->patch.bytes);
+    patch_fini(&d->patch);
+    d->patch = (struct patch){0};
+    d->session = 0;
+    set_clean(d);
+    lane_forget_inode(fs, ino); /* pages that showed it */
+    draft_settle(fs, d);
 }
 
 /* ---- Committing ---------------------------------------------------------------------------------

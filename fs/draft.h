@@ -79,6 +79,12 @@ bool draft_buffer(struct fs *fs, const struct draft_write *w, struct request *r)
 /* Commits the draft and the write; r ends then. */
 void draft_commit(struct fs *fs, const struct draft_write *w, struct request *r);
 
+/* What is written or truncated next is part of this session of the host's, in which its writer
+ * holds a lock: it is committed in it, or not at all. 0: it is part of none. */
+void draft_bind(struct fs *fs, uint64_t ino, uint64_t session);
+/* What is part of the session and not submitted is lost. */
+void draft_drop(struct fs *fs, uint64_t ino, uint64_t session);
+
 /* ---- Committing ---- */
 
 /* Submits what is not submitted. Waits for nothing and has no deadline. */

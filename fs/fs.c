@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/ask.h"
 #include "fs/mount.h"
 #include "fs/news.h"
 #include "fs/ops.h"
@@ -85,6 +86,7 @@ static void free_parts(struct fs *fs)
     } source = {.in = fs->options.source}, mountpoint = {.in = fs->options.mountpoint};
 
     drafts_fini(&fs->drafts);
+    locks_fini(fs);
     handles_fini(&fs->handles);
     nodes_fini(&fs->nodes);
     opens_fini(&fs->opens);
@@ -117,6 +119,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     handles_init(&fs->handles, &fs->opens);
     requests_init(&fs->requests);
     drafts_init(&fs->drafts);
+    locks_init(&fs->locks);
     fs->scratch = xmalloc(LIMIT_WRITE_MAX);
     atomic_init(&fs->stopping, false);
 
@@ -183,6 +186,7 @@ static int sooner(int a_ms, int b_ms) /* -1: never */
 /* Does what is due; the time until there is more, in ms; -1: nothing. */
 static int turn(struct fs *fs)
 {
+    locks_turn(fs);
     return sooner(drafts_turn(fs), sooner(requests_turn(fs), lanes_turn(fs)));
 }
 
@@ -247,13 +251,16 @@ static void end_lanes(struct fs *fs)
         if (io_refuse(&fs->io, ENOTCONN) < 0)
             usleep(LANE_STEP_MS * 1000); /* aborted: the lanes awake by themselves */
     }
-    mailbox_deliver(&fs->mailbox);
+    while (mailbox_deliver(&fs->mailbox) > 0)
+        continue;
     lanes_fini(fs);
 }
 
 void fs_free(struct fs *fs)
 {
-    mailbox_deliver(&fs->mailbox);
+    fs->ended = true;
+    while (mailbox_deliver(&fs->mailbox) > 0)
+        continue;
     requests_abandon(fs, ENOTCONN);
     end_lanes(fs);
     fuse_session_destroy(fs->session); /* closes /dev/fuse: from here on nothing can wait for us */
@@ -276,7 +283,7 @@ void fs_replaced(struct fs *fs)
 
 void fs_granted(struct fs *fs, uint64_t id, uint64_t fence)
 {
-    locks_post_grant(fs, id, fence);
+    ask_post_grant(fs, id, fence);
 }
 
 void fs_session(struct fs *fs, uint64_t session)

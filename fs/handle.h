@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "fs/exchange.h"
 #include "fs/hash.h"
+#include "fs/locks.h"
 #include "fs/opens.h"
 
 struct handle {
@@ -21,6 +22,7 @@ struct handle {
     bool gave_up;              /* its last write timed out */
     unsigned errors;           /* lost writes of the file that it has been told of (fs/draft.h) */
     struct exchange *exchange; /* NULL: none */
+    struct handle_locks locks;
     UT_hash_handle hh;
 };
 

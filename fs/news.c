@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "fs/ask.h"
 #include "fs/state.h"
 
 struct news {
@@ -196,8 +197,10 @@ static void news_deliver(struct mail *mail)
 {
     struct news *news = CONTAINER_OF(mail, struct news, mail);
 
-    if (news->replaced)
+    if (news->replaced) {
         replaced(news->fs);
+        asks_replaced(news->fs);
+    }
     for (size_t i = 0; i < news->n; i++) {
         handle(news->fs, news->changes[i], news->own && !news->changes[i]->unseen);
         cfs__change__free_unpacked(news->changes[i], NULL);

@@ -66,6 +66,9 @@ const struct fuse_lowlevel_ops ops_table = {
     .fallocate = ops_fallocate,
     .copy_file_range = ops_copy_file_range,
     .lseek = ops_lseek,
+    .flock = ops_flock,
+    .setlk = ops_setlk,
+    .getlk = ops_getlk,
 };
 
 int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out)

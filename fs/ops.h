@@ -78,6 +78,15 @@ int ops_handle_error(struct fs *fs, struct handle *h);
 void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
                unsigned flags, const void *in, size_t in_size, size_t out_size);
 
+/* ---- ops_lock.c: flock(2) and fcntl(2) ---- */
+void ops_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
+void ops_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
+               int sleep);
+void ops_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
+/* FLUSH: gives up what the process holds of the file by POSIX locks. True: it holds something, and
+ * r ends when that is done. */
+bool ops_unlock_at_flush(struct request *r, struct handle *h, uint64_t owner);
+
 /* ---- ops_range.c: ranges of open files ---- */
 void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                    struct fuse_file_info *fi);

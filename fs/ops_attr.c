@@ -129,8 +129,9 @@ static bool follows_writes(int to_set)
 }
 
 /* ftruncate(fd, 0) waits for what will be written, as O_TRUNC does. attr is the file's. */
-static void empty(struct fs *fs, fuse_req_t req, Cfs__Attr *attr, int to_set)
+static void empty(struct fs *fs, fuse_req_t req, Cfs__Attr *attr, int to_set, uint64_t session)
 {
+    draft_bind(fs, attr->ino, session);
     if (attr->size > 0)
         draft_truncate(fs, attr->ino, fuse_req_ctx(req)->pid,
                        (to_set & FUSE_SET_ATTR_KILL_SUID) != 0);
@@ -145,7 +146,8 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__SetAttr set = CFS__SET_ATTR__INIT;
     Cfs__Attr attr = CFS__ATTR__INIT;
-    int error = ops_attr(fs, ino, &attr);
+    struct handle *h = fi == NULL ? NULL : handle_find(&fs->handles, fi->fh);
+    int error = locks_lost(fs, h) ? EIO : ops_attr(fs, ino, &attr);
     struct request *r;
 
     if (error == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0 &&
@@ -156,7 +158,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
         return;
     }
     if (only_empties(st, to_set, fi)) {
-        empty(fs, req, &attr, to_set);
+        empty(fs, req, &attr, to_set, locks_bound(h));
         return;
     }
     if (follows_writes(to_set))
@@ -168,6 +170,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
     command.set_attr = &set;
     r = request_new(fs, req, finish_setattr);
     r->dirs[0] = ino;
+    r->session = locks_bound(h);
     request_submit(r, &command);
 }
 

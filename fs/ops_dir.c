@@ -171,7 +171,7 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    (void)ino;
     handle_close(&fs_of(req)->handles, fi->fh);
+    locks_all_closed(fs_of(req), ino);
     fuse_reply_err(req, 0);
 }

@@ -123,6 +123,8 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 int ops_handle_error(struct fs *fs, struct handle *h)
 {
+    if (locks_lost(fs, h))
+        return EIO;
     return h == NULL ? 0 : draft_error(fs, h->ino, &h->errors);
 }
 
@@ -150,17 +152,20 @@ void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
     struct handle *h = handle_find(&fs->handles, fi->fh);
+    bool locked = h != NULL && locks_has_posix(fs, ino, fi->lock_owner);
+    bool dirty = h != NULL && handle_changes(h->flags) && draft_exists(fs, ino);
     struct request *r;
 
-    if (h == NULL || !handle_changes(h->flags) || !draft_exists(fs, ino) ||
-        !is_final(fs, req, ino)) {
+    if (locks_lost(fs, h) || (!locked && !(dirty && is_final(fs, req, ino)))) {
         fuse_reply_err(req, ops_handle_error(fs, h));
         return;
     }
-    draft_submit(fs, ino);
     r = request_new(fs, req, finish_flush);
     r->fh = fi->fh;
     r->patience = REQUEST_PATIENT;
+    if (ops_unlock_at_flush(r, h, fi->lock_owner))
+        return;
+    draft_submit(fs, ino);
     if (!draft_wait(fs, ino, r))
         request_end(r, 0);
 }
@@ -171,9 +176,11 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct handle *h = handle_find(&fs->handles, fi->fh);
     bool wrote = h != NULL && handle_changes(h->flags);
 
+    locks_closed(fs, h);
     ops_close_handle(fs, fi->fh);
     if (wrote)
         draft_closed(fs, ino);
+    locks_all_closed(fs, ino);
     fuse_reply_err(req, 0);
 }
 
@@ -185,7 +192,10 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
     struct fs *fs = fs_of(req);
     int64_t n;
 
-    (void)fi;
+    if (locks_lost(fs, handle_find(&fs->handles, fi->fh))) {
+        fuse_reply_err(req, EIO);
+        return;
+    }
     n = draft_read(fs, ino, (uint64_t)off, fs->scratch, min_u64(size, LIMIT_WRITE_MAX));
     if (n < 0)
         fuse_reply_err(req, (int)-n);
@@ -252,6 +262,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
     w.tid = fuse_req_ctx(req)->pid;
     w.append = (fi->flags & O_APPEND) != 0;
     w.kill_suid = io_kill_suid(&fs->io);
+    draft_bind(fs, ino, locks_bound(h));
     if (fi->writepage) {
         /* Pages of a mapping. Lane A may be waiting for this. */
         draft_buffer(fs, &w, NULL);

@@ -324,6 +324,10 @@ void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct f
 
     (void)arg;
     (void)flags;
+    if (locks_lost(i.fs, handle_find(&i.fs->handles, i.fh))) {
+        fuse_reply_err(req, EIO);
+        return;
+    }
     for (size_t v = 0; v < ARRAY_LEN(verbs); v++) {
         if (verbs[v].cmd != cmd)
             continue;

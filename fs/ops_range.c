@@ -95,6 +95,7 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
     command.fallocate = &fallocate;
     r = request_new(fs, req, finish_fallocate);
     r->ino = r->dirs[0] = ino;
+    r->session = locks_bound(handle_find(&fs->handles, fi->fh));
     request_submit(r, &command);
 }
 
@@ -120,7 +121,7 @@ static void finish_copy(struct request *r, int error)
     fuse_reply_err(r->req, error);
 }
 
-static void submit_copy(struct fs *fs, fuse_req_t req, Cfs__Copy *copy)
+static void submit_copy(struct fs *fs, fuse_req_t req, Cfs__Copy *copy, uint64_t session)
 {
     Cfs__Command command = CFS__COMMAND__INIT;
     struct request *r = request_new(fs, req, finish_copy);
@@ -136,6 +137,7 @@ static void submit_copy(struct fs *fs, fuse_req_t req, Cfs__Copy *copy)
     command.copy = copy;
     r->ino = r->dirs[0] = copy->dst;
     r->flags = copy->truncate;
+    r->session = session;
     request_submit(r, &command);
 }
 
@@ -168,7 +170,7 @@ void ops_copy_file_range(fuse_req_t req, fuse_ino_t src, off_t src_offset,
     else if (copy.len == 0)
         fuse_reply_write(req, 0);
     else
-        submit_copy(fs, req, &copy);
+        submit_copy(fs, req, &copy, locks_bound(handle_find(&fs->handles, dst_fi->fh)));
 }
 
 /* ---- SEEK_DATA, SEEK_HOLE ----------------------------------------------------------------------

@@ -61,9 +61,14 @@ static void finish_fsync_writes(struct request *r, int error)
 void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
-    struct request *r = request_new(fs, req, finish_fsync_writes);
+    struct request *r;
 
     (void)datasync;
+    if (locks_lost(fs, handle_find(&fs->handles, fi->fh))) {
+        fuse_reply_err(req, EIO);
+        return;
+    }
+    r = request_new(fs, req, finish_fsync_writes);
     r->fh = fi->fh;
     draft_submit(fs, ino);
     if (!draft_wait(fs, ino, r))

@@ -30,6 +30,16 @@ static const struct {
     {"children_modified", offsetof(Cfs__Attr, children_modified)},
 };
 
+/* The token of the lock that this host holds on the file: the latest, if there are several. */
+static int64_t get_fence(struct fs *fs, uint64_t ino, char *out, size_t size)
+{
+    const struct backend *b = &fs->backend;
+    uint64_t fence;
+    int err = b->ops->fence(b->ctx, locks_session(fs), ino, &fence);
+
+    return err != 0 ? err : snprintf(out, size, "%llu", (unsigned long long)fence);
+}
+
 static bool is_znode_name(const char *name)
 {
     return strncmp(name, ZNODE, strlen(ZNODE)) == 0;
@@ -158,6 +168,8 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
     if (error != 0)
         n = -error;
+    else if (strcmp(name, ZNODE "fence") == 0)
+        n = get_fence(fs, ino, (char *)fs->scratch, LIMIT_XATTR_VALUE);
     else if (is_znode_name(name))
         n = get_znode_number(fs, ino, name, (char *)fs->scratch, LIMIT_XATTR_VALUE);
     else

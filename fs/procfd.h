@@ -11,4 +11,10 @@
  * (before 5.14). Takes about 100 µs; touches no filesystem but /proc. */
 bool procfd_writes(pid_t tid, uint64_t ino);
 
+/* Calls fn for each process, other than ours, that has one of the inodes open through the mount
+ * with this id (as in mountinfo), with a pidfd that is borrowed for the call. Takes long; touches
+ * no filesystem but /proc. Any thread. */
+void procfd_find(int mount_id, const uint64_t *inos, size_t n,
+                 void (*fn)(void *arg, int pidfd, pid_t pid, uint64_t ino), void *arg);
+
 #endif

@@ -14,7 +14,7 @@ void requests_init(struct requests *rs)
     rs->next_due_ms = UINT64_MAX;
 }
 
-static void set_due(struct request *r, uint64_t due_ms)
+void request_due(struct request *r, uint64_t due_ms)
 {
     struct requests *rs = &r->fs->requests;
 
@@ -34,7 +34,7 @@ static void on_interrupt(fuse_req_t req, void *arg)
     if (r->interrupted)
         return;
     r->interrupted = true;
-    set_due(r, r->patience == REQUEST_PATIENT ? now : now + REQUEST_GRACE_MS);
+    request_due(r, r->patience == REQUEST_PATIENT ? now : now + REQUEST_GRACE_MS);
 }
 
 struct request *request_new(struct fs *fs, fuse_req_t req, request_finish finish)
@@ -55,6 +55,7 @@ static void request_free(struct request *r)
         TAILQ_REMOVE(r->queue, r, wait_link);
     LIST_REMOVE(r, link);
     free(r->name);
+    free(r->own);
     free(r);
 }
 
@@ -86,7 +87,7 @@ void request_submit(struct request *r, const Cfs__Command *command)
 {
     /* What a thread wrote before is committed before what it changes now. */
     drafts_submit_of(r->fs, fuse_req_ctx(r->req)->pid);
-    call_submit(r->fs, &r->call, command, timeout_of(r), on_call_done);
+    call_submit_in(r->fs, &r->call, r->session, command, timeout_of(r), on_call_done);
 }
 
 void request_barrier(struct request *r)
@@ -99,7 +100,7 @@ void request_wait(struct request *r, struct request_queue *queue)
     TAILQ_INSERT_TAIL(queue, r, wait_link);
     r->queue = queue;
     if (r->patience == REQUEST_BOUNDED && r->give_up == NULL)
-        set_due(r, clock_boot_ms() + r->fs->options.timeout_ms);
+        request_due(r, clock_boot_ms() + r->fs->options.timeout_ms);
 }
 
 void request_wake(struct request_queue *queue, int error)

@@ -41,7 +41,8 @@ struct request {
     request_finish finish;
     enum request_patience patience;
     bool interrupted;
-    uint64_t due_ms; /* when it is given up; 0: never */
+    uint64_t due_ms;  /* when it is given up; 0: never */
+    uint64_t session; /* of the host, in which its command means something; 0: in any */
     /* What giving up means for one that waits in a queue; NULL: it leaves the queue and ends. */
     void (*give_up)(struct request *r, int error);
 
@@ -52,6 +53,7 @@ struct request {
     size_t count;
     int flags;
     char *name; /* its own, freed with it */
+    void *own;  /* the same */
 };
 
 struct requests {
@@ -67,6 +69,9 @@ void request_submit(struct request *r, const Cfs__Command *command);
 void request_barrier(struct request *r);
 /* Waits in a queue until it is woken. */
 void request_wait(struct request *r, struct request_queue *queue);
+
+/* Gives it up then, if not earlier. */
+void request_due(struct request *r, uint64_t due_ms);
 
 /* Takes it out of its queue, if it is in one, and finishes it. */
 void request_end(struct request *r, int error);

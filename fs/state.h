@@ -36,6 +36,7 @@ struct fs {
     uint64_t last_serial;      /* of the calls */
     uint64_t uncertain_serial; /* see fs/news.c; 0: nothing is uncertain */
     uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */
+    bool ended;                /* fs_run has returned: nothing is submitted any more */
     atomic_bool stopping;
 };
 
