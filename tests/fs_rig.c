@@ -45,6 +45,7 @@ static void serve(const struct rig *rig, unsigned timeout_ms, int in_fd, int out
     options.timeout_ms = timeout_ms;
     options.last_uncached = rig->last_uncached;
     options.strong = rig->strong;
+    options.lostlock = rig->lostlock;
     snprintf(store, sizeof(store), "%s/store", rig->dir);
     for (unsigned i = 0; i < rig->n; i++)
         mountpoints[i] = rig->mnt[i];
@@ -113,6 +114,13 @@ void rig_start_strong(struct rig *rig, unsigned timeout_ms)
     make_dirs(rig, 2);
     rig->strong = true;
     start(rig, timeout_ms);
+}
+
+void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock)
+{
+    make_dirs(rig, n);
+    rig->lostlock = lostlock;
+    start(rig, 0);
 }
 
 void rig_restart(struct rig *rig, unsigned timeout_ms)

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "base/base.h"
+#include "fs/fs.h"
 
 #define RIG_MOUNTS_MAX 3
 
@@ -15,6 +16,7 @@ struct rig {
     unsigned n;
     bool last_uncached;
     bool strong;
+    enum fs_lostlock lostlock;
     pid_t pid; /* of the child */
     FILE *to, *from;
 };
@@ -30,6 +32,8 @@ void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms);
 void rig_start_uncached(struct rig *rig);
 /* Two mounts, the second with consistency=strong. */
 void rig_start_strong(struct rig *rig, unsigned timeout_ms);
+/* n mounts with this option. */
+void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock);
 /* Ends the child in an orderly way and checks that it was one; removes everything. */
 void rig_stop(struct rig *rig);
 /* Kills the child (SIGKILL); the mounts stay behind. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -22,6 +23,8 @@ struct job {
     TAILQ_ENTRY(job) link;
     struct local_host *host; /* NULL: the apply thread's own */
     uint64_t ticket;
+    uint64_t session;   /* in which it is to be carried out; 0: in any */
+    bool renews;        /* the host's session */
     struct buf command; /* empty: a barrier */
     uint64_t deadline_ms;
     bool cancelled;
@@ -36,7 +39,9 @@ struct local_host {
     struct local *local;
     struct store_reader *reader;
     struct fs *fs;
-    uint64_t session;
+    uint64_t member;
+    _Atomic uint64_t session;
+    atomic_bool lapsed; /* its lease is over */
     uint64_t seq;
 };
 
@@ -64,6 +69,8 @@ struct applied {
     Cfs__Reply *reply;
     Cfs__Change **changes;
     size_t n_changes;
+    struct store_grant *grants;
+    size_t n_grants;
 };
 
 /* ---- Applying -----------------------------------------------------------------------------------
@@ -84,8 +91,17 @@ static void copy_changes(struct applied *out, const struct store_result *result)
     }
 }
 
+static void copy_grants(struct applied *out, const struct store_result *result)
+{
+    out->n_grants = result->n_grants;
+    out->grants = xcalloc(result->n_grants, sizeof(*out->grants));
+    if (result->n_grants > 0)
+        memcpy(out->grants, result->grants, result->n_grants * sizeof(*out->grants));
+}
+
 static void applied_fini(struct applied *a)
 {
+    free(a->grants);
     for (size_t i = 0; i < a->n_changes; i++)
         cfs__change__free_unpacked(a->changes[i], NULL);
     free(a->changes);
@@ -122,6 +138,7 @@ static uint64_t apply(struct local *l, uint64_t session, uint64_t seq, const str
     if (result.reply != NULL)
         out->reply = cfs__reply__unpack(NULL, result.reply_len, result.reply);
     copy_changes(out, &result);
+    copy_grants(out, &result);
     session = result.session;
     if (index % LOG_KEEP == 0 && index > LOG_KEEP)
         store_log_compact(l->store, index - LOG_KEEP);
@@ -140,11 +157,10 @@ static struct buf pack(const Cfs__Command *command)
     return b;
 }
 
-static uint64_t open_session(struct local *l, uint64_t member)
+static uint64_t open_session(struct local *l, uint64_t member, struct applied *applied)
 {
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__OpenSession open = CFS__OPEN_SESSION__INIT;
-    struct applied applied;
     struct buf bytes;
     uint64_t session;
 
@@ -153,9 +169,8 @@ static uint64_t open_session(struct local *l, uint64_t member)
     command.op_case = CFS__COMMAND__OP_OPEN_SESSION;
     command.open_session = &open;
     bytes = pack(&command);
-    session = apply(l, 0, 0, &bytes, &applied);
+    session = apply(l, 0, 0, &bytes, applied);
     check(session != 0);
-    applied_fini(&applied);
     buf_fini(&bytes);
     return session;
 }
@@ -172,6 +187,30 @@ static void tell(struct local *l, const struct local_host *maker, const struct a
     pthread_mutex_unlock(&l->lock);
 }
 
+/* After the completion of the command that made them. */
+static void tell_grants(struct local *l, const struct applied *applied)
+{
+    struct local_host *host;
+
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < applied->n_grants; i++)
+        LIST_FOREACH(host, &l->hosts, link)
+    if (host->fs != NULL && host->session == applied->grants[i].session)
+        fs_granted(host->fs, applied->grants[i].id, applied->grants[i].fence);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void tell_session(struct local_host *host, uint64_t session)
+{
+    struct local *l = host->local;
+
+    pthread_mutex_lock(&l->lock);
+    host->session = session;
+    if (host->fs != NULL)
+        fs_session(host->fs, session);
+    pthread_mutex_unlock(&l->lock);
+}
+
 static void finish(struct local *l, struct job *job, int err, const Cfs__Reply *reply)
 {
     job->done(job->arg, err, reply);
@@ -182,10 +221,35 @@ static void finish(struct local *l, struct job *job, int err, const Cfs__Reply *
     free(job);
 }
 
+/* Another session takes the place of the one that the host has. */
+static void renew(struct local *l, struct job *job)
+{
+    struct local_host *host = job->host;
+    struct applied applied;
+    uint64_t session = open_session(l, host->member, &applied);
+
+    tell(l, NULL, &applied);
+    tell_session(host, 0);
+    tell_grants(l, &applied);
+    host->seq = 0;
+    host->lapsed = false;
+    tell_session(host, session);
+    applied_fini(&applied);
+    finish(l, job, 0, NULL);
+}
+
 static void carry_out(struct local *l, struct job *job)
 {
     struct applied applied;
 
+    if (job->renews) {
+        renew(l, job);
+        return;
+    }
+    if (job->session != 0 && job->session != job->host->session) {
+        finish(l, job, -ESTALE, NULL);
+        return;
+    }
     if (job->command.data == NULL) {
         Cfs__Reply nothing = CFS__REPLY__INIT;
 
@@ -199,6 +263,7 @@ static void carry_out(struct local *l, struct job *job)
     check(applied.reply != NULL);
     tell(l, job->host, &applied);
     finish(l, job, 0, applied.reply);
+    tell_grants(l, &applied);
     applied_fini(&applied);
 }
 
@@ -278,18 +343,15 @@ static void *run(void *arg)
 /* ---- The backend --------------------------------------------------------------------------------
  */
 
-static uint64_t enqueue(struct local_host *host, struct buf command, unsigned timeout_ms,
-                        backend_done done, void *arg)
+static uint64_t enqueue_job(struct local_host *host, const struct job *content, unsigned timeout_ms)
 {
     struct local *l = host->local;
-    struct job *job = xcalloc(1, sizeof(*job));
+    struct job *job = xmalloc(sizeof(*job));
     uint64_t ticket;
 
+    *job = *content;
     job->host = host;
-    job->command = command;
     job->deadline_ms = timeout_ms == 0 ? 0 : clock_boot_ms() + timeout_ms;
-    job->done = done;
-    job->arg = arg;
     pthread_mutex_lock(&l->lock);
     ticket = job->ticket = ++l->next_ticket;
     l->pending++;
@@ -299,18 +361,24 @@ static uint64_t enqueue(struct local_host *host, struct buf command, unsigned ti
     return ticket;
 }
 
+static uint64_t on_submit_in(void *ctx, uint64_t session, const Cfs__Command *command,
+                             unsigned timeout_ms, backend_done done, void *arg)
+{
+    struct job job = {.session = session, .command = pack(command), .done = done, .arg = arg};
+
+    check(job.command.len + STAMP_SIZE <= LIMIT_COMMAND_MAX);
+    return enqueue_job(ctx, &job, timeout_ms);
+}
+
 static uint64_t on_submit(void *ctx, const Cfs__Command *command, unsigned timeout_ms,
                           backend_done done, void *arg)
 {
-    struct buf bytes = pack(command);
-
-    check(bytes.len + STAMP_SIZE <= LIMIT_COMMAND_MAX);
-    return enqueue(ctx, bytes, timeout_ms, done, arg);
+    return on_submit_in(ctx, 0, command, timeout_ms, done, arg);
 }
 
 static uint64_t on_barrier(void *ctx, unsigned timeout_ms, backend_done done, void *arg)
 {
-    return enqueue(ctx, (struct buf)BUF_EMPTY, timeout_ms, done, arg);
+    return enqueue_job(ctx, &(struct job){.done = done, .arg = arg}, timeout_ms);
 }
 
 static void on_cancel(void *ctx, uint64_t ticket)
@@ -417,7 +485,55 @@ static int on_usage(void *ctx, struct backend_usage *out)
     return err;
 }
 
+static int on_getlk(void *ctx, uint64_t session, const Cfs__Lock *asked, struct backend_lock *out)
+{
+    struct reader_lock lock;
+    int found = reader_getlk(reader(ctx), session, asked, &lock);
+
+    if (found > 0)
+        *out = (struct backend_lock){lock.session, lock.start, lock.end, lock.write, lock.pid};
+    return found;
+}
+
+static int on_fence(void *ctx, uint64_t session, uint64_t ino, uint64_t *out)
+{
+    return reader_fence(reader(ctx), session, ino, out);
+}
+
+static int on_wait_state(void *ctx, uint64_t session, uint64_t id, const Cfs__Lock *asked,
+                         uint64_t *fence)
+{
+    return reader_wait_state(reader(ctx), session, id, asked, fence);
+}
+
+static bool on_holds_some(void *ctx, uint64_t session, const Cfs__Lock *asked)
+{
+    uint64_t fence;
+    bool some = false;
+
+    return reader_holds(reader(ctx), session, asked, &fence, &some) >= 0 && some;
+}
+
+static bool on_ends_with_open(void *ctx, uint64_t session, uint64_t ino)
+{
+    return reader_ends_with_open(reader(ctx), session, ino) > 0;
+}
+
+static uint64_t on_session(void *ctx)
+{
+    struct local_host *host = ctx;
+
+    return host->lapsed ? 0 : host->session;
+}
+
 static const struct backend_ops ops = {
+    .getlk = on_getlk,
+    .fence = on_fence,
+    .wait_state = on_wait_state,
+    .holds_some = on_holds_some,
+    .ends_with_open = on_ends_with_open,
+    .submit_in = on_submit_in,
+    .session = on_session,
     .attr = on_attr,
     .lookup = on_lookup,
     .readlink = on_readlink,
@@ -476,9 +592,12 @@ void local_close(struct local *l)
 struct local_host *local_host_new(struct local *l)
 {
     struct local_host *host = xcalloc(1, sizeof(*host));
+    struct applied applied;
 
     host->local = l;
-    host->session = open_session(l, ++l->next_member);
+    host->member = ++l->next_member;
+    host->session = open_session(l, host->member, &applied);
+    applied_fini(&applied);
     pthread_mutex_lock(&l->store_lock);
     host->reader = reader_new(l->store);
     pthread_mutex_unlock(&l->store_lock);
@@ -533,6 +652,23 @@ void local_fail_next(struct local *l, unsigned n, int err)
     l->fail_n = n;
     l->fail_err = err;
     pthread_mutex_unlock(&l->lock);
+}
+
+static void on_renewed(void *arg, int err, const Cfs__Reply *reply)
+{
+    (void)arg;
+    (void)err;
+    (void)reply;
+}
+
+void local_renew(struct local_host *h)
+{
+    enqueue_job(h, &(struct job){.renews = true, .done = on_renewed}, 0);
+}
+
+void local_lapse(struct local_host *h, bool lapsed)
+{
+    h->lapsed = lapsed;
 }
 
 uint64_t local_applied(struct local *l)

@@ -35,6 +35,11 @@ void local_set_stalled(struct local *l, bool stalled);
 /* The next n commands fail in transport with err (-errno), without being applied. */
 void local_fail_next(struct local *l, unsigned n, int err);
 
+/* The host's session ends, soon; another one is opened. */
+void local_renew(struct local_host *h);
+/* Its lease is over, as far as it knows, or was renewed. */
+void local_lapse(struct local_host *h, bool lapsed);
+
 /* Commands (log entries of type COMMAND) applied since local_open. */
 uint64_t local_applied(struct local *l);
 /* Commands and barriers on their way. */

@@ -55,7 +55,8 @@ static bool mount_one(const struct local_serve_options *o, const char *mountpoin
                                  .timeout_ms = o->timeout_ms,
                                  .strong = o->strong && n_mounts > 0,
                                  .uncached = o->last_uncached && n_mounts + 1 == o->n,
-                                 .debug = o->debug};
+                                 .debug = o->debug,
+                                 .lostlock = o->lostlock};
     char errmsg[256];
 
     memset(m, 0, sizeof(*m));
@@ -112,6 +113,12 @@ static void obey(const char *line)
             local_set_delay(local, a);
         else if (sscanf(line, "fail %u %u", &a, &b) == 2)
             local_fail_next(local, a, -(int)b);
+        else if (sscanf(line, "renew %u", &a) == 1 && a < n_mounts)
+            local_renew(mounts[a].host);
+        else if (sscanf(line, "lapse %u", &a) == 1 && a < n_mounts)
+            local_lapse(mounts[a].host, true);
+        else if (sscanf(line, "lease %u", &a) == 1 && a < n_mounts)
+            local_lapse(mounts[a].host, false);
         else if (strcmp(line, "replaced") == 0)
             for (unsigned i = 0; i < n_mounts; i++)
                 fs_replaced(mounts[i].fs);

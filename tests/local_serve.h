@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/base.h"
+#include "fs/fs.h"
 
 #define LOCAL_SERVE_MOUNTS_MAX 8
 
@@ -18,6 +19,7 @@ struct local_serve_options {
     bool last_uncached;  /* the last mount has no kernel caches */
     bool strong;         /* all but the first mount have consistency=strong */
     bool debug;
+    enum fs_lostlock lostlock;
 };
 
 /* Writes "ready" to out when all are mounted; then obeys what it reads from in, one command a line,
@@ -31,6 +33,8 @@ struct local_serve_options {
  *   reap                  reaps unlinked files that nobody holds open; how many
  *   check                 verifies the store's invariants: "ok", or what is wrong
  *   replaced              as if a snapshot had been installed: "ok"
+ *   renew N               the N-th host's session (from 0) ends, and it gets another: "ok"
+ *   lapse N | lease N     its lease is over, is renewed: "ok"
  *   stop                  ends serving: "ok"
  * Returns when in ends, or all are unmounted: 0, or 1 when something went wrong. */
 int local_serve(const struct local_serve_options *options, FILE *in, FILE *out);
