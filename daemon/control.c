@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "daemon/keeper.h"
+#include "daemon/locklist.h"
 #include "daemon/status.h"
 
 #define REQUEST_MAX     4096
@@ -58,12 +59,18 @@ static json_t *cmd_sessions(struct control *c, const json_t *request BASE_UNUSED
     return keeper_sessions(c->daemon->keeper);
 }
 
+static json_t *cmd_locks(struct control *c, const json_t *request BASE_UNUSED)
+{
+    return locklist_json(c->daemon);
+}
+
 static const struct {
     const char *name;
     json_t *(*run)(struct control *c, const json_t *request);
 } commands[] = {
     {"status", cmd_status},
     {"sessions", cmd_sessions},
+    {"locks", cmd_locks},
 };
 
 static json_t *run_request(struct control *c, const char *text, size_t len)

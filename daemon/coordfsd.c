@@ -403,6 +403,7 @@ static int run(struct daemon *d)
         .timeout_ms = o->timeout_ms,
         .file_max = LIMIT_FILE_MAX,
         .strong = o->strong,
+        .lostlock = o->lostlock,
         .debug = o->debug_fuse,
     };
     char errmsg[512] = "";

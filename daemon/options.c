@@ -177,6 +177,20 @@ static bool set_consistency(struct parse *p, const struct option_def *def, const
     return fail(p, "--%s: '%s' is not local or strong", def->key, value);
 }
 
+static bool set_lostlock(struct parse *p, const struct option_def *def, const char *value)
+{
+    static const char *const names[] = {
+        [FS_LOSTLOCK_NONE] = "none", [FS_LOSTLOCK_TERM] = "term", [FS_LOSTLOCK_KILL] = "kill"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *(enum fs_lostlock *)field(p, def) = (enum fs_lostlock)i;
+            return true;
+        }
+    }
+    return fail(p, "--%s: '%s' is not none, term or kill", def->key, value);
+}
+
 static bool set_options(struct parse *p, const struct option_def *def, const char *value);
 
 #define FIELD(name) offsetof(struct options, name)
@@ -196,6 +210,8 @@ static const struct option_def defs[] = {
      "this host's locks and ephemeral entries outlive it by this long [10]"},
     {"consistency", "HOW", set_consistency, FIELD(strong), 0, 0,
      "strong: each open, lookup and getattr asks the quorum first; local: does not [local]"},
+    {"lostlock", "HOW", set_lostlock, FIELD(lostlock), 0, 0,
+     "term, kill: signal who has a file open whose lock was lost with the session; none [none]"},
     {"election-timeout", "MS", set_uint, FIELD(election_ms), 100, 60000,
      "without a word from the leader: elect another [1000]"},
     {"heartbeat", "MS", set_uint, FIELD(heartbeat_ms), 10, 30000, "[a tenth of election-timeout]"},

@@ -4,6 +4,7 @@
 #define DAEMON_OPTIONS_H
 
 #include "base/base.h"
+#include "fs/fs.h"
 #include "proto/limits.h"
 #include "raft/driver.h"
 
@@ -25,6 +26,7 @@ struct options {
     unsigned timeout_ms;   /* of changes that hold kernel locks */
     unsigned session_ttl_ms;
     bool strong; /* consistency=strong */
+    enum fs_lostlock lostlock;
     uint64_t compact_every;
     uint64_t compact_trailing;
     int log_level;

@@ -42,6 +42,7 @@ struct local_host {
     uint64_t member;
     _Atomic uint64_t session;
     atomic_bool lapsed; /* its lease is over */
+    atomic_bool deaf;   /* to grants */
     uint64_t seq;
 };
 
@@ -195,7 +196,7 @@ static void tell_grants(struct local *l, const struct applied *applied)
     pthread_mutex_lock(&l->lock);
     for (size_t i = 0; i < applied->n_grants; i++)
         LIST_FOREACH(host, &l->hosts, link)
-    if (host->fs != NULL && host->session == applied->grants[i].session)
+    if (host->fs != NULL && !host->deaf && host->session == applied->grants[i].session)
         fs_granted(host->fs, applied->grants[i].id, applied->grants[i].fence);
     pthread_mutex_unlock(&l->lock);
 }
@@ -671,6 +672,11 @@ void local_lapse(struct local_host *h, bool lapsed)
     h->lapsed = lapsed;
 }
 
+void local_set_deaf(struct local_host *h, bool deaf)
+{
+    h->deaf = deaf;
+}
+
 uint64_t local_applied(struct local *l)
 {
     uint64_t applied;
@@ -689,6 +695,33 @@ unsigned local_pending(struct local *l)
     pending = l->pending;
     pthread_mutex_unlock(&l->lock);
     return pending;
+}
+
+struct lock_count {
+    bool waiting;
+    unsigned n;
+};
+
+static bool count_lock(void *arg, const struct reader_lock *lock)
+{
+    struct lock_count *count = arg;
+
+    if (lock->waits == count->waiting)
+        count->n++;
+    return true;
+}
+
+unsigned local_locks(struct local *l, bool waiting)
+{
+    struct lock_count count = {.waiting = waiting};
+    struct store_reader *r;
+
+    pthread_mutex_lock(&l->store_lock);
+    r = reader_new(l->store);
+    check(reader_locks(r, count_lock, &count) == 0);
+    reader_free(r);
+    pthread_mutex_unlock(&l->store_lock);
+    return count.n;
 }
 
 bool local_check(struct local *l, char *why, size_t why_len)

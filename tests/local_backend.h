@@ -40,10 +40,15 @@ void local_renew(struct local_host *h);
 /* Its lease is over, as far as it knows, or was renewed. */
 void local_lapse(struct local_host *h, bool lapsed);
 
+/* It hears nothing of grants, as if they had come with a snapshot. */
+void local_set_deaf(struct local_host *h, bool deaf);
+
 /* Commands (log entries of type COMMAND) applied since local_open. */
 uint64_t local_applied(struct local *l);
 /* Commands and barriers on their way. */
 unsigned local_pending(struct local *l);
+/* Locks that are held, or (`waiting`) requests that wait. */
+unsigned local_locks(struct local *l, bool waiting);
 /* store_check, while nothing is applied. */
 bool local_check(struct local *l, char *why, size_t why_len);
 /* Reaps unlinked files that no attached host holds open; how many were proposed. */

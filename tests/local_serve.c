@@ -102,6 +102,8 @@ static void obey(const char *line)
         answer_number(local_pending(local));
     } else if (strcmp(line, "requests") == 0) {
         answer_number(fs_requests(mounts[0].fs));
+    } else if (strcmp(line, "held") == 0 || strcmp(line, "waiting") == 0) {
+        answer_number(local_locks(local, line[0] == 'w'));
     } else if (strcmp(line, "reap") == 0) {
         answer_number(local_reap(local));
     } else if (strcmp(line, "check") == 0) {
@@ -119,6 +121,10 @@ static void obey(const char *line)
             local_lapse(mounts[a].host, true);
         else if (sscanf(line, "lease %u", &a) == 1 && a < n_mounts)
             local_lapse(mounts[a].host, false);
+        else if (sscanf(line, "deaf %u", &a) == 1 && a < n_mounts)
+            local_set_deaf(mounts[a].host, true);
+        else if (sscanf(line, "hear %u", &a) == 1 && a < n_mounts)
+            local_set_deaf(mounts[a].host, false);
         else if (strcmp(line, "replaced") == 0)
             for (unsigned i = 0; i < n_mounts; i++)
                 fs_replaced(mounts[i].fs);

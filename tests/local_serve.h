@@ -30,11 +30,13 @@ struct local_serve_options {
  *   applied               how many changes were applied
  *   pending               how many are on their way
  *   requests              how many requests the kernel has sent to the first mount
+ *   held | waiting        how many locks are held, how many requests for one wait
  *   reap                  reaps unlinked files that nobody holds open; how many
  *   check                 verifies the store's invariants: "ok", or what is wrong
  *   replaced              as if a snapshot had been installed: "ok"
  *   renew N               the N-th host's session (from 0) ends, and it gets another: "ok"
  *   lapse N | lease N     its lease is over, is renewed: "ok"
+ *   deaf N | hear N       it is not told of grants, is told again: "ok"
  *   stop                  ends serving: "ok"
  * Returns when in ends, or all are unmounted: 0, or 1 when something went wrong. */
 int local_serve(const struct local_serve_options *options, FILE *in, FILE *out);
