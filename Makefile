@@ -101,6 +101,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/l
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tool_%.o $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS)
+$(filter $(BUILD)/tests/test_cli_%,$(TESTS)) $(BUILD)/tests/test_fs_ioctl: \
+	$(addprefix $(BUILD)/cli/,cli.o place.o transact.o txn_text.o words.o)
 $(BUILD)/tests/localfs: $(BUILD)/tests/local_backend.o $(BUILD)/tests/local_serve.o
 
 $(BUILD)/%.o: %.c $(PB_H)

@@ -1,5 +1,4 @@
 /* coordfs: the command line. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,33 +79,6 @@ static const struct command {
     {"locks", cli_locks, "locks [--json] [MOUNT]", "who holds and who waits for locks", NULL},
     {"sessions", cli_sessions, "sessions [--json] [MOUNT]", "the hosts' sessions", NULL},
 };
-
-static void say(const char *fmt, va_list args)
-{
-    fprintf(stderr, "coordfs: ");
-    vfprintf(stderr, fmt, args);
-    fprintf(stderr, "\n");
-}
-
-int cli_fail(int status, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    say(fmt, args);
-    va_end(args);
-    return status;
-}
-
-bool cli_bad(const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    say(fmt, args);
-    va_end(args);
-    return false;
-}
 
 static const struct command *find_command(const char *name)
 {

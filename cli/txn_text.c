@@ -29,12 +29,13 @@ static bool get_number(struct parser *p, const struct word *w, int base, uint64_
                        const char *what, uint64_t *out)
 {
     const char *text = words_text(w);
-    char *end;
+    const char *digits = base == 16  ? "0123456789abcdefABCDEF"
+                         : base == 8 ? "01234567"
+                                     : "0123456789";
 
     errno = 0;
-    *out = strtoull(text, &end, base);
-    if (!(base == 16 ? isxdigit((unsigned char)*text) : isdigit((unsigned char)*text)) ||
-        *end != '\0' || errno != 0 || *out > max)
+    *out = strtoull(text, NULL, base);
+    if (*text == '\0' || text[strspn(text, digits)] != '\0' || errno != 0 || *out > max)
         return words_fail(&p->w, "%s: '%s' is no %s", words_text(&p->w.words[0]), text, what);
     return true;
 }

@@ -13,8 +13,9 @@
 static const char *const namespaces[] = {"user.", TRUSTED, "security."};
 static const char *const acls[] = {"system.posix_acl_access", "system.posix_acl_default"};
 
-/* ---- What ZooKeeper would call the stat of a znode: read-only, and not listed (programs that copy
- * all xattrs could not set them) ---- */
+/* ---- What ZooKeeper would call the stat of a znode: numbers are read-only, and not listed
+ * (programs that copy all xattrs could not set them); what can be set, and who may, is the state
+ * machine's (user.coordfs.ephemeral …) ---- */
 
 #define ZNODE "user.coordfs."
 
@@ -45,23 +46,31 @@ static bool is_znode_name(const char *name)
     return strncmp(name, ZNODE, strlen(ZNODE)) == 0;
 }
 
-/* The number in decimal; its length, or -errno. */
-static int64_t get_znode_number(struct fs *fs, uint64_t ino, const char *name, char *out,
-                                size_t size)
+static size_t find_znode_number(const char *name)
 {
+    size_t i = 0;
+
+    while (i < ARRAY_LEN(znode_numbers) && strcmp(name + strlen(ZNODE), znode_numbers[i].name) != 0)
+        i++;
+    return i;
+}
+
+/* A number in decimal, or what the store knows of that name; its length, or -errno. */
+static int64_t get_znode(struct fs *fs, uint64_t ino, const char *name, char *out, size_t size)
+{
+    const struct backend *b = &fs->backend;
+    size_t which = find_znode_number(name);
     Cfs__Attr attr = CFS__ATTR__INIT;
     uint64_t number;
-    int error = ops_attr(fs, ino, &attr);
+    int error;
 
+    if (which == ARRAY_LEN(znode_numbers))
+        return b->ops->getxattr(b->ctx, ino, name, strlen(name), out, size);
+    error = ops_attr(fs, ino, &attr);
     if (error != 0)
         return -error;
-    for (size_t i = 0; i < ARRAY_LEN(znode_numbers); i++) {
-        if (strcmp(name + strlen(ZNODE), znode_numbers[i].name) != 0)
-            continue;
-        memcpy(&number, (const char *)&attr + znode_numbers[i].offset, sizeof(number));
-        return snprintf(out, size, "%llu", (unsigned long long)number);
-    }
-    return -ENODATA;
+    memcpy(&number, (const char *)&attr + znode_numbers[which].offset, sizeof(number));
+    return snprintf(out, size, "%llu", (unsigned long long)number);
 }
 
 static void finish_xattr(struct request *r, int error)
@@ -91,20 +100,12 @@ static int name_error(const char *name)
     return EOPNOTSUPP;
 }
 
-/* 0, or the errno for a name that cannot be set. */
-static int set_error(const char *name)
-{
-    int error = name_error(name);
-
-    return error == 0 && is_znode_name(name) ? EPERM : error;
-}
-
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
                   int flags)
 {
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__SetXattr set = CFS__SET_XATTR__INIT;
-    int error = set_error(name);
+    int error = name_error(name);
 
     if (error == 0 && size > LIMIT_XATTR_VALUE)
         error = E2BIG;
@@ -130,7 +131,7 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__RemoveXattr remove = CFS__REMOVE_XATTR__INIT;
-    int error = set_error(name);
+    int error = name_error(name);
 
     if (error != 0) {
         fuse_reply_err(req, error);
@@ -171,7 +172,7 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     else if (strcmp(name, ZNODE "fence") == 0)
         n = get_fence(fs, ino, (char *)fs->scratch, LIMIT_XATTR_VALUE);
     else if (is_znode_name(name))
-        n = get_znode_number(fs, ino, name, (char *)fs->scratch, LIMIT_XATTR_VALUE);
+        n = get_znode(fs, ino, name, (char *)fs->scratch, LIMIT_XATTR_VALUE);
     else
         n = b->ops->getxattr(b->ctx, ino, name, strlen(name), fs->scratch, LIMIT_XATTR_VALUE);
     reply_bytes(req, n, size);

@@ -1,12 +1,40 @@
-/* What commands make of their arguments (cli/cli.h). */
+#include "cli/cli.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli/cli.h"
+static void say(const char *fmt, va_list args)
+{
+    fprintf(stderr, "coordfs: ");
+    vfprintf(stderr, fmt, args);
+    fprintf(stderr, "\n");
+}
+
+int cli_fail(int status, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    say(fmt, args);
+    va_end(args);
+    return status;
+}
+
+bool cli_bad(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    say(fmt, args);
+    va_end(args);
+    return false;
+}
 
 int cli_option(int argc, char **argv, const char *letters, const struct option *options)
 {
