@@ -20,6 +20,7 @@ static int open_lock(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
     struct place place;
+    struct stat st;
 
     if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EISDIR))
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -30,7 +31,10 @@ static int open_lock(const char *path)
         return -ENOTTY;
     }
     place_fini(&place);
-    return fd;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        return fd;
+    close(fd); /* Linux does not pass on locks of directories: they would be this host's own */
+    return -EINVAL;
 }
 
 const char *held_error(int err)

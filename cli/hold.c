@@ -72,7 +72,7 @@ static int run_held(struct hold *h, char **command, uint64_t grace_ms)
     status = run_command(&run, &lost);
     if (lost)
         status = cli_fail(CLI_LOST, "%s: is gone, the command was stopped", h->path);
-    if (is_there(h) && unlinkat(h->dir, h->name, 0) < 0 && errno != ENOENT)
+    if (is_there(h) && unlinkat(h->dir, h->name, 0) < 0 && errno != ENOENT && !lost)
         cli_fail(0, "%s: %s: it stays as long as this host's session", h->path, strerror(errno));
     close(h->fd);
     return status;
