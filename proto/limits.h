@@ -25,6 +25,9 @@
 #define LIMIT_MEMBERS_MAX    64          /* members of a cluster */
 #define LIMIT_CLUSTER_NAME   64          /* bytes of a cluster's name: [A-Za-z0-9._-]+ */
 #define LIMIT_ADDRESS        255         /* bytes of HOST:PORT */
+#define LIMIT_QUOTA_COUNT                                                                          \
+    100000 /* names below a directory that is given a quota; beyond: E2BIG                         \
+            */
 
 /* Sessions and locks */
 #define LIMIT_SESSION_TTL_MIN 2000   /* milliseconds that a session lives without a sign of life */

@@ -8,6 +8,7 @@
 #include "store/content.h"
 #include "store/lock.h"
 #include "store/part.h"
+#include "store/quota.h"
 #include "store/raftlog.h"
 #include "store/schema.h"
 #include "store/session.h"
@@ -190,6 +191,29 @@ static const struct {
         {"S50", "SELECT 'stage ' || stage || ' of session ' || session FROM part"
                 " GROUP BY session, stage HAVING sum(length(data)) > 65 << 20"
                 " OR count(*) > " TEXT(LIMIT_STAGE_EXTENTS)},
+        {"S51", "SELECT 'the quota of ' || q.dir FROM quota q LEFT JOIN inode i ON i.ino = q.dir"
+                " WHERE i.ino IS NULL OR (i.mode & 61440) <> 16384 OR max_bytes < 0"
+                " OR max_entries < 0 OR min(max_bytes, max_entries) = 9223372036854775807"},
+        {"S51", "SELECT 'inode ' || c.ino || ' is charged to ' || c.dir FROM charged c"
+                " LEFT JOIN orphan o ON o.ino = c.ino LEFT JOIN quota q ON q.dir = c.dir"
+                " WHERE o.ino IS NULL OR q.dir IS NULL"},
+        {"S52", "WITH RECURSIVE below(quota, ino) AS (SELECT dir, dir FROM quota UNION ALL"
+                " SELECT b.quota, d.ino FROM below b CROSS JOIN dirent d ON d.parent = b.ino"
+                " WHERE d.type = 16384), charges(quota, ino) AS (SELECT b.quota, d.ino FROM below b"
+                " CROSS JOIN dirent d ON d.parent = b.ino UNION SELECT b.quota, c.ino FROM below b"
+                " CROSS JOIN charged c ON c.dir = b.ino), used AS (SELECT c.quota, count(*) AS n,"
+                " sum(i.stored + i.xattr_bytes + iif((i.mode & 61440) = 40960, i.size, 0)) AS bytes"
+                " FROM charges c CROSS JOIN inode i ON i.ino = c.ino GROUP BY c.quota)"
+                " SELECT 'directory ' || q.dir || ' has ' || q.bytes || ' bytes, ' || q.entries ||"
+                " ' entries charged' FROM quota q LEFT JOIN used u ON u.quota = q.dir"
+                " WHERE q.bytes <> coalesce(u.bytes, 0) OR q.entries <> coalesce(u.n, 0)"},
+        {"S53", "WITH RECURSIVE dirs(ino, quota) AS (SELECT 1, (SELECT count(*) FROM quota"
+                " WHERE dir = 1) WHERE EXISTS (SELECT 1 FROM quota) UNION ALL SELECT d.ino,"
+                " coalesce((SELECT dir FROM quota q WHERE q.dir = d.ino), s.quota) FROM dirs s"
+                " CROSS JOIN dirent d ON d.parent = s.ino WHERE d.type = 16384)"
+                " SELECT 'file ' || d.ino || ' has names below different quotas' FROM dirs s"
+                " CROSS JOIN dirent d ON d.parent = s.ino WHERE d.type <> 16384"
+                " GROUP BY d.ino HAVING min(s.quota) <> max(s.quota)"},
 };
 
 static bool run_query(struct check *c, const char *invariant, const char *sql)
@@ -292,6 +316,21 @@ static bool hash_part(sqlite3_stmt *st, struct store_hash *out)
     return sum.len == HASH_SIZE && hash_equal(hash_decode(sum.data), part.sum);
 }
 
+static bool hash_quota(sqlite3_stmt *st, struct store_hash *out)
+{
+    struct quota quota;
+
+    quota_read(st, 0, &quota);
+    *out = quota_hash(&quota);
+    return true;
+}
+
+static bool hash_charged(sqlite3_stmt *st, struct store_hash *out)
+{
+    *out = quota_charged_hash(db_u64(st, 0), db_u64(st, 1));
+    return true;
+}
+
 static bool hash_lease(sqlite3_stmt *st, struct store_hash *out)
 {
     *out = session_lease_hash(db_u64(st, 0), db_u64(st, 1));
@@ -336,7 +375,8 @@ static const struct {
     {"SELECT * FROM block", hash_block},     {"SELECT * FROM xattr", hash_xattr},
     {"SELECT * FROM lease", hash_lease},     {"SELECT * FROM lock", hash_lock},
     {"SELECT * FROM waiter", hash_waiter},   {"SELECT * FROM special", hash_special},
-    {"SELECT * FROM part", hash_part},
+    {"SELECT * FROM part", hash_part},       {"SELECT * FROM quota", hash_quota},
+    {"SELECT * FROM charged", hash_charged},
 };
 
 static bool wrong_checksum(struct check *c, size_t table, uint64_t id)

@@ -35,7 +35,10 @@
  *  S43 What is special is an inode that has a name, and only what it can be; its session is there;
  *      a ttl runs where it should.
  *  S44 No session has too many ephemeral entries.
- *  S50 What is staged is a session's, not empty, within the limits, and not from the future. */
+ *  S50 What is staged is a session's, not empty, within the limits, and not from the future.
+ *  S51 Quotas are of directories; what is charged to one apart from its tree is an orphan.
+ *  S52 What is charged to a quota is what is below its directory, and its orphans.
+ *  S53 All names of a file are below the same quota. */
 #ifndef STORE_CHECK_H
 #define STORE_CHECK_H
 

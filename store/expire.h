@@ -12,7 +12,8 @@ uint32_t expire_release(struct op *op, const Cfs__ReleaseEphemeral *c);
 uint32_t expire_entries(struct op *op, const Cfs__ExpireEntries *c);
 
 /* Ends a session, whoever wants it: its locks go and those who waited for them are granted theirs,
- * what it has staged and its ephemeral entries go, then the session itself and its replies. Frees it. */
+ * what it has staged and its ephemeral entries go, then the session itself and its replies. Frees
+ * it. */
 void expire_end(struct op *op, struct session *session);
 
 #endif

@@ -8,6 +8,7 @@
 #include "store/content.h"
 #include "store/lock.h"
 #include "store/part.h"
+#include "store/quota.h"
 #include "store/special.h"
 
 uint32_t file_check_regular(const struct inode *inode)
@@ -175,16 +176,17 @@ static uint32_t change_init(struct op *op, const Cfs__Write *c, const struct ino
 /* First by a bound that costs nothing; near the limit, exactly. */
 static uint32_t check_space(struct op *op, const struct inode *inode, const struct change *w)
 {
-    uint64_t bound = 0;
+    uint64_t bound = 0, quota = quota_of(op, inode);
     int64_t growth;
 
     for (size_t i = 0; i < w->n; i++)
         bound += w->places[i].len > 0 ? w->places[i].len + CONTENT_BLOCK : 0;
-    if (op_has_room(op, bound))
+    if (op_has_room(op, bound) && quota_has_room(op, quota, bound, 0))
         return 0;
-    growth =
-        content_growth(op->rows, inode, w->c->truncate, w->places, w->n) - (int64_t)w->released;
-    return growth <= 0 || op_has_room(op, (uint64_t)growth) ? 0 : ENOSPC;
+    growth = content_growth(op->rows, inode, w->c->truncate, w->places, w->n);
+    if (growth > (int64_t)w->released && !op_has_room(op, (uint64_t)growth - w->released))
+        return ENOSPC;
+    return growth <= 0 || quota_has_room(op, quota, (uint64_t)growth, 0) ? 0 : EDQUOT;
 }
 
 static bool is_empty(const struct change *w)
@@ -273,6 +275,7 @@ uint32_t file_reap(struct op *op, const Cfs__Reap *c)
         check(i.was.nlink == 0);
         freed += i.was.stored;
         row_orphan_delete(op->rows, c->inos[n], unlinked);
+        quota_reaped(op, &i.was);
         op_inode_delete(op, &i);
     }
     return 0;

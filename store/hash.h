@@ -27,6 +27,8 @@ enum hash_table {
     HASH_LOCK = 41,
     HASH_WAITER = 42,
     HASH_SPECIAL = 43,
+    HASH_QUOTA = 50,
+    HASH_CHARGED = 51,
 };
 
 struct store_hash hash_bytes(const void *data, size_t len);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "store/content.h"
+#include "store/quota.h"
 
 bool op_inode_find(struct op *op, uint64_t ino, struct op_inode *out)
 {
@@ -15,8 +16,10 @@ bool op_inode_find(struct op *op, uint64_t ino, struct op_inode *out)
 
 void op_inode_save(struct op *op, const struct op_inode *i)
 {
-    if (memcmp(&i->was, &i->is, sizeof i->is) != 0)
-        row_inode_update(op->rows, &i->was, &i->is);
+    if (memcmp(&i->was, &i->is, sizeof i->is) == 0)
+        return;
+    row_inode_update(op->rows, &i->was, &i->is);
+    quota_saved(op, i);
 }
 
 void op_inode_delete(struct op *op, const struct op_inode *i)

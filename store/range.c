@@ -4,6 +4,7 @@
 
 #include "store/content.h"
 #include "store/file.h"
+#include "store/quota.h"
 
 static bool is_beyond(uint64_t offset, uint64_t len)
 {
@@ -38,14 +39,23 @@ static const struct {
     [CFS__FALLOCATE__MODE__ZERO_KEEP_SIZE] = {.clears = true},
 };
 
-static uint32_t check_fallocate(struct op *op, const Cfs__Fallocate *c)
+static uint32_t check_room(struct op *op, const Cfs__Fallocate *c, const struct inode *inode)
+{
+    uint64_t quota = quota_of(op, inode), holes;
+
+    if (op_has_room(op, c->len) && quota_has_room(op, quota, c->len, 0))
+        return 0;
+    holes = holes_in(op, c->ino, c->offset, c->offset + c->len);
+    if (!op_has_room(op, holes))
+        return ENOSPC;
+    return quota_has_room(op, quota, holes, 0) ? 0 : EDQUOT;
+}
+
+static uint32_t check_fallocate(struct op *op, const Cfs__Fallocate *c, const struct inode *inode)
 {
     if (c->mode != CFS__FALLOCATE__MODE__PUNCH_HOLE && is_beyond(c->offset, c->len))
         return EFBIG;
-    if (modes[c->mode].needs_room && !op_has_room(op, c->len) &&
-        !op_has_room(op, holes_in(op, c->ino, c->offset, c->offset + c->len)))
-        return ENOSPC;
-    return 0;
+    return modes[c->mode].needs_room ? check_room(op, c, inode) : 0;
 }
 
 uint32_t range_fallocate(struct op *op, const Cfs__Fallocate *c)
@@ -57,7 +67,7 @@ uint32_t range_fallocate(struct op *op, const Cfs__Fallocate *c)
         return EINVAL;
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
-    if ((status = file_check_regular(&i.was)) || (status = check_fallocate(op, c)))
+    if ((status = file_check_regular(&i.was)) || (status = check_fallocate(op, c, &i.was)))
         return status;
 
     if (modes[c->mode].clears && c->offset < i.was.size)
@@ -145,12 +155,15 @@ static int64_t copy_growth(struct op *op, const struct copy *copy)
 /* First by a bound that costs nothing; near the limit, exactly. */
 static uint32_t copy_check_space(struct op *op, const struct copy *copy)
 {
+    uint64_t bound = copy->len + 2 * CONTENT_BLOCK, quota = quota_of(op, &copy->dst.was);
     int64_t growth;
 
-    if (copy->len == 0 || op_has_room(op, copy->len + 2 * CONTENT_BLOCK))
+    if (copy->len == 0 || (op_has_room(op, bound) && quota_has_room(op, quota, bound, 0)))
         return 0;
     growth = copy_growth(op, copy);
-    return growth <= 0 || op_has_room(op, (uint64_t)growth) ? 0 : ENOSPC;
+    if (growth > 0 && !op_has_room(op, (uint64_t)growth))
+        return ENOSPC;
+    return growth <= 0 || quota_has_room(op, quota, (uint64_t)growth, 0) ? 0 : EDQUOT;
 }
 
 static void copy_blocks(struct op *op, struct copy *copy)

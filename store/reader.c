@@ -7,6 +7,7 @@
 #include "store/content.h"
 #include "store/internal.h"
 #include "store/op.h"
+#include "store/quota.h"
 #include "store/znode.h"
 
 struct store_reader {
@@ -427,6 +428,28 @@ static int find_special(struct store_reader *r, uint64_t ino, struct special *ou
     return row < 0 ? row : 0;
 }
 
+/* 1: the directory's quota; 0: it has none; or -errno. */
+static int find_quota(struct store_reader *r, uint64_t dir, struct quota *out)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_QUOTA_GET);
+    int row;
+
+    db_bind(st, 1, dir);
+    row = db_step(&r->db, st);
+    if (row > 0)
+        quota_read(st, 0, out);
+    db_reset(st);
+    return row;
+}
+
+static int get_quota(struct store_reader *r, uint64_t ino, struct bytes name, struct buf *value)
+{
+    struct quota quota;
+    int row = find_quota(r, ino, &quota);
+
+    return row < 0 ? row : quota_get(row > 0 ? &quota : NULL, name, value);
+}
+
 static int64_t get_znode(struct store_reader *r, uint64_t ino, struct bytes name, void *out,
                          size_t size)
 {
@@ -436,9 +459,9 @@ static int64_t get_znode(struct store_reader *r, uint64_t ino, struct bytes name
     struct inode inode;
     int64_t len = find_inode(r, ino, &inode);
 
-    if (len == 0)
-        len = find_special(r, ino, &special);
-    if (len == 0)
+    if (len == 0 && quota_is_name(name))
+        len = get_quota(r, ino, name, &value);
+    else if (len == 0 && (len = find_special(r, ino, &special)) == 0)
         len = znode_get(&special, name, &lookup, &value);
     if (len == 0)
         len = copy_out((struct bytes){value.data, value.len}, out, size);
@@ -466,6 +489,7 @@ static int64_t listxattr_in(struct store_reader *r, uint64_t ino, struct buf *na
 {
     sqlite3_stmt *st = db_get(&r->db, STATEMENT_XATTR_ALL);
     struct special special;
+    struct quota quota;
     struct inode inode;
     int row = find_inode(r, ino, &inode);
 
@@ -474,6 +498,10 @@ static int64_t listxattr_in(struct store_reader *r, uint64_t ino, struct buf *na
     if (row != 0)
         return row;
     znode_list(&special, names);
+    row = op_is_dir(&inode) ? find_quota(r, ino, &quota) : 0;
+    if (row < 0)
+        return row;
+    quota_list(row > 0 ? &quota : NULL, names);
     if (inode.xattr_bytes == 0)
         return 0;
     db_bind(st, 1, ino);

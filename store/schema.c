@@ -1,7 +1,8 @@
 /* Theory of operation
  *
  * Replicated tables (all covered by the state hash): state, config, session, reply, inode, symlink,
- * orphan, dirent, block, xattr, lease, lock, waiter, special, part. Tables of this member alone: local,
+ * orphan, dirent, block, xattr, lease, lock, waiter, special, part,
+ * quota, charged. Tables of this member alone: local,
  * log.
  *
  * dirent is clustered by (parent, name), so a lookup is one descent; dirent_order holds all that
@@ -40,11 +41,18 @@
     "CREATE INDEX special_session ON special(session, ino) WHERE session <> 0;"                    \
     "CREATE INDEX special_deadline ON special(deadline, ino) WHERE deadline <> 0;"
 
-/* What version 3 added: content that is staged. */
+/* What version 3 added: content that is staged, quotas, and the orphans that are charged to them.
+ */
 #define TABLES_3                                                                                   \
     "CREATE TABLE part(id INTEGER PRIMARY KEY, session INTEGER NOT NULL, stage INTEGER NOT NULL,"  \
     " offset INTEGER NOT NULL, sum BLOB NOT NULL, data BLOB NOT NULL) STRICT;"                     \
-    "CREATE INDEX part_stage ON part(session, stage, id);"
+    "CREATE INDEX part_stage ON part(session, stage, id);"                                         \
+                                                                                                   \
+    "CREATE TABLE quota(dir INTEGER PRIMARY KEY, max_bytes INTEGER NOT NULL,"                      \
+    " max_entries INTEGER NOT NULL, bytes INTEGER NOT NULL, entries INTEGER NOT NULL) STRICT;"     \
+                                                                                                   \
+    "CREATE TABLE charged(ino INTEGER PRIMARY KEY, dir INTEGER NOT NULL) STRICT;"                  \
+    "CREATE INDEX charged_dir ON charged(dir, ino);"
 
 static const char tables[] =
     "CREATE TABLE local(id INTEGER PRIMARY KEY CHECK(id = 1), cluster TEXT NOT NULL,"
@@ -91,10 +99,9 @@ static const char tables[] =
     "CREATE TABLE xattr(ino INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL,"
     " PRIMARY KEY(ino, name)) WITHOUT ROWID, STRICT;" TABLES_2 TABLES_3;
 
-const char *const schema_replicated[] = {"state",   "config", "session", "reply",   "inode",
-                                         "symlink", "orphan", "dirent",  "block",   "xattr",
-                                         "lease",   "lock",   "waiter",  "special", "part",
-                                         NULL};
+const char *const schema_replicated[] = {
+    "state", "config", "session", "reply",  "inode",   "symlink", "orphan", "dirent",  "block",
+    "xattr", "lease",  "lock",    "waiter", "special", "part",    "quota",  "charged", NULL};
 
 /* The step from version i + 1 to i + 2. Each must leave the state hash meaningful on members that
  * migrate at different times: columns may be added to the hash only together with a command. */

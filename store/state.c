@@ -57,13 +57,13 @@ static int count_specials(struct db *db, struct state *s)
     return row;
 }
 
-static int count_parts(struct db *db, struct state *s)
+static int count_rows(struct db *db, enum statement which, uint64_t *out)
 {
-    sqlite3_stmt *st = db_get(db, STATEMENT_PART_COUNT);
+    sqlite3_stmt *st = db_get(db, which);
     int row = db_step(db, st);
 
     if (row > 0)
-        s->parts = db_u64(st, 0);
+        *out = db_u64(st, 0);
     db_reset(st);
     return row;
 }
@@ -79,7 +79,9 @@ int state_load(struct db *db, struct state *out)
     if (row > 0)
         row = count_specials(db, out);
     if (row > 0)
-        row = count_parts(db, out);
+        row = count_rows(db, STATEMENT_PART_COUNT, &out->parts);
+    if (row > 0)
+        row = count_rows(db, STATEMENT_QUOTAS, &out->quotas);
     return row;
 }
 

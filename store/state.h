@@ -32,7 +32,8 @@ struct state {
      * with a guard. */
     uint64_t specials;
     uint64_t guards;
-    uint64_t parts; /* rows of `part` */
+    uint64_t parts;  /* rows of `part` */
+    uint64_t quotas; /* rows of `quota` */
 };
 
 /* Reads both rows: 1, 0 when one is missing or malformed, -EIO. state_fini frees. */

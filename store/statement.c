@@ -18,6 +18,13 @@
 #define TEXT(number)  TEXT_(number)
 #define TEXT_(number) #number
 
+/* Directories from ?1 on downwards; the names in them; what an inode costs (store/quota.h). */
+#define BELOW                                                                                      \
+    "WITH RECURSIVE below(ino) AS (SELECT ?1 UNION ALL SELECT d.ino FROM below b"                  \
+    " CROSS JOIN dirent d ON d.parent = b.ino WHERE d.type = 16384) "
+#define NAMES_BELOW "below b CROSS JOIN dirent d ON d.parent = b.ino"
+#define COST        "i.stored + i.xattr_bytes + iif((i.mode & 61440) = 40960, i.size, 0)"
+
 const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_BEGIN_READ] = "BEGIN",
     [STATEMENT_BEGIN_WRITE] = "BEGIN IMMEDIATE",
@@ -143,6 +150,29 @@ const char *const statement_sql[STATEMENT_COUNT] = {
         "SELECT s.ino, iif((i.mode & 61440) = 16384, i.cversion, i.version) FROM special s"
         " CROSS JOIN inode i ON i.ino = s.ino WHERE s.deadline <> 0 AND s.deadline <= ?1"
         " ORDER BY s.deadline, s.ino LIMIT ?2",
+
+    [STATEMENT_QUOTAS] = "SELECT count(*) FROM quota",
+    [STATEMENT_QUOTA_GET] = "SELECT dir, max_bytes, max_entries, bytes, entries FROM quota"
+                            " WHERE dir = ?1",
+    [STATEMENT_QUOTA_PUT] = "INSERT INTO quota(dir, max_bytes, max_entries, bytes, entries)"
+                            " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(dir) DO UPDATE SET"
+                            " max_bytes = ?2, max_entries = ?3, bytes = ?4, entries = ?5",
+    [STATEMENT_QUOTA_DELETE] = "DELETE FROM quota WHERE dir = ?1",
+    [STATEMENT_QUOTA_BOUND] = BELOW "SELECT count(*) FROM (SELECT 1 FROM " NAMES_BELOW
+                                    " LIMIT 1 + " TEXT(LIMIT_QUOTA_COUNT) ")",
+    [STATEMENT_QUOTA_FOREIGN] =
+        BELOW "SELECT count(*) FROM (SELECT 1 FROM " NAMES_BELOW
+              " CROSS JOIN inode i ON i.ino = d.ino WHERE d.type <> 16384 AND i.nlink > 1"
+              " GROUP BY i.ino HAVING count(*) <> max(i.nlink) LIMIT 1)",
+    [STATEMENT_QUOTA_COUNT] = BELOW "SELECT count(*), coalesce(sum(" COST "), 0) FROM inode i"
+                                    " WHERE i.ino IN (SELECT d.ino FROM " NAMES_BELOW ")",
+    [STATEMENT_QUOTA_ORPHANS] =
+        BELOW "SELECT count(*), coalesce(sum(" COST "), 0) FROM below b"
+              " CROSS JOIN charged c ON c.dir = b.ino CROSS JOIN inode i ON i.ino = c.ino",
+    [STATEMENT_CHARGED_GET] = "SELECT dir FROM charged WHERE ino = ?1",
+    [STATEMENT_CHARGED_OF_DIR] = "SELECT ino FROM charged WHERE dir = ?1 ORDER BY ino LIMIT 1",
+    [STATEMENT_CHARGED_INSERT] = "INSERT INTO charged(ino, dir) VALUES(?1, ?2)",
+    [STATEMENT_CHARGED_DELETE] = "DELETE FROM charged WHERE ino = ?1",
 
     [STATEMENT_SAVEPOINT] = "SAVEPOINT txn",
     [STATEMENT_ROLLBACK_TO] = "ROLLBACK TO txn",

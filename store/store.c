@@ -480,7 +480,8 @@ static bool same_counts(struct store *s)
     size_t n;
     struct session **all = sessions_sorted(&s->sessions, &n);
     bool same = state_load(&s->db, &fresh) == 1 && fresh.specials == s->state.specials &&
-                fresh.guards == s->state.guards && fresh.parts == s->state.parts;
+                fresh.guards == s->state.guards && fresh.parts == s->state.parts &&
+                fresh.quotas == s->state.quotas;
 
     state_fini(&fresh);
     counted = xcalloc(n + 1, sizeof *counted);

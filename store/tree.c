@@ -7,6 +7,7 @@
 #include "proto/limits.h"
 #include "store/acl.h"
 #include "store/content.h"
+#include "store/quota.h"
 #include "store/special.h"
 
 /* ---- Names and directories --------------------------------------------------------------------*/
@@ -171,6 +172,12 @@ static uint32_t find_name(struct op *op, const Cfs__Make *c, struct special *dir
     return row_dirent_find(op->rows, c->parent, op_bytes(c->name), &d) ? EEXIST : 0;
 }
 
+/* Room below the directory, for a new inode. */
+static uint32_t check_quota(struct op *op, uint64_t dir, uint64_t bytes)
+{
+    return quota_has_room(op, quota_of_dir(op, dir), bytes, 1) ? 0 : EDQUOT;
+}
+
 static struct inode insert_inode(struct op *op, const Cfs__Make *c, const struct inode *dir,
                                  const struct acl_pair *acls)
 {
@@ -208,10 +215,12 @@ uint32_t tree_make(struct op *op, const Cfs__Make *c)
         return EMLINK;
     acl_inherit(op, &dir.was, c->mode, c->umask, &acls);
     if ((status = check_room(op, c->target.len + acl_pair_bytes(&acls))) ||
+        (status = check_quota(op, c->parent, c->target.len + acl_pair_bytes(&acls))) ||
         (status = special_plan(op, &dir_was, c->ephemeral, type, &plan)))
         return status;
 
     inode = insert_inode(op, c, &dir.was, &acls);
+    quota_made(op, c->parent, &inode);
     special_made(op, &plan, inode.ino);
     special_save(op, &dir_was, &dir_is);
     d = new_dirent(op, &inode);
@@ -260,6 +269,8 @@ uint32_t tree_link(struct op *op, const Cfs__Link *c)
         return EMLINK;
     if (special_find(op, c->ino, &special) && special_is_mortal(&special))
         return EPERM;
+    if (quota_of(op, &inode.was) != quota_of_dir(op, c->parent))
+        return EXDEV;
     if (op->rows->state->n.entries >= op->max_inodes)
         return ENOSPC;
 
@@ -279,20 +290,23 @@ uint32_t tree_link(struct op *op, const Cfs__Link *c)
 
 /* ---- Unlink -----------------------------------------------------------------------------------*/
 
-/* One name of the inode less. Regular files without a name stay as orphans, for hosts may have them
- * open; of everything else, nothing is left to be read. */
-static void drop_link(struct op *op, struct op_inode *i)
+/* One name of the inode less, in `dir`. Regular files without a name stay as orphans, for hosts may
+ * have them open; of everything else, nothing is left to be read. */
+static void drop_link(struct op *op, const struct op_inode *dir, struct op_inode *i)
 {
     i->is.nlink = op_is_dir(&i->was) ? 0 : i->was.nlink - 1;
     i->is.ctime = op->now;
     if (i->is.nlink == 0)
         special_forget(op, i->was.ino);
     if (i->is.nlink == 0 && op_type(&i->was) != S_IFREG) {
+        quota_deleted(op, dir->was.ino, &i->was);
         op_inode_delete(op, i);
         return;
     }
-    if (i->is.nlink == 0)
+    if (i->is.nlink == 0) {
         row_orphan_insert(op->rows, i->was.ino, op->index);
+        quota_orphaned(op, dir->was.ino, &i->was);
+    }
     op_inode_save(op, i);
 }
 
@@ -302,7 +316,7 @@ static void take_out(struct op *op, struct op_inode *dir, ProtobufCBinaryData na
     bool directory = op_is_dir(&victim->was);
 
     row_dirent_delete(op->rows, dir->was.ino, op_bytes(name), d);
-    drop_link(op, victim);
+    drop_link(op, dir, victim);
     dir_lose(dir, op_type(&victim->was));
     dir_changed(op, dir);
     op_inode_save(op, dir);
@@ -472,6 +486,13 @@ static uint32_t rename_check_nlink(const struct rename *r)
     return 0;
 }
 
+static uint32_t rename_check_quota(struct op *op, const struct rename *r)
+{
+    if (r->to == r->from)
+        return 0;
+    return quota_of_dir(op, r->from->was.ino) == quota_of_dir(op, r->to->was.ino) ? 0 : EXDEV;
+}
+
 static uint32_t rename_check_replace(const struct rename *r)
 {
     if (!r->has_target)
@@ -558,7 +579,7 @@ static void rename_replace(struct op *op, struct rename *r)
     dir_gain(r->to, op_type(&r->source.was));
     if (r->has_target) {
         dir_lose(r->to, op_type(&r->target.was));
-        drop_link(op, &r->target);
+        drop_link(op, r->to, &r->target);
     }
     rename_moved(op, &r->source, r->to);
     op_inode_save(op, &r->source);
@@ -586,7 +607,7 @@ uint32_t tree_rename(struct op *op, const Cfs__Rename *c)
         return 0; /* two names of one file: nothing changes, as POSIX wants it */
     if (!exchange && (status = rename_check_replace(&r)))
         return status;
-    if ((status = rename_check_nlink(&r)))
+    if ((status = rename_check_nlink(&r)) || (status = rename_check_quota(op, &r)))
         return status;
     if (exchange)
         rename_exchange(op, &r);

@@ -6,6 +6,7 @@
 #include "proto/limits.h"
 #include "store/acl.h"
 #include "store/file.h"
+#include "store/quota.h"
 #include "store/znode.h"
 
 static struct bytes bytes_of(const struct buf *b)
@@ -23,6 +24,10 @@ uint32_t xattr_put(struct op *op, struct op_inode *i, struct bytes name, struct 
 
     if (is > was && (total > LIMIT_XATTR_TOTAL || !op_has_room(op, is - was))) {
         status = ENOSPC;
+        goto out;
+    }
+    if (is > was && !quota_has_room(op, quota_of(op, &i->is), is - was, 0)) {
+        status = EDQUOT;
         goto out;
     }
     if (there)
@@ -101,7 +106,9 @@ uint32_t xattr_set(struct op *op, const Cfs__SetXattr *c)
         return acl_set(op, c);
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
-    if (znode_is_name(op_bytes(c->name)))
+    if (quota_is_name(op_bytes(c->name)))
+        status = quota_set(op, &i.was, c);
+    else if (znode_is_name(op_bytes(c->name)))
         status = znode_set(op, &i.was, c);
     else if ((status = check_presence(op, c)) == 0)
         status = xattr_put(op, &i, op_bytes(c->name), op_bytes(c->value));
@@ -119,7 +126,9 @@ uint32_t xattr_remove(struct op *op, const Cfs__RemoveXattr *c)
         return status;
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
-    if (znode_is_name(op_bytes(c->name)))
+    if (quota_is_name(op_bytes(c->name)))
+        status = quota_remove(op, &i.was, c);
+    else if (znode_is_name(op_bytes(c->name)))
         status = znode_remove(op, &i.was, c);
     else
         status = xattr_drop(op, &i, op_bytes(c->name)) ? 0 : ENODATA;

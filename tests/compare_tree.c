@@ -261,6 +261,42 @@ static bool check_xattr(struct walk *w, uint64_t ino, const struct model_xattr *
 }
 
 /* The list has each name once; in which order is not ours to say. */
+static bool check_quota_value(struct walk *w, uint64_t ino, const char *what, uint64_t want)
+{
+    char name[40], value[40];
+    int64_t n;
+
+    snprintf(name, sizeof name, "user.coordfs.%s", what);
+    n = reader_getxattr(w->reader, ino, name, strlen(name), value, sizeof value - 1);
+    if (want == MODEL_QUOTA_NONE)
+        return compare_number(what, ino, n, -ENODATA, w->why);
+    value[n > 0 ? n : 0] = 0;
+    return compare_number(what, ino, n > 0 ? (int64_t)strtoull(value, NULL, 10) : n, (int64_t)want,
+                          w->why);
+}
+
+static bool check_quota(struct walk *w, uint64_t ino)
+{
+    const struct model_quota *q = model_find_quota(w->m, ino);
+    uint64_t bytes = MODEL_QUOTA_NONE, entries = MODEL_QUOTA_NONE;
+
+    if (q != NULL)
+        model_quota_usage(w->m, ino, &bytes, &entries);
+    return check_quota_value(w, ino, "usage.bytes", bytes) &&
+           check_quota_value(w, ino, "usage.entries", entries) &&
+           check_quota_value(w, ino, "quota.bytes", q != NULL ? q->max_bytes : bytes) &&
+           check_quota_value(w, ino, "quota.entries", q != NULL ? q->max_entries : entries);
+}
+
+/* How many of a quota's xattrs are listed. */
+static size_t quota_names(const struct walk *w, uint64_t ino)
+{
+    const struct model_quota *q = model_find_quota(w->m, ino);
+
+    return q == NULL ? 0
+                     : (q->max_bytes != MODEL_QUOTA_NONE) + (q->max_entries != MODEL_QUOTA_NONE);
+}
+
 static bool check_xattr_list(struct walk *w, const struct model_inode *inode)
 {
     uint64_t ino = inode->attr.ino;
@@ -274,11 +310,12 @@ static bool check_xattr_list(struct walk *w, const struct model_inode *inode)
         good = compare_differ(w->why, "ino %" PRIu64 ": listxattr: %" PRId64 ", then %" PRId64, ino,
                               len, again);
     for (int64_t at = 0; good && at < len; at += (int64_t)strlen(list + at) + 1, count++)
-        if (model_find_xattr(inode, list + at, strlen(list + at)) == NULL)
+        if (model_find_xattr(inode, list + at, strlen(list + at)) == NULL &&
+            strncmp(list + at, "user.coordfs.quota.", 19) != 0)
             good = compare_differ(w->why, "ino %" PRIu64 ": xattr %s listed", ino, list + at);
-    if (good && count != inode->n_xattrs)
-        good = compare_number("number of xattrs", ino, (int64_t)count, (int64_t)inode->n_xattrs,
-                              w->why);
+    if (good)
+        good = compare_number("number of xattrs", ino, (int64_t)count,
+                              (int64_t)(inode->n_xattrs + quota_names(w, ino)), w->why);
     if (good && len > 1 && reader_listxattr(w->reader, ino, list, (size_t)len - 1) != -ERANGE)
         good = compare_differ(w->why, "ino %" PRIu64 ": listxattr into a short buffer", ino);
     free(list);
@@ -294,7 +331,7 @@ static bool check_xattrs(struct walk *w, const struct model_inode *inode)
                         reader_getxattr(w->reader, inode->attr.ino, "user.absent", 11, NULL, 0),
                         -ENODATA, w->why))
         return false;
-    return check_xattr_list(w, inode);
+    return check_quota(w, inode->attr.ino) && check_xattr_list(w, inode);
 }
 
 /* Where the path leads in the model; 0: nowhere. */

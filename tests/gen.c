@@ -527,6 +527,30 @@ static void make_set_acl(const uint32_t *n, const struct model *m, Cfs__SetXattr
     set->kill_sgid = n[4] % 4 == 0;
 }
 
+static ProtobufCBinaryData pick_quota_name(uint32_t n)
+{
+    static const char *const text[] = {"user.coordfs.quota.bytes", "user.coordfs.quota.entries"};
+
+    if (n % 16 == 0)
+        return binary("user.coordfs.usage.bytes", 24);
+    return binary(text[n / 16 % 2], strlen(text[n / 16 % 2]));
+}
+
+static void make_set_quota(const uint32_t *n, const struct model *m, Cfs__SetXattr *set)
+{
+    static const char *const values[] = {"0",   "1",    "3",  "8",  "20", "100", "1K",
+                                         "20K", "100K", "1M", "7T", "64", "300", "30000"};
+    static const char *const odd[] = {
+        "", "K", "x", "-1", "1k", "1KK", "99999999999999999999", "9223372036854775807", "8388608T"};
+    const char *value =
+        n[3] % 16 == 0 ? odd[n[3] / 16 % ARRAY_LEN(odd)] : values[n[3] / 16 % ARRAY_LEN(values)];
+
+    set->ino = n[0] % 8 == 0 ? pick_ino(m, n[0] / 8) : pick_of_type(m, n[0] / 8, S_IFDIR);
+    set->name = pick_quota_name(n[1]);
+    set->value = binary(value, strlen(value));
+    set->mode = (Cfs__SetXattr__Mode)(n[4] % 12 < 10 ? 0 : n[4] % 12 - 9);
+}
+
 static void make_set_xattr(const uint32_t *n, const struct model *m, struct parts *p,
                            Cfs__Command *c)
 {
@@ -536,6 +560,10 @@ static void make_set_xattr(const uint32_t *n, const struct model *m, struct part
 
     if (n[7] % 3 == 0) {
         make_set_acl(n, m, set);
+        return;
+    }
+    if (n[7] % 3 == 1 && n[8] % 2) {
+        make_set_quota(n, m, set);
         return;
     }
     set->ino = n[0] % 2 ? MODEL_ROOT : pick_ino(m, n[0] / 2);
@@ -556,6 +584,10 @@ static void make_remove_xattr(const uint32_t *n, const struct model *m, struct p
 
     remove->ino = n[0] % 2 ? MODEL_ROOT : pick_ino(m, n[0] / 2);
     remove->name = pick_xattr_name(n[1]);
+    if (n[2] % 2 && m->n_quotas > 0) {
+        remove->ino = m->quotas[n[3] % m->n_quotas].dir;
+        remove->name = pick_quota_name(n[4]);
+    }
 }
 
 static void make_reap(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)

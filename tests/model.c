@@ -123,6 +123,7 @@ void model_free(struct model *m)
     free(m->inodes);
     free(m->entries);
     free(m->sessions);
+    free(m->quotas);
     free(m);
 }
 

@@ -31,6 +31,7 @@ struct model_inode {
                            symlink: the target */
     uint32_t reach[LIMIT_FILE_MAX / MODEL_BLOCK]; /* of each block, the bytes stored */
     uint64_t unlinked; /* raft index at which the last name went; orphans only */
+    uint64_t charged;  /* orphans: the directory whose quota they count for; 0: none */
     struct model_xattr *xattrs;
     size_t n_xattrs;
 };
@@ -75,6 +76,14 @@ struct model_session {
     size_t n_staged;
 };
 
+#define MODEL_QUOTA_NONE ((uint64_t)INT64_MAX)
+
+struct model_quota {
+    uint64_t dir;
+    uint64_t max_bytes;
+    uint64_t max_entries;
+};
+
 struct model_change {
     Cfs__Change__Kind kind;
     uint64_t ino;
@@ -110,6 +119,8 @@ struct model {
     size_t n_entries;
     struct model_session **sessions;
     size_t n_sessions;
+    struct model_quota *quotas;
+    size_t n_quotas;
 };
 
 struct model *model_new(void); /* only the root directory */
@@ -152,6 +163,10 @@ uint64_t model_bytes(const struct model *m);            /* of all, orphans too, 
 size_t model_staged(const struct model_session *s, uint64_t stage, uint64_t *bytes);
 uint64_t model_meta_bytes(const struct model *m); /* of targets and xattrs */
 uint64_t model_xattr_bytes(const struct model_inode *inode);
+
+/* The quota of the directory itself, or NULL; what is charged to it. */
+struct model_quota *model_find_quota(const struct model *m, uint64_t dir);
+void model_quota_usage(const struct model *m, uint64_t quota, uint64_t *bytes, uint64_t *entries);
 
 /* ---- For model.c and model_op.c -------------------------------------------------------------- */
 

@@ -1,5 +1,6 @@
 /* What changes inodes: data, attributes, xattrs, and the end of orphans. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -141,18 +142,30 @@ static void write_staged(const struct model_session *session, struct model_inode
     }
 }
 
-static void do_write(struct model_step *s, struct model_inode *inode, const Cfs__Write *write)
+static void put_all(const struct model_session *session, struct model_inode *inode,
+                    const Cfs__Write *write)
 {
     if (write->truncate)
         model_set_size(inode, 0);
     if (write->stage != 0)
-        write_staged(model_find_session(s->model, s->session), inode, write->stage);
+        write_staged(session, inode, write->stage);
     for (size_t i = 0; i < write->n_extents; i++) {
         uint64_t at = write->append ? inode->attr.size : write->extents[i]->offset;
 
         model_put_bytes(inode, at, &write->extents[i]->data);
     }
-    model_note_content(s, inode, write->kill_suid);
+}
+
+static bool write_fits(const struct model *m, const struct model_session *session,
+                       const struct model_inode *inode, const Cfs__Write *write)
+{
+    struct model_inode *shadow;
+
+    if (m->n_quotas == 0)
+        return true;
+    shadow = model_shadow(inode);
+    put_all(session, shadow, write);
+    return model_quota_fits_growth(m, inode, model_shadow_end(shadow));
 }
 
 int model_op_write(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
@@ -172,11 +185,15 @@ int model_op_write(struct model_step *s, const Cfs__Command *command, struct mod
         status = ECANCELED;
     if (status == 0)
         status = write_status(inode, write);
+    if (status == 0 && !write_fits(s->model, session, inode, write))
+        status = EDQUOT;
     if (status != 0)
         return status;
     reply->value = write_value(inode, write, session);
-    if (has_data(write) || n > 0)
-        do_write(s, inode, write);
+    if (has_data(write) || n > 0) {
+        put_all(session, inode, write);
+        model_note_content(s, inode, write->kill_suid);
+    }
     if (write->stage != 0)
         model_staged_drop(session, write->stage);
     model_reply_attr(reply, inode);
@@ -293,6 +310,26 @@ bool model_drop_xattr(struct model_inode *inode, const void *name, size_t len)
     return true;
 }
 
+static struct model_xattr *copy_xattrs(const struct model_xattr *from, size_t n)
+{
+    struct model_xattr *to = xcalloc(n, sizeof *to);
+
+    for (size_t i = 0; i < n; i++) {
+        to[i].name = buf_copy(from[i].name.data, from[i].name.len);
+        to[i].value = buf_copy(from[i].value.data, from[i].value.len);
+    }
+    return to;
+}
+
+static void free_xattrs(struct model_xattr *xattrs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        buf_fini(&xattrs[i].name);
+        buf_fini(&xattrs[i].value);
+    }
+    free(xattrs);
+}
+
 static int set_plain_xattr(struct model_inode *inode, const Cfs__SetXattr *set)
 {
     int status;
@@ -302,6 +339,49 @@ static int set_plain_xattr(struct model_inode *inode, const Cfs__SetXattr *set)
     status = set_xattr_status(inode, set, model_find_xattr(inode, set->name.data, set->name.len));
     if (status == 0)
         model_put_xattr(inode, set->name.data, set->name.len, set->value.data, set->value.len);
+    return status;
+}
+
+static int set_any_xattr(struct model *m, struct model_inode *inode, const Cfs__SetXattr *set,
+                         bool *changed)
+{
+    if (model_acl_is_name(&set->name))
+        return model_acl_set(inode, set, changed);
+    if (inode != NULL && model_quota_is_name(&set->name))
+        return model_quota_set(m, inode, set);
+    if (inode != NULL && model_quota_is_reserved(&set->name))
+        return EINVAL;
+    return set_plain_xattr(inode, set);
+}
+
+/* Tries it, and undoes it if it takes more than the quota has. */
+static int set_within_quota(struct model *m, struct model_inode *inode, const Cfs__SetXattr *set,
+                            bool *changed)
+{
+    struct model_inode before;
+    uint64_t bytes, was, quota;
+    int status;
+
+    if (inode == NULL || m->n_quotas == 0 || model_quota_is_name(&set->name))
+        return set_any_xattr(m, inode, set, changed);
+    before = *inode;
+    before.xattrs = copy_xattrs(inode->xattrs, inode->n_xattrs);
+    was = model_xattr_bytes(inode);
+    quota = model_quota_of(m, inode);
+    status = set_any_xattr(m, inode, set, changed);
+    bytes = model_xattr_bytes(inode);
+    if (status == 0 && bytes > was) {
+        struct model_inode after = *inode;
+
+        *inode = before;
+        if (model_quota_fits(m, quota, bytes - was, 0)) {
+            *inode = after;
+        } else {
+            before = after;
+            status = EDQUOT;
+        }
+    }
+    free_xattrs(before.xattrs, before.n_xattrs);
     return status;
 }
 
@@ -317,10 +397,8 @@ int model_op_set_xattr(struct model_step *s, const Cfs__Command *command, struct
     if (status == 0 && set->mode != CFS__SET_XATTR__MODE__ANY &&
         set->mode != CFS__SET_XATTR__MODE__CREATE && set->mode != CFS__SET_XATTR__MODE__REPLACE)
         status = EINVAL;
-    if (status == 0 && model_acl_is_name(&set->name))
-        status = model_acl_set(inode, set, &changed);
-    else if (status == 0)
-        status = set_plain_xattr(inode, set);
+    if (status == 0)
+        status = set_within_quota(s->model, inode, set, &changed);
     if (status != 0)
         return status;
     if (changed) {
@@ -340,9 +418,12 @@ int model_op_remove_xattr(struct model_step *s, const Cfs__Command *command,
 
     if (status == 0 && inode == NULL)
         status = ESTALE;
+    if (status == 0 && model_quota_is_name(&remove->name))
+        status = model_quota_remove(s->model, inode, &remove->name);
     if (status != 0)
         return status;
-    if (model_drop_xattr(inode, remove->name.data, remove->name.len)) {
+    if (model_quota_is_name(&remove->name) ||
+        model_drop_xattr(inode, remove->name.data, remove->name.len)) {
         model_mark_attributes(s, inode);
         model_add_change(s, CFS__CHANGE__KIND__XATTR, inode->attr.ino);
     } else if (!model_acl_is_name(&remove->name)) {

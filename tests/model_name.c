@@ -1,5 +1,6 @@
 /* What makes, moves and removes names. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -59,6 +60,23 @@ static void fill_new(const struct model_step *s, const Cfs__Make *make,
     }
 }
 
+/* What it takes below a quota; it is made to find out, and released. */
+static uint64_t cost_of_new(const Cfs__Make *make, const struct model_inode *parent)
+{
+    struct model_inode *inode = xcalloc(1, sizeof *inode);
+    uint64_t bytes;
+
+    cfs__attr__init(&inode->attr);
+    inode->attr.mode = S_ISLNK(make->mode) ? S_IFLNK | 0777 : make->mode;
+    model_acl_inherit(parent, make->umask, inode);
+    bytes = model_xattr_bytes(inode) + make->target.len;
+    while (inode->n_xattrs > 0)
+        model_drop_xattr(inode, inode->xattrs[0].name.data, inode->xattrs[0].name.len);
+    free(inode->xattrs);
+    free(inode);
+    return bytes;
+}
+
 int model_op_make(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
 {
     const Cfs__Make *make = command->make;
@@ -72,6 +90,10 @@ int model_op_make(struct model_step *s, const Cfs__Command *command, struct mode
         status = model_find_place(s->model, make->parent, &make->name, &at);
     if (status == 0)
         status = room_status(s->model, make, &at);
+    if (status == 0 && s->model->n_quotas > 0 &&
+        !model_quota_fits(s->model, model_quota_of_dir(s->model, make->parent),
+                          cost_of_new(make, at.dir), 1))
+        status = EDQUOT;
     if (status != 0)
         return status;
     inode = model_add_inode(s->model, S_ISLNK(make->mode) ? S_IFLNK | 0777 : make->mode);
@@ -104,6 +126,9 @@ int model_op_link(struct model_step *s, const Cfs__Command *command, struct mode
         return ENOENT;
     if (inode->attr.nlink >= LIMIT_LINK_MAX)
         return EMLINK;
+    if (model_quota_of(s->model, inode) != model_quota_of_dir(s->model, link->parent))
+        return EXDEV;
+
     model_insert(s, &at, inode, 0);
     inode->attr.nlink++;
     model_mark_ctime(s, inode);
@@ -137,7 +162,7 @@ int model_op_unlink(struct model_step *s, const Cfs__Command *command, struct mo
                            at.inode->attr.ino, &at);
     model_take_out(s, &at);
     model_mark_children(s, at.dir);
-    model_lose_name(s, at.inode, reply);
+    model_lose_name(s, at.dir->attr.ino, at.inode, reply);
     return 0;
 }
 
@@ -236,7 +261,7 @@ static void do_move(struct model_step *s, struct model_place *from, struct model
     model_take_out(s, from);
     if (to->entry != NULL) {
         model_take_out(s, to);
-        model_lose_name(s, to->inode, NULL);
+        model_lose_name(s, to->dir->attr.ino, to->inode, NULL);
     }
     model_insert(s, to, from->inode, order);
     model_mark_ctime(s, from->inode);
@@ -283,6 +308,9 @@ int model_op_rename(struct model_step *s, const Cfs__Command *command,
         return status;
     if (from.inode == to.inode)
         return 0;
+    if (model_quota_of_dir(s->model, rename->parent) !=
+        model_quota_of_dir(s->model, rename->new_parent))
+        return EXDEV;
     add_rename_change(s, exchange ? CFS__CHANGE__KIND__EXCHANGE : CFS__CHANGE__KIND__RENAME, &from,
                       &to);
     (exchange ? do_exchange : do_move)(s, &from, &to);

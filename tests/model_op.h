@@ -52,6 +52,24 @@ void model_note_content(struct model_step *s, struct model_inode *inode, bool ki
 
 void model_staged_drop(struct model_session *s, uint64_t stage);
 
+/* ---- Quotas (model_quota.c): which one counts, 0 for none; is there room ---- */
+uint64_t model_quota_of_dir(const struct model *m, uint64_t dir);
+uint64_t model_quota_of(const struct model *m, const struct model_inode *inode);
+bool model_quota_fits(const struct model *m, uint64_t quota, uint64_t bytes, uint64_t entries);
+/* ... for the inode, when it has so many bytes of content? */
+bool model_quota_fits_growth(const struct model *m, const struct model_inode *inode,
+                             uint64_t stored);
+/* To try a change on: a copy without content; the bytes that are stored in the end. */
+struct model_inode *model_shadow(const struct model_inode *inode);
+uint64_t model_shadow_end(struct model_inode *shadow);
+/* The last name of the inode went, from dir. */
+void model_quota_lost(struct model *m, uint64_t dir, struct model_inode *inode);
+bool model_quota_is_name(const ProtobufCBinaryData *name);
+bool model_quota_is_reserved(const ProtobufCBinaryData *name); /* another user.coordfs.* */
+int model_quota_set(struct model *m, const struct model_inode *inode, const Cfs__SetXattr *set);
+int model_quota_remove(struct model *m, const struct model_inode *inode,
+                       const ProtobufCBinaryData *name);
+
 /* ---- ACLs (model_acl.c) ---- */
 bool model_acl_is_name(const ProtobufCBinaryData *name);
 /* *changed: was it a change? */
@@ -70,7 +88,8 @@ bool model_drop_xattr(struct model_inode *inode, const void *name, size_t len);
 void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode,
                   uint64_t order);
 void model_take_out(struct model_step *s, struct model_place *at);
-/* An inode has lost a name: what is left of it, in reply (if not NULL) as well. */
-void model_lose_name(struct model_step *s, struct model_inode *inode, struct model_reply *reply);
+/* An inode has lost a name in dir: what is left of it, in reply (if not NULL) as well. */
+void model_lose_name(struct model_step *s, uint64_t dir, struct model_inode *inode,
+                     struct model_reply *reply);
 
 #endif

@@ -133,7 +133,8 @@ void model_take_out(struct model_step *s, struct model_place *at)
 }
 
 /* An inode has lost a name: what is left of it, in reply (if not NULL) as well. */
-void model_lose_name(struct model_step *s, struct model_inode *inode, struct model_reply *reply)
+void model_lose_name(struct model_step *s, uint64_t dir, struct model_inode *inode,
+                     struct model_reply *reply)
 {
     model_mark_ctime(s, inode);
     inode->attr.nlink = model_is_dir(inode) ? 0 : inode->attr.nlink - 1;
@@ -141,6 +142,7 @@ void model_lose_name(struct model_step *s, struct model_inode *inode, struct mod
         model_reply_attr(reply, inode);
     if (inode->attr.nlink > 0)
         return;
+    model_quota_lost(s->model, dir, inode);
     if (S_ISREG(inode->attr.mode))
         inode->unlinked = s->index;
     else

@@ -26,6 +26,19 @@ static void clear(struct model_inode *inode, uint64_t from, uint64_t to)
     }
 }
 
+static uint64_t holes_of(const struct model_inode *inode, const Cfs__Fallocate *f)
+{
+    uint64_t holes = f->len;
+
+    for (uint64_t i = 0; i < ARRAY_LEN(inode->reach); i++) {
+        uint64_t from = max_u64(i * MODEL_BLOCK, f->offset);
+        uint64_t to = min_u64(i * MODEL_BLOCK + inode->reach[i], f->offset + f->len);
+
+        holes -= to > from ? to - from : 0;
+    }
+    return holes;
+}
+
 int model_op_fallocate(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
 {
     const Cfs__Fallocate *f = command->fallocate;
@@ -38,6 +51,11 @@ int model_op_fallocate(struct model_step *s, const Cfs__Command *command, struct
     status = model_data_status(inode);
     if (status == 0 && !punch && too_far(f->offset, f->len))
         status = EFBIG;
+    if (status == 0 &&
+        (f->mode == CFS__FALLOCATE__MODE__ALLOCATE || f->mode == CFS__FALLOCATE__MODE__KEEP_SIZE) &&
+        s->model->n_quotas > 0 &&
+        !model_quota_fits(s->model, model_quota_of(s->model, inode), holes_of(inode, f), 0))
+        status = EDQUOT;
     if (status != 0)
         return status;
     if (f->mode == CFS__FALLOCATE__MODE__ALLOCATE || f->mode == CFS__FALLOCATE__MODE__ZERO_RANGE)
@@ -98,6 +116,30 @@ static void copy_stored(const struct model_inode *src, struct model_inode *dst, 
     }
 }
 
+static void copy_all(const struct model_inode *src, struct model_inode *dst, const Cfs__Copy *c,
+                     uint64_t len)
+{
+    if (c->truncate)
+        model_set_size(dst, 0);
+    if (len == 0)
+        return;
+    model_set_size(dst, max_u64(dst->attr.size, c->dst_offset + len));
+    clear(dst, c->dst_offset, c->dst_offset + len);
+    copy_stored(src, dst, c, len);
+}
+
+static bool copy_fits(const struct model *m, const struct model_inode *src,
+                      const struct model_inode *dst, const Cfs__Copy *c, uint64_t len)
+{
+    struct model_inode *shadow;
+
+    if (m->n_quotas == 0)
+        return true;
+    shadow = model_shadow(dst);
+    copy_all(src, shadow, c, len);
+    return model_quota_fits_growth(m, dst, model_shadow_end(shadow));
+}
+
 int model_op_copy(struct model_step *s, const Cfs__Command *command, struct model_reply *reply)
 {
     const Cfs__Copy *c = command->copy;
@@ -105,15 +147,11 @@ int model_op_copy(struct model_step *s, const Cfs__Command *command, struct mode
     uint64_t len = 0;
     int status = copy_status(c, src, dst, &len);
 
+    if (status == 0 && !copy_fits(s->model, src, dst, c, len))
+        status = EDQUOT;
     if (status != 0)
         return status;
-    if (c->truncate)
-        model_set_size(dst, 0);
-    if (len > 0) {
-        model_set_size(dst, max_u64(dst->attr.size, c->dst_offset + len));
-        clear(dst, c->dst_offset, c->dst_offset + len);
-        copy_stored(src, dst, c, len);
-    }
+    copy_all(src, dst, c, len);
     if (len > 0 || c->truncate)
         model_note_content(s, dst, c->kill_suid);
     reply->value = len;
