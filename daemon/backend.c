@@ -82,6 +82,11 @@ static int do_usage(void *ctx, struct backend_usage *out)
     return err;
 }
 
+static int64_t do_room(void *ctx, uint64_t ino)
+{
+    return reader_room(reader_of(ctx), ino);
+}
+
 static int do_getlk(void *ctx, uint64_t session, const Cfs__Lock *asked, struct backend_lock *out)
 {
     struct reader_lock lock;
@@ -217,6 +222,7 @@ static const struct backend_ops ops = {
     .listxattr = do_listxattr,
     .readdir = do_readdir,
     .usage = do_usage,
+    .room = do_room,
     .getlk = do_getlk,
     .fence = do_fence,
     .wait_state = do_wait_state,

@@ -66,6 +66,8 @@ struct backend_ops {
     int (*readdir)(void *ctx, uint64_t ino, uint64_t after, bool attrs,
                    bool (*fn)(void *arg, const struct backend_entry *entry), void *arg);
     int (*usage)(void *ctx, struct backend_usage *out);
+    /* How many bytes may be added to a file's content before something is full. */
+    int64_t (*room)(void *ctx, uint64_t ino);
     /* 1 and the lock that keeps the session's owner from what is asked for; 0: none. */
     int (*getlk)(void *ctx, uint64_t session, const Cfs__Lock *asked, struct backend_lock *out);
     /* The latest fencing token of the session's locks of the file; -ENODATA: it holds none. */

@@ -51,6 +51,7 @@ struct draft {
     uint64_t session;  /* that its content is part of; 0: of none */
     uint64_t first_ms; /* when it became dirty, and changed last */
     uint64_t last_ms;
+    uint64_t room; /* for it, when it became dirty */
     struct batch_list flying;
     size_t flying_bytes;
     int error; /* of what was lost last */
@@ -116,6 +117,29 @@ static uint64_t due_of(const struct draft *d)
     return d->patch.n == 0 ? age : min_u64(age, d->last_ms + DRAFT_IDLE_MS);
 }
 
+/* How much the file can grow; what is truncated makes room. */
+static uint64_t room_of(struct fs *fs, uint64_t ino, bool truncate)
+{
+    const struct backend *be = &fs->backend;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    int64_t room = be->ops->room(be->ctx, ino);
+
+    if (room < 0)
+        return UINT64_MAX; /* the commit will tell */
+    if (truncate && be->ops->attr(be->ctx, ino, &attr) == 0)
+        room += (int64_t)attr.blocks * 512;
+    return (uint64_t)room;
+}
+
+bool draft_has_room(struct fs *fs, uint64_t ino, size_t len)
+{
+    const struct draft *d = draft_find(fs, ino);
+
+    if (d == NULL || !d->dirty)
+        return room_of(fs, ino, false) >= len;
+    return d->patch.bytes + len <= d->room;
+}
+
 static void set_dirty(struct fs *fs, struct draft *d)
 {
     uint64_t now = clock_boot_ms();
@@ -123,6 +147,8 @@ static void set_dirty(struct fs *fs, struct draft *d)
     if (!d->dirty) {
         LIST_INSERT_HEAD(&fs->drafts.dirty, d, link);
         d->first_ms = now;
+        d->room = room_of(fs, d->ino, d->patch.truncate);
+        d->room -= min_u64(d->room, d->flying_bytes);
     }
     d->dirty = true;
     d->last_ms = now;
@@ -434,7 +460,8 @@ void draft_commit(struct fs *fs, const struct draft_write *w, struct request *r)
     struct batch *b;
 
     /* All extents of a command that appends go to the end: what has its place goes before. */
-    if (w->append && d->patch.n > 0)
+    if (d->patch.n > 0 &&
+        (w->append || (!d->patch.truncate && !draft_has_room(fs, w->ino, w->len))))
         draft_submit(fs, w->ino);
     d->session = session;
     d->writer = w->tid;

@@ -73,10 +73,14 @@ struct draft_write {
 };
 
 void draft_truncate(struct fs *fs, uint64_t ino, int tid, bool kill_suid);
+/* Is there room for what waits and this much more, in the tree and within quotas? If there is not,
+ * a write must not wait: whether it fits is told by its commit. */
+bool draft_has_room(struct fs *fs, uint64_t ino, size_t len);
 /* Takes the write into the draft. True; false when so much is on its way that r, if it is not NULL,
  * now waits for room. */
 bool draft_buffer(struct fs *fs, const struct draft_write *w, struct request *r);
-/* Commits the draft and the write; r ends then. */
+/* Commits the draft and the write; r ends then. Where there may be no room for both, they go apart,
+ * and what was acknowledged stays; but a file is replaced as a whole, or not at all. */
 void draft_commit(struct fs *fs, const struct draft_write *w, struct request *r);
 
 /* What is written or truncated next is part of this session of the host's, in which its writer

@@ -223,13 +223,13 @@ static void finish_write(struct request *r, int error)
 }
 
 /* Does the writer have to wait until it is committed? */
-static bool is_committing(struct fs *fs, size_t size, int flags)
+static bool is_committing(struct fs *fs, uint64_t ino, size_t size, int flags)
 {
     if (size < DRAFT_MIN_FULL || size % DRAFT_BLOCK != 0)
         return true;
     if ((flags & (O_APPEND | O_DSYNC)) != 0) /* O_SYNC has the bit of O_DSYNC */
         return true;
-    return !has_quorum(fs);
+    return !has_quorum(fs) || !draft_has_room(fs, ino, size);
 }
 
 /* Where a write would end; an append's offset is the kernel's idea of the size, which may be old:
@@ -272,7 +272,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
     r = request_new(fs, req, finish_write);
     r->count = size;
     r->fh = fi->fh;
-    if (is_committing(fs, size, fi->flags))
+    if (is_committing(fs, ino, size, fi->flags))
         draft_commit(fs, &w, r);
     else if (draft_buffer(fs, &w, r))
         request_end(r, 0);

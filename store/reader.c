@@ -833,6 +833,29 @@ int reader_usage(struct store_reader *r, struct reader_usage *out)
     return row > 0 ? 0 : -EIO;
 }
 
+int64_t reader_room(struct store_reader *r, uint64_t ino)
+{
+    uint64_t used, room = 0;
+    sqlite3_stmt *st;
+    bool opened;
+    int row, err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    st = db_get(&r->db, STATEMENT_ROOM);
+    db_bind(st, 1, ino);
+    row = db_step(&r->db, st);
+    if (row > 0) {
+        used = db_u64(st, 0);
+        room = used < LIMIT_TREE_BYTES ? LIMIT_TREE_BYTES - used : 0;
+        if (sqlite3_column_type(st, 1) != SQLITE_NULL)
+            room = min_u64(room, db_u64(st, 1));
+    }
+    db_reset(st);
+    leave(r, opened);
+    return row > 0 ? (int64_t)room : -EIO;
+}
+
 /* Puts "/NAME" before what stands at out[*at], and finds the parent. */
 static int prepend_name(struct store_reader *r, uint64_t *ino, char *out, size_t *at)
 {

@@ -70,6 +70,9 @@ struct reader_usage {
 };
 int reader_usage(struct store_reader *r, struct reader_usage *out);
 
+/* How many bytes may be added to a file before the tree, or a quota, is full. */
+int64_t reader_room(struct store_reader *r, uint64_t ino);
+
 /* ---- Locks and sessions (rules: store/lock.h) ---- */
 
 struct reader_lock {

@@ -216,4 +216,11 @@ const char *const statement_sql[STATEMENT_COUNT] = {
               " ON i.ino = d.ino WHERE d.parent = ?1 AND d.id > ?2"
               " ORDER BY d.id",
     [STATEMENT_USAGE] = "SELECT inodes, bytes FROM state WHERE id = 1",
+    [STATEMENT_ROOM] =
+        "WITH RECURSIVE up(dir) AS (SELECT coalesce((SELECT dir FROM charged WHERE ino = ?1),"
+        " (SELECT parent FROM dirent WHERE ino = ?1 LIMIT 1)) UNION ALL SELECT i.parent FROM up u"
+        " CROSS JOIN inode i ON i.ino = u.dir WHERE u.dir <> 1)"
+        " SELECT bytes + meta_bytes, (SELECT min(max(q.max_bytes - q.bytes, 0)) FROM up u"
+        " CROSS JOIN quota q ON q.dir = u.dir WHERE EXISTS (SELECT 1 FROM quota))"
+        " FROM state WHERE id = 1",
 };

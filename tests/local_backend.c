@@ -527,6 +527,11 @@ static uint64_t on_session(void *ctx)
     return host->lapsed ? 0 : host->session;
 }
 
+static int64_t on_room(void *ctx, uint64_t ino)
+{
+    return reader_room(reader(ctx), ino);
+}
+
 static const struct backend_ops ops = {
     .getlk = on_getlk,
     .fence = on_fence,
@@ -544,6 +549,7 @@ static const struct backend_ops ops = {
     .listxattr = on_listxattr,
     .readdir = on_readdir,
     .usage = on_usage,
+    .room = on_room,
     .submit = on_submit,
     .barrier = on_barrier,
     .cancel = on_cancel,

@@ -16,14 +16,23 @@ static bool may_scan(size_t which)
            which == STATEMENT_LOG_RANGE || which == STATEMENT_LOCK_ALL ||
            which == STATEMENT_WAITER_ALL || which == STATEMENT_LOCK_LIST ||
            which == STATEMENT_SESSION_LIST || which == STATEMENT_SPECIAL_COUNT ||
-           which == STATEMENT_SPECIAL_SESSIONS || which == STATEMENT_PART_COUNT;
+           which == STATEMENT_SPECIAL_SESSIONS || which == STATEMENT_PART_COUNT ||
+           which == STATEMENT_QUOTAS;
 }
 
-/* Lists of what is few, and the few locks that are in the way of one. */
+/* Of what the statement itself has found, step by step (WITH RECURSIVE), not of a table. */
+static bool is_own_result(const char *plan)
+{
+    return strcmp(plan, "SCAN b") == 0 || strcmp(plan, "SCAN u") == 0 ||
+           strcmp(plan, "SCAN CONSTANT ROW") == 0 || strncmp(plan, "SCAN (subquery", 14) == 0;
+}
+
+/* Lists of what is few, the few locks that are in the way of one, and (seldom, and not more than
+ * LIMIT_QUOTA_COUNT) the files below a directory. */
 static bool may_sort(size_t which)
 {
     return which == STATEMENT_LOCK_LIST || which == STATEMENT_SESSION_LIST ||
-           which == STATEMENT_LOCK_CONFLICT;
+           which == STATEMENT_LOCK_CONFLICT || which == STATEMENT_QUOTA_FOREIGN;
 }
 
 static sqlite3 *open_empty(void)
@@ -51,7 +60,7 @@ static void test_plans(void **state)
         while (sqlite3_step(st) == SQLITE_ROW) {
             const char *plan = (const char *)sqlite3_column_text(st, 3);
 
-            if ((strstr(plan, "SCAN") != NULL && !may_scan(i)) ||
+            if ((strstr(plan, "SCAN") != NULL && !may_scan(i) && !is_own_result(plan)) ||
                 (strstr(plan, "TEMP") != NULL && !may_sort(i)))
                 fail_msg("%s: %s", statement_sql[i], plan);
         }
@@ -114,7 +123,7 @@ static void test_schema_states(void **state)
     /* As version 1 was. */
     sqlite3_exec(db,
                  "DROP TABLE lease; DROP TABLE lock; DROP TABLE waiter; DROP TABLE special;"
-                 "DROP TABLE part;"
+                 "DROP TABLE part; DROP TABLE quota; DROP TABLE charged;"
                  "PRAGMA user_version = 1",
                  NULL, NULL, NULL);
     assert_int_equal(schema_probe(db, &schema), SQLITE_OK);
