@@ -19,7 +19,8 @@ struct pending {
 };
 
 struct image {
-    char *path;
+    char *path;    /* now; NULL: it has none any more */
+    char *on_disk; /* its name after a power cut, unless changes of names survive; or NULL */
     struct buf durable;
     struct pending *pending;
     size_t n_pending;
@@ -36,26 +37,19 @@ static sqlite3_vfs *real_vfs;
 static sqlite3_vfs vfs;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct image *images;
+
+/* A rename, or removal (to NULL), that was not synced yet. */
+static struct name_change {
+    char *from, *to;
+} * name_changes;
+static size_t n_name_changes;
+static void (*watcher)(const char *path);
+
 static unsigned fail_in;
 static int fail_rc;
 static unsigned long operations, syncs;
 
 /* ---- Images -----------------------------------------------------------------------------------*/
-
-static struct image *find_image(const char *path)
-{
-    struct image *i = images;
-
-    while (i != NULL && strcmp(i->path, path) != 0)
-        i = i->next;
-    if (i == NULL) {
-        i = xcalloc(1, sizeof *i);
-        i->path = xstrdup(path);
-        i->next = images;
-        images = i;
-    }
-    return i;
-}
 
 static void resize(struct buf *b, size_t to)
 {
@@ -64,6 +58,37 @@ static void resize(struct buf *b, size_t to)
         memset(b->data + b->len, 0, to - b->len);
     }
     b->len = to;
+}
+
+/* What a file has when it is first seen is on the disk. */
+static void load(struct image *i)
+{
+    FILE *f = fopen(i->path, "r");
+    uint8_t part[65536];
+    size_t len;
+
+    if (f == NULL)
+        return;
+    while ((len = fread(part, 1, sizeof part, f)) > 0)
+        buf_append(&i->durable, part, len);
+    fclose(f);
+}
+
+static struct image *find_image(const char *path)
+{
+    struct image *i = images;
+
+    while (i != NULL && (i->path == NULL || strcmp(i->path, path) != 0))
+        i = i->next;
+    if (i == NULL) {
+        i = xcalloc(1, sizeof *i);
+        i->path = xstrdup(path);
+        i->on_disk = xstrdup(path);
+        load(i);
+        i->next = images;
+        images = i;
+    }
+    return i;
 }
 
 static void apply(struct buf *b, const struct pending *p, bool torn)
@@ -97,12 +122,69 @@ static void add_pending(struct image *i, uint64_t at, const void *data, size_t l
         (struct pending){at, len, data != NULL ? xmemdup(data, len) : NULL};
 }
 
-static void write_out(const char *to_dir, const struct image *i)
+static void sync_image(struct image *i)
 {
-    enum { NOTHING, EVERYTHING, PREFIX, TORN } mode = (int)(random() % 4);
+    for (size_t n = 0; n < i->n_pending; n++)
+        apply(&i->durable, &i->pending[n], false);
+    forget_pending(i);
+}
+
+static bool is_in(const char *dir, const char *path)
+{
+    size_t len = strlen(dir);
+
+    return path != NULL && strncmp(path, dir, len) == 0 && path[len] == '/';
+}
+
+/* What one change of a name does to the names on the disk. */
+static void change_name(const struct name_change *change)
+{
+    struct image *moved = NULL;
+
+    for (struct image *i = images; i != NULL; i = i->next) {
+        if (i->on_disk == NULL)
+            continue;
+        if (strcmp(i->on_disk, change->from) == 0) {
+            moved = i;
+        } else if (change->to != NULL && strcmp(i->on_disk, change->to) == 0) {
+            free(i->on_disk);
+            i->on_disk = NULL;
+        }
+    }
+    if (moved == NULL)
+        return;
+    free(moved->on_disk);
+    moved->on_disk = change->to != NULL ? xstrdup(change->to) : NULL;
+}
+
+/* The first n of those in the directory; they are done with then. */
+static void settle_names(const char *dir, size_t n)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n_name_changes; i++) {
+        struct name_change *change = &name_changes[i];
+
+        if (!is_in(dir, change->from)) {
+            name_changes[kept++] = *change;
+            continue;
+        }
+        if (n > 0) {
+            change_name(change);
+            n--;
+        }
+        free(change->from);
+        free(change->to);
+    }
+    n_name_changes = kept;
+}
+
+static void write_out(const char *to_dir, const struct image *i, int mode)
+{
+    enum { NOTHING, EVERYTHING, PREFIX, TORN };
     size_t until = i->n_pending > 0 ? (size_t)random() % (i->n_pending + 1) : 0;
     struct buf content = buf_copy(i->durable.data, i->durable.len);
-    char *path = xasprintf("%s/%s", to_dir, strrchr(i->path, '/') + 1);
+    char *path = xasprintf("%s/%s", to_dir, strrchr(i->on_disk, '/') + 1);
     FILE *f = fopen(path, "w");
 
     for (size_t n = 0; n < i->n_pending; n++) {
@@ -117,14 +199,75 @@ static void write_out(const char *to_dir, const struct image *i)
     free(path);
 }
 
+static void cut(const char *from_dir, const char *to_dir, bool power)
+{
+    char **names;
+    size_t n = 0, changes = 0, i;
+    struct image *image;
+
+    for (i = 0; i < n_name_changes; i++)
+        changes += is_in(from_dir, name_changes[i].from);
+    for (image = images; image != NULL; image = image->next)
+        n++;
+    names = xcalloc(n, sizeof *names);
+    for (image = images, i = 0; image != NULL; image = image->next, i++)
+        names[i] = image->on_disk != NULL ? xstrdup(image->on_disk) : NULL;
+    changes = power && changes > 0 ? (size_t)random() % (changes + 1) : changes;
+    for (i = 0; changes > 0; i++)
+        if (is_in(from_dir, name_changes[i].from)) {
+            change_name(&name_changes[i]);
+            changes--;
+        }
+    for (image = images; image != NULL; image = image->next)
+        if (is_in(from_dir, image->on_disk))
+            write_out(to_dir, image, power ? (int)(random() % 4) : 1);
+    for (image = images, i = 0; image != NULL; image = image->next, i++) {
+        free(image->on_disk);
+        image->on_disk = names[i];
+    }
+    free(names);
+}
+
 void crash_vfs_cut(const char *from_dir, const char *to_dir)
 {
-    size_t len = strlen(from_dir);
+    pthread_mutex_lock(&mutex);
+    cut(from_dir, to_dir, true);
+    pthread_mutex_unlock(&mutex);
+}
+
+void crash_vfs_kill(const char *from_dir, const char *to_dir)
+{
+    pthread_mutex_lock(&mutex);
+    cut(from_dir, to_dir, false);
+    pthread_mutex_unlock(&mutex);
+}
+
+static void free_image(struct image *i)
+{
+    forget_pending(i);
+    buf_fini(&i->durable);
+    free(i->path);
+    free(i->on_disk);
+    free(i);
+}
+
+void crash_vfs_forget_dir(const char *dir)
+{
+    struct image **at = &images;
 
     pthread_mutex_lock(&mutex);
-    for (struct image *i = images; i != NULL; i = i->next)
-        if (strncmp(i->path, from_dir, len) == 0 && i->path[len] == '/')
-            write_out(to_dir, i);
+    settle_names(dir, 0);
+    while (*at != NULL) {
+        struct image *i = *at;
+
+        if (!is_in(dir, i->path) && !is_in(dir, i->on_disk) &&
+            (i->path != NULL || i->on_disk != NULL)) {
+            at = &i->next;
+            continue;
+        }
+        *at = i->next;
+        free_image(i);
+    }
     pthread_mutex_unlock(&mutex);
 }
 
@@ -135,10 +278,11 @@ void crash_vfs_forget(void)
         struct image *i = images;
 
         images = i->next;
-        forget_pending(i);
-        buf_fini(&i->durable);
-        free(i->path);
-        free(i);
+        free_image(i);
+    }
+    while (n_name_changes > 0) {
+        free(name_changes[--n_name_changes].from);
+        free(name_changes[n_name_changes].to);
     }
     pthread_mutex_unlock(&mutex);
 }
@@ -161,6 +305,17 @@ unsigned long crash_vfs_operations(void)
 unsigned long crash_vfs_syncs(void)
 {
     return syncs;
+}
+
+void crash_vfs_watch(void (*fn)(const char *path))
+{
+    watcher = fn;
+}
+
+static void tell(const char *path)
+{
+    if (watcher != NULL && path != NULL)
+        watcher(path);
 }
 
 /* Under the mutex. */
@@ -198,6 +353,8 @@ static int on_write(sqlite3_file *f, const void *data, int len, sqlite3_int64 at
     struct image *i = ((struct crash_file *)f)->image;
     int rc;
 
+    if (i != NULL)
+        tell(i->path);
     pthread_mutex_lock(&mutex);
     rc = next_operation();
     if (rc == SQLITE_OK)
@@ -213,6 +370,8 @@ static int on_truncate(sqlite3_file *f, sqlite3_int64 size)
     struct image *i = ((struct crash_file *)f)->image;
     int rc;
 
+    if (i != NULL)
+        tell(i->path);
     pthread_mutex_lock(&mutex);
     rc = next_operation();
     if (rc == SQLITE_OK)
@@ -228,14 +387,13 @@ static int on_sync(sqlite3_file *f, int flags BASE_UNUSED)
     struct image *i = ((struct crash_file *)f)->image;
     int rc;
 
+    if (i != NULL)
+        tell(i->path);
     pthread_mutex_lock(&mutex);
     rc = next_operation();
     syncs++;
-    if (rc == SQLITE_OK && i != NULL) {
-        for (size_t n = 0; n < i->n_pending; n++)
-            apply(&i->durable, &i->pending[n], false);
-        forget_pending(i);
-    }
+    if (rc == SQLITE_OK && i != NULL)
+        sync_image(i);
     pthread_mutex_unlock(&mutex);
     return rc;
 }
@@ -295,6 +453,74 @@ static int on_shm_unmap(sqlite3_file *f, int delete_flag)
     return real_of(f)->pMethods->xShmUnmap(real_of(f), delete_flag);
 }
 
+/* ---- Without SQLite ---------------------------------------------------------------------------*/
+
+void crash_vfs_written(const char *path, uint64_t at, const void *data, size_t len)
+{
+    tell(path);
+    pthread_mutex_lock(&mutex);
+    add_pending(find_image(path), at, data, len);
+    pthread_mutex_unlock(&mutex);
+}
+
+void crash_vfs_synced(const char *path)
+{
+    struct image *i;
+
+    tell(path);
+    pthread_mutex_lock(&mutex);
+    for (i = images; i != NULL; i = i->next)
+        if (i->path != NULL && strcmp(i->path, path) == 0)
+            sync_image(i);
+    settle_names(path, SIZE_MAX);
+    pthread_mutex_unlock(&mutex);
+}
+
+static void note_change(const char *from, const char *to)
+{
+    name_changes = xrealloc(name_changes, (n_name_changes + 1) * sizeof *name_changes);
+    name_changes[n_name_changes++] =
+        (struct name_change){xstrdup(from), to != NULL ? xstrdup(to) : NULL};
+}
+
+static void rename_image(const char *from, const char *to)
+{
+    struct image *moved = NULL;
+
+    for (struct image *i = images; i != NULL; i = i->next) {
+        if (i->path == NULL)
+            continue;
+        if (strcmp(i->path, from) == 0) {
+            moved = i;
+        } else if (to != NULL && strcmp(i->path, to) == 0) {
+            free(i->path);
+            i->path = NULL;
+        }
+    }
+    if (moved == NULL)
+        return;
+    free(moved->path);
+    moved->path = to != NULL ? xstrdup(to) : NULL;
+}
+
+void crash_vfs_renamed(const char *from, const char *to)
+{
+    tell(from);
+    pthread_mutex_lock(&mutex);
+    rename_image(from, to);
+    note_change(from, to);
+    pthread_mutex_unlock(&mutex);
+}
+
+void crash_vfs_removed(const char *path)
+{
+    tell(path);
+    pthread_mutex_lock(&mutex);
+    rename_image(path, NULL);
+    note_change(path, NULL);
+    pthread_mutex_unlock(&mutex);
+}
+
 static const sqlite3_io_methods methods = {
     2,
     on_close,
@@ -340,12 +566,20 @@ static int on_delete(sqlite3_vfs *v BASE_UNUSED, const char *name, int sync_dir)
 {
     struct image *i;
 
+    tell(name);
     pthread_mutex_lock(&mutex);
     i = find_image(name);
     forget_pending(i);
     i->durable.len = 0;
     pthread_mutex_unlock(&mutex);
     return real_vfs->xDelete(real_vfs, name, sync_dir);
+}
+
+static int on_randomness(sqlite3_vfs *v BASE_UNUSED, int len, char *out)
+{
+    for (int i = 0; i < len; i++)
+        out[i] = (char)random();
+    return len;
 }
 
 void crash_vfs_on(void)
@@ -358,6 +592,7 @@ void crash_vfs_on(void)
         vfs.szOsFile = (int)sizeof(struct crash_file) + real_vfs->szOsFile;
         vfs.xOpen = on_open;
         vfs.xDelete = on_delete;
+        vfs.xRandomness = on_randomness;
     }
     check(sqlite3_vfs_register(&vfs, 1) == SQLITE_OK);
 }

@@ -42,6 +42,69 @@ uint64_t sim_local_time(const struct raft_sim *sim, const struct sim_node *node)
     return max_u64(node->local, sim->now);
 }
 
+#define BOOTED 3600000000u /* so long ago, by member 1's clock; the others differ */
+
+uint64_t sim_clock(const struct sim_node *node)
+{
+    uint64_t t = sim_local_time(node->sim, node);
+
+    return node->id * BOOTED + t + (uint64_t)((int64_t)t * node->drift_ppm / 1000000);
+}
+
+uint64_t sim_time_of(const struct sim_node *node, uint64_t clock_ms)
+{
+    uint64_t us = clock_ms < UINT64_MAX / 4000 ? clock_ms * 1000 : UINT64_MAX / 4;
+
+    us = us > node->id * BOOTED ? us - node->id * BOOTED : 0;
+    if (node->drift_ppm == 0 || us >= UINT64_MAX / 8)
+        return us;
+    return us - (uint64_t)((int64_t)us * node->drift_ppm / (1000000 + node->drift_ppm)) + 1;
+}
+
+void raft_sim_note(struct raft_sim *sim, const char *fmt, ...)
+{
+    char *line = sim->story[sim->n_story++ % SIM_STORY];
+    va_list args;
+    int len = snprintf(line, 160, "%10.3f ms  ", (double)sim->now / 1000);
+
+    va_start(args, fmt);
+    vsnprintf(line + len, 160 - (size_t)len, fmt, args);
+    va_end(args);
+}
+
+void raft_sim_story(const struct raft_sim *sim, unsigned lines)
+{
+    unsigned n = (unsigned)min_u64(min_u64(lines, SIM_STORY), sim->n_story), i;
+
+    for (i = sim->n_story - n; i != sim->n_story; i++)
+        printf("  %s\n", sim->story[i % SIM_STORY]);
+}
+
+void raft_sim_fail(struct raft_sim *sim, const char *fmt, ...)
+{
+    va_list args;
+
+    if (sim->error[0] != '\0')
+        return;
+    va_start(args, fmt);
+    vsnprintf(sim->error, sizeof sim->error, fmt, args);
+    va_end(args);
+}
+
+void raft_sim_doom(struct raft_sim *sim, unsigned id)
+{
+    sim->backend->doom(sim->nodes[id].disk);
+    sim->nodes[id].doomed = true;
+}
+
+void raft_sim_die(struct raft_sim *sim, unsigned id)
+{
+    if (id == 0)
+        sim->broken = true;
+    sim->dying = id;
+    longjmp(sim->death, 1);
+}
+
 void sim_fail(struct raft_sim *sim, const char *fmt, ...)
 {
     va_list args;
@@ -190,8 +253,14 @@ static uint64_t memory_hash(void *disk)
     return memory_machine_hash(disk);
 }
 
-const struct raft_sim_backend raft_sim_memory = {memory_open,  memory_of,    memory_doom,
-                                                 memory_crash, memory_close, memory_hash};
+const struct raft_sim_backend raft_sim_memory = {
+    .open = memory_open,
+    .machine = memory_of,
+    .doom = memory_doom,
+    .crash = memory_crash,
+    .close = memory_close,
+    .hash = memory_hash,
+};
 
 /* ---- Members --------------------------------------------------------------------------------- */
 
@@ -208,6 +277,8 @@ static void stop(struct raft_sim *sim, struct sim_node *node)
 {
     unsigned i;
 
+    if (sim->backend->stopping != NULL)
+        sim->backend->stopping(node->disk);
     sim->stats.elections += node->driver->elections;
     sim->steps_before += node->driver->guard.steps;
     driver_free(node->driver);
@@ -229,6 +300,7 @@ void raft_sim_crash(struct raft_sim *sim, unsigned id)
     if (node->driver == NULL)
         return;
     sim->stats.crashes++;
+    raft_sim_note(sim, "%u crashes", id);
     sim->backend->doom(node->disk); /* before the driver's end can change anything */
     stop(sim, node);
     sim->backend->crash(node->disk);
@@ -273,11 +345,18 @@ void raft_sim_start(struct raft_sim *sim, unsigned id)
         sim_fail(sim, "member %u does not start: %s", id, errmsg);
         return;
     }
+    if (!node->doomed && sim->backend->started != NULL &&
+        !sim->backend->started(node->disk, node->driver))
+        node->doomed = true;
     if (node->doomed) {
         raft_sim_crash(sim, id);
         sim_post(sim, sim->now + 10000, EV_START, id, 0, 0);
         return;
     }
+    raft_sim_note(sim, "%u starts: term %llu, log to %llu, applied %llu", id,
+                  (unsigned long long)node->driver->raft.current_term,
+                  (unsigned long long)node->driver->log.last,
+                  (unsigned long long)node->driver->guard.applied);
     sim_check_started(sim, node);
     sim_check_event(sim, node);
     schedule_turn(sim, node, sim->now);
@@ -289,7 +368,9 @@ void sim_after(struct raft_sim *sim, struct sim_node *node, bool turned)
     struct driver *d = node->driver;
     uint64_t state[6], due;
 
-    node->busy_until = sim_local_time(sim, node);
+    node->busy_until = max_u64(sim_local_time(sim, node), node->paused);
+    if (sim->backend->after != NULL)
+        sim->backend->after(node->disk);
     if (node->doomed) {
         raft_sim_crash(sim, node->id);
         sim_post(sim, sim->now + sim_pick(sim, 1000, sim->config.down_max), EV_START, node->id, 0,
@@ -305,10 +386,12 @@ void sim_after(struct raft_sim *sim, struct sim_node *node, bool turned)
     state[5] = d->guard.steps;
     sim->digest = XXH3_64bits(state, sizeof state);
     due = turned ? driver_deadline(d) : 0;
+    if (sim->backend->deadline != NULL)
+        due = min_u64(due, sim->backend->deadline(node->disk));
     schedule_turn(sim, node,
                   due == UINT64_MAX
                       ? UINT64_MAX
-                      : max_u64(due * 1000, node->busy_until + sim_pick(sim, 1, 100)));
+                      : max_u64(sim_time_of(node, due), node->busy_until + sim_pick(sim, 1, 100)));
 }
 
 void raft_sim_kick(struct raft_sim *sim, unsigned id)
@@ -338,6 +421,8 @@ static void turn(struct raft_sim *sim, struct sim_node *node, uint64_t stamp)
     if (node->driver == NULL || stamp != node->turn_stamp)
         return;
     node->turn_at = UINT64_MAX;
+    if (sim->backend->turn != NULL)
+        sim->backend->turn(node->disk);
     driver_turn(node->driver);
     sim_after(sim, node, true);
 }
@@ -352,6 +437,8 @@ static void link_changed(struct raft_sim *sim, const struct sim_event *event)
         return;
     node->linked[event->b] = up;
     driver_link(node->driver, event->b, up);
+    if (sim->backend->on_link != NULL)
+        sim->backend->on_link(node->disk, event->b, up);
     sim_after(sim, node, false);
 }
 
@@ -393,21 +480,35 @@ static void happen(struct raft_sim *sim, struct sim_event *event)
     case EV_UNPLUG:
     case EV_CHURN:
     case EV_TRANSFER:
+    case EV_PAUSE:
+    case EV_JUMP:
         sim_trouble(sim, event);
         return;
     }
 }
 
+/* Its process has ended in the middle of something. What it had in memory and can not be reached
+ * any more is lost. */
+static void member_died(struct raft_sim *sim)
+{
+    if (sim->broken)
+        return;
+    sim->stats.deaths++;
+    raft_sim_crash(sim, sim->dying);
+    sim_post(sim, sim->now + sim_pick(sim, 1000, sim->config.down_max), EV_START, sim->dying, 0, 0);
+}
+
 static bool step(struct raft_sim *sim, uint64_t end)
 {
-    struct sim_event event;
-
     if (sim->error[0] != '\0' || sim->n_events == 0 || sim->heap[0].at > end)
         return false;
-    event = heap_take(sim);
-    sim->now = event.at;
-    happen(sim, &event);
-    buf_fini(&event.data);
+    sim->event = heap_take(sim);
+    sim->now = sim->event.at;
+    if (setjmp(sim->death) == 0)
+        happen(sim, &sim->event);
+    else
+        member_died(sim);
+    buf_fini(&sim->event.data);
     return true;
 }
 
@@ -434,6 +535,15 @@ bool raft_sim_until(struct raft_sim *sim, bool (*done)(struct raft_sim *sim, voi
 
 /* ---- Healing --------------------------------------------------------------------------------- */
 
+/* One leader, whose first entry is committed. */
+static bool led(struct raft_sim *sim, void *arg BASE_UNUSED)
+{
+    unsigned leader = raft_sim_leader(sim);
+    const struct driver *d = leader != 0 ? sim->nodes[leader].driver : NULL;
+
+    return d != NULL && d->own_index != 0 && d->commit >= d->own_index;
+}
+
 /* One leader, all its members have what it has, and nothing is pending. */
 static bool agreed(struct raft_sim *sim, void *arg BASE_UNUSED)
 {
@@ -450,7 +560,8 @@ static bool agreed(struct raft_sim *sim, void *arg BASE_UNUSED)
         struct sim_node *node = &sim->nodes[d->raft.configuration.servers[i].id];
 
         if (node->driver == NULL || node->driver->guard.applied != d->log.last ||
-            guard_leader(&node->driver->guard) != leader)
+            guard_leader(&node->driver->guard) != leader ||
+            (sim->backend->pending != NULL && sim->backend->pending(node->disk)))
             return false;
     }
     return true;
@@ -463,12 +574,12 @@ static void compare(struct raft_sim *sim)
 
     config = &sim->nodes[leader].driver->raft.configuration;
     if (sim->nodes[leader].driver->log.last < sim_check_applied(sim))
-        sim_fail(sim, "what was applied is lost");
+        sim_fail(sim, "DURABILITY: what was applied is lost");
     for (i = 0; i < config->n; i++) {
         unsigned id = (unsigned)config->servers[i].id;
 
         if (sim->backend->hash(sim->nodes[id].disk) != sim->backend->hash(sim->nodes[leader].disk))
-            sim_fail(sim, "members %u and %u differ at %llu", id, leader,
+            sim_fail(sim, "STATE HASH: members %u and %u differ at %llu", id, leader,
                      (unsigned long long)sim->nodes[leader].driver->log.last);
     }
 }
@@ -485,8 +596,11 @@ bool raft_sim_heal(struct raft_sim *sim, uint64_t us)
     for (i = 1; i <= sim->config.n; i++)
         for (j = i + 1; j <= sim->config.n; j++)
             sim_connect_soon(sim, i, j, sim->now);
+    raft_sim_note(sim, "all trouble ends");
+    if (raft_sim_until(sim, led, NULL, us))
+        sim->stats.leader_us = sim->now - begin;
     if (!raft_sim_until(sim, agreed, NULL, us)) {
-        sim_fail(sim, "no agreement %llu ms after the trouble has ended",
+        sim_fail(sim, "LIVENESS: no agreement %llu ms after the trouble has ended",
                  (unsigned long long)us / 1000);
         return false;
     }
@@ -533,14 +647,18 @@ struct raft_sim *raft_sim_new(const struct raft_sim_config *config)
     sim->chance = config->seed;
     sim->now = 1000000;
     sim->check = sim_check_new();
+    sim->story = xcalloc(SIM_STORY, sizeof *sim->story);
     for (i = 1; i <= config->n; i++) {
         sim->nodes[i].sim = sim;
         sim->nodes[i].id = i;
         sim->nodes[i].turn_at = UINT64_MAX;
+        if (config->drift_ppm > 0)
+            sim->nodes[i].drift_ppm =
+                (int64_t)sim_pick(sim, 0, 2ull * config->drift_ppm) - config->drift_ppm;
         sim->nodes[i].disk = sim->backend->open(sim, i);
         sim_post(sim, sim->now + sim_pick(sim, 0, 50000), EV_START, i, 0, 0);
     }
-    for (kind = EV_PROPOSE; kind <= EV_TRANSFER; kind++)
+    for (kind = EV_PROPOSE; kind <= EV_JUMP; kind++)
         sim_trouble_again(sim, (enum sim_event_kind)kind);
     return sim;
 }
@@ -549,7 +667,11 @@ void raft_sim_free(struct raft_sim *sim)
 {
     unsigned i;
 
+    if (sim->broken)
+        return;
     for (i = 1; i <= sim->config.n; i++) {
+        if (sim->nodes[i].driver != NULL && sim->backend->stopping != NULL)
+            sim->backend->stopping(sim->nodes[i].disk);
         if (sim->nodes[i].driver != NULL)
             driver_free(sim->nodes[i].driver);
         sim->backend->close(sim->nodes[i].disk);
@@ -560,11 +682,42 @@ void raft_sim_free(struct raft_sim *sim)
         buf_fini(&event.data);
     }
     free(sim->heap);
+    free(sim->story);
     sim_check_free(sim->check);
     free(sim);
 }
 
 /* ---- Questions ------------------------------------------------------------------------------- */
+
+uint64_t raft_sim_pick(struct raft_sim *sim, uint64_t low, uint64_t high)
+{
+    return sim_pick(sim, low, high);
+}
+
+bool raft_sim_peaceful(const struct raft_sim *sim)
+{
+    return sim->peaceful;
+}
+
+uint64_t raft_sim_clock_us(const struct raft_sim *sim, unsigned id)
+{
+    return sim_clock(&sim->nodes[id]);
+}
+
+uint64_t raft_sim_committed(const struct raft_sim *sim)
+{
+    return sim_check_applied(sim);
+}
+
+void *raft_sim_disk(struct raft_sim *sim, unsigned id)
+{
+    return sim->nodes[id].disk;
+}
+
+void *raft_sim_ctx(const struct raft_sim *sim)
+{
+    return sim->config.ctx;
+}
 
 const char *raft_sim_error(const struct raft_sim *sim)
 {

@@ -28,7 +28,38 @@ struct raft_sim_backend {
     void (*crash)(void *disk); /* the power cut, after the driver is gone */
     void (*close)(void *disk);
     uint64_t (*hash)(void *disk); /* of the state: equal when equally much is applied */
+
+    /* What works above the driver, if anything does; each may be NULL. Called as the loop of a
+     * daemon would (raft/node.c). Times in milliseconds of the member's own clock. */
+    bool (*started)(void *disk, struct driver *driver); /* false: it is to crash at once */
+    void (*stopping)(void *disk);                       /* the driver goes */
+    void (*turn)(void *disk);                           /* before each turn of the driver */
+    uint64_t (*deadline)(void *disk);
+    void (*after)(void *disk); /* after each event */
+    void (*on_leader)(void *disk, uint64_t leader, uint64_t term);
+    void (*on_link)(void *disk, uint64_t peer, bool up);
+    void (*on_applied)(void *disk, uint64_t applied);
+    void (*on_installed)(void *disk, uint64_t applied);
+    void (*on_barrier)(void *disk, uint64_t ticket);
+    void (*barrier)(void *disk, uint64_t ticket); /* it is asked for */
+    bool (*pending)(void *disk);                  /* does anybody wait for an answer? */
+    void (*load)(void *disk);                     /* submits something, instead of bytes of ours */
+    void (*jump)(void *disk);                     /* its wall clock is set */
 };
+
+/* From within a machine: the power goes now; the event goes on, but nobody sees it any more. */
+void raft_sim_doom(struct raft_sim *sim, unsigned id);
+/* The same, and at once. 0: nobody dies, but the world ends (see raft_sim_fail). */
+BASE_NORETURN void raft_sim_die(struct raft_sim *sim, unsigned id);
+/* A violation, found by the user of the simulator. */
+void raft_sim_fail(struct raft_sim *sim, const char *fmt, ...) BASE_PRINTF(2, 3);
+/* A line of the story, of which the last ones are kept. */
+void raft_sim_note(struct raft_sim *sim, const char *fmt, ...) BASE_PRINTF(2, 3);
+void raft_sim_story(const struct raft_sim *sim, unsigned lines);           /* to stdout */
+uint64_t raft_sim_pick(struct raft_sim *sim, uint64_t low, uint64_t high); /* low..high */
+bool raft_sim_peaceful(const struct raft_sim *sim);
+uint64_t raft_sim_clock_us(const struct raft_sim *sim, unsigned id); /* a member's own */
+uint64_t raft_sim_committed(const struct raft_sim *sim); /* the most that anybody has applied */
 
 void raft_sim_on_commit(struct raft_sim *sim, unsigned id, bool sync);
 void raft_sim_on_append(struct raft_sim *sim, unsigned id, uint64_t index,
@@ -63,13 +94,18 @@ struct raft_sim_config {
     unsigned unplug_every;       /* a connection breaks (EOF on both sides) */
     unsigned churn_every;        /* changes of the members */
     unsigned transfer_every;
+    unsigned drift_ppm; /* clocks run wrong by up to so much */
+    unsigned pause_every, pause_max;
+    unsigned jump_every;
     const struct raft_sim_backend *backend; /* NULL: raft_sim_memory */
+    void *ctx;                              /* the backend's */
 };
 
 struct raft_sim_stats {
     uint64_t events, steps, elections, leaders, crashes, snapshots, changes, transfers;
     uint64_t proposed, applied, barriers, messages, cuts, dropped;
-    uint64_t heal_us;
+    uint64_t deaths, pauses, jumps;
+    uint64_t heal_us, leader_us; /* the slowest */
 };
 
 /* A quiet, fast world: three voters. */
@@ -92,6 +128,8 @@ bool raft_sim_heal(struct raft_sim *sim, uint64_t us);
 const char *raft_sim_error(const struct raft_sim *sim); /* NULL: none */
 void raft_sim_stats(const struct raft_sim *sim, struct raft_sim_stats *out);
 uint64_t raft_sim_digest(const struct raft_sim *sim);
+void *raft_sim_disk(struct raft_sim *sim, unsigned id);
+void *raft_sim_ctx(const struct raft_sim *sim);
 uint64_t raft_sim_now(const struct raft_sim *sim);
 void raft_sim_print(const struct raft_sim *sim); /* what each member believes, to stdout */
 

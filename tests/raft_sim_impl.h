@@ -7,6 +7,8 @@
 #ifndef TESTS_RAFT_SIM_IMPL_H
 #define TESTS_RAFT_SIM_IMPL_H
 
+#include <setjmp.h>
+
 #include "raft/driver_impl.h"
 #include "tests/raft_sim.h"
 
@@ -26,6 +28,8 @@ enum sim_event_kind {
     EV_UNPLUG,
     EV_CHURN,
     EV_TRANSFER,
+    EV_PAUSE,
+    EV_JUMP,
 };
 
 struct sim_event {
@@ -50,7 +54,9 @@ struct sim_node {
     uint64_t busy_until; /* it does nothing else before */
     uint64_t turn_at;    /* its next turn; UINT64_MAX: none */
     uint64_t turn_stamp; /* of the event that stands for it */
-    bool doomed;         /* crashes at the end of this event: nothing it does counts any more */
+    uint64_t paused;     /* until then */
+    int64_t drift_ppm;
+    bool doomed; /* crashes at the end of this event: nothing it does counts any more */
     bool wants[RAFT_SIM_MAX + 1]; /* it wants a link to */
     bool linked[RAFT_SIM_MAX + 1];
     struct sim_change changes[SIM_CHANGES];
@@ -58,6 +64,8 @@ struct sim_node {
 };
 
 struct sim_check;
+
+#define SIM_STORY 512
 
 struct raft_sim {
     struct raft_sim_config config;
@@ -78,6 +86,12 @@ struct raft_sim {
     uint64_t digest;
     uint64_t next_payload;
     char error[512];
+    struct sim_event event; /* that is happening */
+    jmp_buf death;
+    unsigned dying;
+    bool broken; /* something was left in the middle: nothing can be freed */
+    char (*story)[160];
+    unsigned n_story;
 };
 
 void sim_fail(struct raft_sim *sim, const char *fmt, ...) BASE_PRINTF(2, 3);
@@ -87,6 +101,8 @@ void sim_fail(struct raft_sim *sim, const char *fmt, ...) BASE_PRINTF(2, 3);
 uint64_t sim_chance(uint64_t *state);
 uint64_t sim_pick(struct raft_sim *sim, uint64_t low, uint64_t high); /* low..high */
 bool sim_happens(struct raft_sim *sim, unsigned per_mille);
+uint64_t sim_clock(const struct sim_node *node);                      /* microseconds */
+uint64_t sim_time_of(const struct sim_node *node, uint64_t clock_ms); /* when it shows that */
 uint64_t sim_local_time(const struct raft_sim *sim, const struct sim_node *node);
 void sim_insert(struct raft_sim *sim, struct sim_event event); /* takes its data */
 void sim_post(struct raft_sim *sim, uint64_t at, enum sim_event_kind kind, unsigned a, unsigned b,

@@ -67,7 +67,7 @@ static uint64_t env_now_ms(void *ctx)
 {
     struct sim_node *node = ctx;
 
-    return sim_local_time(node->sim, node) / 1000;
+    return sim_clock(node) / 1000;
 }
 
 static uint64_t travel_time(struct raft_sim *sim)
@@ -150,9 +150,14 @@ static void env_members(void *ctx, const struct driver_member *members, unsigned
             sim_disconnect(node->sim, node->id, i, 1000);
 }
 
-static void env_on_leader(void *ctx BASE_UNUSED, uint64_t leader BASE_UNUSED,
-                          uint64_t term BASE_UNUSED)
+static void env_on_leader(void *ctx, uint64_t leader, uint64_t term)
 {
+    struct sim_node *node = ctx;
+
+    raft_sim_note(node->sim, "%u: leader %llu, term %llu", node->id, (unsigned long long)leader,
+                  (unsigned long long)term);
+    if (node->sim->backend->on_leader != NULL)
+        node->sim->backend->on_leader(node->disk, leader, term);
 }
 
 static void env_on_applied(void *ctx, uint64_t applied)
@@ -162,14 +167,20 @@ static void env_on_applied(void *ctx, uint64_t applied)
     if (!node->doomed && applied != node->driver->guard.applied)
         sim_fail(node->sim, "member %u: on_applied is not what is applied", node->id);
     node->sim->stats.applied++;
+    if (node->sim->backend->on_applied != NULL)
+        node->sim->backend->on_applied(node->disk, applied);
 }
 
-static void env_on_installed(void *ctx, uint64_t applied BASE_UNUSED)
+static void env_on_installed(void *ctx, uint64_t applied)
 {
     struct sim_node *node = ctx;
 
     sim_check_installed(node->sim, node);
     node->sim->stats.snapshots += !node->doomed;
+    raft_sim_note(node->sim, "%u installs a snapshot at %llu", node->id,
+                  (unsigned long long)applied);
+    if (node->sim->backend->on_installed != NULL)
+        node->sim->backend->on_installed(node->disk, applied);
 }
 
 static void env_on_barrier(void *ctx, uint64_t ticket)
@@ -178,6 +189,8 @@ static void env_on_barrier(void *ctx, uint64_t ticket)
 
     if (!node->doomed && sim_check_barrier_done(node->sim, node, ticket))
         node->sim->stats.barriers++;
+    if (node->sim->backend->on_barrier != NULL)
+        node->sim->backend->on_barrier(node->disk, ticket);
 }
 
 static void env_on_app(void *ctx BASE_UNUSED, uint64_t from BASE_UNUSED,

@@ -11,7 +11,7 @@ static unsigned pick_running(struct raft_sim *sim)
     unsigned ids[RAFT_SIM_MAX], n = 0, i;
 
     for (i = 1; i <= sim->config.n; i++)
-        if (sim->nodes[i].driver != NULL)
+        if (sim->nodes[i].driver != NULL && sim->nodes[i].paused <= sim->now)
             ids[n++] = i;
     return n > 0 ? ids[sim_pick(sim, 0, n - 1)] : 0;
 }
@@ -40,6 +40,12 @@ bool raft_sim_propose(struct raft_sim *sim, unsigned id, size_t len)
 
     if (node->driver == NULL)
         return false;
+    if (sim->backend->load != NULL) {
+        sim->backend->load(node->disk);
+        sim->stats.proposed++;
+        sim_after(sim, node, false);
+        return true;
+    }
     sim->next_payload++;
     buf_append(&data, &sim->next_payload, sizeof sim->next_payload);
     while (data.len < len)
@@ -59,6 +65,8 @@ uint64_t raft_sim_barrier(struct raft_sim *sim, unsigned id)
     if (node->driver == NULL)
         return 0;
     ticket = sim_check_new_ticket(sim, node);
+    if (sim->backend->barrier != NULL)
+        sim->backend->barrier(node->disk, ticket);
     driver_barrier(node->driver, ticket);
     sim_after(sim, node, false);
     return ticket;
@@ -104,6 +112,7 @@ static void make_cut(struct raft_sim *sim)
     unsigned victim = (unsigned)sim_pick(sim, 1, sim->config.n);
 
     sim->stats.cuts++;
+    raft_sim_note(sim, "a cut of shape %u, victim %u", shape, victim);
     if (sim_happens(sim, 300) && raft_sim_leader(sim) != 0)
         victim = raft_sim_leader(sim);
     for (i = 1; i <= sim->config.n; i++)
@@ -122,6 +131,7 @@ void sim_heal_cuts(struct raft_sim *sim)
 {
     unsigned i, j;
 
+    raft_sim_note(sim, "cuts are healed");
     for (i = 1; i <= sim->config.n; i++)
         for (j = 1; j <= sim->config.n; j++)
             if (sim->cut[i][j])
@@ -149,6 +159,8 @@ static void churn(struct raft_sim *sim)
     else
         return;
     sim->stats.changes += err == 0;
+    if (err == 0)
+        raft_sim_note(sim, "leader %u changes member %u", leader, id);
     sim_after(sim, &sim->nodes[leader], false);
     if (err == 0 && sim_happens(sim, 200)) { /* the leader is cut off right after it */
         raft_sim_isolate(sim, leader, true);
@@ -162,6 +174,7 @@ static void transfer(struct raft_sim *sim)
 
     if (leader == 0)
         return;
+    raft_sim_note(sim, "leader %u is to hand over", leader);
     sim->stats.transfers +=
         driver_transfer(sim->nodes[leader].driver,
                         sim_happens(sim, 500) ? 0 : sim_pick(sim, 1, sim->config.n)) == 0;
@@ -185,6 +198,10 @@ static unsigned period(const struct raft_sim *sim, enum sim_event_kind kind)
         return sim->config.churn_every;
     case EV_TRANSFER:
         return sim->config.transfer_every;
+    case EV_PAUSE:
+        return sim->config.pause_every;
+    case EV_JUMP:
+        return sim->config.jump_every;
     case EV_DELIVER:
     case EV_TURN:
     case EV_CONNECT:
@@ -212,6 +229,29 @@ static void crash_somebody(struct raft_sim *sim)
         return;
     raft_sim_crash(sim, id);
     sim_post(sim, sim->now + sim_pick(sim, 1000, sim->config.down_max), EV_START, id, 0, 0);
+}
+
+/* The process stands still: a debugger, a virtual machine that is moved, a suspended laptop. */
+static void pause_somebody(struct raft_sim *sim)
+{
+    unsigned id = sim_happens(sim, 300) ? raft_sim_leader(sim) : pick_running(sim);
+
+    if (id == 0)
+        return;
+    sim->stats.pauses++;
+    sim->nodes[id].paused = sim->now + sim_pick(sim, 1000, sim->config.pause_max);
+    sim->nodes[id].busy_until = max_u64(sim->nodes[id].busy_until, sim->nodes[id].paused);
+    raft_sim_note(sim, "%u pauses", id);
+}
+
+static void jump_somewhere(struct raft_sim *sim)
+{
+    unsigned id = pick_running(sim);
+
+    if (id == 0 || sim->backend->jump == NULL)
+        return;
+    sim->stats.jumps++;
+    sim->backend->jump(sim->nodes[id].disk);
 }
 
 static void unplug_somebody(struct raft_sim *sim)
@@ -244,6 +284,10 @@ void sim_trouble(struct raft_sim *sim, const struct sim_event *event)
         churn(sim);
     else if (event->kind == EV_TRANSFER)
         transfer(sim);
+    else if (event->kind == EV_PAUSE)
+        pause_somebody(sim);
+    else if (event->kind == EV_JUMP)
+        jump_somewhere(sim);
 }
 
 /* ---- Worlds --------------------------------------------------------------------------------- */
