@@ -169,6 +169,8 @@ static void out_settle(struct driver *d, struct snapshot_out *s)
 
 static void out_turn(struct driver *d, struct snapshot_out *s)
 {
+    if (s->phase != SNAPSHOT_NONE && guard_find_server(&d->guard, s->peer) == NULL)
+        out_drop(d, s); /* it was removed: neither the copy nor the log is kept for it */
     if (s->phase == SNAPSHOT_WANTED) {
         s->floor = d->guard.applied;
         s->copy = d->machine.ops->copy_open(d->machine.ctx);
