@@ -65,6 +65,7 @@ PROGRAMS := $(foreach m,$(MAINS),$(if $(wildcard $(m)),$(BUILD)/$(basename $(not
 TEST_SRC := $(wildcard tests/test_*.c)
 TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 TEST_LIB_SRC := $(filter-out $(TEST_SRC) $(wildcard tests/tool_*.c),$(wildcard tests/*.c))
+SIM_SRC  := $(wildcard tests/sim/*.c)
 TOOL_SRC := $(wildcard tests/tool_*.c)
 TOOLS    := $(TOOL_SRC:tests/tool_%.c=$(BUILD)/tests/%)
 TEST_LIBS := -lcmocka
@@ -80,6 +81,7 @@ help:
 ## make demo [DIR=…]      three members on 127.0.0.1 with mounts DIR/1 DIR/2 DIR/3 (root)
 ## make demo-stop         stops and unmounts them
 ## make test              all tests (root); test-unit, test-it: parts of them
+## make sim [SEEDS=n]     whole members on virtual time, in many worlds; SEED=n: one, with its story
 ## make lint              layers, headers, format, static analysis
 ## make bench             benchmark with real mounts (root)
 ## make coverage          line coverage per file (root)
@@ -98,6 +100,9 @@ $(PROGRAMS):
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS) $(LDFLAGS_$*)
+$(BUILD)/tests/test_sim: $(SIM_SRC:%.c=$(BUILD)/%.o)
+LDFLAGS_test_sim := $(foreach f,die check_failed node_session node_applied pwrite64 fsync renameat \
+                      unlinkat unlink,-Wl$(comma)--wrap=$(f))
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tool_%.o $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS)
@@ -122,12 +127,12 @@ tests: $(TESTS)
 tools: $(TOOLS)
 
 # Only our own folders: a demo's mounts may be below $(BUILD).
--include $(foreach d,$(LAYERS) cli mount-helper tests,$(wildcard $(BUILD)/$(d)/*.d))
+-include $(foreach d,$(LAYERS) cli mount-helper tests tests/sim,$(wildcard $(BUILD)/$(d)/*.d))
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 # ---- Set-up, tests, tools ------------------------------------------------------------------------------
-.PHONY: deps test test-unit test-it lint coverage bench demo demo-stop install clean test-deps lint-deps
+.PHONY: deps test test-unit test-it sim lint coverage bench demo demo-stop install clean test-deps lint-deps
 
 SUB := $(MAKE) --no-print-directory COORDFS_DEPS_LATER=1
 
@@ -145,6 +150,11 @@ test-unit: all tests
 	$(Q)tests/run.sh $(BUILD) unit
 test-it: all tools
 	$(Q)tests/run.sh $(BUILD) it
+
+SEEDS ?= 2000
+sim: test-deps
+	$(Q)$(SUB) $(BUILD)/tests/test_sim
+	$(Q)SEED=$(SEED) SEEDS=$(SEEDS) $(BUILD)/tests/test_sim
 
 lint: lint-deps
 	$(Q)$(SUB) WERROR=1 BUILD=build-lint all tests tools

@@ -74,6 +74,18 @@ static void load(struct image *i)
     fclose(f);
 }
 
+static void settle_names(const char *dir, size_t n);
+
+/* A new file is on the disk at once, and with it all earlier changes of names in its directory. */
+static void settle_before(const char *path)
+{
+    char *dir = xstrdup(path);
+
+    *strrchr(dir, '/') = '\0';
+    settle_names(dir, SIZE_MAX);
+    free(dir);
+}
+
 static struct image *find_image(const char *path)
 {
     struct image *i = images;
@@ -81,6 +93,7 @@ static struct image *find_image(const char *path)
     while (i != NULL && (i->path == NULL || strcmp(i->path, path) != 0))
         i = i->next;
     if (i == NULL) {
+        settle_before(path);
         i = xcalloc(1, sizeof *i);
         i->path = xstrdup(path);
         i->on_disk = xstrdup(path);

@@ -473,6 +473,9 @@ static void happen(struct raft_sim *sim, struct sim_event *event)
     case EV_UNCUT:
         sim_heal_cuts(sim);
         return;
+    case EV_ASK:
+        raft_sim_propose(sim, event->a, 8);
+        return;
     case EV_PROPOSE:
     case EV_BARRIER:
     case EV_CRASH:
@@ -535,13 +538,24 @@ bool raft_sim_until(struct raft_sim *sim, bool (*done)(struct raft_sim *sim, voi
 
 /* ---- Healing --------------------------------------------------------------------------------- */
 
-/* One leader, whose first entry is committed. */
+/* One leader that a quorum follows. */
 static bool led(struct raft_sim *sim, void *arg BASE_UNUSED)
 {
-    unsigned leader = raft_sim_leader(sim);
-    const struct driver *d = leader != 0 ? sim->nodes[leader].driver : NULL;
+    unsigned leader = raft_sim_leader(sim), voters = 0, followers = 0, i;
+    const struct raft_configuration *config;
 
-    return d != NULL && d->own_index != 0 && d->commit >= d->own_index;
+    if (leader == 0)
+        return false;
+    config = &sim->nodes[leader].driver->raft.configuration;
+    for (i = 0; i < config->n; i++) {
+        const struct driver *d = sim->nodes[config->servers[i].id].driver;
+
+        if (config->servers[i].role != RAFT_VOTER)
+            continue;
+        voters++;
+        followers += d != NULL && guard_leader(&d->guard) == leader;
+    }
+    return followers > voters / 2;
 }
 
 /* One leader, all its members have what it has, and nothing is pending. */
@@ -584,6 +598,11 @@ static void compare(struct raft_sim *sim)
     }
 }
 
+void raft_sim_ask(struct raft_sim *sim, unsigned id, uint64_t at)
+{
+    sim_post(sim, at, EV_ASK, id, 0, 0);
+}
+
 bool raft_sim_heal(struct raft_sim *sim, uint64_t us)
 {
     uint64_t begin = sim->now;
@@ -592,10 +611,13 @@ bool raft_sim_heal(struct raft_sim *sim, uint64_t us)
     sim->peaceful = true;
     sim_heal_cuts(sim);
     for (i = 1; i <= sim->config.n; i++)
-        raft_sim_start(sim, i);
+        sim_post(sim, sim->now, EV_START, i, 0, 0);
     for (i = 1; i <= sim->config.n; i++)
         for (j = i + 1; j <= sim->config.n; j++)
-            sim_connect_soon(sim, i, j, sim->now);
+            if (sim->config.fresh_links)
+                sim_reconnect(sim, i, j);
+            else
+                sim_connect_soon(sim, i, j, sim->now);
     raft_sim_note(sim, "all trouble ends");
     if (raft_sim_until(sim, led, NULL, us))
         sim->stats.leader_us = sim->now - begin;
@@ -606,12 +628,19 @@ bool raft_sim_heal(struct raft_sim *sim, uint64_t us)
     }
     sim->stats.heal_us = sim->now - begin;
     for (i = 1; i <= sim->config.n; i++)
-        raft_sim_propose(sim, i, 8);
+        raft_sim_ask(sim, i, sim->now);
     raft_sim_run(sim, 200000);
     if (!raft_sim_until(sim, agreed, NULL, us))
         sim_fail(sim, "no agreement again");
     else
         compare(sim);
+    return sim->error[0] == '\0';
+}
+
+bool raft_sim_settle(struct raft_sim *sim, uint64_t us)
+{
+    if (!raft_sim_until(sim, agreed, NULL, us))
+        sim_fail(sim, "LIVENESS: no agreement any more");
     return sim->error[0] == '\0';
 }
 
@@ -747,6 +776,13 @@ uint64_t raft_sim_digest(const struct raft_sim *sim)
 uint64_t raft_sim_now(const struct raft_sim *sim)
 {
     return sim->now;
+}
+
+bool raft_sim_is_member(const struct raft_sim *sim, unsigned id)
+{
+    unsigned leader = raft_sim_leader(sim);
+
+    return leader != 0 && guard_find_server(&sim->nodes[leader].driver->guard, id) != NULL;
 }
 
 struct driver *raft_sim_driver(struct raft_sim *sim, unsigned id)

@@ -18,6 +18,8 @@
 
 #define RAFT_SIM_MAX 9 /* members, ids 1.. */
 
+#define RAFT_SIM_UNNOTICED_US 3000000 /* a connection can be dead for so long unnoticed */
+
 struct raft_sim;
 
 /* The disks. `open` makes an empty one for a member; it must call the raft_sim_on_ functions. */
@@ -94,6 +96,7 @@ struct raft_sim_config {
     unsigned unplug_every;       /* a connection breaks (EOF on both sides) */
     unsigned churn_every;        /* changes of the members */
     unsigned transfer_every;
+    bool fresh_links;   /* with the trouble, all that it has done to connections ends */
     unsigned drift_ppm; /* clocks run wrong by up to so much */
     unsigned pause_every, pause_max;
     unsigned jump_every;
@@ -124,6 +127,8 @@ bool raft_sim_until(struct raft_sim *sim, bool (*done)(struct raft_sim *sim, voi
 /* Ends all trouble, restarts everybody, and waits until all members agree: false when they do not
  * within `us`. */
 bool raft_sim_heal(struct raft_sim *sim, uint64_t us);
+bool raft_sim_settle(struct raft_sim *sim, uint64_t us); /* after that: until they agree again */
+void raft_sim_ask(struct raft_sim *sim, unsigned id, uint64_t at); /* raft_sim_propose then */
 
 const char *raft_sim_error(const struct raft_sim *sim); /* NULL: none */
 void raft_sim_stats(const struct raft_sim *sim, struct raft_sim_stats *out);
@@ -143,6 +148,8 @@ void raft_sim_unplug(struct raft_sim *sim, unsigned a, unsigned b); /* connects 
 bool raft_sim_propose(struct raft_sim *sim, unsigned id, size_t len);
 uint64_t raft_sim_barrier(struct raft_sim *sim, unsigned id); /* a ticket */
 bool raft_sim_barrier_done(const struct raft_sim *sim, uint64_t ticket);
+/* Does the leader count it among the members? */
+bool raft_sim_is_member(const struct raft_sim *sim, unsigned id);
 unsigned raft_sim_leader(const struct raft_sim *sim); /* of the highest term; 0: none */
 struct driver *raft_sim_driver(struct raft_sim *sim, unsigned id); /* NULL: not running */
 uint64_t raft_sim_applied(struct raft_sim *sim, unsigned id);

@@ -21,6 +21,7 @@ enum sim_event_kind {
     EV_LINK,    /* a learns that its link to b is up or down */
     EV_START,
     EV_UNCUT,
+    EV_ASK, /* a proposes something */
     EV_PROPOSE,
     EV_BARRIER,
     EV_CRASH,
@@ -118,6 +119,9 @@ void sim_connect(struct raft_sim *sim, unsigned a, unsigned b); /* a < b */
 void sim_connect_soon(struct raft_sim *sim, unsigned a, unsigned b, uint64_t at);
 /* The connection is gone; each side learns it at its own time, the dead one never. */
 void sim_disconnect(struct raft_sim *sim, unsigned a, unsigned b, uint64_t slowest);
+
+/* Both sides know at once what became of the old one, and connect. */
+void sim_reconnect(struct raft_sim *sim, unsigned a, unsigned b);
 
 /* raft_sim_trouble.c */
 void sim_trouble(struct raft_sim *sim, const struct sim_event *event);

@@ -44,6 +44,17 @@ void sim_disconnect(struct raft_sim *sim, unsigned a, unsigned b, uint64_t slowe
     sim_connect_soon(sim, a, b, sim->now + slowest);
 }
 
+void sim_reconnect(struct raft_sim *sim, unsigned a, unsigned b)
+{
+    if (sim_connected(sim, a, b)) {
+        sim_disconnect(sim, a, b, 2000);
+        return;
+    }
+    sim_post(sim, sim->now + 1000, EV_LINK, a, b, sim_link_epoch(sim, a, b));
+    sim_post(sim, sim->now + 1000, EV_LINK, b, a, sim_link_epoch(sim, a, b));
+    sim_connect_soon(sim, a, b, sim->now + 2000);
+}
+
 void sim_connect(struct raft_sim *sim, unsigned a, unsigned b)
 {
     struct sim_node *x = &sim->nodes[a], *y = &sim->nodes[b];

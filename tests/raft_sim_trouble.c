@@ -84,7 +84,7 @@ void raft_sim_cut(struct raft_sim *sim, unsigned from, unsigned to, bool cut)
         sim_connect_soon(sim, from, to, sim->now);
     /* A cut connection is noticed late, or healed before it is. */
     else if (sim_happens(sim, 500))
-        sim_disconnect(sim, from, to, 3000000);
+        sim_disconnect(sim, from, to, RAFT_SIM_UNNOTICED_US);
 }
 
 void raft_sim_isolate(struct raft_sim *sim, unsigned id, bool cut)
@@ -208,6 +208,7 @@ static unsigned period(const struct raft_sim *sim, enum sim_event_kind kind)
     case EV_LINK:
     case EV_START:
     case EV_UNCUT:
+    case EV_ASK:
         break;
     }
     return 0;

@@ -1,0 +1,116 @@
+/* The inside of tests/sim, shared by its files only:
+ *
+ *   world.c      a run from its beginning to its end
+ *   member.c     one member: the store and the client around a driver of raft_sim
+ *   disk.c       its files: power cuts, failures, restarts
+ *   load.c       what hosts do
+ *   request.c    one request: submitted, answered, judged
+ *   reference.c  what the committed log means
+ *   wraps.c      the process around them: die(), check(), files that are written past SQLite */
+#ifndef TESTS_SIM_IMPL_H
+#define TESTS_SIM_IMPL_H
+
+#include "daemon/daemon.h"
+#include "daemon/machine.h"
+#include "raft/client.h"
+#include "store/background.h"
+#include "tests/gen.h"
+#include "tests/lock_model.h"
+#include "tests/sim/reference.h"
+#include "tests/sim/sim.h"
+
+#define JOBS_MAX     16
+#define HANDLES      2 /* of a member that hold locks, at one time */
+#define JOURNAL_NAME "journal"
+
+struct member {
+    struct world *world;
+    unsigned id;
+    char dir[160];
+    unsigned incarnation; /* of the files */
+
+    struct daemon daemon; /* only store, machine and node (ourselves) are there */
+    struct machine inner;
+    struct store_reader *reader; /* NULL: it does not run */
+    struct client *client;       /* likewise */
+    struct driver *driver;
+    uint64_t leader, term;
+
+    bool doomed;
+    char grave[160];      /* what is left of it then */
+    uint64_t crash_in;    /* operations; 0: never */
+    uint64_t fail_in;     /* likewise */
+    bool failing;         /* the disk fails, until the end of the event */
+    bool recovers;        /* its next process opens the database */
+    uint64_t synced_term; /* at the last sync */
+    uint64_t synced_last; /* of the log: what is not cut off since */
+    struct machine_stage *installing;
+    struct background *jobs[JOBS_MAX];
+    unsigned n_jobs;
+
+    int64_t wall_ns;             /* by which its wall clock is wrong */
+    uint64_t at_session, at_seq; /* whose answer is just being delivered */
+    uint64_t handles[HANDLES];
+    uint64_t pending; /* requests */
+};
+
+struct barrier_floor {
+    uint64_t index, journal; /* what was answered when it was asked for */
+};
+
+struct world {
+    struct sim_config config;
+    struct raft_sim *sim;
+    char dir[100];
+    struct reference *reference;
+    struct member *members[RAFT_SIM_MAX + 1];
+    struct sim_stats stats;
+    struct raft_sim_backend backend;
+
+    uint64_t answered;         /* the highest index that anybody was answered for */
+    uint64_t journal_answered; /* size of the journal in such an answer */
+    uint64_t next_number, next_handle;
+    uint64_t waits;               /* requests for locks that wait, or may come to wait */
+    struct barrier_floor *floors; /* [ticket - 1] */
+    uint64_t n_floors;
+};
+
+extern struct world *sim_world; /* the one that runs */
+
+BASE_PRINTF(2, 3) void world_fail(struct world *w, const char *fmt, ...);
+void world_remove_dir(const char *dir);
+
+/* member.c */
+extern const struct raft_sim_backend member_backend;
+void member_client_applied(struct member *m, enum client_outcome outcome, uint64_t session,
+                           uint64_t seq, uint64_t nonce, const uint8_t *reply, size_t len);
+int64_t member_wall_ns(const struct member *m);
+
+/* disk.c */
+void disk_open(struct member *m);
+void disk_close(struct member *m); /* whatever has become of it; the files stay */
+void disk_doom(struct member *m);
+void disk_crash(struct member *m); /* the store as a new process finds it */
+void disk_arm(struct member *m);   /* for the next crash, the next failure */
+void disk_after(struct member *m);
+struct member *disk_owner(const char *path); /* NULL: nobody's */
+void disk_watch(const char *path);
+void disk_set_job_owner(struct member *m); /* whose work is started next */
+void disk_run_jobs(struct member *m);
+extern const struct background_plan disk_plan;
+
+/* load.c */
+void load_one(struct member *m);
+
+/* request.c */
+struct request {
+    struct member *member;
+    uint64_t hash;    /* of the command's bytes */
+    uint64_t floor;   /* answered before it was submitted */
+    uint64_t journal; /* the number it appends; 0: nothing */
+    bool waits;       /* for a lock, perhaps */
+    bool final;
+};
+void sim_request_submit(struct member *m, struct buf *command, uint64_t journal, bool waits);
+
+#endif

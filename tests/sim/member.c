@@ -1,0 +1,519 @@
+/* One member: what daemon/ does for a driver in production, for one of raft_sim. The store is
+ * behind daemon/machine.c, as there; in front of that, what is done to it is counted, delayed,
+ * interrupted and compared. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/impl.h"
+#include "tests/sim/inside.h"
+
+/* ---- The machine ----------------------------------------------------------------------------- */
+
+#define INNER(ctx) ((struct member *)(ctx))->inner.ctx
+#define OPS(ctx)   ((struct member *)(ctx))->inner.ops
+
+static struct raft_sim *sim_of(const struct member *m)
+{
+    return m->world->sim;
+}
+
+/* The state is that of the reference, whenever as much is applied. */
+static void check_state(struct member *m)
+{
+    struct world *w = m->world;
+    struct store_hash hash = store_state_hash(m->daemon.store);
+    uint64_t applied = store_applied(m->daemon.store);
+
+    if (m->doomed || applied > w->reference->applied)
+        return;
+    if (memcmp(&hash, &w->reference->hashes[applied], sizeof hash) != 0)
+        world_fail(w, "STATE HASH: member %u has another state at %llu", m->id,
+                   (unsigned long long)applied);
+}
+
+static void do_load(void *ctx, struct machine_state *out)
+{
+    OPS(ctx)->load(INNER(ctx), out);
+}
+
+static void do_begin(void *ctx)
+{
+    OPS(ctx)->begin(INNER(ctx));
+}
+
+static void do_set_vote(void *ctx, uint64_t term, uint64_t vote)
+{
+    OPS(ctx)->set_vote(INNER(ctx), term, vote);
+}
+
+static void do_log_truncate(void *ctx, uint64_t from)
+{
+    struct member *m = ctx;
+
+    m->synced_last = min_u64(m->synced_last, from - 1);
+    OPS(ctx)->log_truncate(INNER(ctx), from);
+}
+
+static void do_log_append(void *ctx, uint64_t index, const struct machine_entry *entry)
+{
+    struct member *m = ctx;
+
+    OPS(ctx)->log_append(INNER(ctx), index, entry);
+    raft_sim_on_append(sim_of(m), m->id, index, entry);
+}
+
+static void do_log_compact(void *ctx, uint64_t below)
+{
+    OPS(ctx)->log_compact(INNER(ctx), below);
+}
+
+static bool do_acceptable(void *ctx, uint64_t from, const uint8_t *data, size_t len)
+{
+    return OPS(ctx)->acceptable(INNER(ctx), from, data, len);
+}
+
+static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entry)
+{
+    struct member *m = ctx;
+    struct reference *r = m->world->reference;
+    struct store_entry row = {entry->term, (enum store_entry_type)entry->type, entry->data,
+                              entry->len};
+
+    raft_sim_on_apply(sim_of(m), m->id, index, entry);
+    if (!m->doomed && index == r->applied + 1) {
+        m->world->stats.entries++;
+        if (!reference_apply(r, index, &row))
+            world_fail(m->world, "%s", (char *)r->error.data);
+    }
+    OPS(ctx)->apply(INNER(ctx), index, entry);
+}
+
+static void do_commit(void *ctx, bool sync)
+{
+    struct member *m = ctx;
+    struct store_raft_state raft;
+
+    OPS(ctx)->commit(INNER(ctx), sync);
+    m->world->stats.commits++;
+    m->world->stats.syncs += sync;
+    if (sync && !m->doomed) {
+        store_raft_state(m->daemon.store, &raft);
+        buf_fini(&raft.config);
+        m->synced_term = raft.term;
+        m->synced_last = raft.last_index;
+    }
+    check_state(m);
+    raft_sim_on_commit(sim_of(m), m->id, sync);
+}
+
+static bool do_log_get(void *ctx, uint64_t index, struct machine_entry *out)
+{
+    return OPS(ctx)->log_get(INNER(ctx), index, out);
+}
+
+static struct machine_copy *do_copy_open(void *ctx)
+{
+    disk_set_job_owner(ctx);
+    return OPS(ctx)->copy_open(INNER(ctx));
+}
+
+/* It takes a while, in which the store goes on. */
+static void work_sometimes(struct member *m)
+{
+    if (raft_sim_peaceful(sim_of(m)) || raft_sim_pick(sim_of(m), 0, 3) == 0)
+        disk_run_jobs(m);
+}
+
+static enum machine_progress do_copy_poll(void *ctx, struct machine_copy *copy)
+{
+    work_sometimes(ctx);
+    return OPS(ctx)->copy_poll(INNER(ctx), copy);
+}
+
+static void do_copy_info(void *ctx, struct machine_copy *copy, struct machine_copy_info *out)
+{
+    OPS(ctx)->copy_info(INNER(ctx), copy, out);
+}
+
+static int64_t do_copy_read(void *ctx, struct machine_copy *copy, uint64_t offset, void *out,
+                            size_t len)
+{
+    return OPS(ctx)->copy_read(INNER(ctx), copy, offset, out, len);
+}
+
+static void do_copy_close(void *ctx, struct machine_copy *copy)
+{
+    OPS(ctx)->copy_close(INNER(ctx), copy);
+}
+
+static struct machine_stage *do_stage_open(void *ctx)
+{
+    return OPS(ctx)->stage_open(INNER(ctx));
+}
+
+static int do_stage_write(void *ctx, struct machine_stage *stage, uint64_t offset, const void *data,
+                          size_t len)
+{
+    return OPS(ctx)->stage_write(INNER(ctx), stage, offset, data, len);
+}
+
+static void do_stage_verify(void *ctx, struct machine_stage *stage,
+                            const struct machine_copy_info *info)
+{
+    disk_set_job_owner(ctx);
+    OPS(ctx)->stage_verify(INNER(ctx), stage, info);
+}
+
+static enum machine_progress do_stage_poll(void *ctx, struct machine_stage *stage)
+{
+    work_sometimes(ctx);
+    return OPS(ctx)->stage_poll(INNER(ctx), stage);
+}
+
+static void do_stage_install(void *ctx, struct machine_stage *stage)
+{
+    struct member *m = ctx;
+
+    m->synced_last = 0;
+    m->installing = stage;
+    OPS(ctx)->stage_install(INNER(ctx), stage);
+    m->installing = NULL;
+    check_state(m);
+}
+
+static void do_stage_close(void *ctx, struct machine_stage *stage)
+{
+    struct member *m = ctx;
+
+    if (stage != m->installing) /* else it has died in there, and the stage is gone */
+        OPS(ctx)->stage_close(INNER(ctx), stage);
+}
+
+static const struct machine_ops ops = {
+    .load = do_load,
+    .begin = do_begin,
+    .set_vote = do_set_vote,
+    .log_truncate = do_log_truncate,
+    .log_append = do_log_append,
+    .log_compact = do_log_compact,
+    .acceptable = do_acceptable,
+    .apply = do_apply,
+    .commit = do_commit,
+    .log_get = do_log_get,
+    .copy_open = do_copy_open,
+    .copy_poll = do_copy_poll,
+    .copy_info = do_copy_info,
+    .copy_read = do_copy_read,
+    .copy_close = do_copy_close,
+    .stage_open = do_stage_open,
+    .stage_write = do_stage_write,
+    .stage_verify = do_stage_verify,
+    .stage_poll = do_stage_poll,
+    .stage_install = do_stage_install,
+    .stage_close = do_stage_close,
+};
+
+/* ---- The client ------------------------------------------------------------------------------ */
+
+static uint64_t env_now_ms(void *ctx)
+{
+    struct member *m = ctx;
+
+    return raft_sim_clock_us(sim_of(m), m->id) / 1000;
+}
+
+int64_t member_wall_ns(const struct member *m)
+{
+    return 1700000000000000000 + (int64_t)raft_sim_now(m->world->sim) * 1000 + m->wall_ns;
+}
+
+static int64_t env_real_ns(void *ctx)
+{
+    return member_wall_ns(ctx);
+}
+
+static bool env_propose(void *ctx, struct buf *entry)
+{
+    struct member *m = ctx;
+
+    return driver_propose(m->driver, entry);
+}
+
+static struct buf pack(const Cfs__Command *c)
+{
+    struct buf out = BUF_EMPTY;
+    size_t len = cfs__command__get_packed_size(c);
+
+    buf_reserve(&out, len + 1);
+    cfs__command__pack(c, out.data);
+    out.len = len;
+    return out;
+}
+
+static struct buf env_open_command(void *ctx, uint64_t nonce)
+{
+    struct member *m = ctx;
+    Cfs__OpenSession open = CFS__OPEN_SESSION__INIT;
+    Cfs__Command c = CFS__COMMAND__INIT;
+
+    open.nonce = nonce;
+    open.member = m->id;
+    c.op_case = CFS__COMMAND__OP_OPEN_SESSION;
+    c.open_session = &open;
+    return pack(&c);
+}
+
+static struct buf env_noop_command(void *ctx BASE_UNUSED)
+{
+    Cfs__Noop noop = CFS__NOOP__INIT;
+    Cfs__Command c = CFS__COMMAND__INIT;
+
+    c.op_case = CFS__COMMAND__OP_NOOP;
+    c.noop = &noop;
+    return pack(&c);
+}
+
+static int env_stored_reply(void *ctx, uint64_t session, uint64_t seq, struct buf *out)
+{
+    struct member *m = ctx;
+
+    m->at_session = session;
+    m->at_seq = seq;
+    return store_reply(m->daemon.store, session, seq, out);
+}
+
+static void env_on_session(void *ctx, uint64_t session)
+{
+    struct member *m = ctx;
+
+    raft_sim_note(sim_of(m), "%u: session %llu", m->id, (unsigned long long)session);
+}
+
+void member_client_applied(struct member *m, enum client_outcome outcome, uint64_t session,
+                           uint64_t seq, uint64_t nonce, const uint8_t *reply, size_t len)
+{
+    m->at_session = session;
+    m->at_seq = seq;
+    if (m->client != NULL)
+        client_applied(m->client, outcome, session, seq, nonce, reply, len);
+}
+
+/* ---- What raft_sim calls --------------------------------------------------------------------- */
+
+static void *member_open(struct raft_sim *sim, unsigned id)
+{
+    struct member *m = xcalloc(1, sizeof *m);
+
+    m->world = raft_sim_ctx(sim);
+    m->world->members[id] = m;
+    m->id = id;
+    m->daemon.node = (struct node *)(void *)m;
+    m->wall_ns = ((int64_t)raft_sim_pick(sim, 0, 2000) - 1000) * 1000000;
+    snprintf(m->dir, sizeof m->dir, "%s/m%u.0", m->world->dir, id);
+    check(mkdir(m->dir, 0700) == 0);
+    disk_open(m);
+    for (size_t i = 0; i < HANDLES; i++)
+        m->handles[i] = ++m->world->next_handle;
+    return m;
+}
+
+static struct machine member_machine(void *disk)
+{
+    return (struct machine){disk, &ops};
+}
+
+static void member_doom(void *disk)
+{
+    disk_doom(disk);
+}
+
+static void member_crash(void *disk)
+{
+    disk_crash(disk);
+}
+
+static void member_close(void *disk)
+{
+    struct member *m = disk;
+
+    disk_close(m);
+    m->world->members[m->id] = NULL;
+    free(m);
+}
+
+static uint64_t member_hash(void *disk)
+{
+    struct member *m = disk;
+    struct store_hash hash = store_state_hash(m->daemon.store);
+
+    return hash.low ^ hash.high;
+}
+
+static bool member_started(void *disk, struct driver *driver)
+{
+    struct member *m = disk;
+    struct client_env env = {m,
+                             env_now_ms,
+                             env_real_ns,
+                             env_propose,
+                             env_open_command,
+                             env_noop_command,
+                             env_stored_reply,
+                             env_on_session};
+    struct client_config config = {.retry_ms = 2 * m->world->config.raft.election_ms,
+                                   .window = 64,
+                                   .window_bytes = 1u << 20,
+                                   .seed = raft_sim_pick(m->world->sim, 1, UINT64_MAX - 1)};
+
+    m->driver = driver;
+    m->client = client_new(&config, &env);
+    m->reader = reader_new(m->daemon.store);
+    return true;
+}
+
+static void member_stopping(void *disk)
+{
+    struct member *m = disk;
+    bool doomed = m->doomed;
+
+    m->doomed = true; /* what its requests are told now is told to nobody */
+    client_free(m->client);
+    if (m->reader != NULL &&
+        inside_is_open(m->daemon.store)) /* else it died while it replaced its database */
+        reader_free(m->reader);
+    m->doomed = doomed;
+    m->client = NULL;
+    m->reader = NULL;
+    m->driver = NULL;
+    m->leader = 0;
+}
+
+static void member_turn(void *disk)
+{
+    struct member *m = disk;
+
+    client_turn(m->client);
+}
+
+static uint64_t member_deadline(void *disk)
+{
+    struct member *m = disk;
+
+    return m->client != NULL ? client_deadline(m->client) : UINT64_MAX;
+}
+
+static void member_after(void *disk)
+{
+    disk_after(disk);
+}
+
+static void member_on_leader(void *disk, uint64_t leader, uint64_t term)
+{
+    struct member *m = disk;
+
+    m->leader = leader;
+    m->term = term;
+    if (m->client != NULL)
+        client_leader(m->client, leader, term);
+}
+
+static void member_on_link(void *disk, uint64_t peer, bool up)
+{
+    struct member *m = disk;
+
+    if (up && peer == m->leader) /* what was on its way in the old link is lost */
+        client_leader(m->client, m->leader, m->term);
+}
+
+static void member_on_applied(void *disk, uint64_t applied BASE_UNUSED)
+{
+    struct member *m = disk;
+
+    machine_deliver(m->daemon.machine);
+}
+
+static void member_on_installed(void *disk, uint64_t applied BASE_UNUSED)
+{
+    struct member *m = disk;
+
+    if (m->client != NULL)
+        client_installed(m->client);
+}
+
+static void member_barrier(void *disk, uint64_t ticket)
+{
+    struct member *m = disk;
+    struct world *w = m->world;
+
+    check(ticket == w->n_floors + 1);
+    w->floors = xrealloc(w->floors, ticket * sizeof *w->floors);
+    w->floors[w->n_floors++] = (struct barrier_floor){w->answered, w->journal_answered};
+}
+
+static void member_on_barrier(void *disk, uint64_t ticket)
+{
+    struct member *m = disk;
+    struct world *w = m->world;
+    const struct barrier_floor *floor = &w->floors[ticket - 1];
+    uint64_t applied = 0;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    if (m->doomed)
+        return;
+    check(reader_begin(m->reader) == 0 && reader_applied(m->reader, &applied) == 0);
+    if (w->reference->journal != 0 && !w->config.model)
+        (void)!reader_attr(m->reader, w->reference->journal, &attr);
+    reader_end(m->reader);
+    if (applied < floor->index)
+        world_fail(w, "BARRIER: member %u reads at %llu, %llu was answered", m->id,
+                   (unsigned long long)applied, (unsigned long long)floor->index);
+    else if (!w->config.model && attr.size < floor->journal)
+        world_fail(w, "BARRIER: member %u reads a journal of %llu bytes, %llu were answered", m->id,
+                   (unsigned long long)attr.size, (unsigned long long)floor->journal);
+}
+
+static bool member_pending(void *disk)
+{
+    struct member *m = disk;
+
+    return m->client == NULL || client_pending(m->client) > 0 || client_session(m->client) == 0;
+}
+
+static void member_load(void *disk)
+{
+    struct member *m = disk;
+
+    if (m->client != NULL)
+        load_one(m);
+}
+
+static void member_jump(void *disk)
+{
+    struct member *m = disk;
+
+    m->wall_ns = ((int64_t)raft_sim_pick(sim_of(m), 0, 8000) - 4000) * 1000000;
+    raft_sim_note(sim_of(m), "%u: its wall clock is set", m->id);
+}
+
+const struct raft_sim_backend member_backend = {
+    .open = member_open,
+    .machine = member_machine,
+    .doom = member_doom,
+    .crash = member_crash,
+    .close = member_close,
+    .hash = member_hash,
+    .started = member_started,
+    .stopping = member_stopping,
+    .turn = member_turn,
+    .deadline = member_deadline,
+    .after = member_after,
+    .on_leader = member_on_leader,
+    .on_link = member_on_link,
+    .on_applied = member_on_applied,
+    .on_installed = member_on_installed,
+    .on_barrier = member_on_barrier,
+    .barrier = member_barrier,
+    .pending = member_pending,
+    .load = member_load,
+    .jump = member_jump,
+};

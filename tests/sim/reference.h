@@ -1,0 +1,67 @@
+/* What the committed log means: a store that never crashes applies it, and what each command of
+ * each session was answered is kept. Besides, the tree's model (tests/model.h) or the locks'
+ * (tests/lock_model.h) applies it as well. */
+#ifndef TESTS_SIM_REFERENCE_H
+#define TESTS_SIM_REFERENCE_H
+
+#include <uthash.h>
+
+#include "store/reader.h"
+#include "store/store.h"
+#include "tests/lock_model.h"
+#include "tests/model.h"
+
+struct reference_row { /* a command that was carried out */
+    struct {
+        uint64_t session, seq;
+    } key;
+    uint64_t index;
+    uint64_t command; /* hash of its bytes */
+    uint64_t reply;   /* hash of the answer's */
+    uint64_t value;
+    uint32_t status;
+    UT_hash_handle hh;
+};
+
+struct reference_session {
+    uint64_t id;
+    uint64_t last; /* number */
+    bool ended;
+    UT_hash_handle hh;
+};
+
+#define REFERENCE_INOS 64
+
+struct reference {
+    char dir[160];
+    struct store *store;
+    struct store_reader *reader;
+    struct model *model;           /* NULL: not in this world */
+    struct lock_model *lock_model; /* NULL: no files for it yet */
+    uint64_t lock_inos[LOCK_MODEL_FILES];
+    uint64_t journal; /* its inode; 0: there is none yet */
+    uint64_t applied;
+    uint64_t store_term;
+    uint64_t last_session;
+    struct store_hash *hashes; /* [index] */
+    uint64_t cap;
+    struct reference_row *rows;
+    struct reference_session *sessions;
+    struct { /* some that there are, or were */
+        uint64_t ino;
+        uint32_t mode;
+    } inos[REFERENCE_INOS];
+    unsigned n_inos;
+    uint64_t grants, ended, opened;
+    struct buf error; /* empty: none */
+};
+
+struct reference *reference_new(const char *dir, bool model);
+void reference_free(struct reference *r);
+/* Entry applied + 1. False: a violation, in r->error. */
+bool reference_apply(struct reference *r, uint64_t index, const struct store_entry *entry);
+const struct reference_row *reference_find(struct reference *r, uint64_t session, uint64_t seq);
+/* At the end: the whole tree against the model, and store_check(). */
+bool reference_check(struct reference *r);
+
+#endif
