@@ -747,6 +747,77 @@ static void test_lost_session(void **state BASE_UNUSED)
     world_free(w);
 }
 
+/* Known from the entry that ended it, before anything was refused. */
+static void test_ended_session(void **state BASE_UNUSED)
+{
+    struct world *w = world_open(2, 100000);
+    uint64_t first = client_session(w->c);
+    uint64_t a = submit(w), b;
+
+    turn(w);
+    client_ended(w->c, first + 4711); /* another's, or an older one */
+    assert_int_equal(client_session(w->c), first);
+    w->sessions[0].open = false;
+    client_ended(w->c, first);
+    assert_int_equal(w->calls[a].err, -ESTALE);
+    assert_int_equal(client_session(w->c), 0);
+    b = submit(w);
+    turn(w);
+    deliver_all(w); /* `a` is refused, which is no news */
+    assert_int_not_equal(client_session(w->c), 0);
+    assert_int_not_equal(client_session(w->c), first);
+    turn(w);
+    deliver_all(w);
+    assert_int_equal(w->calls[b].err, 0);
+    world_free(w);
+}
+
+static void test_leaving(void **state BASE_UNUSED)
+{
+    struct world *w = world_open(2, 100000);
+    uint64_t a = submit(w), b;
+
+    client_leave(w->c);
+    turn(w);
+    deliver_all(w);
+    assert_int_equal(w->calls[a].err, 0); /* what there is still is done */
+    w->sessions[0].open = false;
+    client_ended(w->c, client_session(w->c));
+    b = submit(w);
+    turn(w);
+    assert_int_equal(w->opens, 1);
+    assert_int_equal(w->calls[b].done, 0);
+    assert_true(client_deadline(w->c) == UINT64_MAX);
+    world_free(w);
+}
+
+/* Not before it could be proposed, and not with a repetition. */
+static void test_when_the_session_began(void **state BASE_UNUSED)
+{
+    struct world *w = world_new(1, 8, 1000);
+    uint64_t began;
+
+    turn(w); /* no leader yet */
+    w->now += 5000;
+    turn(w);
+    assert_int_equal(client_opened_ms(w->c), 0);
+    elect(w);
+    began = w->now;
+    turn(w);
+    drop_all(w);
+    w->now = client_deadline(w->c);
+    turn(w);
+    deliver_all(w);
+    assert_int_not_equal(client_session(w->c), 0);
+    assert_int_equal(client_opened_ms(w->c), began);
+    w->sessions[0].open = false;
+    client_ended(w->c, client_session(w->c));
+    w->now += 5000;
+    turn(w);
+    assert_int_equal(client_opened_ms(w->c), w->now);
+    world_free(w);
+}
+
 static void test_other_sessions_are_ignored(void **state BASE_UNUSED)
 {
     struct world *w = world_open(2, 100000);
@@ -994,6 +1065,9 @@ int main(void)
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_deadline_while_no_leader),
         cmocka_unit_test(test_lost_session),
+        cmocka_unit_test(test_ended_session),
+        cmocka_unit_test(test_leaving),
+        cmocka_unit_test(test_when_the_session_began),
         cmocka_unit_test(test_other_sessions_are_ignored),
         cmocka_unit_test(test_installed_snapshot),
         cmocka_unit_test(test_installed_snapshot_without_the_session),

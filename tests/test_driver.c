@@ -399,6 +399,36 @@ static void test_members_come_and_go(void **state)
     raft_sim_free(sim);
 }
 
+/* The only member has nobody to tell that it lives; with the second one it begins to. */
+static void test_a_member_alone_sleeps(void **state)
+{
+    struct raft_sim *sim = sim_of(1, 0, 2);
+    struct driver *d;
+    uint64_t began, steps;
+    struct raft_sim_stats stats;
+
+    (void)state;
+    assert_int_equal(await_leader(sim), 1);
+    raft_sim_run(sim, SECOND);
+    d = raft_sim_driver(sim, 1);
+    assert_true(driver_deadline(d) == UINT64_MAX);
+    raft_sim_stats(sim, &stats);
+    steps = stats.steps;
+    raft_sim_run(sim, 10 * SECOND);
+    raft_sim_stats(sim, &stats);
+    assert_true(stats.steps - steps < 30); /* those of member 2, which waits to be added */
+    assert_int_equal(driver_leading(d), status_of(sim, 1).term);
+    carry_out(sim, add, 2);
+    began = raft_sim_now(sim) / 1000;
+    raft_sim_run(sim, SECOND);
+    assert_true(driver_deadline(d) < began + 2000);
+    carry_out(sim, promote, 2);
+    raft_sim_run(sim, 5 * SECOND);
+    assert_int_equal(raft_sim_leader(sim), 1); /* and keeps its quorum */
+    assert_fine(sim);
+    raft_sim_free(sim);
+}
+
 static void test_changes_that_are_refused(void **state)
 {
     struct raft_sim *sim = sim_of(1, 1, 3);
@@ -521,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_a_dead_receiver_does_not_hold_the_log),
         cmocka_unit_test(test_the_sender_of_a_snapshot_dies),
         cmocka_unit_test(test_members_come_and_go),
+        cmocka_unit_test(test_a_member_alone_sleeps),
         cmocka_unit_test(test_changes_that_are_refused),
         cmocka_unit_test(test_transfer),
         cmocka_unit_test(test_the_leader_stays_within_its_bounds),

@@ -36,10 +36,12 @@ refused 1 'peer' --name x --state "$S" --listen 127.0.0.1:7410 --peer 1=127.0.0.
 refused 1 'listen' --name x --state "$S" --peer 2=127.0.0.1:7411
 refused 1 'election' --name x --state "$S" --election-timeout 5
 refused 1 'timeout' --name x --state "$S" --timeout -3
+refused 1 'session-ttl' --name x --state "$S" --session-ttl 1
+refused 1 'session-ttl' --name x --state "$S" -o session-ttl=301
 refused 1 'log-level' --name x --state "$S" --log-level loud
 equal "$(ls -A "$S")" "" "the state directory after nothing but bad options"
 exits 0 "$D" --help
-for option in name state mount id listen peer timeout election-timeout compact trailing foreground log; do
+for option in name state mount id listen peer timeout session-ttl election-timeout compact trailing foreground log; do
 	matches "$OUT" "--$option" "--help"
 done
 exits 0 "$D" --version
