@@ -1,5 +1,6 @@
 #include "tests/crash_vfs.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdint.h>
@@ -253,6 +254,25 @@ void crash_vfs_kill(const char *from_dir, const char *to_dir)
     pthread_mutex_lock(&mutex);
     cut(from_dir, to_dir, false);
     pthread_mutex_unlock(&mutex);
+}
+
+void crash_vfs_adopt(const char *dir)
+{
+    struct dirent **entries;
+    int n = scandir(dir, &entries, NULL, alphasort);
+
+    check(n >= 0);
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < n; i++) {
+        char *path = xasprintf("%s/%s", dir, entries[i]->d_name);
+
+        if (entries[i]->d_name[0] != '.' && strstr(entries[i]->d_name, "-shm") == NULL)
+            find_image(path);
+        free(path);
+        free(entries[i]);
+    }
+    pthread_mutex_unlock(&mutex);
+    free(entries);
 }
 
 static void free_image(struct image *i)

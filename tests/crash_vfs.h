@@ -11,7 +11,8 @@
 /* Connections opened between the two go through it, for their whole life. */
 void crash_vfs_on(void);
 void crash_vfs_off(void);
-void crash_vfs_forget(void); /* all files that it knows; no connection may be open */
+void crash_vfs_adopt(const char *dir); /* what is there now is on the disk */
+void crash_vfs_forget(void);           /* all files that it knows; no connection may be open */
 
 void crash_vfs_forget_dir(const char *dir); /* the same for its files only */
 

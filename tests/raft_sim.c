@@ -4,7 +4,8 @@
  *
  * A crash inside a commit cannot be done there, with the driver on the stack. The member is doomed
  * instead: the machine notes what a power cut at that moment leaves, and whatever the member does
- * until the event ends is not seen by anybody. */
+ * until the event ends is not seen by anybody. What it had sent before that moment arrives, for it
+ * is declared dead only when its own time is reached. */
 #include "tests/raft_sim.h"
 
 #include <stdarg.h>
@@ -372,9 +373,7 @@ void sim_after(struct raft_sim *sim, struct sim_node *node, bool turned)
     if (sim->backend->after != NULL)
         sim->backend->after(node->disk);
     if (node->doomed) {
-        raft_sim_crash(sim, node->id);
-        sim_post(sim, sim->now + sim_pick(sim, 1000, sim->config.down_max), EV_START, node->id, 0,
-                 0);
+        sim_post(sim, node->busy_until, EV_DIE, node->id, 0, node->incarnation);
         return;
     }
     sim_check_event(sim, node);
@@ -442,6 +441,12 @@ static void link_changed(struct raft_sim *sim, const struct sim_event *event)
     sim_after(sim, node, false);
 }
 
+static void doomed_end(struct raft_sim *sim, struct sim_node *node)
+{
+    raft_sim_crash(sim, node->id);
+    sim_post(sim, sim->now + sim_pick(sim, 1000, sim->config.down_max), EV_START, node->id, 0, 0);
+}
+
 static void happen(struct raft_sim *sim, struct sim_event *event)
 {
     struct sim_node *node = &sim->nodes[event->a];
@@ -454,6 +459,8 @@ static void happen(struct raft_sim *sim, struct sim_event *event)
         return;
     }
     sim->stats.events++;
+    if (own && node->doomed)
+        return;
     switch (event->kind) {
     case EV_DELIVER:
         deliver(sim, event);
@@ -472,6 +479,10 @@ static void happen(struct raft_sim *sim, struct sim_event *event)
         return;
     case EV_UNCUT:
         sim_heal_cuts(sim);
+        return;
+    case EV_DIE:
+        if (node->doomed && event->stamp == node->incarnation)
+            doomed_end(sim, node);
         return;
     case EV_ASK:
         raft_sim_propose(sim, event->a, 8);

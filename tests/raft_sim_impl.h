@@ -21,6 +21,7 @@ enum sim_event_kind {
     EV_LINK,    /* a learns that its link to b is up or down */
     EV_START,
     EV_UNCUT,
+    EV_DIE, /* a doomed member ends: until then, what it had sent before arrives */
     EV_ASK, /* a proposes something */
     EV_PROPOSE,
     EV_BARRIER,

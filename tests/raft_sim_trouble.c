@@ -11,7 +11,8 @@ static unsigned pick_running(struct raft_sim *sim)
     unsigned ids[RAFT_SIM_MAX], n = 0, i;
 
     for (i = 1; i <= sim->config.n; i++)
-        if (sim->nodes[i].driver != NULL && sim->nodes[i].paused <= sim->now)
+        if (sim->nodes[i].driver != NULL && !sim->nodes[i].doomed &&
+            sim->nodes[i].paused <= sim->now)
             ids[n++] = i;
     return n > 0 ? ids[sim_pick(sim, 0, n - 1)] : 0;
 }
@@ -24,7 +25,8 @@ unsigned raft_sim_leader(const struct raft_sim *sim)
     for (i = 1; i <= sim->config.n; i++) {
         const struct driver *d = sim->nodes[i].driver;
 
-        if (d == NULL || !driver_is_leader(d) || d->raft.current_term < term)
+        if (d == NULL || sim->nodes[i].doomed || !driver_is_leader(d) ||
+            d->raft.current_term < term)
             continue;
         leader = i;
         term = d->raft.current_term;
@@ -208,6 +210,7 @@ static unsigned period(const struct raft_sim *sim, enum sim_event_kind kind)
     case EV_LINK:
     case EV_START:
     case EV_UNCUT:
+    case EV_DIE:
     case EV_ASK:
         break;
     }
@@ -222,9 +225,27 @@ void sim_trouble_again(struct raft_sim *sim, enum sim_event_kind kind)
         sim_post(sim, sim->now + sim_pick(sim, 1, 2 * (uint64_t)mean), kind, 0, 0, 0);
 }
 
+/* The power of the whole site, or nearly. */
+static void crash_many(struct raft_sim *sim)
+{
+    unsigned id;
+
+    for (id = 1; id <= sim->config.n; id++)
+        if (sim->nodes[id].driver != NULL && sim_happens(sim, 700)) {
+            raft_sim_crash(sim, id);
+            sim_post(sim, sim->now + sim_pick(sim, 1000, sim->config.down_max), EV_START, id, 0, 0);
+        }
+}
+
 static void crash_somebody(struct raft_sim *sim)
 {
-    unsigned id = sim_happens(sim, 300) ? raft_sim_leader(sim) : pick_running(sim);
+    unsigned id;
+
+    if (sim_happens(sim, 100)) {
+        crash_many(sim);
+        return;
+    }
+    id = sim_happens(sim, 300) ? raft_sim_leader(sim) : pick_running(sim);
 
     if (id == 0)
         return;

@@ -186,6 +186,7 @@ static void leave_dir(struct member *m)
     crash_vfs_forget_dir(m->dir);
     world_remove_dir(m->dir);
     snprintf(m->dir, sizeof m->dir, "%s", m->grave);
+    crash_vfs_adopt(m->dir);
     m->doomed = false;
 }
 

@@ -93,6 +93,7 @@ static void do_commit(void *ctx, bool sync)
     struct member *m = ctx;
     struct store_raft_state raft;
 
+    raft_sim_on_commit(sim_of(m), m->id, sync); /* perhaps it goes no further than here */
     OPS(ctx)->commit(INNER(ctx), sync);
     m->world->stats.commits++;
     m->world->stats.syncs += sync;
@@ -103,7 +104,6 @@ static void do_commit(void *ctx, bool sync)
         m->synced_last = raft.last_index;
     }
     check_state(m);
-    raft_sim_on_commit(sim_of(m), m->id, sync);
 }
 
 static bool do_log_get(void *ctx, uint64_t index, struct machine_entry *out)
