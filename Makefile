@@ -100,7 +100,8 @@ $(PROGRAMS):
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS) $(LDFLAGS_$*)
-$(BUILD)/tests/test_sim: $(SIM_SRC:%.c=$(BUILD)/%.o)
+SIM_OBJ  := $(BUILD)/tests/test_sim.o $(SIM_SRC:%.c=$(BUILD)/%.o) $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
+$(BUILD)/tests/test_sim: $(SIM_OBJ)
 LDFLAGS_test_sim := $(foreach f,die check_failed node_session node_applied pwrite64 fsync renameat \
                       unlinkat unlink,-Wl$(comma)--wrap=$(f))
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tool_%.o $(BUILD)/libcoordfs.a
@@ -132,7 +133,7 @@ tools: $(TOOLS)
 .DELETE_ON_ERROR:
 
 # ---- Set-up, tests, tools ------------------------------------------------------------------------------
-.PHONY: deps test test-unit test-it sim lint coverage bench demo demo-stop install clean test-deps lint-deps
+.PHONY: deps test test-unit test-it sim mutants lint coverage bench demo demo-stop install clean test-deps lint-deps
 
 SUB := $(MAKE) --no-print-directory COORDFS_DEPS_LATER=1
 
@@ -155,6 +156,13 @@ SEEDS ?= 2000
 sim: test-deps
 	$(Q)$(SUB) $(BUILD)/tests/test_sim
 	$(Q)SEED=$(SEED) SEEDS=$(SEEDS) $(BUILD)/tests/test_sim
+
+## make mutants           deliberate bugs, one by one, until the simulation sees them
+mutants: test-deps
+	$(Q)$(SUB) $(BUILD)/tests/test_sim
+	$(Q)CC='$(CC) $(ALL_CFLAGS)' LIBS='$(PKG_LIBS) $(TEST_LIBS)' \
+	LINK='$(CC) $(ALL_LDFLAGS) $(LDFLAGS_test_sim)' OBJS='$(SIM_OBJ)' \
+	tests/sim/mutants.sh $(BUILD) $(MUTANTS)
 
 lint: lint-deps
 	$(Q)$(SUB) WERROR=1 BUILD=build-lint all tests tools

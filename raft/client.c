@@ -265,6 +265,10 @@ static void new_round(struct client *c)
     for (cmd = TAILQ_FIRST(&c->queue); cmd != c->next; cmd = TAILQ_NEXT(cmd, link))
         cmd->flying = 0;
     c->next = TAILQ_FIRST(&c->queue);
+#ifdef BREAK_NUMBERS
+    if (c->next != NULL && TAILQ_NEXT(c->next, link) == NULL)
+        c->next->seq = 0;
+#endif
     c->flying = 0;
     c->flying_bytes = 0;
     c->open_sent = false;
@@ -295,6 +299,9 @@ static struct buf encode(struct client *c, uint64_t seq, const struct buf *comma
     struct buf entry = BUF_EMPTY;
 
     stamp.acked = seq > 0 ? c->completed : 0;
+#ifdef BREAK_ACKED
+    stamp.acked = seq > 0 ? seq - 1 : 0;
+#endif
     stamp.time_ns = c->env.real_ns(c->env.ctx);
     buf_reserve(&entry, STAMP_SIZE + command->len);
     stamp_encode(&stamp, entry.data);

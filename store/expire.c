@@ -107,7 +107,9 @@ void expire_end(struct op *op, struct session *session)
     struct maker maker = begin_by_itself(op);
     struct special special;
 
+#ifndef BREAK_END
     lock_end_session(op, session->id);
+#endif
     part_end_session(op, session->id);
     while (session->ephemerals > 0 && find_ephemeral(op, session->id, &special))
         end_entry(op, &special);

@@ -42,8 +42,12 @@ static int finish_install(struct home *h)
 
     if (faccessat(h->dir_fd, NEW, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? 0 : -errno;
-    if ((err = remove_file(h, DB "-wal")) != 0 || (err = remove_file(h, DB "-shm")) != 0 ||
-        (err = remove_file(h, DB "-journal")) != 0 || (err = home_sync(h)) != 0)
+#ifndef BREAK_INSTALL
+    if ((err = remove_file(h, DB "-wal")) != 0)
+        return err;
+#endif
+    if ((err = remove_file(h, DB "-shm")) != 0 || (err = remove_file(h, DB "-journal")) != 0 ||
+        (err = home_sync(h)) != 0)
         return err;
     if (renameat(h->dir_fd, NEW, h->dir_fd, DB) != 0)
         return -errno;

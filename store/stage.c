@@ -156,6 +156,9 @@ static int seal(struct store *s, char *errmsg, size_t errmsg_len)
     if (err != 0)
         return err;
     err = raftlog_put_local(&db, &s->identity, s->log.term, s->log.vote);
+#ifdef BREAK_SEAL
+    err = raftlog_put_local(&db, &s->identity, s->log.term, 0);
+#endif
     if (err != 0)
         snprintf(errmsg, errmsg_len, "%s", sqlite3_errmsg(db.conn));
     db_close(&db);

@@ -269,6 +269,10 @@ void store_commit(struct store *s, bool sync)
     int err = 0;
 
     check(s->in_transaction);
+#ifdef BREAK_APPLIED
+    if (s->changed && !sync)
+        s->changed = false;
+#endif
     if (s->changed) {
         sessions_save(&s->sessions);
         state_save(&s->db, &s->state);
@@ -277,6 +281,9 @@ void store_commit(struct store *s, bool sync)
     s->changed = false;
     s->in_transaction = false;
     pthread_mutex_unlock(&s->writer);
+#ifdef BREAK_SYNC
+    sync = false;
+#endif
     if (sync && s->unsynced)
         err = db_sync_wal(&s->db);
     if (err != 0)
