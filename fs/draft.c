@@ -291,7 +291,7 @@ static void batch_end(struct batch *b)
             try_again(b);
         else
             note_loss(b);
-    } else if (b->error != 0 && b->patch.truncate) {
+    } else if (b->error != 0 && b->patch.truncate && (b->session == 0 || b->uncertain)) {
         d->cut = true;
     }
     /* The kernel's old pages go first: news of our own changes arrive before this. Not for errors:
@@ -492,7 +492,10 @@ void draft_drop(struct fs *fs, uint64_t ino, uint64_t session)
 {
     struct draft *d = draft_find(fs, ino);
 
-    if (d == NULL || d->session != session || patch_empty(&d->patch))
+    if (d == NULL)
+        return;
+    d->cut = false;
+    if (d->session != session || patch_empty(&d->patch))
         return;
     d->errors++;
     d->error = EIO;

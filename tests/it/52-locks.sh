@@ -1,0 +1,181 @@
+#!/bin/bash
+# Locks across three hosts: flock(1) as scripts use it, counters while leaders are killed, holders
+# that are killed, stopped or cut off. LOCKS_KILLS leaders are killed.
+. "$(dirname "$0")/lib.sh"
+
+KILLS=${LOCKS_KILLS:-3}
+DAEMON_OPTS=(--election-timeout 1000 --session-ttl 3)
+
+need_fuse
+need_network_namespace
+need_tool flock
+network_create 3
+start_cluster 3
+A=${MNT[1]} B=${MNT[2]} C=${MNT[3]}
+
+say "flock(1): exit codes, waiting, time limits"
+touch "$A/lock"
+exec 7>>"$A/lock"
+flock 7
+exits 1 flock -n "$B/lock" true
+exits 1 flock -s -n "$C/lock" true
+exits 1 flock -w 0.5 "$B/lock" true
+exits 9 flock -n -E 9 "$A/lock" true # the same host
+background flock "$C/lock" true
+waiter=$CHILD
+waits() { [ "$("$BUILD/coordfs" locks --json "$A" | jq '[.[] | select(.waiting)] | length')" = "$1" ]; }
+until_true 30 waits 1
+alive "$waiter" || fail "flock did not wait"
+equal "$("$BUILD/coordfs" locks --json "$B" | jq -c '[.[] | [.kind, .member, .path, .waiting]]')" \
+	'[["flock",1,"/lock",false],["flock",3,"/lock",true]]' "the list of locks"
+flock -u 7
+wait "$waiter" || fail "the waiter did not get the lock"
+flock -w 20 7
+kill_timeout() { timeout -s "$1" 0.3 flock "$B/lock" true; }
+exits 124 kill_timeout TERM
+exits 137 kill_timeout KILL
+until_true 30 waits 0
+exec 7>&-
+exits 0 flock -w 20 "$B/lock" true
+flock -w 20 "$A/lock" -c true
+
+say "a holder that is killed frees the lock at once"
+background flock "$A/lock" sleep 1000
+holder=$CHILD
+held() { ! flock -n "$B/lock" true; }
+until_true 30 held
+kill -KILL "$holder" $(pgrep -P "$holder") # both have the file open
+from=$(now_ms)
+flock -w 30 "$C/lock" true || fail "the lock is still held"
+result "the lock of a killed process was free after $(($(now_ms) - from)) ms"
+
+say "the next holder sees what was written, tokens grow"
+last=0
+for n in $(seq 10); do
+	for i in 1 2 3; do
+		(
+			flock 8
+			[ "$n$i" = 11 ] || equal "$(cat "${MNT[i]}/log" | wc -l)" $(((n - 1) * 3 + i - 1)) "lines in the log"
+			echo "$n $i" >>"${MNT[i]}/log"
+			getfattr --only-values -n user.coordfs.fence "${MNT[i]}/lock" >"$T/fence"
+		) 8>"${MNT[i]}/lock"
+		fence=$(cat "$T/fence")
+		[ "$fence" -gt "$last" ] || fail "token $fence after $last"
+		last=$fence
+	done
+done
+
+say "counters under flock on three hosts, while $KILLS leaders are killed"
+echo 0 >"$A/count"
+# What was counted is written down while the lock is held.
+counter() { # MOUNT JOURNAL
+	local v
+	trap - ERR EXIT
+	set +e
+	while [ ! -e "$T/enough" ]; do
+		{
+			(
+				flock 9 || exit 1
+				v=$(cat "$1/count") && [ -n "$v" ] || exit 1
+				echo $((v + 1)) >"$1/count" || { echo >>"$2.failed"; exit 1; }
+				echo $((v + 1)) >>"$2"
+			) 9>"$1/lock"
+		} 2>/dev/null || sleep 0.1
+	done
+}
+counters=()
+for i in 1 2 3; do
+	: >"$T/journal-$i"
+	: >"$T/journal-$i.failed"
+	background counter "${MNT[i]}" "$T/journal-$i"
+	counters+=("$CHILD")
+done
+counted() { cat "$T"/journal-[123] | wc -l; }
+more() { [ "$(counted)" -gt $((at + 20)) ]; }
+for _ in $(seq "$KILLS"); do
+	at=$(counted)
+	until_true 60 more
+	leader=$(wait_leader)
+	member_kill "$leader"
+	at=$(counted)
+	until_true 60 more
+	member_start "$leader"
+done
+touch "$T/enough"
+for pid in "${counters[@]}"; do
+	wait "$pid"
+done
+wait_equal
+cat "$T"/journal-[123] | sort -n >"$T/journal"
+equal "$(uniq -d "$T/journal")" "" "numbers that were counted twice"
+total=$(cat "$A/count")
+lines=$(counted)
+failed=$(cat "$T"/journal-[123].failed | wc -l)
+[ "$lines" -le "$total" ] && [ "$total" -le $((lines + failed + KILLS)) ] ||
+	fail "counted to $total, with $lines that succeeded and $failed that did not"
+result "$lines increments, $failed failed, $KILLS leaders killed"
+
+# A process of its own, with builtins only: what inherits a handle of a member that stands still
+# cannot end. Takes the lock, writes; when told, writes again, and tries to lock.
+holder() { # MOUNT
+	local line
+	trap - ERR EXIT
+	set +e
+	{
+		flock 7 && echo mine >&7 && echo held
+		read -r line <&8
+		echo late >&7 || echo unwritten
+		flock -n 7 || echo unlocked
+	} 7>>"$1/lock" 8<>"$T/fifo" >"$T/holder" 2>/dev/null
+	echo end >>"$T/holder"
+}
+hold() { # MEMBER
+	rm -f "$T/holder" "$T/fifo"
+	mkfifo "$T/fifo"
+	background holder "${MNT[$1]}"
+	until_true 30 grep -q held "$T/holder"
+}
+# It goes on, and nothing works.
+assert_lost() { # MEMBER
+	until_true 60 grep -q end "$T/holder"
+	equal "$(tr '\n' ' ' <"$T/holder")" 'held unwritten unlocked end ' "what the holder did"
+	wait_equal
+	! grep -q late "${MNT[$1]}/lock" || fail "it was written nevertheless"
+	equal "$(tail -n 1 "${MNT[$1]}/lock")" mine "what it wrote before"
+	exits 0 flock -w 30 "${MNT[$1]}/lock" true
+}
+
+say "a holder whose daemon sleeps loses the lock, and hears of it"
+follower=$(a_follower)
+F=${MNT[follower]}
+other=$((follower % 3 + 1))
+hold "$follower"
+member_pause "$follower"
+from=$(now_ms)
+exits 0 flock -w 60 "${MNT[other]}/lock" true
+result "free after $(($(now_ms) - from)) ms of sleep, with sessions of 3 s"
+member_resume "$follower"
+echo >"$T/fifo"
+assert_lost "$follower"
+
+say "a holder that is cut off: it loses before another one gets the lock"
+hold "$follower"
+network_cut "$follower"
+exits 0 flock -w 60 "${MNT[other]}/lock" true
+echo >"$T/fifo"
+until_true 60 grep -q unwritten "$T/holder"
+network_heal "$follower"
+assert_lost "$follower"
+
+say "lostlock=term: who has lost a lock is told by a signal"
+member_stop "$follower"
+member_start "$follower" --lostlock term
+background flock "$F/lock" sleep 1000
+holder=$CHILD
+held() { ! flock -n "${MNT[other]}/lock" true; }
+until_true 30 held
+member_pause "$follower"
+flock -w 60 "${MNT[other]}/lock" true
+member_resume "$follower"
+until_true 30 gone "$holder"
+until_true 30 waits 0
