@@ -55,4 +55,12 @@
     (32u << 20) /* bytes of transactions that a host's programs are still handing over; beyond:    \
                    ENOBUFS */
 
+/* The control directory: the name in the root that no entry can have; EPERM */
+#define LIMIT_CONTROL_NAME ".coordfs"
+
+/* History */
+#define LIMIT_HISTORY      100000  /* changes that are kept, by default (user.coordfs.history) */
+#define LIMIT_HISTORY_MAX  1000000 /* the same, at most */
+#define LIMIT_HISTORY_PATH 4095    /* bytes of a directory's path in it; see proto/feed.h */
+
 #endif

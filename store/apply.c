@@ -226,6 +226,7 @@ static void begin_op(struct apply *a, uint64_t index, uint64_t term, const struc
     op_fini(&a->op);
     memset(&a->op, 0, sizeof a->op);
     a->op.rows = a->rows;
+    a->op.history = &a->history;
     a->op.sessions = a->sessions;
     a->op.locks = a->locks;
     a->op.max_bytes = a->max_bytes;
@@ -257,6 +258,7 @@ static void pack_reply(struct apply *a, struct store_result *out)
 
 static void give_changes(struct apply *a, struct store_result *out)
 {
+    history_record(&a->op);
     a->changes = xrealloc(a->changes, (a->op.n_changes + 1) * sizeof *a->changes);
     for (size_t i = 0; i < a->op.n_changes; i++)
         a->changes[i] = &a->op.changes[i];
@@ -409,6 +411,7 @@ void apply_fini(struct apply *a)
 {
     forget_last(a);
     op_fini(&a->op);
+    history_fini(&a->history);
     free(a->changes);
     buf_fini(&a->reply);
 }

@@ -2,6 +2,7 @@
 #ifndef STORE_APPLY_H
 #define STORE_APPLY_H
 
+#include "store/history.h"
 #include "store/op.h"
 #include "store/session.h"
 
@@ -15,6 +16,7 @@ struct apply {
     /* What the last result points into. */
     Cfs__Command *command;
     struct op op;
+    struct history history;
     const Cfs__Change **changes;
     struct buf reply;
 };

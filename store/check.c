@@ -6,6 +6,7 @@
 
 #include "store/acl.h"
 #include "store/content.h"
+#include "store/history.h"
 #include "store/lock.h"
 #include "store/part.h"
 #include "store/quota.h"
@@ -214,6 +215,19 @@ static const struct {
                 " SELECT 'file ' || d.ino || ' has names below different quotas' FROM dirs s"
                 " CROSS JOIN dirent d ON d.parent = s.ino WHERE d.type <> 16384"
                 " GROUP BY d.ino HAVING min(s.quota) <> max(s.quota)"},
+        {"S60", "SELECT 'change ' || number FROM history, state WHERE number < 1 OR idx < 1"
+                " OR idx > applied OR kind NOT BETWEEN 1 AND 9 OR more < 0"},
+        {"S60", "SELECT count(*) || ' changes' FROM history"
+                " HAVING count(*) <> max(number) - min(number) + 1"},
+        {"S60", "SELECT 'change ' || a.number || ' and the next' FROM history a"
+                " LEFT JOIN history b ON b.number = a.number + 1 WHERE b.idx < a.idx"
+                " OR (a.more > 0) IS NOT (b.idx IS a.idx)"
+                " OR (a.more > 0 AND b.more <> a.more - 1)"},
+        {"S61",
+         "SELECT 'setting ' || name || ' is ' || value FROM setting WHERE name <> 'history'"
+         " OR value NOT BETWEEN 1 AND " TEXT(LIMIT_HISTORY_MAX) " OR value = " TEXT(LIMIT_HISTORY)},
+        {"S62", "SELECT 'the root has an entry of that name' FROM dirent WHERE parent = 1"
+                " AND name = CAST('" LIMIT_CONTROL_NAME "' AS BLOB)"},
 };
 
 static bool run_query(struct check *c, const char *invariant, const char *sql)
@@ -364,6 +378,21 @@ static bool hash_special(sqlite3_stmt *st, struct store_hash *out)
     return true;
 }
 
+static bool hash_history(sqlite3_stmt *st, struct store_hash *out)
+{
+    struct feed_change change;
+
+    history_read(st, &change);
+    *out = history_hash(&change);
+    return true;
+}
+
+static bool hash_setting(sqlite3_stmt *st, struct store_hash *out)
+{
+    *out = history_setting_hash(row_bytes(st, 0), db_u64(st, 1));
+    return true;
+}
+
 /* The columns of each table in the order in which they were declared. */
 static const struct {
     const char *sql;
@@ -376,7 +405,8 @@ static const struct {
     {"SELECT * FROM lease", hash_lease},     {"SELECT * FROM lock", hash_lock},
     {"SELECT * FROM waiter", hash_waiter},   {"SELECT * FROM special", hash_special},
     {"SELECT * FROM part", hash_part},       {"SELECT * FROM quota", hash_quota},
-    {"SELECT * FROM charged", hash_charged},
+    {"SELECT * FROM charged", hash_charged}, {"SELECT * FROM history", hash_history},
+    {"SELECT * FROM setting", hash_setting},
 };
 
 static bool wrong_checksum(struct check *c, size_t table, uint64_t id)
@@ -479,6 +509,37 @@ static bool check_acls(struct check *c)
     if (good && rc != SQLITE_DONE)
         good = failed(c, "S22");
     sqlite3_finalize(st);
+    return good;
+}
+
+/* ---- S60: the lengths of lines ----------------------------------------------------------------*/
+
+static bool check_lines(struct check *c)
+{
+    sqlite3_stmt *st = NULL;
+    struct buf line = BUF_EMPTY;
+    uint64_t end = 0;
+    bool good = true, first = true;
+    int rc = sqlite3_prepare_v2(c->db.conn, "SELECT * FROM history ORDER BY number", -1, &st, NULL);
+
+    if (rc != SQLITE_OK)
+        return failed(c, "S60");
+    while (good && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct feed_change change;
+
+        history_read(st, &change);
+        line.len = 0;
+        feed_json(&line, &change);
+        if (!first && change.end - end != line.len)
+            good = violated(c, "S60", "the line of change %llu is not as long as was counted",
+                            (unsigned long long)change.number);
+        end = change.end;
+        first = false;
+    }
+    if (good && rc != SQLITE_DONE)
+        good = failed(c, "S60");
+    sqlite3_finalize(st);
+    buf_fini(&line);
     return good;
 }
 
@@ -615,7 +676,7 @@ bool check_file(const char *path, bool must_have_owner, struct store_hash *hash,
     good = db_run(&c.db, db_get(&c.db, STATEMENT_BEGIN_READ)) == 0 || failed(&c, "S1");
     good = good && check_schema(&c) && check_structure(&c, "PRAGMA integrity_check(1)") &&
            check_state(&c) && check_queries(&c) && check_acls(&c) && check_locks(&c) &&
-           check_hash(&c) && check_log(&c, must_have_owner);
+           check_lines(&c) && check_hash(&c) && check_log(&c, must_have_owner);
     if (good)
         *hash = state_hash(&c.state);
     state_fini(&c.state);

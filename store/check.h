@@ -38,7 +38,12 @@
  *  S50 What is staged is a session's, not empty, within the limits, and not from the future.
  *  S51 Quotas are of directories; what is charged to one apart from its tree is an orphan.
  *  S52 What is charged to a quota is what is below its directory, and its orphans.
- *  S53 All names of a file are below the same quota. */
+ *  S53 All names of a file are below the same quota.
+ *  S60 The history's numbers have no gap, its indexes do not fall and are not from the future; all
+ *      changes of one index are there, but for those deleted from the front; its lines are as long
+ *      as was counted.
+ *  S61 Settings are known, within their limits, and not the default.
+ *  S62 No entry of the root has the control directory's name. */
 #ifndef STORE_CHECK_H
 #define STORE_CHECK_H
 

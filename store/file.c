@@ -6,6 +6,7 @@
 
 #include "store/acl.h"
 #include "store/content.h"
+#include "store/history.h"
 #include "store/lock.h"
 #include "store/part.h"
 #include "store/quota.h"
@@ -55,6 +56,7 @@ static void data_changed(struct op *op, struct inode *inode)
     inode->modified = op->index;
     special_written(op, inode->ino);
     op_change(op, CFS__CHANGE__KIND__DATA, inode->ino);
+    history_note_version(op, inode->version);
 }
 
 void file_attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kind)
@@ -62,6 +64,7 @@ void file_attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kin
     inode->ctime = op->now;
     inode->aversion++;
     op_change(op, kind, inode->ino);
+    history_note_version(op, inode->aversion);
 }
 
 void file_data_changed(struct op *op, struct inode *inode, bool kills_suid)

@@ -29,6 +29,8 @@ enum hash_table {
     HASH_SPECIAL = 43,
     HASH_QUOTA = 50,
     HASH_CHARGED = 51,
+    HASH_HISTORY = 60,
+    HASH_SETTING = 61,
 };
 
 struct store_hash hash_bytes(const void *data, size_t len);

@@ -50,6 +50,11 @@ void internal_close(struct store *s, bool keep_wal);
  * for writing. */
 void internal_close_readers(struct store *s);
 
+/* A read on a reader's connection, for files other than store/reader.c: begins a snapshot unless
+ * there is one (*opened); NULL and *err when that fails. internal_reader_leave ends it. */
+struct db *internal_reader_enter(struct store_reader *r, bool *opened, int *err);
+void internal_reader_leave(struct store_reader *r, bool opened);
+
 /* store/copy.c: stops copies that are still being made; they have failed then. */
 void internal_stop_copies(struct store *s);
 

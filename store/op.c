@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "store/content.h"
+#include "store/history.h"
 #include "store/quota.h"
 
 bool op_inode_find(struct op *op, uint64_t ino, struct op_inode *out)
@@ -92,6 +93,7 @@ Cfs__Change *op_change(struct op *op, Cfs__Change__Kind kind, uint64_t ino)
     change->index = op->index;
     change->session = op->session;
     change->unseen = op->unseen;
+    history_note(op, change);
     return change;
 }
 

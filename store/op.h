@@ -10,8 +10,11 @@
 #include "store/row.h"
 #include "store/session.h"
 
+struct history;
+
 struct op {
     struct rows *rows;
+    struct history *history; /* where changes are noted */
     struct sessions *sessions;
     struct locktab *locks;
     uint64_t max_bytes;  /* of the tree, as stored, meta data included */

@@ -1,10 +1,12 @@
 #include "store/reader.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "store/content.h"
+#include "store/history.h"
 #include "store/internal.h"
 #include "store/op.h"
 #include "store/quota.h"
@@ -105,6 +107,17 @@ static void leave(struct store_reader *r, bool opened)
 {
     if (opened)
         reader_end(r);
+}
+
+struct db *internal_reader_enter(struct store_reader *r, bool *opened, int *err)
+{
+    *err = enter(r, opened);
+    return *err == 0 ? &r->db : NULL;
+}
+
+void internal_reader_leave(struct store_reader *r, bool opened)
+{
+    leave(r, opened);
 }
 
 /* ---- Statements -------------------------------------------------------------------------------
@@ -469,6 +482,18 @@ static int64_t get_znode(struct store_reader *r, uint64_t ino, struct bytes name
     return len;
 }
 
+static int64_t get_history_limit(struct store_reader *r, void *out, size_t size)
+{
+    struct history_state state;
+    char text[24];
+    int err = state_load_history(&r->db, &state);
+
+    if (err < 0)
+        return err;
+    snprintf(text, sizeof text, "%llu", (unsigned long long)state.limit);
+    return copy_out((struct bytes){(const uint8_t *)text, strlen(text)}, out, size);
+}
+
 int64_t reader_getxattr(struct store_reader *r, uint64_t ino, const char *name, size_t name_len,
                         void *out, size_t size)
 {
@@ -477,7 +502,9 @@ int64_t reader_getxattr(struct store_reader *r, uint64_t ino, const char *name, 
 
     if (len != 0)
         return len;
-    if (znode_is_name((struct bytes){(const uint8_t *)name, name_len}))
+    if (history_is_setting(ino, (struct bytes){(const uint8_t *)name, name_len}))
+        len = get_history_limit(r, out, size);
+    else if (znode_is_name((struct bytes){(const uint8_t *)name, name_len}))
         len = get_znode(r, ino, (struct bytes){(const uint8_t *)name, name_len}, out, size);
     else
         len = getxattr_in(r, ino, name, name_len, out, size);

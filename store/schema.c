@@ -1,9 +1,8 @@
 /* Theory of operation
  *
  * Replicated tables (all covered by the state hash): state, config, session, reply, inode, symlink,
- * orphan, dirent, block, xattr, lease, lock, waiter, special, part,
- * quota, charged. Tables of this member alone: local,
- * log.
+ * orphan, dirent, block, xattr, lease, lock, waiter, special, part, quota, charged, history,
+ * setting. Tables of this member alone: local, log.
  *
  * dirent is clustered by (parent, name), so a lookup is one descent; dirent_order holds all that
  * readdir wants in the order of the cookies, and dirent_ino finds the names of an inode. Both carry
@@ -41,9 +40,9 @@
     "CREATE INDEX special_session ON special(session, ino) WHERE session <> 0;"                    \
     "CREATE INDEX special_deadline ON special(deadline, ino) WHERE deadline <> 0;"
 
-/* What version 3 added: content that is staged, quotas, and the orphans that are charged to them.
- */
-#define TABLES_3                                                                                   \
+/* What version 3 added: content that is staged, quotas, and the orphans that are charged to them;
+ * the history of changes, and settings that are not the default. */
+#define TABLES_3_SPACE                                                                             \
     "CREATE TABLE part(id INTEGER PRIMARY KEY, session INTEGER NOT NULL, stage INTEGER NOT NULL,"  \
     " offset INTEGER NOT NULL, sum BLOB NOT NULL, data BLOB NOT NULL) STRICT;"                     \
     "CREATE INDEX part_stage ON part(session, stage, id);"                                         \
@@ -53,6 +52,17 @@
                                                                                                    \
     "CREATE TABLE charged(ino INTEGER PRIMARY KEY, dir INTEGER NOT NULL) STRICT;"                  \
     "CREATE INDEX charged_dir ON charged(dir, ino);"
+
+#define TABLES_3_HISTORY                                                                           \
+    "CREATE TABLE history(number INTEGER PRIMARY KEY, idx INTEGER NOT NULL,"                       \
+    " kind INTEGER NOT NULL, ino INTEGER NOT NULL, version INTEGER NOT NULL,"                      \
+    " session INTEGER NOT NULL, member INTEGER NOT NULL, time INTEGER NOT NULL,"                   \
+    " more INTEGER NOT NULL, last_byte INTEGER NOT NULL, path BLOB NOT NULL,"                      \
+    " new_path BLOB NOT NULL) STRICT;"                                                             \
+                                                                                                   \
+    "CREATE TABLE setting(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID, STRICT;"
+
+#define TABLES_3 TABLES_3_SPACE TABLES_3_HISTORY
 
 static const char tables[] =
     "CREATE TABLE local(id INTEGER PRIMARY KEY CHECK(id = 1), cluster TEXT NOT NULL,"
@@ -99,9 +109,10 @@ static const char tables[] =
     "CREATE TABLE xattr(ino INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL,"
     " PRIMARY KEY(ino, name)) WITHOUT ROWID, STRICT;" TABLES_2 TABLES_3;
 
-const char *const schema_replicated[] = {
-    "state", "config", "session", "reply",  "inode",   "symlink", "orphan", "dirent",  "block",
-    "xattr", "lease",  "lock",    "waiter", "special", "part",    "quota",  "charged", NULL};
+const char *const schema_replicated[] = {"state",   "config",  "session", "reply",   "inode",
+                                         "symlink", "orphan",  "dirent",  "block",   "xattr",
+                                         "lease",   "lock",    "waiter",  "special", "part",
+                                         "quota",   "charged", "history", "setting", NULL};
 
 /* The step from version i + 1 to i + 2. Each must leave the state hash meaningful on members that
  * migrate at different times: columns may be added to the hash only together with a command. */

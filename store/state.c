@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/limits.h"
+
 static int load_counters(struct db *db, struct state *s)
 {
     sqlite3_stmt *st = db_get(db, STATEMENT_STATE_GET);
@@ -68,6 +70,30 @@ static int count_rows(struct db *db, enum statement which, uint64_t *out)
     return row;
 }
 
+/* No rows: nothing was ever changed. The last change of all is never deleted. */
+int state_load_history(struct db *db, struct history_state *out)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_HISTORY_RANGE);
+    int row = db_step(db, st);
+
+    *out = (struct history_state){.first = 1, .limit = LIMIT_HISTORY};
+    if (row > 0) {
+        out->first = db_u64(st, 0);
+        out->last = db_u64(st, 1);
+        out->bytes = db_u64(st, 2);
+    }
+    db_reset(st);
+    if (row < 0)
+        return row;
+    st = db_get(db, STATEMENT_SETTING_GET);
+    sqlite3_bind_text(st, 1, STATE_HISTORY_LIMIT, -1, SQLITE_STATIC);
+    row = db_step(db, st);
+    if (row > 0)
+        out->limit = db_u64(st, 0);
+    db_reset(st);
+    return row < 0 ? row : 1;
+}
+
 int state_load(struct db *db, struct state *out)
 {
     int row;
@@ -82,6 +108,8 @@ int state_load(struct db *db, struct state *out)
         row = count_rows(db, STATEMENT_PART_COUNT, &out->parts);
     if (row > 0)
         row = count_rows(db, STATEMENT_QUOTAS, &out->quotas);
+    if (row > 0)
+        row = state_load_history(db, &out->history);
     return row;
 }
 

@@ -19,7 +19,17 @@ struct counters {
     uint64_t meta_bytes;  /* of symlinks' targets, xattrs' names and values */
 };
 
+#define STATE_HISTORY_LIMIT "history" /* the name of the setting */
+
 #define COUNTERS_N (sizeof(struct counters) / sizeof(uint64_t))
+
+/* What is kept of the history (store/history.h). */
+struct history_state {
+    uint64_t first; /* last + 1 when there is nothing */
+    uint64_t last;  /* the number of the last change ever */
+    uint64_t bytes; /* of all lines ever */
+    uint64_t limit; /* changes to be kept */
+};
 
 struct state {
     struct counters n;
@@ -34,11 +44,14 @@ struct state {
     uint64_t guards;
     uint64_t parts;  /* rows of `part` */
     uint64_t quotas; /* rows of `quota` */
+
+    struct history_state history; /* loaded, too */
 };
 
 /* Reads both rows: 1, 0 when one is missing or malformed, -EIO. state_fini frees. */
 int state_load(struct db *db, struct state *out);
 void state_fini(struct state *s);
+int state_load_history(struct db *db, struct history_state *out); /* 1 or -EIO */
 
 /* Writes the counters; the configuration at once, when it changes. Writer only. */
 void state_save(struct db *db, const struct state *s);

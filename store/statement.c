@@ -14,6 +14,9 @@
 
 #define SPECIAL_COLUMNS "ino, ephemeral, session, ttl, deadline, container, guard, sequence"
 
+#define HISTORY_COLUMNS                                                                            \
+    "number, idx, kind, ino, version, session, member, time, more, last_byte, path, new_path"
+
 #define TTL(lease)    "coalesce(" lease ", " TEXT(LIMIT_SESSION_TTL_MS) ")"
 #define TEXT(number)  TEXT_(number)
 #define TEXT_(number) #number
@@ -88,6 +91,8 @@ const char *const statement_sql[STATEMENT_COUNT] = {
 
     [STATEMENT_DIRENT_GET] = "SELECT id, ino, type FROM dirent WHERE parent = ?1 AND name = ?2",
     [STATEMENT_DIRENT_OF_INODE] = "SELECT parent, name FROM dirent WHERE ino = ?1 LIMIT 1",
+    [STATEMENT_DIRENT_FIRST] = "SELECT parent, name FROM dirent WHERE ino = ?1"
+                               " ORDER BY parent, name LIMIT 1",
     [STATEMENT_DIRENT_PARENTS] = "SELECT parent FROM dirent WHERE ino = ?1",
     [STATEMENT_DIRENT_INSERT] = "INSERT INTO dirent(parent, name, id, ino, type)"
                                 " VALUES(?1, ?2, ?3, ?4, ?5)",
@@ -173,6 +178,18 @@ const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_CHARGED_OF_DIR] = "SELECT ino FROM charged WHERE dir = ?1 ORDER BY ino LIMIT 1",
     [STATEMENT_CHARGED_INSERT] = "INSERT INTO charged(ino, dir) VALUES(?1, ?2)",
     [STATEMENT_CHARGED_DELETE] = "DELETE FROM charged WHERE ino = ?1",
+
+    [STATEMENT_HISTORY_RANGE] = "SELECT (SELECT min(number) FROM history), number, last_byte"
+                                " FROM history WHERE number = (SELECT max(number) FROM history)",
+    [STATEMENT_HISTORY_INSERT] = "INSERT INTO history(" HISTORY_COLUMNS ")"
+                                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    [STATEMENT_HISTORY_AFTER] = "SELECT " HISTORY_COLUMNS " FROM history WHERE number > ?1"
+                                " ORDER BY number LIMIT ?2",
+    [STATEMENT_HISTORY_DELETE_UPTO] = "DELETE FROM history WHERE number <= ?1",
+    [STATEMENT_SETTING_GET] = "SELECT value FROM setting WHERE name = ?1",
+    [STATEMENT_SETTING_PUT] = "INSERT INTO setting(name, value) VALUES(?1, ?2)"
+                              " ON CONFLICT(name) DO UPDATE SET value = ?2",
+    [STATEMENT_SETTING_DELETE] = "DELETE FROM setting WHERE name = ?1",
 
     [STATEMENT_SAVEPOINT] = "SAVEPOINT txn",
     [STATEMENT_ROLLBACK_TO] = "ROLLBACK TO txn",

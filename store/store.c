@@ -488,7 +488,8 @@ static bool same_counts(struct store *s)
     struct session **all = sessions_sorted(&s->sessions, &n);
     bool same = state_load(&s->db, &fresh) == 1 && fresh.specials == s->state.specials &&
                 fresh.guards == s->state.guards && fresh.parts == s->state.parts &&
-                fresh.quotas == s->state.quotas;
+                fresh.quotas == s->state.quotas &&
+                memcmp(&fresh.history, &s->state.history, sizeof fresh.history) == 0;
 
     state_fini(&fresh);
     counted = xcalloc(n + 1, sizeof *counted);

@@ -7,6 +7,7 @@
 #include "proto/limits.h"
 #include "store/acl.h"
 #include "store/content.h"
+#include "store/history.h"
 #include "store/quota.h"
 #include "store/special.h"
 
@@ -25,6 +26,16 @@ static uint32_t check_name(ProtobufCBinaryData name, uint32_t dot, uint32_t dotd
     if (name.len == 2 && memcmp(name.data, "..", 2) == 0)
         return dotdot;
     return 0;
+}
+
+/* The control directory's name means that one, in every mount (fs/vdir.h). */
+static uint32_t check_reserved(uint64_t dir, ProtobufCBinaryData name)
+{
+    const size_t len = sizeof LIMIT_CONTROL_NAME - 1;
+
+    return dir == ROW_ROOT_INO && name.len == len && memcmp(name.data, LIMIT_CONTROL_NAME, len) == 0
+               ? EPERM
+               : 0;
 }
 
 /* A directory that a name is looked up in. A removed one has no inode any more. */
@@ -69,6 +80,7 @@ static Cfs__Change *name_change(struct op *op, Cfs__Change__Kind kind, uint64_t 
 
     change->parent = parent;
     change->name = name;
+    history_note_names(op, change);
     return change;
 }
 
@@ -204,7 +216,8 @@ uint32_t tree_make(struct op *op, const Cfs__Make *c)
     struct dirent d;
     uint32_t status;
 
-    if ((!c->sequential && (status = check_name(c->name, EEXIST, EEXIST))) ||
+    if ((!c->sequential && ((status = check_name(c->name, EEXIST, EEXIST)) ||
+                            (status = check_reserved(c->parent, c->name)))) ||
         (status = check_new(c)) || (status = find_dir(op, c->parent, &dir)))
         return status;
     special_find(op, c->parent, &dir_was);
@@ -255,7 +268,8 @@ uint32_t tree_link(struct op *op, const Cfs__Link *c)
     struct dirent d;
     uint32_t status;
 
-    if ((status = check_name(c->name, EEXIST, EEXIST)) || (status = find_dir(op, c->parent, &dir)))
+    if ((status = check_name(c->name, EEXIST, EEXIST)) ||
+        (status = check_reserved(c->parent, c->name)) || (status = find_dir(op, c->parent, &dir)))
         return status;
     if (!op_inode_find(op, c->ino, &inode))
         return ESTALE;
@@ -436,7 +450,8 @@ static uint32_t rename_find(struct op *op, struct rename *r)
     uint32_t status;
 
     if ((status = check_name(c->name, EBUSY, EBUSY)) ||
-        (status = check_name(c->new_name, dot, dot)))
+        (status = check_name(c->new_name, dot, dot)) ||
+        (status = check_reserved(c->new_parent, c->new_name)))
         return status;
     if (c->mode != CFS__RENAME__MODE__REPLACE && c->mode != CFS__RENAME__MODE__NOREPLACE &&
         c->mode != CFS__RENAME__MODE__EXCHANGE)
@@ -528,6 +543,7 @@ static void rename_report(struct op *op, const struct rename *r, Cfs__Change__Ki
     change->new_parent = r->c->new_parent;
     change->new_name = r->c->new_name;
     change->victim = r->has_target ? r->target.was.ino : 0;
+    history_note_names(op, change);
 }
 
 static void rename_exchange(struct op *op, struct rename *r)

@@ -6,6 +6,7 @@
 #include "proto/limits.h"
 #include "store/access.h"
 #include "store/content.h"
+#include "store/history.h"
 #include "store/lock.h"
 
 struct txn {
@@ -438,6 +439,7 @@ static void undo(struct op *op, const struct state *before)
     *op->rows->state = *before;
     sessions_recount(op->sessions);
     op->n_changes = 0;
+    history_forget(op->history);
 }
 
 uint32_t txn_run(struct op *op, const Cfs__Txn *c,

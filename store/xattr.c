@@ -6,6 +6,7 @@
 #include "proto/limits.h"
 #include "store/acl.h"
 #include "store/file.h"
+#include "store/history.h"
 #include "store/quota.h"
 #include "store/znode.h"
 
@@ -108,6 +109,8 @@ uint32_t xattr_set(struct op *op, const Cfs__SetXattr *c)
         return ESTALE;
     if (quota_is_name(op_bytes(c->name)))
         status = quota_set(op, &i.was, c);
+    else if (history_is_setting(c->ino, op_bytes(c->name)))
+        status = history_set_limit(op, op_bytes(c->value));
     else if (znode_is_name(op_bytes(c->name)))
         status = znode_set(op, &i.was, c);
     else if ((status = check_presence(op, c)) == 0)
@@ -128,6 +131,8 @@ uint32_t xattr_remove(struct op *op, const Cfs__RemoveXattr *c)
         return ESTALE;
     if (quota_is_name(op_bytes(c->name)))
         status = quota_remove(op, &i.was, c);
+    else if (history_is_setting(c->ino, op_bytes(c->name)))
+        status = history_reset_limit(op);
     else if (znode_is_name(op_bytes(c->name)))
         status = znode_remove(op, &i.was, c);
     else

@@ -14,7 +14,8 @@
  *
  * What a user has set, or has inherited, is listed by listxattr(2), so that it can be found and
  * copied; what is read-only is not, for copying it would fail.
- * Elsewhere: quotas, in store/quota.h; the numbers version … children_modified are in Cfs__Attr; fence: reader_fence.
+ * Elsewhere: quotas, in store/quota.h; the numbers version … children_modified are in Cfs__Attr;
+ * fence: reader_fence.
  *
  * Errors in apply: EINVAL a value, or an inode that cannot be so (the root, a file with several
  * names; a directory that is not empty, for ephemeral); EPERM a name that is read-only; ENODATA;

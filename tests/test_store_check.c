@@ -157,6 +157,19 @@ static const struct {
     {"S20", "UPDATE xattr SET value = x'0000000000' WHERE ino = 3"},
     {"S20", "UPDATE xattr SET ino = 3, name = x'757365722e79' WHERE ino = 3"},
     {"S20", "UPDATE state SET sum = zeroblob(16)"},
+    {"S20", "UPDATE history SET path = x'2f642f7a' WHERE ino = 8"},
+    {"S20", "INSERT INTO setting VALUES('history', 5)"},
+    {"S60", "DELETE FROM history WHERE number = 3"},
+    {"S60", "UPDATE history SET idx = 100 WHERE number = (SELECT max(number) FROM history)"},
+    {"S60", "UPDATE history SET idx = 1 WHERE number = 5"},
+    {"S60", "UPDATE history SET more = 1 WHERE number = 3"},
+    {"S60", "UPDATE history SET kind = 10 WHERE number = 3"},
+    {"S60", "UPDATE history SET path = x'2f' WHERE number = 3"},
+    {"S60", "UPDATE history SET last_byte = last_byte + 1 WHERE number = 3"},
+    {"S61", "INSERT INTO setting VALUES('history', 100000)"},
+    {"S61", "INSERT INTO setting VALUES('history', 0)"},
+    {"S61", "INSERT INTO setting VALUES('other', 1)"},
+    {"S62", "UPDATE dirent SET name = CAST('.coordfs' AS BLOB) WHERE ino = 3"},
 };
 
 static void test_each_damage(void **state)

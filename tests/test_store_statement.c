@@ -96,6 +96,8 @@ static void test_indexes(void **state)
     assert_plan(db, STATEMENT_SPECIAL_SESSIONS, "COVERING INDEX special_session");
     assert_plan(db, STATEMENT_SPECIAL_OF_SESSION, "COVERING INDEX special_session (session=?)");
     assert_plan(db, STATEMENT_SPECIAL_DUE, "INDEX special_deadline (deadline<?)");
+    assert_plan(db, STATEMENT_DIRENT_FIRST, "COVERING INDEX dirent_ino (ino=?)");
+    assert_plan(db, STATEMENT_HISTORY_AFTER, "INTEGER PRIMARY KEY (rowid>?)");
     assert_plan(db, STATEMENT_DIRENT_PARENTS, "INDEX dirent_ino (ino=?)");
     assert_plan(db, STATEMENT_LOCK_FENCE, "PRIMARY KEY (ino=?)");
     assert_plan(db, STATEMENT_BLOCK_RANGE, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)");
@@ -124,6 +126,7 @@ static void test_schema_states(void **state)
     sqlite3_exec(db,
                  "DROP TABLE lease; DROP TABLE lock; DROP TABLE waiter; DROP TABLE special;"
                  "DROP TABLE part; DROP TABLE quota; DROP TABLE charged;"
+                 "DROP TABLE history; DROP TABLE setting;"
                  "PRAGMA user_version = 1",
                  NULL, NULL, NULL);
     assert_int_equal(schema_probe(db, &schema), SQLITE_OK);
