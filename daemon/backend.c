@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/keeper.h"
+#include "daemon/views.h"
 
 static struct store_reader *reader_of(void *ctx)
 {
@@ -212,6 +213,52 @@ static uint64_t do_session(void *ctx)
     return keeper_session(d->keeper);
 }
 
+/* ---- The control directory and the feed ---------------------------------------------------------
+ */
+
+static void make_content(void *arg)
+{
+    struct backend_control *c = arg;
+    struct daemon *d = c->ctx;
+
+    check(views_text(d->views, c->name, &c->content));
+    c->done(c);
+}
+
+static void do_control(void *ctx, struct backend_control *c)
+{
+    struct daemon *d = ctx;
+
+    c->ctx = d;
+    node_call(d->node, make_content, c);
+}
+
+static int do_past(void *ctx, struct backend_past *out)
+{
+    struct reader_history past;
+    int err = reader_history_range(reader_of(ctx), &past);
+
+    if (err == 0)
+        *out = (struct backend_past){past.first, past.last, past.oldest, past.start, past.end};
+    return err;
+}
+
+static int do_past_after(void *ctx, uint64_t after,
+                         bool (*fn)(void *arg, const struct feed_change *change), void *arg)
+{
+    return reader_history(reader_of(ctx), after, fn, arg);
+}
+
+static int do_past_since(void *ctx, uint64_t index, uint64_t *out)
+{
+    return reader_history_since(reader_of(ctx), index, out);
+}
+
+static int do_past_at(void *ctx, uint64_t offset, uint64_t *out)
+{
+    return reader_history_at(reader_of(ctx), offset, out);
+}
+
 static const struct backend_ops ops = {
     .attr = do_attr,
     .lookup = do_lookup,
@@ -234,6 +281,11 @@ static const struct backend_ops ops = {
     .cancel = do_cancel,
     .has_quorum = do_has_quorum,
     .session = do_session,
+    .control = do_control,
+    .past = do_past,
+    .past_after = do_past_after,
+    .past_since = do_past_since,
+    .past_at = do_past_at,
 };
 
 struct backend backend_of(struct daemon *d)

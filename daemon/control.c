@@ -16,6 +16,7 @@
 #include "daemon/keeper.h"
 #include "daemon/locklist.h"
 #include "daemon/status.h"
+#include "daemon/views.h"
 
 #define REQUEST_MAX     4096
 #define CONNECTIONS_MAX 32
@@ -83,6 +84,8 @@ static json_t *run_request(struct control *c, const char *text, size_t len)
     for (i = 0; name != NULL && i < ARRAY_LEN(commands); i++)
         if (strcmp(name, commands[i].name) == 0)
             answer = commands[i].run(c, request);
+    if (answer == NULL && name != NULL)
+        answer = views_json(c->daemon->views, name);
     if (answer == NULL)
         answer = json_pack("{s:s}", "error", name != NULL ? "unknown command" : "not a request");
     json_decref(request);

@@ -25,6 +25,7 @@
 #include "daemon/machine.h"
 #include "daemon/reaper.h"
 #include "daemon/status.h"
+#include "daemon/views.h"
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
 
@@ -112,6 +113,7 @@ static void on_leader(void *ctx, uint64_t leader, uint64_t term)
 
     atomic_store(&d->has_leader, leader != 0);
     keeper_leader(d->keeper, leader, term);
+    views_on_leader(d->views, leader);
     if (leader == d->options.id)
         log_info("leader of term %llu", (unsigned long long)term);
     else if (leader != 0)
@@ -139,6 +141,7 @@ static void on_tick(void *ctx)
 
     reaper_tick(d->reaper);
     keeper_tick(d->keeper);
+    views_tick(d->views);
 }
 
 /* ---- Set-up
@@ -461,11 +464,13 @@ static int with_store(struct daemon *d)
     d->machine = machine_new(d);
     d->reaper = reaper_new(d);
     d->keeper = keeper_new(d);
+    d->views = views_new(d);
     if (start_node(d, errmsg, sizeof errmsg) != 0)
         status = fail(EXIT_SYSTEM, "%s", errmsg);
     else
         status = with_control(d);
     keeper_free(d->keeper);
+    views_free(d->views);
     reaper_free(d->reaper);
     machine_free(d->machine);
     reader_free(d->reader);

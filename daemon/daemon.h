@@ -14,6 +14,7 @@ struct machine_adapter;
 struct reaper;
 struct keeper;
 struct control;
+struct views;
 
 struct daemon {
     struct options options;
@@ -24,6 +25,7 @@ struct daemon {
     struct reaper *reaper;
     struct keeper *keeper;
     struct control *control;
+    struct views *views;
     _Atomic(struct fs *) fs; /* NULL while there is no mount */
     atomic_bool has_leader;  /* as far as this member knows */
     uint64_t started_ms;

@@ -5,7 +5,9 @@
 #define FS_BACKEND_H
 
 #include "base/base.h"
+#include "base/buf.h"
 #include "proto/command.pb-c.h"
+#include "proto/feed.h"
 
 /* err: 0 or -errno (-EINTR cancelled, -ETIMEDOUT, -ESTALE session lost, -ESHUTDOWN …) of the
  * transport; the command's own outcome is reply->status. reply is borrowed and NULL when err != 0.
@@ -42,6 +44,24 @@ enum backend_wait {
     BACKEND_WAITS,
     BACKEND_GRANTED,
     BACKEND_GONE, /* neither */
+};
+
+/* What a control file shows now. Belongs to the backend from control() until done(), which comes
+ * once, on the loop thread, or never when the system below has stopped before. */
+struct backend_control {
+    const char *name;   /* of the file; borrowed until done */
+    struct buf content; /* for done to take */
+    void (*done)(struct backend_control *c);
+    void *ctx; /* the backend's */
+};
+
+/* The changes that are kept of the history (proto/feed.h). */
+struct backend_past {
+    uint64_t first; /* numbers; first is last + 1 when there are none */
+    uint64_t last;
+    uint64_t oldest; /* index of the first; 0 when there is none */
+    uint64_t start;  /* bytes of all lines before the first, and of all lines ever */
+    uint64_t end;
 };
 
 struct backend {
@@ -100,6 +120,19 @@ struct backend_ops {
     /* The host's session while its lease holds, at this very moment (CLOCK_BOOTTIME); 0: there is
      * none, or it may have been expired. Never waits. Any thread. NULL: always 1. */
     uint64_t (*session)(void *ctx);
+
+    /* ---- The control directory and the feed (fs/vdir.h): the FUSE reader thread only; never wait.
+     * control NULL: there is none of them. ---- */
+    void (*control)(void *ctx, struct backend_control *c);
+    int (*past)(void *ctx, struct backend_past *out);
+    /* Changes with a number > after, in order; fn returns false to stop. -ESTALE: the next one is
+     * not kept any more. */
+    int (*past_after)(void *ctx, uint64_t after,
+                      bool (*fn)(void *arg, const struct feed_change *change), void *arg);
+    /* The number of the last change with an index <= index; whose line ends at offset or before.
+     * -ESTALE: what comes next is not kept any more. */
+    int (*past_since)(void *ctx, uint64_t index, uint64_t *out);
+    int (*past_at)(void *ctx, uint64_t offset, uint64_t *out);
 };
 
 #endif

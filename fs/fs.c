@@ -14,6 +14,7 @@
 #include "fs/mount.h"
 #include "fs/news.h"
 #include "fs/ops.h"
+#include "fs/route.h"
 #include "proto/limits.h"
 
 #define DEFAULT_TIMEOUT_MS 8000
@@ -44,8 +45,10 @@ static int session_open(struct fs *fs, int dev_fd)
     char name[] = "coordfs";
     char *argv[] = {name, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+    struct fuse_lowlevel_ops ops;
 
-    fs->session = fuse_session_new(&args, &ops_table, sizeof(ops_table), fs);
+    route_make(fs, &ops);
+    fs->session = fuse_session_new(&args, &ops, sizeof(ops), fs);
     fuse_opt_free_args(&args);
     if (fs->session == NULL)
         return -ENOMEM;
@@ -85,6 +88,7 @@ static void free_parts(struct fs *fs)
         char *out;
     } source = {.in = fs->options.source}, mountpoint = {.in = fs->options.mountpoint};
 
+    vdir_fini(fs);
     drafts_fini(&fs->drafts);
     locks_fini(fs);
     handles_fini(&fs->handles);
@@ -120,6 +124,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     requests_init(&fs->requests);
     drafts_init(&fs->drafts);
     locks_init(&fs->locks);
+    vdir_init(fs);
     fs->scratch = xmalloc(LIMIT_WRITE_MAX);
     atomic_init(&fs->stopping, false);
 
@@ -289,6 +294,11 @@ void fs_granted(struct fs *fs, uint64_t id, uint64_t fence)
 void fs_session(struct fs *fs, uint64_t session)
 {
     locks_post_session(fs, session);
+}
+
+void fs_control_changed(struct fs *fs, const char *name)
+{
+    vdir_post_changed(fs, name);
 }
 
 uint64_t fs_requests(struct fs *fs)

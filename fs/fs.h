@@ -59,6 +59,10 @@ void fs_granted(struct fs *fs, uint64_t id, uint64_t fence);
  * locks above all, is lost. Before the completion of any command that was carried out in it. */
 void fs_session(struct fs *fs, uint64_t session);
 
+/* Loop thread: a control file (leader, members, health) shows something else now: whoever polls it
+ * is told. `name` must stay. */
+void fs_control_changed(struct fs *fs, const char *name);
+
 /* Requests that the kernel has sent. Any thread. */
 uint64_t fs_requests(struct fs *fs);
 

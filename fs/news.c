@@ -205,6 +205,7 @@ static void news_deliver(struct mail *mail)
         handle(news->fs, news->changes[i], news->own && !news->changes[i]->unseen);
         cfs__change__free_unpacked(news->changes[i], NULL);
     }
+    vdir_news(news->fs);
     free(news->changes);
     free(news);
 }

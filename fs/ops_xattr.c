@@ -17,7 +17,8 @@ static const char *const acls[] = {"system.posix_acl_access", "system.posix_acl_
  * (programs that copy all xattrs could not set them); what can be set, and who may, is the state
  * machine's (user.coordfs.ephemeral …) ---- */
 
-#define ZNODE "user.coordfs."
+#define ZNODE   "user.coordfs."
+#define HISTORY ZNODE "history" /* of the root: how many changes are kept; for root */
 
 static const struct {
     const char *name;
@@ -100,12 +101,20 @@ static int name_error(const char *name)
     return EOPNOTSUPP;
 }
 
+/* 0, or the errno for a name that the caller cannot set. */
+static int set_error(fuse_req_t req, const char *name)
+{
+    int error = name_error(name);
+
+    return error == 0 && strcmp(name, HISTORY) == 0 && fuse_req_ctx(req)->uid != 0 ? EPERM : error;
+}
+
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
                   int flags)
 {
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__SetXattr set = CFS__SET_XATTR__INIT;
-    int error = name_error(name);
+    int error = set_error(req, name);
 
     if (error == 0 && size > LIMIT_XATTR_VALUE)
         error = E2BIG;
@@ -131,7 +140,7 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     Cfs__Command command = CFS__COMMAND__INIT;
     Cfs__RemoveXattr remove = CFS__REMOVE_XATTR__INIT;
-    int error = name_error(name);
+    int error = set_error(req, name);
 
     if (error != 0) {
         fuse_reply_err(req, error);

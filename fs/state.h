@@ -18,6 +18,7 @@
 #include "fs/node.h"
 #include "fs/opens.h"
 #include "fs/request.h"
+#include "fs/vdir.h"
 
 struct fs {
     struct fs_options options; /* strings are its own */
@@ -33,6 +34,7 @@ struct fs {
     struct opens opens;
     struct lanes lanes;
     struct locks locks;
+    struct vdir vdir;
     uint64_t last_serial;      /* of the calls */
     uint64_t uncertain_serial; /* see fs/news.c; 0: nothing is uncertain */
     uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */

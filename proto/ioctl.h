@@ -53,4 +53,19 @@ struct ioctl_part {
  * descriptor is lost. */
 #define IOCTL_LEASE _IOR(0xCF, 6, uint64_t)
 
+/* On an open .coordfs/events: which changes it is to tell of, instead of all from now on. Each call
+ * adds a path, up to WATCH_PATHS_MAX; the other fields count as they are in the last call. What was
+ * not read yet is dropped. EINVAL, E2BIG; ENOTTY on anything else. */
+struct ioctl_watch {
+    uint64_t since;    /* WATCH_SINCE: all changes with a higher raft index */
+    uint32_t flags;    /* WATCH_… */
+    uint32_t path_len; /* of path, from the root of the filesystem: "/", "/a/b" */
+    char path[4096];
+};
+#define WATCH_SINCE     1 /* else: from now on */
+#define WATCH_RECURSIVE 2 /* all below the path, too */
+#define WATCH_TEXT      4 /* lines for people, not JSON */
+#define WATCH_PATHS_MAX 256
+#define IOCTL_WATCH     _IOW(0xCF, 16, struct ioctl_watch)
+
 #endif

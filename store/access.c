@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "store/acl.h"
+#include "store/history.h"
 
 static bool is_root(const Cfs__Cred *cred)
 {
@@ -127,6 +128,8 @@ uint32_t access_check_xattr(struct op *op, const Cfs__Cred *cred, const struct i
 {
     if (acl_is_name(name))
         return access_check_owner(cred, inode);
+    if (history_is_setting(inode->ino, name))
+        return is_root(cred) ? 0 : EPERM;
     if (!begins(name, "user."))
         return !begins(name, "trusted.") && !begins(name, "security.") ? EOPNOTSUPP
                : is_root(cred)                                         ? 0

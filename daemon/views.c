@@ -1,0 +1,361 @@
+#include "daemon/views.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "daemon/status.h"
+
+#define PATH_SIZE 8192
+
+struct views {
+    struct daemon *daemon;
+    struct store_reader *reader; /* the loop thread's own */
+    uint64_t leader;
+    struct buf members; /* as they were at the last look */
+    struct buf health;
+};
+
+struct views *views_new(struct daemon *d)
+{
+    struct views *v = xcalloc(1, sizeof *v);
+
+    v->daemon = d;
+    v->reader = reader_new(d->store);
+    return v;
+}
+
+void views_free(struct views *v)
+{
+    reader_free(v->reader);
+    buf_fini(&v->members);
+    buf_fini(&v->health);
+    free(v);
+}
+
+static json_int_t number(uint64_t value)
+{
+    return value > INT64_MAX ? -1 : (json_int_t)value;
+}
+
+/* ---- JSON ---------------------------------------------------------------------------------------
+ */
+
+static json_t *status_view(struct views *v)
+{
+    return status_json(v->daemon);
+}
+
+static json_t *members_view(struct views *v)
+{
+    json_t *status = status_json(v->daemon);
+    json_t *members = json_incref(json_object_get(status, "members"));
+
+    json_decref(status);
+    return members;
+}
+
+struct listing {
+    struct store_reader *reader;
+    json_t *array;
+};
+
+/* Names may be any bytes: what is no UTF-8 is not shown. */
+static json_t *path_json(struct store_reader *r, uint64_t ino)
+{
+    char path[PATH_SIZE];
+    json_t *out = reader_path(r, ino, path, sizeof path) > 0 ? json_string(path) : NULL;
+
+    return out != NULL ? out : json_null();
+}
+
+static bool add_lock(void *arg, const struct reader_lock *lock)
+{
+    struct listing *list = arg;
+    bool flock = lock->kind == CFS__LOCK__KIND__FLOCK;
+    json_t *out = json_pack("{s:I, s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "ino",
+                            number(lock->ino), "path", path_json(list->reader, lock->ino), "kind",
+                            flock ? "flock" : "posix", "mode", lock->write ? "write" : "read",
+                            "state", lock->waits ? "waiting" : "held", "start", number(lock->start),
+                            "end", number(lock->end), "member", number(lock->member), "session",
+                            number(lock->session), "pid", (json_int_t)lock->pid,
+                            lock->waits ? "place" : "fence", number(lock->number));
+
+    json_array_append_new(list->array, out);
+    return true;
+}
+
+static json_t *locks_view(struct views *v)
+{
+    struct listing list = {v->reader, json_array()};
+
+    if (reader_begin(v->reader) == 0) {
+        reader_locks(v->reader, add_lock, &list);
+        reader_end(v->reader);
+    }
+    return list.array;
+}
+
+static bool add_session(void *arg, const struct reader_session *s)
+{
+    struct listing *list = arg;
+
+    json_array_append_new(list->array,
+                          json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "session", number(s->id),
+                                    "member", number(s->member), "ttl_ms", (json_int_t)s->ttl_ms,
+                                    "locks", number(s->held), "waiting", number(s->waiting),
+                                    "ephemerals", number(s->ephemerals)));
+    return true;
+}
+
+static json_t *sessions_view(struct views *v)
+{
+    struct listing list = {v->reader, json_array()};
+
+    reader_sessions(v->reader, add_session, &list);
+    return list.array;
+}
+
+/* ---- Words --------------------------------------------------------------------------------------
+ */
+
+static void leader_view(struct views *v, struct buf *out)
+{
+    struct driver_status s;
+
+    node_status(v->daemon->node, &s);
+    if (s.leader != 0)
+        buf_printf(out, "%" PRIu64, s.leader);
+    buf_printf(out, "\n");
+}
+
+static void self_view(struct views *v, struct buf *out)
+{
+    buf_printf(out, "%" PRIu64 "\n", v->daemon->options.id);
+}
+
+static void index_view(struct views *v, struct buf *out)
+{
+    buf_printf(out, "%" PRIu64 "\n", store_applied(v->daemon->store));
+}
+
+static void version_view(struct views *v BASE_UNUSED, struct buf *out)
+{
+    buf_printf(out, "%s\n", COORDFS_VERSION);
+}
+
+/* A line for each thing that is wrong, and nothing in it that would change by itself. */
+static void health_view(struct views *v, struct buf *out)
+{
+    struct driver_status s;
+
+    node_status(v->daemon->node, &s);
+    if (s.leader == 0)
+        buf_printf(out, "no leader: changes wait for a quorum\n");
+    else if (node_session(v->daemon->node) == 0)
+        buf_printf(out, "no session yet: changes wait\n");
+    for (unsigned i = 0; i < s.n_members; i++)
+        if (s.members[i].id != s.id && !s.members[i].linked)
+            buf_printf(out, "member %" PRIu64 " (%s) cannot be reached\n", s.members[i].id,
+                       s.members[i].address);
+    if (out->len == 0)
+        buf_printf(out, "ok\n");
+}
+
+/* ---- Metrics: the text format of Prometheus -----------------------------------------------------
+ */
+
+static void metric(struct buf *out, const char *name, const char *type, const char *help,
+                   uint64_t value)
+{
+    buf_printf(out, "# HELP coordfs_%s %s\n# TYPE coordfs_%s %s\ncoordfs_%s %" PRIu64 "\n", name,
+               help, name, type, name, value);
+}
+
+static void raft_metrics(struct buf *out, const struct driver_status *s)
+{
+    metric(out, "leader", "gauge", "The member that leads; 0: none is known.", s->leader);
+    metric(out, "is_leader", "gauge", "Does this member lead?", s->state == DRIVER_LEADER);
+    metric(out, "term", "gauge", "Raft term.", s->term);
+    metric(out, "commit_index", "gauge", "Last log entry known to be committed.", s->commit);
+    metric(out, "applied_index", "gauge", "Last log entry that is applied here.", s->applied);
+    metric(out, "first_index", "gauge", "First entry of the log.", s->first_index);
+    metric(out, "last_index", "gauge", "Last entry of the log.", s->last_index);
+    metric(out, "elections_total", "counter", "Elections this member has begun.", s->elections);
+    metric(out, "snapshots_sent_total", "counter", "Snapshots sent to others.", s->snapshots_sent);
+    metric(out, "snapshots_installed_total", "counter", "Snapshots received and installed.",
+           s->snapshots_installed);
+}
+
+static void store_metrics(struct buf *out, struct views *v)
+{
+    struct store_counts counts;
+    struct reader_history past = {.first = 1};
+
+    store_counts(v->daemon->store, &counts);
+    reader_history_range(v->reader, &past);
+    metric(out, "inodes", "gauge", "Files, directories and others.", counts.inodes);
+    metric(out, "bytes", "gauge", "Bytes of content, as stored.", counts.bytes);
+    metric(out, "sessions", "gauge", "Open sessions.", counts.sessions);
+    metric(out, "log_rows", "gauge", "Entries in the log.", counts.log_rows);
+    metric(out, "database_bytes", "gauge", "Size of the database file.", counts.file_bytes);
+    metric(out, "changes_total", "counter", "Changes of the tree, ever.", past.last);
+    metric(out, "changes_kept", "gauge", "Changes that the history has.",
+           past.last + 1 - past.first);
+}
+
+static void member_metrics(struct buf *out, const struct driver_status *s)
+{
+    buf_printf(out, "# HELP coordfs_member_linked Is there a link to this member?\n"
+                    "# TYPE coordfs_member_linked gauge\n");
+    for (unsigned i = 0; i < s->n_members; i++)
+        buf_printf(out, "coordfs_member_linked{member=\"%" PRIu64 "\",role=\"%s\"} %d\n",
+                   s->members[i].id, s->members[i].role == DRIVER_VOTER ? "voter" : "standby",
+                   s->members[i].id == s->id || s->members[i].linked);
+    if (s->state != DRIVER_LEADER)
+        return;
+    buf_printf(out, "# HELP coordfs_member_lag Entries that this member is behind the leader.\n"
+                    "# TYPE coordfs_member_lag gauge\n");
+    for (unsigned i = 0; i < s->n_members; i++)
+        if (s->members[i].id != s->id)
+            buf_printf(out, "coordfs_member_lag{member=\"%" PRIu64 "\"} %" PRIu64 "\n",
+                       s->members[i].id,
+                       s->last_index - min_u64(s->members[i].match, s->last_index));
+}
+
+static void metrics_view(struct views *v, struct buf *out)
+{
+    struct daemon *d = v->daemon;
+    struct fs *fs = atomic_load(&d->fs);
+    struct driver_status s;
+
+    node_status(d->node, &s);
+    buf_printf(out,
+               "# HELP coordfs_info What runs here.\n# TYPE coordfs_info gauge\n"
+               "coordfs_info{version=\"%s\",cluster=\"%s\",member=\"%" PRIu64 "\"} 1\n",
+               COORDFS_VERSION, d->options.name, s.id);
+    metric(out, "uptime_seconds", "gauge", "Since the daemon was started.",
+           (clock_boot_ms() - d->started_ms) / 1000);
+    raft_metrics(out, &s);
+    store_metrics(out, v);
+    metric(out, "pending", "gauge", "Changes of this host on their way.", node_pending(d->node));
+    metric(out, "fuse_requests_total", "counter", "Requests of the kernel.",
+           fs != NULL ? fs_requests(fs) : 0);
+    member_metrics(out, &s);
+}
+
+/* ---- The table ----------------------------------------------------------------------------------
+ */
+
+static const struct view {
+    const char *name;
+    json_t *(*json)(struct views *v);
+    void (*text)(struct views *v, struct buf *out);
+} views[] = {
+    {"status", status_view, NULL},     {"members", members_view, NULL},
+    {"leader", NULL, leader_view},     {"self", NULL, self_view},
+    {"health", NULL, health_view},     {"locks", locks_view, NULL},
+    {"sessions", sessions_view, NULL}, {"metrics", NULL, metrics_view},
+    {"index", NULL, index_view},       {"version", NULL, version_view},
+};
+
+static const struct view *find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(views); i++)
+        if (strcmp(views[i].name, name) == 0)
+            return &views[i];
+    return NULL;
+}
+
+bool views_text(struct views *v, const char *name, struct buf *out)
+{
+    const struct view *view = find(name);
+    char *text;
+    json_t *json;
+
+    if (view == NULL)
+        return false;
+    if (view->text != NULL) {
+        view->text(v, out);
+        return true;
+    }
+    json = view->json(v);
+    text = json_dumps(json, JSON_INDENT(2));
+    check(text != NULL);
+    buf_printf(out, "%s\n", text);
+    free(text);
+    json_decref(json);
+    return true;
+}
+
+json_t *views_json(struct views *v, const char *name)
+{
+    const struct view *view = find(name);
+    struct buf text = BUF_EMPTY;
+    json_t *value;
+
+    if (view == NULL)
+        return NULL;
+    if (view->json != NULL) {
+        value = view->json(v);
+        return json_is_object(value) ? value : json_pack("{s:b, s:o}", "ok", 1, name, value);
+    }
+    view->text(v, &text);
+    value = json_stringn((const char *)text.data, text.len - 1); /* without the newline */
+    buf_fini(&text);
+    return json_pack("{s:b, s:o}", "ok", 1, name, value != NULL ? value : json_null());
+}
+
+/* ---- Changes ------------------------------------------------------------------------------------
+ */
+
+static void tell(struct views *v, const char *name)
+{
+    struct fs *fs = atomic_load(&v->daemon->fs);
+
+    if (fs != NULL)
+        fs_control_changed(fs, name);
+}
+
+void views_on_leader(struct views *v, uint64_t leader)
+{
+    if (leader == v->leader)
+        return;
+    v->leader = leader;
+    tell(v, "leader");
+}
+
+/* Takes `now`; is it something else than before? */
+static bool replace(struct buf *before, struct buf *now)
+{
+    bool same = before->len == now->len &&
+                (now->len == 0 || memcmp(before->data, now->data, now->len) == 0);
+
+    buf_fini(before);
+    *before = buf_take(now);
+    return !same;
+}
+
+static void list_members(struct views *v, struct buf *out)
+{
+    struct driver_status s;
+
+    node_status(v->daemon->node, &s);
+    for (unsigned i = 0; i < s.n_members; i++)
+        buf_printf(out, "%" PRIu64 " %d %s\n", s.members[i].id, (int)s.members[i].role,
+                   s.members[i].address);
+}
+
+void views_tick(struct views *v)
+{
+    struct buf members = BUF_EMPTY, health = BUF_EMPTY;
+
+    list_members(v, &members);
+    if (replace(&v->members, &members))
+        tell(v, "members");
+    health_view(v, &health);
+    if (replace(&v->health, &health))
+        tell(v, "health");
+}
