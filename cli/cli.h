@@ -25,6 +25,7 @@ int cli_once(int argc, char **argv);
 int cli_hold(int argc, char **argv);
 int cli_locks(int argc, char **argv);
 int cli_sessions(int argc, char **argv);
+int cli_watch(int argc, char **argv);
 
 /* Prints "coordfs: …" to standard error; returns status. */
 BASE_PRINTF(2, 3) int cli_fail(int status, const char *fmt, ...);

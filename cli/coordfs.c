@@ -76,6 +76,14 @@ static const struct command {
      "-k, --grace TIME    between SIGTERM and SIGKILL when the entry is gone (5s)\n"
      "The entry is ephemeral: it goes when this host dies, too. Exit status: the command's; 3 if\n"
      "PATH exists; 75 when the entry was lost."},
+    {"watch", cli_watch, "watch [OPTION…] PATH…", "follow changes, from all hosts",
+     "-r, --recursive       also what is below the entries of PATH\n"
+     "-s, --since INDEX     first all changes after this raft index (that of the last line seen)\n"
+     "-j, --json            objects instead of lines \"INDEX OP PATH [-> NEW]\"\n"
+     "-1, --once            end after the first\n"
+     "-t, --timeout TIME    end when there was none for so long: exit status 4\n"
+     "Exit status 3: the changes after INDEX are not kept any more (user.coordfs.history of the\n"
+     "root); what the tree is now has to be looked at instead. For root only."},
     {"locks", cli_locks, "locks [--json] [MOUNT]", "who holds and who waits for locks", NULL},
     {"sessions", cli_sessions, "sessions [--json] [MOUNT]", "the hosts' sessions", NULL},
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "daemon/keeper.h"
 #include "daemon/status.h"
 
 #define PATH_SIZE 8192
@@ -75,13 +76,12 @@ static bool add_lock(void *arg, const struct reader_lock *lock)
 {
     struct listing *list = arg;
     bool flock = lock->kind == CFS__LOCK__KIND__FLOCK;
-    json_t *out = json_pack("{s:I, s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "ino",
-                            number(lock->ino), "path", path_json(list->reader, lock->ino), "kind",
-                            flock ? "flock" : "posix", "mode", lock->write ? "write" : "read",
-                            "state", lock->waits ? "waiting" : "held", "start", number(lock->start),
-                            "end", number(lock->end), "member", number(lock->member), "session",
-                            number(lock->session), "pid", (json_int_t)lock->pid,
-                            lock->waits ? "place" : "fence", number(lock->number));
+    json_t *out = json_pack(
+        "{s:I, s:o, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "ino", number(lock->ino), "path",
+        path_json(list->reader, lock->ino), "kind", flock ? "flock" : "posix", "mode",
+        lock->write ? "write" : "read", "waiting", lock->waits, "start", number(lock->start), "end",
+        number(lock->end), "member", number(lock->member), "session", number(lock->session), "pid",
+        (json_int_t)lock->pid, lock->waits ? "place" : "fence", number(lock->number));
 
     json_array_append_new(list->array, out);
     return true;
@@ -98,24 +98,13 @@ static json_t *locks_view(struct views *v)
     return list.array;
 }
 
-static bool add_session(void *arg, const struct reader_session *s)
-{
-    struct listing *list = arg;
-
-    json_array_append_new(list->array,
-                          json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "session", number(s->id),
-                                    "member", number(s->member), "ttl_ms", (json_int_t)s->ttl_ms,
-                                    "locks", number(s->held), "waiting", number(s->waiting),
-                                    "ephemerals", number(s->ephemerals)));
-    return true;
-}
-
 static json_t *sessions_view(struct views *v)
 {
-    struct listing list = {v->reader, json_array()};
+    json_t *answer = keeper_sessions(v->daemon->keeper);
+    json_t *sessions = json_incref(json_object_get(answer, "sessions"));
 
-    reader_sessions(v->reader, add_session, &list);
-    return list.array;
+    json_decref(answer);
+    return sessions;
 }
 
 /* ---- Words --------------------------------------------------------------------------------------
@@ -154,8 +143,8 @@ static void health_view(struct views *v, struct buf *out)
     node_status(v->daemon->node, &s);
     if (s.leader == 0)
         buf_printf(out, "no leader: changes wait for a quorum\n");
-    else if (node_session(v->daemon->node) == 0)
-        buf_printf(out, "no session yet: changes wait\n");
+    if (keeper_session(v->daemon->keeper) == 0)
+        buf_printf(out, "no session: what hung on this host's, as locks do, may be lost\n");
     for (unsigned i = 0; i < s.n_members; i++)
         if (s.members[i].id != s.id && !s.members[i].linked)
             buf_printf(out, "member %" PRIu64 " (%s) cannot be reached\n", s.members[i].id,
