@@ -1,0 +1,185 @@
+#!/bin/bash
+# The control directory .coordfs: every file on three mounts; hidden, and nobody can change it; who
+# may read what; poll(2); what it says when hosts die.
+. "$(dirname "$0")/lib.sh"
+
+need_fuse
+need_tool python3 getfattr setpriv
+start_cluster 3
+
+say "hidden from a listing, but there"
+for i in 1 2 3; do
+	equal "$(ls -A "${MNT[$i]}")" "" "a listing of the root"
+	equal "$(find "${MNT[$i]}" | wc -l)" 1 "what find finds"
+	equal "$(ls "${MNT[$i]}/.coordfs" | tr '\n' ' ')" \
+		"events health index leader locks log members metrics self sessions status version " "its files"
+	equal "$(stat -c '%F %a %u' "${MNT[$i]}/.coordfs")" "directory 555 0" "the directory"
+	cd "${MNT[$i]}/.coordfs/.." && equal "$PWD" "${MNT[$i]}" ".." && cd /
+done
+[ ! -e "${MNT[1]}/.coordfs/nothing" ] || fail "there is a file 'nothing'"
+
+say "each file, on each mount"
+leader=$(wait_leader)
+for i in 1 2 3; do
+	C=${MNT[$i]}/.coordfs
+	equal "$(cat "$C/self")" "$i" "self of $i"
+	equal "$(cat "$C/leader")" "$leader" "leader as $i sees it"
+	equal "$(cat "$C/version")" "$("$BUILD/coordfsd" --version | cut -d ' ' -f 2)" "version"
+	equal "$(jq -r .id "$C/status")" "$i" "id in status"
+	equal "$(jq -r 'map(.id) | sort | join(" ")' "$C/members")" "1 2 3" "members"
+	equal "$(jq -r 'map(.member) | sort | join(" ")' "$C/sessions")" "1 2 3" "sessions"
+	equal "$(jq -r type "$C/locks")" array "locks"
+	until_true 30 grep -qx ok "$C/health"
+	metrics=$(cat "$C/metrics")
+	matches "$metrics" "^coordfs_leader $leader\$" "the leader in the metrics"
+	equal "$(grep -c '^coordfs_member_linked.* 1$' <<<"$metrics")" 3 "links in the metrics"
+	equal "$(grep -Evc '^(# (HELP|TYPE) coordfs_[a-z_]+ .+|coordfs_[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[0-9]+)$' \
+		<<<"$metrics" || true)" 0 "lines that are no metrics"
+done
+
+say "index: what has returned is in it, and the socket answers the same names"
+echo x >"${MNT[1]}/file"
+"$BUILD/coordfs" sync "${MNT[2]}"
+before=$(cat "${MNT[2]}/.coordfs/index")
+for round in 1 2 3 4 5; do
+	echo $round >"${MNT[2]}/file"
+	now=$(cat "${MNT[2]}/.coordfs/index")
+	[ "$now" -gt "$before" ] || fail "the index went from $before to $now with a write in between"
+	before=$now
+done
+python3 - "${STATE[1]}/control.sock" <<'PY'
+import json, socket, sys
+for name in "status members leader self health locks sessions metrics index version".split():
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    s.sendall(json.dumps({"cmd": name}).encode() + b"\n")
+    answer = json.loads(s.makefile().read())
+    assert answer["ok"] and (name == "status" or name in answer), (name, answer)
+PY
+
+say "one open file: one state from the beginning, a new one when it is read again"
+python3 - "${MNT[1]}" <<'PY'
+import os, sys
+mnt = sys.argv[1]
+fd = os.open(mnt + "/.coordfs/index", os.O_RDONLY)
+first = os.pread(fd, 100, 0)
+open(mnt + "/file", "w").write("more")
+assert os.pread(fd, 100, 1) == first[1:], "a later piece must be of the same state"
+again = os.pread(fd, 100, 0)
+assert int(again) > int(first), (first, again)
+status = os.open(mnt + "/.coordfs/status", os.O_RDONLY)
+pieces = b""
+while True:
+    piece = os.read(status, 7)
+    if not piece:
+        break
+    pieces += piece
+import json
+json.loads(pieces)
+PY
+cp "${MNT[1]}/.coordfs/status" "$T/status"
+jq -e '.ok' "$T/status" >/dev/null || fail "a copy of status: $(cat "$T/status")"
+tar -C "${MNT[1]}" -cf "$T/all.tar" .
+equal "$(tar -tf "$T/all.tar" | sort | tr '\n' ' ')" "./ ./file " "what tar finds"
+
+say "nothing can be made, changed, renamed or removed"
+M=${MNT[2]}
+C=$M/.coordfs
+mkdir "$M/dir"
+says 'not permitted' touch "$C/new"
+says 'not permitted' mkdir "$C/new"
+says 'not permitted' ln -s x "$C/new"
+says 'not permitted' ln "$M/file" "$C/new"
+says 'not permitted' mv "$M/file" "$C/new"
+says 'not permitted' rm "$C/status"
+says 'not permitted' mv "$C/status" "$M/status"
+says 'not permitted' ln "$C/status" "$M/status"
+says 'not permitted' rmdir "$C"
+says 'not permitted' mv "$C" "$M/renamed"
+says 'File exists' mkdir "$C"
+says 'not permitted' mv -T "$M/dir" "$C"
+says 'not permitted' "$TOOLS/fsop" rename-exchange "$M/dir" "$C"
+says 'not permitted' "$TOOLS/fsop" rename-exchange "$C" "$M/dir"
+says 'Permission denied' tee "$C/status" </dev/null
+says 'not permitted' chmod 666 "$C/status"
+says 'Permission denied' truncate -s 0 "$C/log"
+says 'not permitted' chown 1 "$C/status"
+says 'not permitted' setfattr -n user.x -v y "$C/status"
+equal "$(getfattr --absolute-names -d -m - "$C/status" 2>&1)" "" "its xattrs"
+[ -d "$M/dir" ] && [ -s "$M/file" ] || fail "something is gone"
+
+say "the name is free elsewhere"
+mkdir "$M/dir/.coordfs"
+echo y >"$M/dir/.coordfs/status"
+equal "$(cat "$M/dir/.coordfs/status")" y "an ordinary file of that name"
+rm -r "$M/dir/.coordfs"
+says 'not permitted' "$BUILD/coordfs" create "$M/.coordfs"
+
+say "other users: no paths for them"
+for file in events log locks; do
+	says 'Permission denied' setpriv --reuid 65534 --regid 65534 --clear-groups cat "$C/$file"
+done
+for file in status members leader self health sessions metrics index version; do
+	setpriv --reuid 65534 --regid 65534 --clear-groups cat "$C/$file" >/dev/null
+done
+chmod 777 "$M"
+says 'not permitted' setpriv --reuid 65534 --regid 65534 --clear-groups \
+	setfattr -n user.coordfs.history -v 5 "$M"
+chmod 755 "$M"
+
+say "how much history is kept is a setting of the whole cluster"
+equal "$(getfattr --absolute-names --only-values -n user.coordfs.history "${MNT[3]}")" 100000 "the default"
+setfattr -n user.coordfs.history -v 5000 "${MNT[1]}"
+"$BUILD/coordfs" sync "${MNT[3]}"
+equal "$(getfattr --absolute-names --only-values -n user.coordfs.history "${MNT[3]}")" 5000 "after it was set"
+says 'Invalid argument' setfattr -n user.coordfs.history -v 0 "${MNT[1]}"
+setfattr -x user.coordfs.history "${MNT[2]}"
+"$BUILD/coordfs" sync "${MNT[3]}"
+equal "$(getfattr --absolute-names --only-values -n user.coordfs.history "${MNT[3]}")" 100000 "after it was removed"
+
+say "poll(2) tells of a new leader and of trouble"
+observer=$(a_follower)
+O=${MNT[$observer]}/.coordfs
+cat >"$T/poll.py" <<'PY'
+# Waits until the file shows something else than at first; prints both.
+import os, select, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+first = os.pread(fd, 4096, 0).decode().strip()
+open(sys.argv[2], "w").write("ready")
+p = select.poll()
+p.register(fd, select.POLLPRI)
+now = first
+while now == first:
+    events = p.poll(60000)
+    assert events, "nothing within a minute"
+    assert events[0][1] & select.POLLPRI, events
+    now = os.pread(fd, 4096, 0).decode().strip()
+print(first.replace("\n", ";") + "|" + now.replace("\n", ";"))
+PY
+python3 "$T/poll.py" "$O/leader" "$T/ready-leader" >"$T/leaders" &
+polls=($!)
+python3 "$T/poll.py" "$O/health" "$T/ready-health" >"$T/healths" &
+polls+=($!)
+until_true 30 test -s "$T/ready-leader" -a -s "$T/ready-health"
+member_kill "$leader"
+wait "${polls[0]}"
+wait "${polls[1]}"
+matches "$(cat "$T/leaders")" "^$leader\\|" "the leaders"
+[ "$(cat "$T/leaders")" != "$leader|$leader" ] || fail "no other leader"
+matches "$(cat "$T/healths")" "^ok\\|.*(member $leader .*cannot be reached|no leader)" "health"
+until_true 60 grep -q "^member $leader .*cannot be reached" "$O/health"
+
+say "without a quorum everything can still be read"
+other=$(a_follower)
+[ "$other" != "$observer" ] || other=$(wait_leader)
+member_kill "$other"
+leaderless() { [ "$(cat "$O/leader")" = "" ]; }
+until_true 60 leaderless
+until_true 30 grep -q '^no leader' "$O/health"
+for file in status members self locks sessions metrics index version log; do
+	timeout 20 cat "$O/$file" >/dev/null || fail "$file cannot be read without a quorum"
+done
+member_start "$leader"
+until_true 60 grep -qx "$(wait_leader)" "$O/leader"
+member_start "$other"
+until_true 60 grep -qx ok "$O/health"
