@@ -407,6 +407,7 @@ static int run(struct daemon *d)
         .file_max = LIMIT_FILE_MAX,
         .strong = o->strong,
         .lostlock = o->lostlock,
+        .deny_ms = o->deny ? o->election_ms : 0,
         .debug = o->debug_fuse,
     };
     char errmsg[512] = "";

@@ -191,6 +191,14 @@ static bool set_lostlock(struct parse *p, const struct option_def *def, const ch
     return fail(p, "--%s: '%s' is not none, term or kill", def->key, value);
 }
 
+static bool set_stale(struct parse *p, const struct option_def *def, const char *value)
+{
+    *(bool *)field(p, def) = strcmp(value, "deny") == 0;
+    if (strcmp(value, "deny") == 0 || strcmp(value, "serve") == 0)
+        return true;
+    return fail(p, "--%s: '%s' is not serve or deny", def->key, value);
+}
+
 static bool set_options(struct parse *p, const struct option_def *def, const char *value);
 
 #define FIELD(name) offsetof(struct options, name)
@@ -212,6 +220,8 @@ static const struct option_def defs[] = {
      "strong: each open, lookup and getattr asks the quorum first; local: does not [local]"},
     {"lostlock", "HOW", set_lostlock, FIELD(lostlock), 0, 0,
      "term, kill: signal who has a file open whose lock was lost with the session; none [none]"},
+    {"stale", "HOW", set_stale, FIELD(deny), 0, 0,
+     "without a quorum: serve reads from what this host has, or deny them (EIO) [serve]"},
     {"election-timeout", "MS", set_uint, FIELD(election_ms), 100, 60000,
      "without a word from the leader: elect another [1000]"},
     {"heartbeat", "MS", set_uint, FIELD(heartbeat_ms), 10, 30000, "[a tenth of election-timeout]"},

@@ -27,6 +27,7 @@ struct options {
     unsigned session_ttl_ms;
     bool strong; /* consistency=strong */
     enum fs_lostlock lostlock;
+    bool deny; /* stale=deny */
     uint64_t compact_every;
     uint64_t compact_trailing;
     int log_level;

@@ -176,6 +176,10 @@ static int serve(struct fs *fs)
 
     if (err <= 0)
         return err;
+    if (stale_denies(fs, io_opcode(&fs->io))) {
+        io_answer(&fs->io, EIO);
+        return 1;
+    }
     buf.size = fs->io.request_len;
     fuse_session_process_buf(fs->session, &buf);
     return 1;
@@ -192,7 +196,8 @@ static int sooner(int a_ms, int b_ms) /* -1: never */
 static int turn(struct fs *fs)
 {
     locks_turn(fs);
-    return sooner(drafts_turn(fs), sooner(requests_turn(fs), lanes_turn(fs)));
+    return sooner(drafts_turn(fs),
+                  sooner(requests_turn(fs), sooner(stale_turn(fs), lanes_turn(fs))));
 }
 
 /* Gives what was written, and who waits for it, some time to come to an end. */

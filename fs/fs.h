@@ -23,6 +23,7 @@ struct fs_options {
     unsigned timeout_ms;    /* of requests that hold kernel locks; default 8000 */
     uint64_t file_max;      /* bytes of a file */
     bool strong;            /* a barrier before each open, lookup and getattr */
+    unsigned deny_ms;       /* stale=deny: without a quorum for so long; 0: stale=serve */
     bool uncached;          /* the kernel asks for everything each time */
     bool debug;             /* log every request */
     enum fs_lostlock lostlock;

@@ -169,20 +169,29 @@ int io_read(struct io *io)
     return 1;
 }
 
-int io_refuse(struct io *io, int error)
+uint32_t io_opcode(const struct io *io)
 {
-    struct fuse_out_header out = {.len = sizeof(out), .error = -error};
-    struct iovec iov = {.iov_base = &out, .iov_len = sizeof(out)};
-    int got = io_read(io);
-    uint32_t opcode;
+    return io_header(io)->opcode;
+}
 
-    if (got <= 0)
-        return got;
-    opcode = io_header(io)->opcode;
-    out.unique = io_header(io)->unique;
+void io_answer(struct io *io, int error)
+{
+    struct fuse_out_header out = {
+        .len = sizeof(out), .error = -error, .unique = io_header(io)->unique};
+    struct iovec iov = {.iov_base = &out, .iov_len = sizeof(out)};
+    uint32_t opcode = io_opcode(io);
+
     if (opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT)
         io_writev(io, &iov, 1);
-    return 1;
+}
+
+int io_refuse(struct io *io, int error)
+{
+    int got = io_read(io);
+
+    if (got > 0)
+        io_answer(io, error);
+    return got;
 }
 
 bool io_kill_suid(const struct io *io)

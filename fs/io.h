@@ -38,6 +38,10 @@ void io_fini(struct io *io);
  * filesystem was unmounted or the connection aborted. */
 int io_read(struct io *io);
 
+uint32_t io_opcode(const struct io *io); /* of the request in buf */
+/* Answers the request in buf with errno `error`, instead of libfuse. */
+void io_answer(struct io *io, int error);
+
 /* Reads a request, if there is one, and answers it with errno `error`. As io_read. */
 int io_refuse(struct io *io, int error);
 

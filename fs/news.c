@@ -184,7 +184,7 @@ static void forget_node(void *arg, uint64_t ino)
 }
 
 /* Another state altogether: everything is forgotten. */
-static void replaced(struct fs *fs)
+void news_forget_all(struct fs *fs)
 {
     nodes_each(&fs->nodes, forget_node, fs);
     lane_forget_all_names(fs);
@@ -198,7 +198,7 @@ static void news_deliver(struct mail *mail)
     struct news *news = CONTAINER_OF(mail, struct news, mail);
 
     if (news->replaced) {
-        replaced(news->fs);
+        news_forget_all(news->fs);
         asks_replaced(news->fs);
     }
     for (size_t i = 0; i < news->n; i++) {

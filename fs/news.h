@@ -8,6 +8,8 @@
 /* Loop thread: fs_changed and fs_replaced. Borrows. */
 void news_post(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own);
 void news_post_replaced(struct fs *fs);
+/* Reader thread: makes the kernel forget everything. */
+void news_forget_all(struct fs *fs);
 
 /* Reader thread: a call has come back. */
 void news_of_call(struct fs *fs, const struct call *c);

@@ -18,6 +18,7 @@
 #include "fs/node.h"
 #include "fs/opens.h"
 #include "fs/request.h"
+#include "fs/stale.h"
 #include "fs/vdir.h"
 
 struct fs {
@@ -33,6 +34,7 @@ struct fs {
     struct drafts drafts;
     struct opens opens;
     struct lanes lanes;
+    struct stale stale;
     struct locks locks;
     struct vdir vdir;
     uint64_t last_serial;      /* of the calls */

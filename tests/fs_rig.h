@@ -17,6 +17,7 @@ struct rig {
     bool last_uncached;
     bool strong;
     enum fs_lostlock lostlock;
+    unsigned deny_ms;
     pid_t pid; /* of the child */
     FILE *to, *from;
 };
@@ -34,6 +35,8 @@ void rig_start_uncached(struct rig *rig);
 void rig_start_strong(struct rig *rig, unsigned timeout_ms);
 /* n mounts with this option. */
 void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock);
+/* Two mounts, the second with stale=deny, after deny_ms. */
+void rig_start_deny(struct rig *rig, unsigned deny_ms);
 /* Ends the child in an orderly way and checks that it was one; removes everything. */
 void rig_stop(struct rig *rig);
 /* Kills the child (SIGKILL); the mounts stay behind. */

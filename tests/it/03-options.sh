@@ -38,6 +38,7 @@ refused 1 'election' --name x --state "$S" --election-timeout 5
 refused 1 'timeout' --name x --state "$S" --timeout -3
 refused 1 'session-ttl' --name x --state "$S" --session-ttl 1
 refused 1 'session-ttl' --name x --state "$S" -o session-ttl=301
+refused 1 'serve or deny' --name x --state "$S" -o stale=maybe
 refused 1 'log-level' --name x --state "$S" --log-level loud
 equal "$(ls -A "$S")" "" "the state directory after nothing but bad options"
 exits 0 "$D" --help
