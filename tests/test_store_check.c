@@ -15,8 +15,25 @@
 static struct kit kit;
 static struct kit *const k = &kit;
 
+static void stage(uint64_t ino, uint8_t *data, size_t len)
+{
+    Cfs__Command c = CFS__COMMAND__INIT;
+    Cfs__Extent extent = CFS__EXTENT__INIT, *extents[] = {&extent};
+    Cfs__Stage s = CFS__STAGE__INIT;
+
+    extent.data = kit_bytes(data, len);
+    s.ino = ino;
+    s.stage = 1;
+    s.n_extents = 1;
+    s.extents = extents;
+    c.op_case = CFS__COMMAND__OP_STAGE;
+    c.stage = &s;
+    assert_int_equal(kit_run(k, &c), 0);
+}
+
 /* The tree: f (2), d (3), d/g (4, a link of f is h), l (5, symlink), an orphan (6), p (7, fifo),
- * d/e (8, directory, with an access ACL); the root has a default ACL. */
+ * d/e (8, directory, with an access ACL and a quota), d/e/q (9), another orphan, of d/e (10), with
+ * something staged for it; the root has a default ACL. */
 static int set_up(void **state)
 {
     /* rwx for the owner, for user 1, the group, the mask, others: nothing. */
@@ -42,6 +59,12 @@ static int set_up(void **state)
     kit_setxattr(k, dir, "user.x", "value", 5, ANY);
     kit_setxattr(k, 8, "system.posix_acl_access", acl, sizeof acl, ANY);
     kit_setxattr(k, ROOT, "system.posix_acl_default", acl, sizeof acl, ANY);
+    kit_file(k, 8, "q");
+    kit_file(k, 8, "o");
+    kit_setxattr(k, 8, "user.coordfs.quota.bytes", "1M", 2, ANY);
+    kit_write(k, 10, 0, data, 5);
+    kit_unlink(k, 8, "o");
+    stage(10, data, 5);
     kit_entry(k, STORE_CHANGE, "config", 6);
     kit_check(k);
     kit_close(k);
@@ -134,6 +157,24 @@ static const struct {
     {"S22", "UPDATE xattr SET ino = 5 WHERE ino = 8; UPDATE inode SET xattr_bytes ="
             " (SELECT coalesce(sum(length(name) + length(value)), 0) FROM xattr x"
             " WHERE x.ino = inode.ino)"},
+    {"S50", "UPDATE part SET session = 99"},
+    {"S50", "UPDATE part SET stage = 0"},
+    {"S50", "UPDATE part SET offset = 64 << 20"},
+    {"S50", "UPDATE part SET id = 100 << 12"},
+    {"S50", "UPDATE part SET data = x''; UPDATE state SET bytes = bytes - 5"},
+    {"S50", "UPDATE part SET sum = randomblob(16)"},
+    {"S51", "INSERT INTO quota VALUES(2, 5, 5, 0, 0)"},
+    {"S51", "INSERT INTO quota VALUES(99, 5, 5, 0, 0)"},
+    {"S51", "UPDATE quota SET max_bytes = 9223372036854775807"},
+    {"S51", "UPDATE quota SET max_bytes = -1"},
+    {"S51", "UPDATE charged SET dir = 3"},
+    {"S51", "INSERT INTO charged VALUES(2, 8)"},
+    {"S52", "UPDATE quota SET bytes = bytes + 1"},
+    {"S52", "UPDATE quota SET entries = 1"},
+    {"S52", "DELETE FROM charged"},
+    {"S52", "INSERT INTO charged VALUES(6, 8)"},
+    {"S53", "INSERT INTO quota SELECT 3, 5, 5, sum(stored + xattr_bytes), count(*) FROM inode"
+            " WHERE ino IN (2, 4, 8, 9, 10)"},
     {"S18", "UPDATE session SET used = 100"},
     {"S18", "UPDATE session SET forgotten = 1"},
     {"S18", "UPDATE session SET last_seq = last_seq + 1"},
@@ -156,6 +197,8 @@ static const struct {
     {"S20", "UPDATE dirent SET name = x'7a' WHERE ino = 8"},
     {"S20", "UPDATE xattr SET value = x'0000000000' WHERE ino = 3"},
     {"S20", "UPDATE xattr SET ino = 3, name = x'757365722e79' WHERE ino = 3"},
+    {"S20", "UPDATE quota SET max_bytes = 5"},
+    {"S20", "UPDATE part SET offset = 5"},
     {"S20", "UPDATE state SET sum = zeroblob(16)"},
     {"S20", "UPDATE history SET path = x'2f642f7a' WHERE ino = 8"},
     {"S20", "INSERT INTO setting VALUES('history', 5)"},
