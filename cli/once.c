@@ -214,7 +214,7 @@ static void print_record(const char *path, const struct record *r)
 
 static int print_status(const char *path)
 {
-    struct record record;
+    struct record record = {.empty = true};
     int fd = place_open(path, O_RDONLY, 0), err;
 
     if (fd < 0)
@@ -299,7 +299,7 @@ static int run_period(struct held *h, const struct once *o, struct record *r, ui
 
 static int run_if_due(struct held *h, const struct once *o, uint64_t period)
 {
-    struct record record;
+    struct record record = {.empty = true};
     int err = record_read(h->fd, &record);
 
     if (err != 0)

@@ -146,7 +146,7 @@ static bool read_all(int fd, const char *path, struct buf *out)
 /* The content of one version: when it changes meanwhile, once more. */
 static int read_version(int fd, const char *path, struct buf *out, uint64_t *version)
 {
-    uint64_t before;
+    uint64_t before = 0;
 
     do {
         out->len = 0;
@@ -160,7 +160,7 @@ static int read_version(int fd, const char *path, struct buf *out, uint64_t *ver
 static int get(int fd, const char *path, const struct condition *c, bool only_version)
 {
     struct buf data = BUF_EMPTY;
-    uint64_t version;
+    uint64_t version = 0;
     int rc = read_version(fd, path, &data, &version);
 
     if (rc == CLI_OK && c->version_set && version != c->version)

@@ -52,7 +52,7 @@ layers() {
 		raft         | base proto raft                 | protobuf-c xxhash uthash uv raft
 		fs           | base proto fs                   | protobuf-c xxhash uthash fuse
 		daemon       | base proto store raft fs daemon | protobuf-c xxhash uthash uv jansson
-		cli          | base proto cli                  | protobuf-c jansson
+		cli          | base proto cli                  | protobuf-c xxhash jansson
 		mount-helper | base mount-helper               |
 	END
 }
