@@ -110,10 +110,12 @@ static void set_clean(struct draft *d)
     d->dirty = false;
 }
 
-static uint64_t due_of(const struct draft *d)
+static uint64_t due_of(const struct fs *fs, const struct draft *d)
 {
     uint64_t age = d->first_ms + DRAFT_AGE_MS;
 
+    if (fs->options.draft_ms != 0)
+        return d->first_ms + fs->options.draft_ms;
     return d->patch.n == 0 ? age : min_u64(age, d->last_ms + DRAFT_IDLE_MS);
 }
 
@@ -152,7 +154,7 @@ static void set_dirty(struct fs *fs, struct draft *d)
     }
     d->dirty = true;
     d->last_ms = now;
-    fs->drafts.next_due_ms = min_u64(fs->drafts.next_due_ms, due_of(d));
+    fs->drafts.next_due_ms = min_u64(fs->drafts.next_due_ms, due_of(fs, d));
 }
 
 static void draft_free(struct drafts *ds, struct draft *d)
@@ -678,10 +680,10 @@ int drafts_turn(struct fs *fs)
         ds->next_due_ms = UINT64_MAX;
         for (d = LIST_FIRST(&ds->dirty); d != NULL; d = next) {
             next = LIST_NEXT(d, link);
-            if (due_of(d) <= now)
+            if (due_of(fs, d) <= now)
                 batch_submit(batch_new(fs, d));
             else
-                ds->next_due_ms = min_u64(ds->next_due_ms, due_of(d));
+                ds->next_due_ms = min_u64(ds->next_due_ms, due_of(fs, d));
         }
     }
     return ds->next_due_ms == UINT64_MAX ? -1 : (int)(ds->next_due_ms - now);

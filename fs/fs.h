@@ -24,6 +24,7 @@ struct fs_options {
     uint64_t file_max;      /* bytes of a file */
     bool strong;            /* a barrier before each open, lookup and getattr */
     unsigned deny_ms;       /* stale=deny: without a quorum for so long; 0: stale=serve */
+    unsigned draft_ms;      /* tests: drafts wait so long; 0: DRAFT_IDLE_MS and DRAFT_AGE_MS */
     bool uncached;          /* the kernel asks for everything each time */
     bool debug;             /* log every request */
     enum fs_lostlock lostlock;

@@ -47,6 +47,7 @@ static void serve(const struct rig *rig, unsigned timeout_ms, int in_fd, int out
     options.strong = rig->strong;
     options.lostlock = rig->lostlock;
     options.deny_ms = rig->deny_ms;
+    options.draft_ms = rig->draft_ms;
     snprintf(store, sizeof(store), "%s/store", rig->dir);
     for (unsigned i = 0; i < rig->n; i++)
         mountpoints[i] = rig->mnt[i];
@@ -122,6 +123,13 @@ void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock)
     make_dirs(rig, n);
     rig->lostlock = lostlock;
     start(rig, 0);
+}
+
+void rig_start_patient(struct rig *rig)
+{
+    make_dirs(rig, 2);
+    rig->draft_ms = 3600000;
+    start(rig, 60000);
 }
 
 void rig_start_deny(struct rig *rig, unsigned deny_ms)

@@ -18,6 +18,7 @@ struct rig {
     bool strong;
     enum fs_lostlock lostlock;
     unsigned deny_ms;
+    unsigned draft_ms;
     pid_t pid; /* of the child */
     FILE *to, *from;
 };
@@ -35,6 +36,9 @@ void rig_start_uncached(struct rig *rig);
 void rig_start_strong(struct rig *rig, unsigned timeout_ms);
 /* n mounts with this option. */
 void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock);
+/* Two mounts whose drafts are not committed because of time: what a test writes is one step,
+ * however slow the machine is. */
+void rig_start_patient(struct rig *rig);
 /* Two mounts, the second with stale=deny, after deny_ms. */
 void rig_start_deny(struct rig *rig, unsigned deny_ms);
 /* Ends the child in an orderly way and checks that it was one; removes everything. */

@@ -54,6 +54,7 @@ static bool mount_one(const struct local_serve_options *o, const char *mountpoin
                                  .mountpoint = mountpoint,
                                  .timeout_ms = o->timeout_ms,
                                  .strong = o->strong && n_mounts > 0,
+                                 .draft_ms = o->draft_ms,
                                  .deny_ms = n_mounts > 0 ? o->deny_ms : 0,
                                  .uncached = o->last_uncached && n_mounts + 1 == o->n,
                                  .debug = o->debug,

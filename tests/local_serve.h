@@ -17,6 +17,7 @@ struct local_serve_options {
     unsigned n;
     unsigned timeout_ms; /* of requests; 0: the default */
     bool last_uncached;  /* the last mount has no kernel caches */
+    unsigned draft_ms;   /* as in struct fs_options */
     unsigned deny_ms;    /* all but the first mount have stale=deny, after so long; 0: none */
     bool strong;         /* all but the first mount have consistency=strong */
     bool debug;

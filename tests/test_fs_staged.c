@@ -1,8 +1,5 @@
 /* Content that does not fit into one log entry: it appears in one step on all hosts, or not at all.
- *
- * A draft is committed when nobody has written for 100 ms: on a busy machine that may happen in the
- * middle of a test. So a test that counts steps is tried again until the writer was quick enough
- * for that not to have happened. */
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,14 +18,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "fs/draft.h"
 #include "tests/fs_rig.h"
 
-#define MIB      (1u << 20)
-#define SIZE     (12 * MIB + 777) /* more than DRAFT_BYTES */
-#define OLD      "as it was"
-#define ATTEMPTS 100
+#define MIB  (1u << 20)
+#define SIZE (12 * MIB + 777) /* more than DRAFT_BYTES */
+#define OLD  "as it was"
 
 static struct rig rig;
 static uint8_t *noise; /* SIZE bytes */
@@ -36,7 +30,7 @@ static uint8_t *noise; /* SIZE bytes */
 static int set_up(void **state)
 {
     (void)state;
-    rig_start(&rig, 2, 0);
+    rig_start_patient(&rig);
     noise = malloc(SIZE);
     for (size_t i = 0; i < SIZE; i++)
         noise[i] = (uint8_t)(i * 13 % 251);
@@ -85,16 +79,11 @@ static void write_all(int fd, const uint8_t *data, size_t len)
     }
 }
 
-/* Writes and closes. True: without a pause that commits what there is. */
-static bool put_quickly(int fd, size_t len)
+static void put(int fd, size_t len)
 {
-    uint64_t begin = clock_boot_ms();
-    bool quick;
-
+    assert_true(fd >= 0);
     write_all(fd, noise, len);
-    quick = clock_boot_ms() - begin < DRAFT_IDLE_MS - 5;
     assert_int_equal(close(fd), 0);
-    return quick;
 }
 
 /* ---- Steps ------------------------------------------------------------------------------------
@@ -116,76 +105,55 @@ static void *watch(void *arg)
     while (!atomic_load(&w->stop))
         if (stat(w->path, &st) == 0 && st.st_size != (off_t)strlen(OLD) && st.st_size != SIZE)
             atomic_store(&w->wrong, true);
+        else
+            usleep(500);
     return NULL;
 }
 
 static void a_replacement_is_one_step(void **state)
 {
-    bool quick = false;
+    struct watcher w = {.stop = false};
+    unsigned long before;
 
     (void)state;
-    for (unsigned i = 0; i < ATTEMPTS && !quick; i++) {
-        struct watcher w = {.stop = false};
-        unsigned long before;
-        int fd;
-
-        assert_int_equal(rig_put(at(0, "f"), OLD, strlen(OLD)), 0);
-        before = version_of(1, "f");
-        snprintf(w.path, sizeof(w.path), "%s", at(1, "f"));
-        assert_int_equal(pthread_create(&w.thread, NULL, watch, &w), 0);
-        fd = open(at(0, "f"), O_WRONLY | O_TRUNC);
-        quick = put_quickly(fd, SIZE);
-        rig_sync(&rig, 1);
-        atomic_store(&w.stop, true);
-        pthread_join(w.thread, NULL);
-        if (quick) {
-            assert_false(atomic_load(&w.wrong));
-            assert_int_equal(version_of(1, "f"), before + 1);
-        }
-        assert_content(at(1, "f"), noise, SIZE);
-    }
-    assert_true(quick);
+    assert_int_equal(rig_put(at(0, "f"), OLD, strlen(OLD)), 0);
+    before = version_of(1, "f");
+    snprintf(w.path, sizeof(w.path), "%s", at(1, "f"));
+    assert_int_equal(pthread_create(&w.thread, NULL, watch, &w), 0);
+    put(open(at(0, "f"), O_WRONLY | O_TRUNC), SIZE);
+    rig_sync(&rig, 1);
+    atomic_store(&w.stop, true);
+    pthread_join(w.thread, NULL);
+    assert_false(atomic_load(&w.wrong));
+    assert_int_equal(version_of(1, "f"), before + 1);
+    assert_content(at(1, "f"), noise, SIZE);
 }
 
 static void a_new_file_is_one_step(void **state)
 {
-    bool quick = false;
-
     (void)state;
-    for (unsigned i = 0; i < ATTEMPTS && !quick; i++) {
-        int fd;
-
-        unlink(at(0, "new"));
-        fd = open(at(0, "new"), O_WRONLY | O_CREAT | O_EXCL, 0644);
-        assert_true(fd >= 0);
-        quick = put_quickly(fd, SIZE);
-        if (quick)
-            assert_int_equal(version_of(1, "new"), 1);
-    }
-    assert_true(quick);
+    put(open(at(0, "new"), O_WRONLY | O_CREAT | O_EXCL, 0644), SIZE);
+    assert_int_equal(version_of(1, "new"), 1);
     assert_content(at(1, "new"), noise, SIZE);
 }
 
 /* Not the whole file: in steps, but of 8 MiB, not of one entry. */
 static void a_change_is_one_step(void **state)
 {
-    bool quick = false;
+    unsigned long before;
+    int fd;
 
     (void)state;
-    assert_int_equal(rig_put(at(0, "f"), noise, SIZE), 0);
-    for (unsigned i = 0; i < ATTEMPTS && !quick; i++) {
-        unsigned long before = version_of(1, "f");
-        int fd = open(at(0, "f"), O_WRONLY);
-
-        assert_int_equal(lseek(fd, 4 * MIB, SEEK_SET), 4 * MIB);
-        quick = put_quickly(fd, 5 * MIB);
-        if (quick)
-            assert_int_equal(version_of(1, "f"), before + 1);
-    }
-    assert_true(quick);
+    put(open(at(0, "f"), O_WRONLY | O_CREAT, 0644), SIZE);
+    before = version_of(1, "f");
+    fd = open(at(0, "f"), O_WRONLY);
+    assert_int_equal(lseek(fd, 4 * MIB, SEEK_SET), 4 * MIB);
+    put(fd, 5 * MIB);
+    assert_int_equal(version_of(1, "f"), before + 1);
     memmove(noise + 4 * MIB, noise, 5 * MIB);
-    rig_sync(&rig, 1);
     assert_content(at(1, "f"), noise, SIZE);
+    put(open(at(0, "f"), O_WRONLY), 9 * MIB);
+    assert_int_equal(version_of(1, "f"), before + 3);
 }
 
 static void the_writer_sees_what_it_writes(void **state)
@@ -218,31 +186,21 @@ static fsblkcnt_t space(void)
 /* One entry is lost: those behind it find nothing that they could complete. */
 static void a_failure_leaves_no_trace(void **state)
 {
-    bool quick = false;
+    fsblkcnt_t before;
+    int fd;
 
     (void)state;
-    for (unsigned i = 0; i < ATTEMPTS && !quick; i++) {
-        fsblkcnt_t before;
-        uint64_t begin;
-        int fd;
-
-        assert_int_equal(rig_put(at(0, "f"), OLD, strlen(OLD)), 0);
-        before = space();
-        fd = open(at(0, "f"), O_WRONLY);
-        rig_tell(&rig, "fail 1 5");
-        begin = clock_boot_ms();
-        write_all(fd, noise, 6 * MIB);
-        quick = clock_boot_ms() - begin < DRAFT_IDLE_MS - 5;
-        assert_int_equal(fsync(fd), -1);
-        assert_int_equal(errno, EIO);
-        assert_int_equal(close(fd), 0); /* it was told */
-        if (!quick)
-            continue;
-        rig_sync(&rig, 1);
-        assert_content(at(1, "f"), OLD, strlen(OLD));
-        assert_int_equal(space(), before);
-    }
-    assert_true(quick);
+    assert_int_equal(rig_put(at(0, "f"), OLD, strlen(OLD)), 0);
+    before = space();
+    fd = open(at(0, "f"), O_WRONLY);
+    rig_tell(&rig, "fail 1 5");
+    write_all(fd, noise, 6 * MIB);
+    assert_int_equal(fsync(fd), -1);
+    assert_int_equal(errno, EIO);
+    assert_int_equal(close(fd), 0); /* it was told */
+    rig_sync(&rig, 1);
+    assert_content(at(1, "f"), OLD, strlen(OLD));
+    assert_int_equal(space(), before);
 }
 
 /* It is not known whether it was done: what was acknowledged is tried again. */

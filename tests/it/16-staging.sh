@@ -11,7 +11,7 @@ leader=$(wait_leader)
 for i in 1 2 3; do
 	[ "$i" = "$w" ] || [ "$i" = "$leader" ] || o=$i
 done
-head -c 40000000 /dev/urandom >"$T/big"
+head -c 12000000 /dev/urandom >"$T/big"
 head -c $((64 << 20)) /dev/urandom >"$T/largest"
 echo old >"${MNT[$w]}/f"
 wait_equal
@@ -33,7 +33,7 @@ for try in $(seq 20); do
 	wait_equal
 	: >"$T/seen"
 	before=$(version)
-	background watch_size "${MNT[$o]}/f" 4 40000000
+	background watch_size "${MNT[$o]}/f" 4 12000000
 	cp "$T/big" "${MNT[$w]}/f"
 	"$BUILD/coordfs" sync "${MNT[$o]}"
 	kill "$CHILD"
@@ -62,7 +62,7 @@ rm "${MNT[$w]}/largest"
 used() { stat -f -c '%b %f' "${MNT[$o]}" | { read -r all free && echo $((all - free)); }; }
 is_used() { [ "$(used)" = "$1" ]; }
 # The reaper frees removed files when nobody has them open any more.
-until_true 60 is_used $(((40000000 + 4095) / 4096))
+until_true 60 is_used $(((12000000 + 4095) / 4096))
 
 say "a host dies in the middle"
 echo old >"${MNT[$w]}/f"
