@@ -52,8 +52,8 @@ for i in 1 2; do
 	begin=$(now_ms)
 	cp "$T/largest" "${MNT[$w]}/largest"
 	result "64 MiB written in $(($(now_ms) - begin)) ms"
-	equal "$(st "$w" .leader)" "$leader" "the leader"
 done
+[ "$(wait_leader)" = "$leader" ] || result "there was an election meanwhile" # on a busy machine
 wait_equal
 cmp "$T/largest" "${MNT[$o]}/largest"
 rm "${MNT[$w]}/largest"
