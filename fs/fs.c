@@ -176,7 +176,7 @@ static int serve(struct fs *fs)
 
     if (err <= 0)
         return err;
-    if (stale_denies(fs, io_opcode(&fs->io))) {
+    if (stale_denies(fs)) {
         io_answer(&fs->io, EIO);
         return 1;
     }

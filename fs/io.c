@@ -174,6 +174,20 @@ uint32_t io_opcode(const struct io *io)
     return io_header(io)->opcode;
 }
 
+uint64_t io_node(const struct io *io)
+{
+    return io_header(io)->nodeid;
+}
+
+const char *io_lookup_name(const struct io *io)
+{
+    const char *name = io_body(io, 1);
+
+    return name != NULL && memchr(name, '\0', io->request_len - sizeof(struct fuse_in_header))
+               ? name
+               : "";
+}
+
 void io_answer(struct io *io, int error)
 {
     struct fuse_out_header out = {

@@ -38,7 +38,10 @@ void io_fini(struct io *io);
  * filesystem was unmounted or the connection aborted. */
 int io_read(struct io *io);
 
-uint32_t io_opcode(const struct io *io); /* of the request in buf */
+/* Of the request in buf: what it is, on which node; the name that a LOOKUP looks up. */
+uint32_t io_opcode(const struct io *io);
+uint64_t io_node(const struct io *io);
+const char *io_lookup_name(const struct io *io);
 /* Answers the request in buf with errno `error`, instead of libfuse. */
 void io_answer(struct io *io, int error);
 

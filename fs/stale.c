@@ -23,9 +23,22 @@ static bool is_read(uint32_t opcode)
     return opcode < ARRAY_LEN(reads) && reads[opcode];
 }
 
-bool stale_denies(const struct fs *fs, uint32_t opcode)
+/* The control directory, and the way to it. */
+static bool is_exempt(struct fs *fs, uint64_t node, uint32_t opcode)
 {
-    return fs->stale.state != STALE_SERVING && is_read(opcode);
+    if (opcode == FUSE_LOOKUP)
+        return vdir_owns(node) || vdir_is_name(fs, node, io_lookup_name(&fs->io));
+    return vdir_owns(node) || (opcode == FUSE_GETATTR && node == FUSE_ROOT_ID);
+}
+
+bool stale_denies(struct fs *fs)
+{
+    uint32_t opcode;
+
+    if (fs->stale.state == STALE_SERVING)
+        return false;
+    opcode = io_opcode(&fs->io);
+    return is_read(opcode) && !is_exempt(fs, io_node(&fs->io), opcode);
 }
 
 static void on_proved(struct call *c)

@@ -6,6 +6,9 @@
  * also through handles that are open. When there is a quorum again, a barrier proves that this host
  * has what was committed meanwhile; only then it answers again.
  *
+ * The control directory (fs/vdir.h) goes on telling what this host knows; so that it can be
+ * reached, the root's attributes are answered, too.
+ *
  * Limits. What was read before stays where it was read to. Between the loss of the quorum and its
  * being noticed (by the backend, then deny_ms, then the next look) old content is read; how long:
  * about two election timeouts. Before Linux 6.16 the kernel cannot be told to forget all names: for
@@ -37,7 +40,7 @@ struct stale {
 /* Looks at the quorum if it is time to; the time until then in ms; -1: never (stale=serve). */
 int stale_turn(struct fs *fs);
 
-/* Is a request of this kind (FUSE_*) to be answered EIO now? */
-bool stale_denies(const struct fs *fs, uint32_t opcode);
+/* Is the request that was just read (fs->io) to be answered EIO now? */
+bool stale_denies(struct fs *fs);
 
 #endif

@@ -101,7 +101,6 @@ static void everything_is_denied(void **state)
     ASSERT_EIO(listxattr(at(1, "f"), buf, sizeof(buf)));
     ASSERT_EIO(access(at(1, "never-seen"), F_OK));
     ASSERT_EIO(statvfs(rig.mnt[1], &fs));
-    ASSERT_EIO(stat(rig.mnt[1], &st));
     close(file);
     close(dir);
     /* The default serves what it has. */
@@ -157,7 +156,7 @@ static void it_can_be_unmounted(void **state)
 {
     (void)state;
     rig_tell(&rig, "stall");
-    assert_true(comes_to(rig.mnt[1], EIO));
+    assert_true(comes_to(at(1, "f"), EIO));
     /* tear_down resumes, but stops the mounts before they can have noticed. */
 }
 
