@@ -1,11 +1,11 @@
 #!/bin/bash
 # limit: 240
 # Leases: whoever stands still or is without a quorum loses his, and his session only where somebody
-# else could expire it. An idle cluster writes nothing.
+# else could expire it.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
-need_tool strace
+need_tool flock
 DAEMON_OPTS=(--election-timeout 1000 --session-ttl 3)
 
 all_have_leases() {
@@ -77,18 +77,28 @@ done
 until_true 60 all_have_leases
 equal "$(st "$leader" .no_quorum_since)" null "no_quorum_since"
 
-say "an idle cluster writes nothing"
+say "with a lock it does not: the lock is lost, and free, while its descriptor is still open"
+leader=$(wait_leader)
+other=$(a_follower)
+exec 8>"${MNT[$leader]}/locked"
+flock -n -x 8 || fail "nobody had the lock"
+echo "with the lock" >&8
 wait_equal
-applied=$(st 1 .applied)
-tracers=()
+! flock -n -x "${MNT[$other]}/locked" true || fail "two have the lock"
+old=$(session_of "$leader")
 for i in 1 2 3; do
-	background timeout 10 strace -f -qq -e trace=fsync,fdatasync,pwrite64,epoll_wait,epoll_pwait \
-		-o "$T/trace-$i" -p "$(member_pid $i)"
-	tracers+=("$CHILD")
+	[ $i = "$leader" ] || member_pause $i
 done
-wait "${tracers[@]}" || true
+until_true 60 no_lease
+! echo "without it" 2>/dev/null >&8 || fail "written although the lease has run out"
 for i in 1 2 3; do
-	grep -q epoll "$T/trace-$i" || fail "member $i was not traced"
-	! grep -E 'sync|pwrite' "$T/trace-$i" || fail "member $i wrote"
+	[ $i = "$leader" ] || member_resume $i
 done
-equal "$(st 1 .applied)" "$applied" "the applied index"
+until_true 60 flock -n -x "${MNT[$other]}/locked" true
+new_session() { [ "$(st "$leader" ".session != 0 and .session != $old and .lease_ms > 0")" = true ]; }
+until_true 60 new_session
+grep -q "session $old lives, but is given up" "$T/log-$leader" || fail "it was not given up"
+! echo "again" 2>/dev/null >&8 || fail "written through a handle whose lock was lost"
+exec 8>&- || true # EIO, again
+equal "$(cat "${MNT[$other]}/locked")" "with the lock" "content"
+flock -n -x "${MNT[$leader]}/locked" true || fail "no lock in the new session"

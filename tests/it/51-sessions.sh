@@ -1,9 +1,11 @@
 #!/bin/bash
 # Sessions: kept alive by heartbeats, ended by a clean stop at once and by a kill after their ttl, with
-# what hangs on them; not by changes of the leader. Entries with a ttl.
+# what hangs on them; not by changes of the leader. Entries with a ttl. An idle cluster
+# writes nothing.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
+need_tool strace
 TTL=2
 DAEMON_OPTS=(--election-timeout 1000 --session-ttl $TTL)
 
@@ -144,3 +146,23 @@ fewer_inodes() { [ "$(st "$other" .store.inodes)" -lt "$inodes" ]; }
 until_true 60 fewer_inodes
 member_start "$away"
 until_true 60 all_have_sessions
+
+say "an idle cluster writes nothing"
+settled() { # nothing is left to be done
+	applied=$(st 1 .applied)
+	sleep 2
+	equal_now && [ "$(st 1 .applied)" = "$applied" ]
+}
+until_true 60 settled
+tracers=()
+for i in 1 2 3; do
+	background timeout 10 strace -f -qq -e trace=fsync,fdatasync,pwrite64,epoll_wait,epoll_pwait \
+		-o "$T/trace-$i" -p "$(member_pid $i)"
+	tracers+=("$CHILD")
+done
+wait "${tracers[@]}" || true
+for i in 1 2 3; do
+	grep -q epoll "$T/trace-$i" || fail "member $i was not traced"
+	! grep -E 'sync|pwrite' "$T/trace-$i" || fail "member $i wrote"
+done
+equal "$(st 1 .applied)" "$applied" "the applied index"
