@@ -57,8 +57,9 @@ struct world {
     unsigned proposals, opens, noops, on_session;
     uint64_t last_nonce;
     struct stamp last_stamp;
-    bool hidden; /* apply without telling the client, as before an installed snapshot */
-    bool forget; /* the state machine has lost the session (stored_reply) */
+    bool hidden;    /* apply without telling the client, as before an installed snapshot */
+    uint64_t bound; /* commands are of this session; 0: of any */
+    bool forget;    /* the state machine has lost the session (stored_reply) */
 };
 
 static uint64_t draw(struct world *w, uint64_t below)
@@ -364,7 +365,7 @@ static uint64_t submit_bytes(struct world *w, uint64_t deadline, size_t more)
     b.len += more;
     current = w;
     w->in_submit = true;
-    w->calls[id].ticket = client_submit(w->c, &b, deadline, on_done, &w->calls[id]);
+    w->calls[id].ticket = client_submit_in(w->c, w->bound, &b, deadline, on_done, &w->calls[id]);
     w->in_submit = false;
     assert_null(b.data);
     assert_true(w->calls[id].ticket > 0);
@@ -818,6 +819,42 @@ static void test_when_the_session_began(void **state BASE_UNUSED)
     world_free(w);
 }
 
+/* What means something in one session only is refused in the next, not carried out. */
+static void test_command_of_a_session(void **state BASE_UNUSED)
+{
+    struct world *w = world_open(1, 1000);
+    uint64_t first = client_session(w->c), a = submit(w), b, c;
+
+    turn(w); /* one on its way, the others wait */
+    w->bound = first;
+    b = submit(w);
+    w->bound = 0;
+    c = submit(w);
+    turn(w);
+    drop_all(w);
+    w->sessions[0].open = false;
+    client_ended(w->c, first);
+    assert_int_equal(w->calls[a].err, -ESTALE);
+    assert_int_equal(w->calls[b].done, 0);
+    turn(w);
+    deliver_all(w);
+    turn(w);
+    deliver_all(w);
+    assert_int_not_equal(client_session(w->c), first);
+    assert_int_equal(w->calls[b].done, 1);
+    assert_int_equal(w->calls[b].err, -ESTALE);
+    assert_false(w->calls[b].executed);
+    assert_int_equal(w->calls[c].done, 1);
+    assert_int_equal(w->calls[c].err, 0);
+    w->bound = client_session(w->c);
+    a = submit(w);
+    turn(w);
+    deliver_all(w);
+    assert_int_equal(w->calls[a].err, 0);
+    assert_int_equal(client_pending(w->c), 0);
+    world_free(w);
+}
+
 static void test_other_sessions_are_ignored(void **state BASE_UNUSED)
 {
     struct world *w = world_open(2, 100000);
@@ -1068,6 +1105,7 @@ int main(void)
         cmocka_unit_test(test_ended_session),
         cmocka_unit_test(test_leaving),
         cmocka_unit_test(test_when_the_session_began),
+        cmocka_unit_test(test_command_of_a_session),
         cmocka_unit_test(test_other_sessions_are_ignored),
         cmocka_unit_test(test_installed_snapshot),
         cmocka_unit_test(test_installed_snapshot_without_the_session),

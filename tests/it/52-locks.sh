@@ -57,7 +57,7 @@ for n in $(seq 10); do
 			flock 8
 			[ "$n$i" = 11 ] || equal "$(cat "${MNT[i]}/log" | wc -l)" $(((n - 1) * 3 + i - 1)) "lines in the log"
 			echo "$n $i" >>"${MNT[i]}/log"
-			getfattr --only-values -n user.coordfs.fence "${MNT[i]}/lock" >"$T/fence"
+			getfattr --absolute-names --only-values -n user.coordfs.fence "${MNT[i]}/lock" >"$T/fence"
 		) 8>"${MNT[i]}/lock"
 		fence=$(cat "$T/fence")
 		[ "$fence" -gt "$last" ] || fail "token $fence after $last"
@@ -66,7 +66,8 @@ for n in $(seq 10); do
 done
 
 say "counters under flock on three hosts, while $KILLS leaders are killed"
-echo 0 >"$A/count"
+mkdir "$A/d" # where there is no mount, there is no such directory
+echo 0 >"$A/d/count"
 # What was counted is written down while the lock is held.
 counter() { # MOUNT JOURNAL
 	local v
@@ -76,10 +77,10 @@ counter() { # MOUNT JOURNAL
 		{
 			(
 				flock 9 || exit 1
-				v=$(cat "$1/count") && [ -n "$v" ] || exit 1
-				echo $((v + 1)) >"$1/count" || { echo >>"$2.failed"; exit 1; }
+				v=$(cat "$1/d/count") && [ -n "$v" ] || exit 1
+				echo $((v + 1)) >"$1/d/count" || { echo >>"$2.failed"; exit 1; }
 				echo $((v + 1)) >>"$2"
-			) 9>"$1/lock"
+			) 9>"$1/d/lock"
 		} 2>/dev/null || sleep 0.1
 	done
 }
@@ -108,7 +109,7 @@ done
 wait_equal
 cat "$T"/journal-[123] | sort -n >"$T/journal"
 equal "$(uniq -d "$T/journal")" "" "numbers that were counted twice"
-total=$(cat "$A/count")
+total=$(cat "$A/d/count")
 lines=$(counted)
 failed=$(cat "$T"/journal-[123].failed | wc -l)
 [ "$lines" -le "$total" ] && [ "$total" -le $((lines + failed + KILLS)) ] ||
