@@ -68,6 +68,34 @@ measure_mounts() {
 	bench follower create "${MNT[$follower]}" 16 "$SECONDS_EACH"
 }
 
+rss_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$(member_pid "$1")/status"; }
+
+# Locks: of one host; passed between two; 1000 that wait; 10000 that are held.
+measure_locks() {
+	local follower other before n
+	follower=$(a_follower)
+	other=$((follower % 3 + 1))
+	mkdir "${MNT[$follower]}/locks" "${MNT[$follower]}/held"
+	"$BUILD/coordfs" sync "${MNT[$other]}"
+	"$TOOLS/locks" pair "${MNT[$follower]}/locks" 500 >"$T/locks"
+	figure "locks: a commit (write of 10 bytes), one host, p50" "$(jq .write "$T/locks")" us
+	figure "locks: uncontended flock, p50" "$(jq .lock "$T/locks")" us
+	figure "locks: its unlock, p50" "$(jq .unlock "$T/locks")" us
+	"$TOOLS/locks" handover "${MNT[$follower]}/locks" "${MNT[$other]}/locks" 500 >"$T/locks"
+	figure "locks: unlock here to flock there, p50" "$(jq .handover "$T/locks")" us
+	"$TOOLS/locks" crowd "${MNT[$follower]}/locks" "${MNT[$other]}/locks" 1000 >"$T/locks"
+	figure "locks: 1000 waiters on two hosts, each hand-over" "$(jq .each "$T/locks")" us
+	n=10000
+	coproc HOLD { "$TOOLS/locks" hold "${MNT[$follower]}/held" "$n"; }
+	read -r <&"${HOLD[0]}"
+	before=$(rss_kib "$follower")
+	echo >&"${HOLD[1]}"
+	read -r <&"${HOLD[0]}"
+	figure "locks: memory for one that is held, of $n" $((($(rss_kib "$follower") - before) * 1024 / n)) B
+	eval "exec ${HOLD[1]}>&-"
+	wait "$HOLD_PID"
+}
+
 measure_failover() {
 	local run leader i pid others gaps=() median max
 	for ((run = 0; run < FAILOVER; run++)); do
@@ -124,6 +152,7 @@ measure_disk
 start_cluster 3
 measure_mounts
 echo
+measure_locks
 measure_failover
 if [ -n "${BENCH_RESTART:-}" ]; then
 	echo probe >"${MNT[1]}/probe"
