@@ -91,6 +91,7 @@ static void free_parts(struct fs *fs)
     vdir_fini(fs);
     drafts_fini(&fs->drafts);
     locks_fini(fs);
+    mortals_forget(fs);
     handles_fini(&fs->handles);
     nodes_fini(&fs->nodes);
     opens_fini(&fs->opens);

@@ -211,6 +211,8 @@ static void on_session(struct mail *mail)
     struct fs *fs = told->fs;
     struct handle *h, *next;
 
+    if (told->session != fs->locks.session)
+        mortals_forget(fs);
     fs->locks.session = told->session;
     free(told);
     HASH_ITER(hh, fs->handles.table, h, next)
@@ -288,14 +290,4 @@ void locks_closed(struct fs *fs, struct handle *h)
         gather(fs, h->fh, h->locks.session);
     }
     forget_posix(fs, h);
-}
-
-void locks_all_closed(struct fs *fs, uint64_t ino)
-{
-    const struct backend *b = &fs->backend;
-    uint64_t session = locks_session(fs);
-
-    if (session != 0 && opens_count(&fs->opens, ino) == 0 &&
-        b->ops->ends_with_open(b->ctx, session, ino))
-        errand_ephemeral(fs, session, ino);
 }

@@ -70,8 +70,6 @@ uint64_t locks_bound(const struct handle *h);
 void locks_closed(struct fs *fs, struct handle *h);
 /* Submits what is gathered. */
 void locks_send(struct fs *fs);
-/* Nobody on this host has the file open any more: it may be ephemeral=open. */
-void locks_all_closed(struct fs *fs, uint64_t ino);
 
 /* ---- Owners of POSIX locks ---- */
 

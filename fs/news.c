@@ -202,6 +202,8 @@ static void news_deliver(struct mail *mail)
         asks_replaced(news->fs);
     }
     for (size_t i = 0; i < news->n; i++) {
+        if (news->own)
+            mortals_note(news->fs, news->changes[i]);
         handle(news->fs, news->changes[i], news->own && !news->changes[i]->unseen);
         cfs__change__free_unpacked(news->changes[i], NULL);
     }

@@ -172,6 +172,6 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     handle_close(&fs_of(req)->handles, fi->fh);
-    locks_all_closed(fs_of(req), ino);
+    mortal_closed(fs_of(req), ino);
     fuse_reply_err(req, 0);
 }

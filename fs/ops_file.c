@@ -180,7 +180,7 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     ops_close_handle(fs, fi->fh);
     if (wrote)
         draft_closed(fs, ino);
-    locks_all_closed(fs, ino);
+    mortal_closed(fs, ino);
     fuse_reply_err(req, 0);
 }
 

@@ -15,6 +15,7 @@
 #include "fs/lane.h"
 #include "fs/locks.h"
 #include "fs/mailbox.h"
+#include "fs/mortal.h"
 #include "fs/node.h"
 #include "fs/opens.h"
 #include "fs/request.h"
@@ -37,6 +38,7 @@ struct fs {
     struct stale stale;
     struct locks locks;
     struct vdir vdir;
+    struct mortals mortals;
     uint64_t last_serial;      /* of the calls */
     uint64_t uncertain_serial; /* see fs/news.c; 0: nothing is uncertain */
     uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */
