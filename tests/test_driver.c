@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "raft/driver_impl.h"
 #include "tests/raft_sim.h"
 
 #define SECOND 1000000u
@@ -299,6 +300,43 @@ static void test_a_dead_receiver_does_not_hold_the_log(void **state)
     raft_sim_free(sim);
 }
 
+static unsigned streams(struct raft_sim *sim, unsigned id)
+{
+    unsigned n = 0, i;
+
+    for (i = 0; i < SNAPSHOT_STREAMS; i++)
+        n += raft_sim_driver(sim, id)->snapshot.out[i].phase != SNAPSHOT_NONE;
+    return n;
+}
+
+static bool streams_begin(struct raft_sim *sim, void *arg BASE_UNUSED)
+{
+    unsigned leader = raft_sim_leader(sim);
+
+    return leader != 0 && streams(sim, leader) > 0;
+}
+
+/* Nothing is kept for a receiver that is no member any more: neither the copy nor the log. */
+static void test_a_removed_receiver_is_not_served(void **state)
+{
+    struct raft_sim *sim = tiny_log_of(3, 3, 1300000);
+    unsigned leader = await_leader(sim), lagging = other_than(sim, leader);
+
+    (void)state;
+    raft_sim_crash(sim, lagging);
+    raft_sim_run(sim, SECOND);
+    raft_sim_start(sim, lagging);
+    assert_true(raft_sim_until(sim, streams_begin, NULL, SECOND));
+    raft_sim_crash(sim, lagging);
+    leader = raft_sim_leader(sim);
+    assert_int_equal(driver_remove(raft_sim_driver(sim, leader), lagging), 0);
+    raft_sim_kick(sim, leader);
+    raft_sim_run(sim, SECOND);
+    assert_int_equal(streams(sim, leader), 0);
+    assert_fine(sim);
+    raft_sim_free(sim);
+}
+
 /* The leader dies while it streams; the next one has the receiver served all the same. */
 static void test_the_sender_of_a_snapshot_dies(void **state)
 {
@@ -555,6 +593,7 @@ int main(void)
         cmocka_unit_test(test_no_barrier_without_a_quorum),
         cmocka_unit_test(test_a_snapshot_while_others_write),
         cmocka_unit_test(test_a_dead_receiver_does_not_hold_the_log),
+        cmocka_unit_test(test_a_removed_receiver_is_not_served),
         cmocka_unit_test(test_the_sender_of_a_snapshot_dies),
         cmocka_unit_test(test_members_come_and_go),
         cmocka_unit_test(test_a_member_alone_sleeps),
