@@ -102,7 +102,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/l
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS) $(LDFLAGS_$*)
 SIM_OBJ  := $(BUILD)/tests/test_sim.o $(SIM_SRC:%.c=$(BUILD)/%.o) $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/test_sim: $(SIM_OBJ)
-LDFLAGS_test_sim := $(foreach f,die check_failed node_session node_applied pwrite64 fsync renameat \
+LDFLAGS_test_sim := $(foreach f,die check_failed node_session node_applied keeper_ended pwrite64 fsync renameat \
                       unlinkat unlink,-Wl$(comma)--wrap=$(f))
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tool_%.o $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"

@@ -473,7 +473,8 @@ static void load_for_model(struct member *m)
     static const enum gen_kind known[] = {
         GEN_NOOP,   GEN_MAKE,      GEN_MAKE,         GEN_MAKE,     GEN_LINK,      GEN_UNLINK,
         GEN_UNLINK, GEN_RENAME,    GEN_RENAME,       GEN_SET_ATTR, GEN_TRUNCATE,  GEN_WRITE,
-        GEN_WRITE,  GEN_SET_XATTR, GEN_REMOVE_XATTR, GEN_REAP,     GEN_FALLOCATE, GEN_COPY};
+        GEN_WRITE,  GEN_SET_XATTR, GEN_REMOVE_XATTR, GEN_REAP,     GEN_FALLOCATE, GEN_COPY,
+        GEN_STAGE,  GEN_STAGE,     GEN_UNSTAGE};
     struct buf data = BUF_EMPTY, command;
     struct store_entry entry;
     struct gen_op op;

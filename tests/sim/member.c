@@ -308,6 +308,8 @@ static void *member_open(struct raft_sim *sim, unsigned id)
     m->world->members[id] = m;
     m->id = id;
     m->daemon.node = (struct node *)(void *)m;
+    m->daemon.keeper = (struct keeper *)(void *)m;
+    m->daemon.options.id = id;
     m->wall_ns = ((int64_t)raft_sim_pick(sim, 0, 2000) - 1000) * 1000000;
     snprintf(m->dir, sizeof m->dir, "%s/m%u.0", m->world->dir, id);
     check(mkdir(m->dir, 0700) == 0);
@@ -436,8 +438,14 @@ static void member_on_installed(void *disk, uint64_t applied BASE_UNUSED)
 {
     struct member *m = disk;
 
-    if (m->client != NULL)
-        client_installed(m->client);
+    uint64_t session = m->client != NULL ? client_session(m->client) : 0;
+    struct store_session found;
+
+    if (m->client == NULL)
+        return;
+    if (session != 0 && !store_session(m->daemon.store, session, &found))
+        client_ended(m->client, session); /* as keeper_installed does */
+    client_installed(m->client);
 }
 
 static void member_barrier(void *disk, uint64_t ticket)

@@ -21,6 +21,7 @@ void WRAP(check_failed)(const char *expr, const char *file, int line) BASE_NORET
 uint64_t WRAP(node_session)(struct node *n);
 void WRAP(node_applied)(struct node *n, enum client_outcome outcome, uint64_t session, uint64_t seq,
                         uint64_t nonce, const uint8_t *reply, size_t len);
+void WRAP(keeper_ended)(struct keeper *k, uint64_t session);
 ssize_t WRAP(pwrite64)(int fd, const void *data, size_t len, off_t at);
 int WRAP(fsync)(int fd);
 int WRAP(renameat)(int from_fd, const char *from, int to_fd, const char *to);
@@ -85,6 +86,14 @@ void WRAP(node_applied)(struct node *n, enum client_outcome outcome, uint64_t se
                         uint64_t nonce, const uint8_t *reply, size_t len)
 {
     member_client_applied(member_of(n), outcome, session, seq, nonce, reply, len);
+}
+
+void WRAP(keeper_ended)(struct keeper *k, uint64_t session)
+{
+    struct member *m = (struct member *)(void *)k;
+
+    if (m->client != NULL)
+        client_ended(m->client, session);
 }
 
 /* ---- Files ----------------------------------------------------------------------------------- */
