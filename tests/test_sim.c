@@ -3,6 +3,7 @@
  *   SEED=s    only this one, with its story and figures, and twice, to compare the two
  *   SEEDS=n   so many, from SEED_FROM=s (default 1) on; default: as many as fit into some seconds
  *   VERBOSE=1 a line for each
+ *   SHRINK=0  do not look for a simpler world in which the same goes wrong
  *
  * The first violation ends it: the seed, the violation, what happened before. */
 #include <inttypes.h>
@@ -15,6 +16,7 @@
 
 #include "base/log.h"
 #include "tests/gen.h"
+#include "tests/sim/shrink.h"
 #include "tests/sim/sim.h"
 
 #define TEST_SECONDS 10
@@ -86,6 +88,8 @@ static uint64_t run_seed(uint64_t seed, struct sim_stats *sum)
     if (!sim_run(&config, &stats, &digest, error, sizeof error)) {
         print_stats(&stats);
         printf("SEED=%" PRIu64 ": %s\n", seed, error);
+        if (gen_env("SHRINK", 1))
+            shrink(&config, error);
         fflush(stdout);
         _exit(1);
     }

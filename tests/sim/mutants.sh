@@ -18,7 +18,7 @@ run() { # NAME FILE WHAT
 	# shellcheck disable=SC2086  # lists of words
 	$CC -Wno-unused -D"$1" -c -o "$object" "$2" &&
 		$LINK -o "$program" "$object" $OBJS "$BUILD/libcoordfs.a" $LIBS || exit 2
-	SEEDS=$SEEDS SEED_LIMIT=20 timeout -k 5 600 "$program" >"$program.log" 2>&1
+	SEEDS=$SEEDS SHRINK=${SHRINK:-0} timeout -k 5 600 "$program" >"$program.log" 2>&1
 	line=$(grep -a -m 1 'SEED=' "$program.log")
 	if [ -z "$line" ]; then
 		printf '%-18s %5s  %-14s %s\n' "$1" "-" "NOT SEEN" "$3"

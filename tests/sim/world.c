@@ -204,17 +204,26 @@ static void begin(struct world *w, const struct sim_config *config)
         disk_arm(w->members[id]);
 }
 
+/* For the next world, even when this one is left as it is. */
+static void leave(struct world *w)
+{
+    crash_vfs_watch(NULL);
+    crash_vfs_fail(0, 0);
+    sim_world = NULL;
+    crash_vfs_off();
+    crash_vfs_forget();
+    background_plan = NULL;
+    world_remove_dir(w->dir);
+}
+
 static void finish(struct world *w)
 {
     crash_vfs_watch(NULL);
     raft_sim_free(w->sim);
     sim_world = NULL;
     reference_free(w->reference);
-    crash_vfs_off();
-    crash_vfs_forget();
-    background_plan = NULL;
-    world_remove_dir(w->dir);
     free(w->floors);
+    leave(w);
 }
 
 static void fill(const struct world *w, struct sim_stats *stats)
@@ -244,8 +253,8 @@ bool sim_run(const struct sim_config *config, struct sim_stats *stats, uint64_t 
         snprintf(error, error_len, "%s", violation);
         raft_sim_story(w.sim, 60);
         raft_sim_print(w.sim);
-        world_remove_dir(w.dir);
-        return false; /* whatever it left is left */
+        leave(&w);
+        return false; /* what else there was is lost */
     }
     finish(&w);
     return true;
