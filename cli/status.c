@@ -65,6 +65,19 @@ static void print_leader(const json_t *status)
                (double)number(status, "no_leader_ms") / 1000, number(status, "term"));
 }
 
+static void print_mirror(const json_t *status)
+{
+    const json_t *m = json_object_get(status, "mirror");
+
+    if (!json_is_object(m))
+        return;
+    printf("mirror    ");
+    if (json_is_true(json_object_get(m, "on")))
+        printf("on, %lld changes of other hosts made known\n", number(m, "done"));
+    else
+        printf("off: %s\n", text(m, "why"));
+}
+
 static void print_status(const json_t *status)
 {
     const json_t *store = json_object_get(status, "store");
@@ -72,6 +85,7 @@ static void print_status(const json_t *status)
     printf("cluster   %s, member %lld (%s), up %.1f s\n", text(status, "cluster"),
            number(status, "id"), text(status, "state"), (double)number(status, "uptime_ms") / 1000);
     printf("mount     %s\n", text(status, "mount"));
+    print_mirror(status);
     print_leader(status);
     printf("index     commit %lld, applied %lld, log %lld..%lld\n", number(status, "commit"),
            number(status, "applied"), number(status, "first"), number(status, "last"));

@@ -126,6 +126,25 @@ static bool do_ends_with_open(void *ctx, uint64_t session, uint64_t ino)
     return reader_ends_with_open(reader_of(ctx), session, ino) > 0;
 }
 
+static int do_names(void *ctx, uint64_t ino,
+                    bool (*fn)(void *arg, uint64_t parent, const char *name, size_t name_len),
+                    void *arg)
+{
+    return reader_names(reader_of(ctx), ino, fn, arg);
+}
+
+static int64_t do_path(void *ctx, uint64_t ino, char *out, size_t size)
+{
+    return reader_path(reader_of(ctx), ino, out, size);
+}
+
+static uint64_t do_applied(void *ctx)
+{
+    uint64_t applied = 0;
+
+    return reader_applied(reader_of(ctx), &applied) == 0 ? applied : 0;
+}
+
 /* ---- Changes
  * --------------------------------------------------------------------------------------- */
 
@@ -275,6 +294,9 @@ static const struct backend_ops ops = {
     .wait_state = do_wait_state,
     .holds_some = do_holds_some,
     .ends_with_open = do_ends_with_open,
+    .names = do_names,
+    .path = do_path,
+    .applied = do_applied,
     .submit = do_submit,
     .submit_in = do_submit_in,
     .barrier = do_barrier,

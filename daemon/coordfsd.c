@@ -26,6 +26,7 @@
 #include "daemon/reaper.h"
 #include "daemon/status.h"
 #include "daemon/views.h"
+#include "fs/mirror_child.h"
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
 
@@ -89,11 +90,14 @@ static int stored_reply(void *ctx, uint64_t session, uint64_t seq, struct buf *o
     return store_reply(d->store, session, seq, out);
 }
 
-static void on_applied(void *ctx, uint64_t applied BASE_UNUSED)
+static void on_applied(void *ctx, uint64_t applied)
 {
     struct daemon *d = ctx;
+    struct fs *fs = atomic_load(&d->fs);
 
     machine_deliver(d->machine);
+    if (fs != NULL)
+        fs_told(fs, applied);
 }
 
 static void on_installed(void *ctx, uint64_t applied)
@@ -102,8 +106,10 @@ static void on_installed(void *ctx, uint64_t applied)
     struct fs *fs = atomic_load(&d->fs);
 
     log_info("installed a snapshot at index %llu", (unsigned long long)applied);
-    if (fs != NULL)
+    if (fs != NULL) {
         fs_replaced(fs);
+        fs_told(fs, applied);
+    }
     keeper_installed(d->keeper);
 }
 
@@ -409,6 +415,7 @@ static int run(struct daemon *d)
         .lostlock = o->lostlock,
         .deny_ms = o->deny ? o->election_ms : 0,
         .debug = o->debug_fuse,
+        .mirror_program = o->no_mirror ? NULL : "/proc/self/exe",
     };
     char errmsg[512] = "";
     struct fs *fs;
@@ -527,6 +534,8 @@ int main(int argc, char **argv)
     char errmsg[512] = "";
     int status = 0;
 
+    if (argc > 1 && strcmp(argv[1], MIRROR_CHILD_ARGUMENT) == 0)
+        return mirror_child_main(argc, argv);
     switch (options_parse(argc, argv, &self.options, errmsg, sizeof errmsg)) {
     case OPTIONS_RUN:
         status = with_options(&self);

@@ -199,6 +199,14 @@ static bool set_stale(struct parse *p, const struct option_def *def, const char 
     return fail(p, "--%s: '%s' is not serve or deny", def->key, value);
 }
 
+static bool set_mirror(struct parse *p, const struct option_def *def, const char *value)
+{
+    *(bool *)field(p, def) = strcmp(value, "off") == 0;
+    if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0)
+        return true;
+    return fail(p, "--%s: '%s' is not on or off", def->key, value);
+}
+
 static bool set_options(struct parse *p, const struct option_def *def, const char *value);
 
 #define FIELD(name) offsetof(struct options, name)
@@ -222,6 +230,8 @@ static const struct option_def defs[] = {
      "term, kill: signal who has a file open whose lock was lost with the session; none [none]"},
     {"stale", "HOW", set_stale, FIELD(deny), 0, 0,
      "without a quorum: serve reads from what this host has, or deny them (EIO) [serve]"},
+    {"mirror", "on|off", set_mirror, FIELD(no_mirror), 0, 0,
+     "inotify events for changes made on other hosts [on]"},
     {"election-timeout", "MS", set_uint, FIELD(election_ms), 100, 60000,
      "without a word from the leader: elect another [1000]"},
     {"heartbeat", "MS", set_uint, FIELD(heartbeat_ms), 10, 30000, "[a tenth of election-timeout]"},

@@ -27,7 +27,8 @@ struct options {
     unsigned session_ttl_ms;
     bool strong; /* consistency=strong */
     enum fs_lostlock lostlock;
-    bool deny; /* stale=deny */
+    bool deny;      /* stale=deny */
+    bool no_mirror; /* mirror=off */
     uint64_t compact_every;
     uint64_t compact_trailing;
     int log_level;

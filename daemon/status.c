@@ -71,6 +71,19 @@ static json_t *limits_json(void)
                      (json_int_t)LIMIT_TREE_ENTRIES);
 }
 
+static json_t *mirror_json(struct daemon *d)
+{
+    struct fs *fs = atomic_load(&d->fs);
+    struct fs_mirror_status s;
+
+    if (fs == NULL)
+        return json_null();
+    fs_mirror_status(fs, &s);
+    return json_pack("{s:b, s:s, s:i, s:I, s:I, s:I, s:I}", "on", s.on, "why", s.why, "pid", s.pid,
+                     "done", number(s.done), "refused", number(s.refused), "missed",
+                     number(s.missed), "restarts", number(s.restarts));
+}
+
 json_t *status_json(struct daemon *d)
 {
     struct store_hash hash = store_state_hash(d->store);
@@ -96,6 +109,7 @@ json_t *status_json(struct daemon *d)
     json_object_set_new(out, "uptime_ms", json_integer(number(clock_boot_ms() - d->started_ms)));
     json_object_set_new(out, "mount",
                         d->options.mount != NULL ? json_string(d->options.mount) : json_null());
+    json_object_set_new(out, "mirror", mirror_json(d));
     json_object_set_new(out, "members", members_json(&s));
     json_object_set_new(out, "store", store_json(d->store));
     json_object_set_new(out, "limits", limits_json());

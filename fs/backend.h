@@ -88,6 +88,14 @@ struct backend_ops {
     int (*usage)(void *ctx, struct backend_usage *out);
     /* How many bytes may be added to a file's content before something is full. */
     int64_t (*room)(void *ctx, uint64_t ino);
+    /* fn for each name of the inode, until it returns false; name is borrowed for the call. */
+    int (*names)(void *ctx, uint64_t ino,
+                 bool (*fn)(void *arg, uint64_t parent, const char *name, size_t name_len),
+                 void *arg);
+    /* A directory's path from the root ("/…", terminated); its length or -errno. */
+    int64_t (*path)(void *ctx, uint64_t ino, char *out, size_t size);
+    /* The raft index that reads are as of. */
+    uint64_t (*applied)(void *ctx);
     /* 1 and the lock that keeps the session's owner from what is asked for; 0: none. */
     int (*getlk)(void *ctx, uint64_t session, const Cfs__Lock *asked, struct backend_lock *out);
     /* The latest fencing token of the session's locks of the file; -ENODATA: it holds none. */

@@ -43,6 +43,7 @@ static void call_init(struct fs *fs, struct call *c, call_fn done)
     c->err = 0;
     c->status = 0;
     c->has_attr = false;
+    c->signature = 0;
 }
 
 /* The ticket is stored in time: the reader thread looks into its mailbox later than this. */
@@ -53,6 +54,7 @@ void call_submit_in(struct fs *fs, struct call *c, uint64_t session, const Cfs__
 
     locks_send(fs); /* what was closed before is released before */
     call_init(fs, c, done);
+    c->signature = lost_of_command(command);
     if (fs->ended) /* the backend may be gone */
         on_done(c, -ESHUTDOWN, NULL);
     else if (session == 0 || b->ops->submit_in == NULL)

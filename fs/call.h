@@ -21,9 +21,10 @@ struct call { /* embedded; the outcome is valid from `done` on */
     struct fs *fs;
     call_fn done;
     uint64_t ticket;
-    uint64_t serial; /* 1, 2, 3 … in the order of submission */
-    int err;         /* of the transport: 0 or -errno */
-    uint32_t status; /* of the command */
+    uint64_t serial;    /* 1, 2, 3 … in the order of submission */
+    uint64_t signature; /* of the change: fs/lost.h */
+    int err;            /* of the transport: 0 or -errno */
+    uint32_t status;    /* of the command */
     uint64_t value;
     bool has_attr;
     Cfs__Attr attr;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -75,6 +76,7 @@ static void copy_options(struct fs_options *out, const struct fs_options *in)
     *out = *in;
     out->source = xstrdup(in->source);
     out->mountpoint = xstrdup(in->mountpoint);
+    out->mirror_program = in->mirror_program == NULL ? NULL : xstrdup(in->mirror_program);
     if (out->timeout_ms == 0)
         out->timeout_ms = DEFAULT_TIMEOUT_MS;
     if (out->file_max == 0)
@@ -86,7 +88,8 @@ static void free_parts(struct fs *fs)
     union {
         const char *in;
         char *out;
-    } source = {.in = fs->options.source}, mountpoint = {.in = fs->options.mountpoint};
+    } source = {.in = fs->options.source}, mountpoint = {.in = fs->options.mountpoint},
+      program = {.in = fs->options.mirror_program};
 
     vdir_fini(fs);
     drafts_fini(&fs->drafts);
@@ -96,11 +99,28 @@ static void free_parts(struct fs *fs)
     nodes_fini(&fs->nodes);
     opens_fini(&fs->opens);
     mailbox_fini(&fs->mailbox);
+    mirror_fini(&fs->mirror);
+    lost_clear(&fs->lost);
     io_fini(&fs->io);
     free(fs->scratch);
     free(source.out);
     free(mountpoint.out);
+    free(program.out);
     free(fs);
+}
+
+/* A filesystem that is mounted read-only has no read-only mount over a writable one. */
+static void set_up_mirror(struct fs *fs)
+{
+    struct mirror *m = &fs->mirror;
+
+    m->mount_id = fs->mount_id;
+    if (fs->options.mirror_program == NULL)
+        snprintf(m->status.why, sizeof(m->status.why), "mirror=off");
+    else if ((fs->options.ms_flags & MS_RDONLY) != 0)
+        snprintf(m->status.why, sizeof(m->status.why), "mounted read-only");
+    else
+        m->program = fs->options.mirror_program;
 }
 
 int fs_mount(const struct fs_options *options, struct backend backend, struct fs **out,
@@ -128,6 +148,8 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     vdir_init(fs);
     fs->scratch = xmalloc(LIMIT_WRITE_MAX);
     atomic_init(&fs->stopping, false);
+    atomic_init(&fs->told, 0);
+    mirror_init(&fs->mirror);
 
     dev_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     err = dev_fd < 0 ? -errno : 0;
@@ -139,6 +161,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     if (err == 0)
         err = mount_open(&fs->options, dev_fd, &fs->mount_id, errmsg, errmsg_len);
     if (err == 0) {
+        set_up_mirror(fs);
         lanes_start(fs);
         *out = fs;
         return 0;
@@ -164,6 +187,7 @@ static int wait_for_work(struct fs *fs, int timeout_ms)
 
     if (poll(fds, ARRAY_LEN(fds), timeout_ms) < 0 && errno != EINTR)
         return -errno;
+    fs->told_seen = atomic_load(&fs->told);
     if (fds[1].revents != 0)
         mailbox_deliver(&fs->mailbox);
     return 0;
@@ -305,6 +329,17 @@ void fs_session(struct fs *fs, uint64_t session)
 void fs_control_changed(struct fs *fs, const char *name)
 {
     vdir_post_changed(fs, name);
+}
+
+void fs_told(struct fs *fs, uint64_t index)
+{
+    if (index > atomic_load(&fs->told))
+        atomic_store(&fs->told, index);
+}
+
+void fs_mirror_status(struct fs *fs, struct fs_mirror_status *out)
+{
+    mirror_get_status(&fs->mirror, out);
 }
 
 uint64_t fs_requests(struct fs *fs)

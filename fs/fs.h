@@ -28,6 +28,20 @@ struct fs_options {
     bool uncached;          /* the kernel asks for everything each time */
     bool debug;             /* log every request */
     enum fs_lostlock lostlock;
+    /* A program that can be the mirror (fs/mirror_child.h); NULL: no events for other hosts'
+     * changes. */
+    const char *mirror_program;
+};
+
+/* inotify events for other hosts' changes. */
+struct fs_mirror_status {
+    bool on;
+    char why[128];    /* not */
+    int pid;          /* of its process; 0: none */
+    uint64_t done;    /* changes that it made known */
+    uint64_t refused; /* not made known, as this host changed the same names later */
+    uint64_t missed;
+    uint64_t restarts; /* of its process */
 };
 
 /* Mounts (type fuse.coordfs, default_permissions, allow_other). 0, or -errno and one clear line in
@@ -64,6 +78,11 @@ void fs_session(struct fs *fs, uint64_t session);
 /* Loop thread: a control file (leader, members, health) shows something else now: whoever polls it
  * is told. `name` must stay. */
 void fs_control_changed(struct fs *fs, const char *name);
+/* Loop thread: fs_changed was called for all changes up to this raft index. */
+void fs_told(struct fs *fs, uint64_t index);
+
+/* Any thread. */
+void fs_mirror_status(struct fs *fs, struct fs_mirror_status *out);
 
 /* Requests that the kernel has sent. Any thread. */
 uint64_t fs_requests(struct fs *fs);

@@ -12,10 +12,14 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/mirror.h"
 #include "fs/notify.h"
 #include "fs/state.h"
 
-#define RETRIES 3
+#define RETRIES       3
+#define RUNNING_MAX   64 /* jobs of lane B that its thread has */
+#define WAITING_MAX   64
+#define LOOK_AGAIN_MS 1
 
 static const unsigned retry_ms[RETRIES] = {2, 20, 200};
 
@@ -23,12 +27,15 @@ struct lane_job {
     struct mail mail;
     STAILQ_ENTRY(lane_job) todo_link;
     TAILQ_ENTRY(lane_job) link;
-    TAILQ_ENTRY(lane_job) defer_link; /* deferred, or to be retried */
+    TAILQ_ENTRY(lane_job) retry_link;
     struct lane *lane;
     enum lane_what what;
     uint64_t ino; /* of what is forgotten, or what its name led to */
     uint64_t parent;
     char *name;
+    struct mirror_op *op; /* LANE_MIRROR: its own */
+    uint64_t after_a;     /* jobs of lane A that come before it */
+    bool running;
     int err;
     unsigned tries;
     uint64_t retry_at_ms;
@@ -39,8 +46,9 @@ struct lane_job {
 /* ---- The threads --------------------------------------------------------------------------------
  */
 
-static int run_job(struct io *io, const struct lane_job *job)
+static int run_job(struct fs *fs, const struct lane_job *job)
 {
+    struct io *io = &fs->io;
     int err;
 
     switch (job->what) {
@@ -57,6 +65,8 @@ static int run_job(struct io *io, const struct lane_job *job)
         return notify_delete(io, job->parent, job->ino, job->name);
     case LANE_EPOCH:
         return notify_epoch(io);
+    case LANE_MIRROR:
+        return mirror_run(&fs->mirror, io, job->op);
     }
     return -EINVAL;
 }
@@ -83,10 +93,14 @@ static void *lane_run(void *arg)
     struct lane *lane = arg;
     struct lane_job *job;
 
+    if (lane == &lane->fs->lanes.b)
+        mirror_start(&lane->fs->mirror);
     while ((job = next_job(lane)) != NULL) {
-        job->err = run_job(&lane->fs->io, job);
+        job->err = run_job(lane->fs, job);
         mailbox_post(&lane->fs->mailbox, &job->mail, on_job_done);
     }
+    if (lane == &lane->fs->lanes.b)
+        mirror_stop(&lane->fs->mirror);
     atomic_store(&lane->ended, true);
     return NULL;
 }
@@ -98,7 +112,6 @@ static void lane_start(struct lane *lane, struct fs *fs)
     check(pthread_cond_init(&lane->changed, NULL) == 0);
     STAILQ_INIT(&lane->todo);
     TAILQ_INIT(&lane->jobs);
-    TAILQ_INIT(&lane->deferred);
     atomic_init(&lane->ended, false);
     check(pthread_create(&lane->thread, NULL, lane_run, lane) == 0);
 }
@@ -123,6 +136,7 @@ void lanes_ask_end(struct fs *fs)
 {
     lane_ask_end(&fs->lanes.a);
     lane_ask_end(&fs->lanes.b);
+    mirror_ask_end(&fs->mirror);
 }
 
 bool lanes_ended(struct fs *fs)
@@ -133,6 +147,8 @@ bool lanes_ended(struct fs *fs)
 static void job_free(struct lane_job *job)
 {
     TAILQ_REMOVE(&job->lane->jobs, job, link);
+    if (job->op != NULL)
+        mirror_op_free(&job->lane->fs->mirror, job->op);
     free(job->name);
     free(job);
 }
@@ -153,7 +169,7 @@ void lanes_fini(struct fs *fs)
     struct lane_job *job;
 
     while ((job = TAILQ_FIRST(&fs->lanes.retries)) != NULL) {
-        TAILQ_REMOVE(&fs->lanes.retries, job, defer_link);
+        TAILQ_REMOVE(&fs->lanes.retries, job, retry_link);
         free(job);
     }
     lane_fini(&fs->lanes.a);
@@ -167,6 +183,8 @@ static void job_post(struct lane_job *job)
 {
     struct lane *lane = job->lane;
 
+    job->running = true;
+    lane->n_running++;
     pthread_mutex_lock(&lane->lock);
     STAILQ_INSERT_TAIL(&lane->todo, job, todo_link);
     pthread_cond_signal(&lane->changed);
@@ -190,6 +208,7 @@ static struct lane_job *job_new(struct lane *lane, enum lane_what what, uint64_t
     struct lane_job *job = job_alloc(lane, what, ino);
 
     TAILQ_INSERT_TAIL(&lane->jobs, job, link);
+    lane->n_posted++;
     return job;
 }
 
@@ -213,15 +232,6 @@ void lane_forget_inode(struct fs *fs, uint64_t ino)
     forget(fs, LANE_INODE, ino);
 }
 
-/* Posts the job, unless a parked request holds the directory's lock. */
-static void post_or_defer(struct fs *fs, struct lane_job *job)
-{
-    if (requests_hold(fs, job->parent))
-        TAILQ_INSERT_TAIL(&fs->lanes.b.deferred, job, defer_link);
-    else
-        job_post(job);
-}
-
 void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,
                       size_t name_len, uint64_t ino)
 {
@@ -237,26 +247,124 @@ void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const
     memcpy(job->name, name, name_len);
     if (node != NULL)
         node->moving++;
-    post_or_defer(fs, job);
 }
 
 void lane_forget_all_names(struct fs *fs)
 {
-    job_post(job_new(&fs->lanes.b, LANE_EPOCH, 0));
+    job_new(&fs->lanes.b, LANE_EPOCH, 0);
 }
 
-void lanes_unlocked(struct fs *fs)
+static void add_moving(struct fs *fs, uint64_t ino)
 {
-    struct lane_jobs *deferred = &fs->lanes.b.deferred;
-    struct lane_job *job, *next;
+    struct node *node = node_get(&fs->nodes, ino);
 
-    for (job = TAILQ_FIRST(deferred); job != NULL; job = next) {
-        next = TAILQ_NEXT(job, defer_link);
-        if (requests_hold(fs, job->parent))
-            continue;
-        TAILQ_REMOVE(deferred, job, defer_link);
-        job_post(job);
+    if (node != NULL)
+        node->moving++;
+}
+
+static void end_moving(struct fs *fs, uint64_t ino)
+{
+    struct node *node = node_find(&fs->nodes, ino);
+
+    if (node != NULL && node->moving > 0)
+        node->moving--;
+    node_settle(&fs->nodes, ino);
+}
+
+void lane_mirror(struct fs *fs, struct mirror_op *op)
+{
+    struct lane_job *job = job_new(&fs->lanes.b, LANE_MIRROR, op->ino);
+
+    job->op = op;
+    job->after_a = fs->lanes.a.n_posted;
+    if (mirror_moves(op)) {
+        add_moving(fs, op->ino);
+        add_moving(fs, op->victim);
     }
+}
+
+/* ---- Which job of lane B is next ----------------------------------------------------------------
+ * Several that only forget may be with the thread, or one of the mirror's. */
+
+struct waiting { /* inodes whose locks jobs that wait need */
+    uint64_t inos[WAITING_MAX];
+    unsigned n;
+};
+
+static unsigned needs(const struct lane_job *job, uint64_t out[MIRROR_INOS])
+{
+    if (job->op != NULL)
+        return mirror_inos(job->op, out);
+    out[0] = job->parent;
+    return job->parent != 0;
+}
+
+static bool must_wait(struct fs *fs, const struct lane_job *job, const struct waiting *w)
+{
+    uint64_t inos[MIRROR_INOS];
+    unsigned n = needs(job, inos);
+
+    for (unsigned i = 0; i < n; i++) {
+        if (requests_hold(fs, inos[i]))
+            return true;
+        for (unsigned k = 0; k < w->n; k++)
+            if (w->inos[k] == inos[i])
+                return true;
+    }
+    return false;
+}
+
+static bool can_run(struct fs *fs, const struct lane_job *job, const struct waiting *w)
+{
+    if (must_wait(fs, job, w))
+        return false;
+    if (job->op == NULL)
+        return true;
+    if (fs->lanes.a.n_done < job->after_a)
+        return false;
+    if (mirror_prepare(fs, job->op))
+        return !must_wait(fs, job, w); /* it may have a name only now */
+    fs->lanes.look_again = true;
+    return false;
+}
+
+static void begin_jobs(struct fs *fs)
+{
+    struct lane *b = &fs->lanes.b;
+    struct waiting w = {.n = 0};
+    struct lane_job *job;
+
+    fs->lanes.look_again = false;
+    TAILQ_FOREACH(job, &b->jobs, link)
+    {
+        if (job->running && job->op == NULL)
+            continue;
+        if (job->running || b->n_running >= RUNNING_MAX)
+            return;
+        if (!can_run(fs, job, &w)) {
+            if (w.n + MIRROR_INOS > WAITING_MAX)
+                return;
+            w.n += needs(job, &w.inos[w.n]);
+            continue;
+        }
+        if (job->op != NULL && b->n_running > 0)
+            return;
+        job_post(job);
+        if (job->op != NULL)
+            return;
+    }
+}
+
+bool lane_needs(struct fs *fs, uint64_t ino)
+{
+    const struct lane_job *job;
+    uint64_t inos[MIRROR_INOS];
+
+    TAILQ_FOREACH(job, &fs->lanes.b.jobs, link)
+    for (unsigned i = needs(job, inos); i > 0; i--)
+        if (inos[i - 1] == ino)
+            return true;
+    return false;
 }
 
 /* ---- Done ---------------------------------------------------------------------------------------
@@ -275,7 +383,7 @@ static void retry_later(struct fs *fs, const struct lane_job *done)
 
     job->tries = done->tries + 1;
     job->retry_at_ms = clock_boot_ms() + retry_ms[done->tries];
-    TAILQ_INSERT_TAIL(&fs->lanes.retries, job, defer_link);
+    TAILQ_INSERT_TAIL(&fs->lanes.retries, job, retry_link);
     fs->lanes.next_retry_ms = min_u64(fs->lanes.next_retry_ms, job->retry_at_ms);
 }
 
@@ -283,6 +391,11 @@ static void unmark_node(struct fs *fs, struct lane_job *job)
 {
     struct node *node = node_find(&fs->nodes, job->ino);
 
+    if (job->op != NULL && mirror_moves(job->op)) {
+        end_moving(fs, job->op->ino);
+        end_moving(fs, job->op->victim);
+        return;
+    }
     if (node == NULL)
         return;
     if (job->name != NULL && node->moving > 0)
@@ -297,6 +410,14 @@ static void on_job_done(struct mail *mail)
     struct lane_job *job = CONTAINER_OF(mail, struct lane_job, mail), *before;
     struct fs *fs = job->lane->fs;
 
+    job->running = false;
+    job->lane->n_running--;
+    if (job->op != NULL && job->err == -EAGAIN) { /* its turn comes again */
+        if (!mirror_find_paths(fs, job->op))
+            atomic_store(&job->op->refused, true);
+        return;
+    }
+    job->lane->n_done++;
     if (wants_retry(fs, job))
         retry_later(fs, job);
     unmark_node(fs, job);
@@ -308,7 +429,7 @@ static void on_job_done(struct mail *mail)
     job_free(job);
 }
 
-int lanes_turn(struct fs *fs)
+static int retry_due(struct fs *fs)
 {
     struct lanes *l = &fs->lanes;
     struct lane_job *job, *next;
@@ -320,17 +441,26 @@ int lanes_turn(struct fs *fs)
     if (l->next_retry_ms <= now) {
         l->next_retry_ms = UINT64_MAX;
         for (job = TAILQ_FIRST(&l->retries); job != NULL; job = next) {
-            next = TAILQ_NEXT(job, defer_link);
+            next = TAILQ_NEXT(job, retry_link);
             if (job->retry_at_ms > now) {
                 l->next_retry_ms = min_u64(l->next_retry_ms, job->retry_at_ms);
                 continue;
             }
-            TAILQ_REMOVE(&l->retries, job, defer_link);
+            TAILQ_REMOVE(&l->retries, job, retry_link);
             TAILQ_INSERT_TAIL(&job->lane->jobs, job, link);
+            job->lane->n_posted++;
             job_post(job);
         }
     }
     return l->next_retry_ms == UINT64_MAX ? -1 : (int)(l->next_retry_ms - now);
+}
+
+int lanes_turn(struct fs *fs)
+{
+    int wait_ms = retry_due(fs);
+
+    begin_jobs(fs);
+    return fs->lanes.look_again ? LOOK_AGAIN_MS : wait_ms;
 }
 
 /* ---- Waiting ------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@
  * Lane B forgets names: that takes directories' locks, which the kernel holds while it waits for
  * LOOKUP, and for every change in a directory. So what holds a directory's lock must not wait for
  * lane B; and a job waits here until no parked request holds its directory's lock (a thread that
- * sleeps in its own mount would keep a killed daemon from dying).
+ * sleeps in its own mount would keep a killed daemon from dying), nor any earlier job that needs
+ * the same locks waits. The mirror's operations (fs/mirror.h) are jobs of lane B, too: they also
+ * need the locks of what the names lead to.
  *
  * All functions: reader thread. */
 #ifndef FS_LANE_H
@@ -17,9 +19,18 @@
 
 #include "fs/request.h"
 
-enum lane_what { LANE_ATTR, LANE_INODE, LANE_ENTRY, LANE_EXPIRE, LANE_DELETE, LANE_EPOCH };
+enum lane_what {
+    LANE_ATTR,
+    LANE_INODE,
+    LANE_ENTRY,
+    LANE_EXPIRE,
+    LANE_DELETE,
+    LANE_EPOCH,
+    LANE_MIRROR,
+};
 
 struct lane_job;
+struct mirror_op;
 TAILQ_HEAD(lane_jobs, lane_job);
 
 struct lane {
@@ -31,11 +42,13 @@ struct lane {
     bool stop;                    /* under the lock */
     atomic_bool ended;
     struct lane_jobs jobs;     /* all that are not done, in order */
-    struct lane_jobs deferred; /* those of them that wait for a directory */
+    unsigned n_running;        /* of them: handed to the thread */
+    uint64_t n_posted, n_done; /* since the start */
 };
 
 struct lanes {
     struct lane a, b;
+    bool look_again; /* a job of lane B waits for what is about to come */
     uint64_t next_retry_ms;
     struct lane_jobs retries;
 };
@@ -56,6 +69,8 @@ void lane_forget_inode(struct fs *fs, uint64_t ino);
 void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,
                       size_t name_len, uint64_t ino);
 void lane_forget_all_names(struct fs *fs);
+/* Takes the operation. Behind all that lane A has to do now. */
+void lane_mirror(struct fs *fs, struct mirror_op *op);
 
 /* ---- Waiting ---- */
 
@@ -66,9 +81,11 @@ bool lane_move_waiters(struct fs *fs, uint64_t ino, struct request_queue *queue)
 /* If a lane has something to do: true, and r ends when all that it has to do now is done. */
 bool lane_wait_all(struct lane *lane, struct request *r);
 
-/* A parked request has ended: a directory may be free. */
-void lanes_unlocked(struct fs *fs);
-/* Retries what is due; the time until there is more to do, in ms; -1: nothing. */
+/* Does lane B have a job that needs the lock of this inode? */
+bool lane_needs(struct fs *fs, uint64_t ino);
+
+/* Retries what is due, and begins jobs of lane B that need not wait any more; the time until there
+ * is more to do, in ms; -1: nothing. */
 int lanes_turn(struct fs *fs);
 
 #endif

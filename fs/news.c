@@ -2,8 +2,10 @@
  * other hosts' changes, and of our own that it does not know of: a change whose request was
  * answered EINTR or ETIMEDOUT may still be made later. While that is possible, all our changes are
  * treated like others'. It ends when a command that was submitted after the last such answer has
- * come back applied: a session's commands are applied in order. What a transaction changed, or went
- * by itself with something else, is unknown to the kernel, too (Change.unseen).
+ * come back applied: a session's commands are applied in order. Which of them the kernel has not
+ * made, and the mirror (fs/mirror.h) is to make, their signatures tell (fs/lost.h). What a
+ * transaction changed, or went by itself with something else, is unknown to the kernel, too
+ * (Change.unseen).
  *
  * Content is another matter: what a draft commits is told to the kernel always, as the kernel has
  * long answered the writes. */
@@ -59,36 +61,53 @@ static enum lane_what softly(struct fs *fs, uint64_t ino)
     return is_dir(fs, ino) ? LANE_EXPIRE : LANE_ENTRY;
 }
 
+static void names_create(struct fs *fs, const Cfs__Change *c)
+{
+    forget_name(fs, softly(fs, c->ino), c->parent, &c->name, 0);
+}
+
+static void names_unlink(struct fs *fs, const Cfs__Change *c)
+{
+    forget_name(fs, LANE_ENTRY, c->parent, &c->name, c->ino);
+}
+
+static void names_rmdir(struct fs *fs, const Cfs__Change *c)
+{
+    forget_name(fs, LANE_DELETE, c->parent, &c->name, c->ino);
+}
+
+static void names_rename(struct fs *fs, const Cfs__Change *c)
+{
+    enum lane_what what = softly(fs, c->ino);
+
+    forget_name(fs, what, c->parent, &c->name, c->ino);
+    forget_name(fs, what, c->new_parent, &c->new_name, c->victim);
+}
+
 static void on_create(struct fs *fs, const Cfs__Change *c)
 {
     list_changed(fs, c->parent);
-    forget_name(fs, softly(fs, c->ino), c->parent, &c->name, 0);
+}
+
+static void on_attr(struct fs *fs, const Cfs__Change *c)
+{
+    lane_forget_attr(fs, c->ino);
 }
 
 static void on_link(struct fs *fs, const Cfs__Change *c)
 {
-    on_create(fs, c);
-    lane_forget_attr(fs, c->ino);
-}
-
-static void on_unlink(struct fs *fs, const Cfs__Change *c)
-{
     list_changed(fs, c->parent);
-    lane_forget_attr(fs, c->ino);
-    forget_name(fs, LANE_ENTRY, c->parent, &c->name, c->ino);
+    on_attr(fs, c);
 }
 
 static void on_rmdir(struct fs *fs, const Cfs__Change *c)
 {
     list_changed(fs, c->parent);
     lane_forget_inode(fs, c->ino);
-    forget_name(fs, LANE_DELETE, c->parent, &c->name, c->ino);
 }
 
 static void on_rename(struct fs *fs, const Cfs__Change *c)
 {
-    enum lane_what what = softly(fs, c->ino);
-
     list_changed(fs, c->parent);
     if (c->new_parent != c->parent)
         list_changed(fs, c->new_parent);
@@ -98,8 +117,6 @@ static void on_rename(struct fs *fs, const Cfs__Change *c)
         lane_forget_attr(fs, c->ino);
     if (c->victim != 0)
         lane_forget_attr(fs, c->victim);
-    forget_name(fs, what, c->parent, &c->name, c->ino);
-    forget_name(fs, what, c->new_parent, &c->new_name, c->victim);
 }
 
 static void on_exchange(struct fs *fs, const Cfs__Change *c)
@@ -107,11 +124,6 @@ static void on_exchange(struct fs *fs, const Cfs__Change *c)
     on_rename(fs, c);
     if (is_dir(fs, c->victim))
         lane_forget_inode(fs, c->victim);
-}
-
-static void on_attr(struct fs *fs, const Cfs__Change *c)
-{
-    lane_forget_attr(fs, c->ino);
 }
 
 static void forget_pages(struct fs *fs, uint64_t ino, struct node *node)
@@ -140,12 +152,21 @@ static void own_data(struct fs *fs, const Cfs__Change *c)
         forget_pages(fs, c->ino, node);
 }
 
-static void (*const handlers[])(struct fs *fs, const Cfs__Change *c) = {
-    [CFS__CHANGE__KIND__CREATE] = on_create, [CFS__CHANGE__KIND__LINK] = on_link,
-    [CFS__CHANGE__KIND__UNLINK] = on_unlink, [CFS__CHANGE__KIND__RMDIR] = on_rmdir,
-    [CFS__CHANGE__KIND__RENAME] = on_rename, [CFS__CHANGE__KIND__EXCHANGE] = on_exchange,
-    [CFS__CHANGE__KIND__DATA] = on_data,     [CFS__CHANGE__KIND__ATTR] = on_attr,
-    [CFS__CHANGE__KIND__XATTR] = on_attr,
+/* Names are forgotten only if the mirror does not do the change once more: that makes them right.
+ */
+static const struct {
+    void (*caches)(struct fs *fs, const Cfs__Change *c);
+    void (*names)(struct fs *fs, const Cfs__Change *c);
+} handlers[] = {
+    [CFS__CHANGE__KIND__CREATE] = {on_create, names_create},
+    [CFS__CHANGE__KIND__LINK] = {on_link, names_create},
+    [CFS__CHANGE__KIND__UNLINK] = {on_link, names_unlink},
+    [CFS__CHANGE__KIND__RMDIR] = {on_rmdir, names_rmdir},
+    [CFS__CHANGE__KIND__RENAME] = {on_rename, names_rename},
+    [CFS__CHANGE__KIND__EXCHANGE] = {on_exchange, names_rename},
+    [CFS__CHANGE__KIND__DATA] = {on_data, NULL},
+    [CFS__CHANGE__KIND__ATTR] = {on_attr, NULL},
+    [CFS__CHANGE__KIND__XATTR] = {on_attr, NULL},
 };
 
 static void unsure(struct fs *fs, uint64_t ino)
@@ -156,18 +177,39 @@ static void unsure(struct fs *fs, uint64_t ino)
         node->alive = false;
 }
 
+/* Somebody else's change, or one that the kernel may not know of. */
+static void handle_other(struct fs *fs, const Cfs__Change *c, bool mirrored)
+{
+    struct mirror_op *op;
+
+    if ((size_t)c->kind >= ARRAY_LEN(handlers) || handlers[c->kind].caches == NULL)
+        return;
+    handlers[c->kind].caches(fs, c);
+    op = mirrored ? mirror_op_new(fs, c) : NULL;
+    if (op != NULL)
+        lane_mirror(fs, op);
+    else if (handlers[c->kind].names != NULL)
+        handlers[c->kind].names(fs, c);
+}
+
 static void handle(struct fs *fs, const Cfs__Change *c, bool own)
 {
     unsure(fs, c->ino);
     if (c->victim != 0)
         unsure(fs, c->victim);
-    if (own && fs->uncertain_serial == 0) {
-        if (c->kind == CFS__CHANGE__KIND__DATA)
-            own_data(fs, c);
+    if (!own || c->unseen) {
+        handle_other(fs, c, true);
         return;
     }
-    if ((size_t)c->kind < ARRAY_LEN(handlers) && handlers[c->kind] != NULL)
-        handlers[c->kind](fs, c);
+    if (fs->uncertain_serial != 0 && lost_take(&fs->lost, lost_of_change(c))) {
+        handle_other(fs, c, true); /* whoever asked for it was told that it failed */
+        return;
+    }
+    mirror_own(fs, c);
+    if (fs->uncertain_serial != 0)
+        handle_other(fs, c, false);
+    else if (c->kind == CFS__CHANGE__KIND__DATA)
+        own_data(fs, c);
 }
 
 static void forget_node(void *arg, uint64_t ino)
@@ -187,6 +229,7 @@ static void forget_node(void *arg, uint64_t ino)
 void news_forget_all(struct fs *fs)
 {
     nodes_each(&fs->nodes, forget_node, fs);
+    mirror_refuse_all(fs);
     lane_forget_all_names(fs);
 }
 
@@ -253,8 +296,11 @@ void news_post_replaced(struct fs *fs)
 
 void news_of_call(struct fs *fs, const struct call *c)
 {
-    if (call_uncertain(c))
+    if (call_uncertain(c)) {
         fs->uncertain_serial = fs->last_serial;
-    else if (c->serial > fs->uncertain_serial)
+        lost_add(&fs->lost, c->signature);
+    } else if (fs->uncertain_serial != 0 && c->serial > fs->uncertain_serial) {
         fs->uncertain_serial = 0;
+        lost_clear(&fs->lost);
+    }
 }

@@ -5,10 +5,12 @@
 
 #define NODE_ROOT     1u
 #define FIRST_BUCKETS 1024u
+#define TYPE_SHIFT    12
 
 struct known {
     uint64_t ino;
-    uint64_t lookups;
+    uint64_t lookups : 60;
+    uint64_t type : 4;  /* S_IFMT bits of the mode, shifted down; 0: not known */
     struct known *next; /* in its bucket */
     struct node *node;  /* NULL: nothing is remembered */
 };
@@ -157,6 +159,7 @@ void node_remember(struct nodes *ns, const Cfs__Attr *attr)
     if (k == NULL)
         k = known_add(ns, attr->ino);
     k->lookups++;
+    k->type = attr->mode >> TYPE_SHIFT & 15;
     if (k->node != NULL)
         k->node->stale_tid = 0;
     node_note(ns, attr);
@@ -178,6 +181,13 @@ uint64_t node_lookups(const struct nodes *ns, uint64_t ino)
     const struct known *k = known_find(ns, ino);
 
     return k == NULL ? 0 : k->lookups;
+}
+
+uint32_t node_type(const struct nodes *ns, uint64_t ino)
+{
+    const struct known *k = known_find(ns, ino);
+
+    return k == NULL ? 0 : (uint32_t)k->type << TYPE_SHIFT;
 }
 
 bool node_dead(const struct nodes *ns, uint64_t ino, Cfs__Attr *out)

@@ -51,6 +51,8 @@ struct node *node_get(struct nodes *ns, uint64_t ino);
 /* There may be nothing to remember of it any more. */
 void node_settle(struct nodes *ns, uint64_t ino);
 uint64_t node_lookups(const struct nodes *ns, uint64_t ino);
+/* S_IFMT bits of what the kernel was told; 0: it does not know it (or it is the root). */
+uint32_t node_type(const struct nodes *ns, uint64_t ino);
 
 /* Newer attributes of a directory were seen. */
 void node_note(struct nodes *ns, const Cfs__Attr *attr);

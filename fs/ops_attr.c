@@ -60,6 +60,8 @@ void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct request *r;
 
     (void)fi;
+    if (mirror_getattr(req, ino))
+        return;
     if (!fs->options.strong) {
         getattr(fs, req, ino);
         return;
@@ -150,6 +152,8 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
     int error = locks_lost(fs, h) ? EIO : ops_attr(fs, ino, &attr);
     struct request *r;
 
+    if (mirror_setattr(req, ino))
+        return;
     if (error == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0 &&
         (uint64_t)st->st_size > fs->options.file_max)
         error = EFBIG;

@@ -110,6 +110,8 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     bool kill_suid = io_kill_suid(&fs->io);
     struct request *r;
 
+    if (mirror_open(req, ino))
+        return;
     if (!fs->options.strong) {
         open_file(fs, req, ino, fi->flags, kill_suid);
         return;
@@ -272,6 +274,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
     r = request_new(fs, req, finish_write);
     r->count = size;
     r->fh = fi->fh;
+    r->dirs[0] = ino;
     if (is_committing(fs, ino, size, fi->flags))
         draft_commit(fs, &w, r);
     else if (draft_buffer(fs, &w, r))

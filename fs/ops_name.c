@@ -100,6 +100,8 @@ void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     int error = ops_name_error(name);
     struct request *r;
 
+    if (mirror_lookup(req, parent, name))
+        return;
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
@@ -154,6 +156,8 @@ static void make_entry(fuse_req_t req, uint64_t parent, const char *name, mode_t
 {
     int error = ops_name_error(name);
 
+    if (mirror_make(req, parent, name))
+        return;
     if (error != 0)
         fuse_reply_err(req, error);
     else
@@ -210,6 +214,8 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
     int error = ops_name_error(name);
     struct request *r;
 
+    if (mirror_denied(req))
+        return;
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
@@ -228,6 +234,8 @@ void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *nam
     Cfs__Link link = CFS__LINK__INIT;
     int error = ops_name_error(name);
 
+    if (mirror_make(req, parent, name))
+        return;
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
@@ -246,6 +254,8 @@ static void remove_name(fuse_req_t req, uint64_t parent, const char *name, bool 
     Cfs__Unlink unlink = CFS__UNLINK__INIT;
     int error = ops_name_error(name);
 
+    if (mirror_remove(req, parent, name))
+        return;
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
@@ -305,6 +315,8 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
     Cfs__Rename rename = CFS__RENAME__INIT;
     int error = ops_name_error(name);
 
+    if (mirror_rename(req, parent, name, new_parent, new_name))
+        return;
     if (error == 0)
         error = ops_name_error(new_name);
     if (error == 0)

@@ -18,11 +18,13 @@ static struct request *next_wait(const struct request *r, request_finish finish)
     struct request *next = request_new(r->fs, r->req, finish);
 
     next->fh = r->fh;
+    next->ino = r->ino;
     next->dirs[0] = r->dirs[0];
     return next;
 }
 
-/* fsync of a directory holds its lock: it must not wait for names to be forgotten. */
+/* fsync of a directory (r->ino is 0) holds its lock: it must not wait for names to be forgotten.
+ * That of a file must not when lane B needs the file's lock, for an event. */
 static void finish_fsync_pages(struct request *r, int error)
 {
     struct request *next;
@@ -32,7 +34,7 @@ static void finish_fsync_pages(struct request *r, int error)
         return;
     }
     next = next_wait(r, finish_fsync);
-    if (r->dirs[0] != 0 || !lane_wait_all(&r->fs->lanes.b, next))
+    if (r->ino == 0 || lane_needs(r->fs, r->ino) || !lane_wait_all(&r->fs->lanes.b, next))
         request_end(next, 0);
 }
 
@@ -70,6 +72,7 @@ void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
     }
     r = request_new(fs, req, finish_fsync_writes);
     r->fh = fi->fh;
+    r->ino = r->dirs[0] = ino;
     draft_submit(fs, ino);
     if (!draft_wait(fs, ino, r))
         request_end(r, 0);

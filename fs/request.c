@@ -61,13 +61,8 @@ static void request_free(struct request *r)
 
 void request_end(struct request *r, int error)
 {
-    struct fs *fs = r->fs;
-    bool held = r->dirs[0] != 0;
-
     r->finish(r, error);
     request_free(r);
-    if (held)
-        lanes_unlocked(fs);
 }
 
 static void on_call_done(struct call *c)

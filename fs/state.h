@@ -14,7 +14,9 @@
 #include "fs/io.h"
 #include "fs/lane.h"
 #include "fs/locks.h"
+#include "fs/lost.h"
 #include "fs/mailbox.h"
+#include "fs/mirror.h"
 #include "fs/mortal.h"
 #include "fs/node.h"
 #include "fs/opens.h"
@@ -36,11 +38,15 @@ struct fs {
     struct opens opens;
     struct lanes lanes;
     struct stale stale;
+    struct mirror mirror;
+    atomic_uint_fast64_t told; /* raft index up to which all changes were posted */
+    uint64_t told_seen;        /* and delivered */
     struct locks locks;
     struct vdir vdir;
     struct mortals mortals;
     uint64_t last_serial;      /* of the calls */
     uint64_t uncertain_serial; /* see fs/news.c; 0: nothing is uncertain */
+    struct losts lost;         /* what is uncertain */
     uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */
     bool ended;                /* fs_run has returned: nothing is submitted any more */
     atomic_bool stopping;

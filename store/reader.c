@@ -936,3 +936,35 @@ int64_t reader_path(struct store_reader *r, uint64_t ino, char *out, size_t size
     leave(r, opened);
     return len;
 }
+
+static int names_in(struct store_reader *r, uint64_t ino,
+                    bool (*fn)(void *arg, uint64_t parent, const char *name, size_t name_len),
+                    void *arg)
+{
+    sqlite3_stmt *st = db_get(&r->db, STATEMENT_DIRENTS_OF_INODE);
+    bool more = true;
+    int row = 0;
+
+    db_bind(st, 1, ino);
+    while (more && (row = db_step(&r->db, st)) > 0) {
+        struct bytes name = row_bytes(st, 1);
+
+        more = fn(arg, db_u64(st, 0), (const char *)name.data, name.len);
+    }
+    db_reset(st);
+    return row < 0 ? row : 0;
+}
+
+int reader_names(struct store_reader *r, uint64_t ino,
+                 bool (*fn)(void *arg, uint64_t parent, const char *name, size_t name_len),
+                 void *arg)
+{
+    bool opened;
+    int err = enter(r, &opened);
+
+    if (err != 0)
+        return err;
+    err = names_in(r, ino, fn, arg);
+    leave(r, opened);
+    return err;
+}

@@ -152,6 +152,11 @@ int reader_history_since(struct store_reader *r, uint64_t index, uint64_t *out);
 /* The number of the last change whose line ends at `offset` or before: 0 and *out; what is before
  * the first that is kept is not found: -ESTALE. */
 int reader_history_at(struct store_reader *r, uint64_t offset, uint64_t *out);
+/* fn for each name of the inode, by parent and name, until it returns false; it
+ * must not call the reader. */
+int reader_names(struct store_reader *r, uint64_t ino,
+                 bool (*fn)(void *arg, uint64_t parent, const char *name, size_t name_len),
+                 void *arg);
 
 /* The path of a directory, or of one of a file's names, from the root ("/" for the root), NUL
  * terminated; its length. -ENOENT when it has none, -ENAMETOOLONG when it does not fit. */

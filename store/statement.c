@@ -93,6 +93,7 @@ const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_DIRENT_OF_INODE] = "SELECT parent, name FROM dirent WHERE ino = ?1 LIMIT 1",
     [STATEMENT_DIRENT_FIRST] = "SELECT parent, name FROM dirent WHERE ino = ?1"
                                " ORDER BY parent, name LIMIT 1",
+    [STATEMENT_DIRENTS_OF_INODE] = "SELECT parent, name FROM dirent WHERE ino = ?1",
     [STATEMENT_DIRENT_PARENTS] = "SELECT parent FROM dirent WHERE ino = ?1",
     [STATEMENT_DIRENT_INSERT] = "INSERT INTO dirent(parent, name, id, ino, type)"
                                 " VALUES(?1, ?2, ?3, ?4, ?5)",

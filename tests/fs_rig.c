@@ -48,6 +48,7 @@ static void serve(const struct rig *rig, unsigned timeout_ms, int in_fd, int out
     options.lostlock = rig->lostlock;
     options.deny_ms = rig->deny_ms;
     options.draft_ms = rig->draft_ms;
+    options.mirror = rig->mirror;
     snprintf(store, sizeof(store), "%s/store", rig->dir);
     for (unsigned i = 0; i < rig->n; i++)
         mountpoints[i] = rig->mnt[i];
@@ -137,6 +138,13 @@ void rig_start_deny(struct rig *rig, unsigned deny_ms)
     make_dirs(rig, 2);
     rig->deny_ms = deny_ms;
     start(rig, 0);
+}
+
+void rig_start_mirror(struct rig *rig, unsigned n, unsigned timeout_ms)
+{
+    make_dirs(rig, n);
+    rig->mirror = true;
+    start(rig, timeout_ms);
 }
 
 void rig_restart(struct rig *rig, unsigned timeout_ms)

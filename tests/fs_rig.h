@@ -19,6 +19,7 @@ struct rig {
     enum fs_lostlock lostlock;
     unsigned deny_ms;
     unsigned draft_ms;
+    bool mirror;
     pid_t pid; /* of the child */
     FILE *to, *from;
 };
@@ -41,6 +42,8 @@ void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock);
 void rig_start_patient(struct rig *rig);
 /* Two mounts, the second with stale=deny, after deny_ms. */
 void rig_start_deny(struct rig *rig, unsigned deny_ms);
+/* n mounts, with inotify events for other mounts' changes. */
+void rig_start_mirror(struct rig *rig, unsigned n, unsigned timeout_ms);
 /* Ends the child in an orderly way and checks that it was one; removes everything. */
 void rig_stop(struct rig *rig);
 /* Kills the child (SIGKILL); the mounts stay behind. */

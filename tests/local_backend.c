@@ -72,6 +72,7 @@ struct applied {
     size_t n_changes;
     struct store_grant *grants;
     size_t n_grants;
+    uint64_t index;
 };
 
 /* ---- Applying -----------------------------------------------------------------------------------
@@ -140,6 +141,7 @@ static uint64_t apply(struct local *l, uint64_t session, uint64_t seq, const str
         out->reply = cfs__reply__unpack(NULL, result.reply_len, result.reply);
     copy_changes(out, &result);
     copy_grants(out, &result);
+    out->index = index;
     session = result.session;
     if (index % LOG_KEEP == 0 && index > LOG_KEEP)
         store_log_compact(l->store, index - LOG_KEEP);
@@ -176,15 +178,20 @@ static uint64_t open_session(struct local *l, uint64_t member, struct applied *a
     return session;
 }
 
-static void tell(struct local *l, const struct local_host *maker, const struct applied *applied)
+static void tell(struct local *l, const struct local_host *maker, const struct applied *applied,
+                 uint64_t index)
 {
     const Cfs__Change *const *changes = (const Cfs__Change *const *)applied->changes;
     struct local_host *host;
 
     pthread_mutex_lock(&l->lock);
     LIST_FOREACH(host, &l->hosts, link)
-    if (host->fs != NULL && applied->n_changes > 0)
-        fs_changed(host->fs, changes, applied->n_changes, host == maker);
+    {
+        if (host->fs != NULL && applied->n_changes > 0)
+            fs_changed(host->fs, changes, applied->n_changes, host == maker);
+        if (host->fs != NULL)
+            fs_told(host->fs, index);
+    }
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -229,7 +236,7 @@ static void renew(struct local *l, struct job *job)
     struct applied applied;
     uint64_t session = open_session(l, host->member, &applied);
 
-    tell(l, NULL, &applied);
+    tell(l, NULL, &applied, applied.index);
     tell_session(host, 0);
     tell_grants(l, &applied);
     host->seq = 0;
@@ -262,7 +269,7 @@ static void carry_out(struct local *l, struct job *job)
     l->applied++;
     pthread_mutex_unlock(&l->lock);
     check(applied.reply != NULL);
-    tell(l, job->host, &applied);
+    tell(l, job->host, &applied, applied.index);
     finish(l, job, 0, applied.reply);
     tell_grants(l, &applied);
     applied_fini(&applied);
@@ -532,6 +539,25 @@ static int64_t on_room(void *ctx, uint64_t ino)
     return reader_room(reader(ctx), ino);
 }
 
+static int on_names(void *ctx, uint64_t ino,
+                    bool (*fn)(void *arg, uint64_t parent, const char *name, size_t name_len),
+                    void *arg)
+{
+    return reader_names(reader(ctx), ino, fn, arg);
+}
+
+static int64_t on_path(void *ctx, uint64_t ino, char *out, size_t size)
+{
+    return reader_path(reader(ctx), ino, out, size);
+}
+
+static uint64_t on_applied(void *ctx)
+{
+    uint64_t applied = 0;
+
+    return reader_applied(reader(ctx), &applied) == 0 ? applied : 0;
+}
+
 static const struct backend_ops ops = {
     .getlk = on_getlk,
     .fence = on_fence,
@@ -550,6 +576,9 @@ static const struct backend_ops ops = {
     .readdir = on_readdir,
     .usage = on_usage,
     .room = on_room,
+    .names = on_names,
+    .path = on_path,
+    .applied = on_applied,
     .submit = on_submit,
     .barrier = on_barrier,
     .cancel = on_cancel,
@@ -630,9 +659,19 @@ struct backend local_host_backend(struct local_host *host)
 
 void local_host_attach(struct local_host *host, struct fs *fs)
 {
-    pthread_mutex_lock(&host->local->lock);
+    struct local *l = host->local;
+    struct local_host *h;
+    uint64_t applied;
+
+    pthread_mutex_lock(&l->store_lock);
+    applied = store_applied(l->store);
+    pthread_mutex_unlock(&l->store_lock);
+    pthread_mutex_lock(&l->lock);
     host->fs = fs;
-    pthread_mutex_unlock(&host->local->lock);
+    LIST_FOREACH(h, &l->hosts, link)
+    if (h->fs != NULL)
+        fs_told(h->fs, applied); /* the new host's session */
+    pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- Trouble ------------------------------------------------------------------------------------

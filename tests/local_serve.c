@@ -1,9 +1,12 @@
 #include "tests/local_serve.h"
 
 #include <errno.h>
+#include <libgen.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "tests/local_backend.h"
@@ -47,6 +50,19 @@ static void *serve(void *arg)
     return NULL;
 }
 
+/* We are BUILD/tests/PROGRAM. */
+static const char *mirror_program(void)
+{
+    static char path[PATH_MAX];
+    char self[PATH_MAX - 32];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    check(n > 0);
+    self[n] = '\0';
+    snprintf(path, sizeof(path), "%s/../coordfsd", dirname(self));
+    return path;
+}
+
 static bool mount_one(const struct local_serve_options *o, const char *mountpoint)
 {
     struct mounted *m = &mounts[n_mounts];
@@ -58,7 +74,8 @@ static bool mount_one(const struct local_serve_options *o, const char *mountpoin
                                  .deny_ms = n_mounts > 0 ? o->deny_ms : 0,
                                  .uncached = o->last_uncached && n_mounts + 1 == o->n,
                                  .debug = o->debug,
-                                 .lostlock = o->lostlock};
+                                 .lostlock = o->lostlock,
+                                 .mirror_program = o->mirror ? mirror_program() : NULL};
     char errmsg[256];
 
     memset(m, 0, sizeof(*m));
@@ -93,6 +110,16 @@ static void answer_number(uint64_t n)
     fprintf(answers, "%llu\n", (unsigned long long)n);
 }
 
+static void answer_mirror(struct fs *fs)
+{
+    struct fs_mirror_status s;
+
+    fs_mirror_status(fs, &s);
+    fprintf(answers, "%d %d %llu %llu %llu %llu\n", s.on, s.pid, (unsigned long long)s.done,
+            (unsigned long long)s.refused, (unsigned long long)s.missed,
+            (unsigned long long)s.restarts);
+}
+
 static void obey(const char *line)
 {
     char why[256];
@@ -108,6 +135,8 @@ static void obey(const char *line)
         answer_number(local_locks(local, line[0] == 'w'));
     } else if (strcmp(line, "reap") == 0) {
         answer_number(local_reap(local));
+    } else if (sscanf(line, "mirror %u", &a) == 1 && a < n_mounts) {
+        answer_mirror(mounts[a].fs);
     } else if (strcmp(line, "check") == 0) {
         fprintf(answers, "%s\n", local_check(local, why, sizeof(why)) ? "ok" : why);
     } else {

@@ -20,6 +20,7 @@ struct local_serve_options {
     unsigned draft_ms;   /* as in struct fs_options */
     unsigned deny_ms;    /* all but the first mount have stale=deny, after so long; 0: none */
     bool strong;         /* all but the first mount have consistency=strong */
+    bool mirror;         /* inotify events for other hosts' changes: BUILD/coordfsd makes them */
     bool debug;
     enum fs_lostlock lostlock;
 };
@@ -39,6 +40,7 @@ struct local_serve_options {
  *   renew N               the N-th host's session (from 0) ends, and it gets another: "ok"
  *   lapse N | lease N     its lease is over, is renewed: "ok"
  *   deaf N | hear N       it is not told of grants, is told again: "ok"
+ *   mirror I              the status of mount I's mirror: "ON PID DONE REFUSED MISSED RESTARTS"
  *   stop                  ends serving: "ok"
  * Returns when in ends, or all are unmounted: 0, or 1 when something went wrong. */
 int local_serve(const struct local_serve_options *options, FILE *in, FILE *out);

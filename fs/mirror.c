@@ -1,0 +1,343 @@
+#include "fs/mirror.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/ops.h"
+#include "proto/limits.h"
+
+#define LOOKS_MAX 1000u
+
+void mirror_init(struct mirror *m)
+{
+    TAILQ_INIT(&m->ops);
+    m->sock = -1;
+    m->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    check(m->stop_fd >= 0);
+    check(pthread_mutex_init(&m->lock, NULL) == 0);
+    atomic_init(&m->current, NULL);
+    atomic_init(&m->pid, 0);
+}
+
+void mirror_fini(struct mirror *m)
+{
+    struct mirror_op *op;
+
+    while ((op = TAILQ_FIRST(&m->ops)) != NULL)
+        mirror_op_free(m, op);
+    pthread_mutex_destroy(&m->lock);
+    close(m->stop_fd);
+}
+
+bool mirror_wanted(const struct mirror *m)
+{
+    return m->program != NULL;
+}
+
+/* ---- Operations ---------------------------------------------------------------------------------
+ */
+
+static const struct {
+    bool mirrored;
+    bool named; /* the change says of which name; the others are about an inode */
+    enum mirror_kind kind;
+} kinds[] = {
+    [CFS__CHANGE__KIND__CREATE] = {true, true, MIRROR_MAKE},
+    [CFS__CHANGE__KIND__LINK] = {true, true, MIRROR_LINK},
+    [CFS__CHANGE__KIND__UNLINK] = {true, true, MIRROR_UNLINK},
+    [CFS__CHANGE__KIND__RMDIR] = {true, true, MIRROR_RMDIR},
+    [CFS__CHANGE__KIND__RENAME] = {true, true, MIRROR_RENAME},
+    [CFS__CHANGE__KIND__EXCHANGE] = {true, true, MIRROR_EXCHANGE},
+    [CFS__CHANGE__KIND__DATA] = {true, false, MIRROR_DATA},
+    [CFS__CHANGE__KIND__ATTR] = {true, false, MIRROR_ATTR},
+    [CFS__CHANGE__KIND__XATTR] = {true, false, MIRROR_ATTR},
+};
+
+static bool has_names(const struct mirror_op *op)
+{
+    return op->kind != MIRROR_DATA && op->kind != MIRROR_ATTR;
+}
+
+static bool has_two(const struct mirror_op *op)
+{
+    return op->kind == MIRROR_RENAME || op->kind == MIRROR_EXCHANGE;
+}
+
+bool mirror_moves(const struct mirror_op *op)
+{
+    return has_names(op) && op->kind != MIRROR_MAKE && op->kind != MIRROR_LINK;
+}
+
+static bool known(struct fs *fs, uint64_t ino)
+{
+    return ino != 0 && node_lookups(&fs->nodes, ino) > 0;
+}
+
+struct name_search {
+    struct fs *fs;
+    bool watched; /* in a directory that the kernel knows */
+    uint64_t dir;
+    char name[LIMIT_NAME_MAX + 1];
+};
+
+/* The first name in a directory that the kernel knows, else the first of all. */
+static bool on_name(void *arg, uint64_t parent, const char *name, size_t len)
+{
+    struct name_search *s = arg;
+
+    s->watched = known(s->fs, parent);
+    if (s->dir == 0 || s->watched) {
+        check(len < sizeof(s->name));
+        s->dir = parent;
+        memcpy(s->name, name, len);
+        s->name[len] = '\0';
+    }
+    return !s->watched;
+}
+
+static void find_name(struct fs *fs, uint64_t ino, struct name_search *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->fs = fs;
+    fs->backend.ops->names(fs->backend.ctx, ino, on_name, out);
+}
+
+static bool is_watched(struct fs *fs, const Cfs__Change *c)
+{
+    struct name_search s;
+
+    if (known(fs, c->ino) || known(fs, c->parent) || known(fs, c->new_parent) ||
+        known(fs, c->victim))
+        return true;
+    if (kinds[c->kind].named)
+        return false;
+    find_name(fs, c->ino, &s);
+    return s.watched;
+}
+
+static char *copy_name(const ProtobufCBinaryData *name)
+{
+    char *out = xcalloc(1, name->len + 1);
+
+    memcpy(out, name->data, name->len);
+    return out;
+}
+
+struct mirror_op *mirror_op_new(struct fs *fs, const Cfs__Change *c)
+{
+    struct mirror *m = &fs->mirror;
+    struct mirror_op *op;
+
+    if (!mirror_wanted(m) || m->n_ops >= MIRROR_QUEUE_MAX || (size_t)c->kind >= ARRAY_LEN(kinds) ||
+        !kinds[c->kind].mirrored || !is_watched(fs, c))
+        return NULL;
+    op = xcalloc(1, sizeof(*op));
+    op->kind = kinds[c->kind].kind;
+    op->index = c->index;
+    op->ino = c->ino;
+    op->victim = c->victim;
+    if (kinds[c->kind].named) {
+        op->names[0].dir = c->parent;
+        op->names[0].name = copy_name(&c->name);
+    }
+    if (has_two(op)) {
+        op->names[1].dir = c->new_parent;
+        op->names[1].name = copy_name(&c->new_name);
+    }
+    atomic_init(&op->refused, false);
+    atomic_init(&op->answered, false);
+    TAILQ_INSERT_TAIL(&m->ops, op, link);
+    m->n_ops++;
+    return op;
+}
+
+void mirror_op_free(struct mirror *m, struct mirror_op *op)
+{
+    TAILQ_REMOVE(&m->ops, op, link);
+    m->n_ops--;
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++) {
+        free(op->names[i].name);
+        free(op->paths[i]);
+    }
+    free(op);
+}
+
+unsigned mirror_inos(const struct mirror_op *op, uint64_t out[MIRROR_INOS])
+{
+    unsigned n = 0;
+
+    out[n++] = op->ino;
+    if (op->victim != 0)
+        out[n++] = op->victim;
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
+        if (op->names[i].dir != 0)
+            out[n++] = op->names[i].dir;
+    return n;
+}
+
+/* ---- Refusing -----------------------------------------------------------------------------------
+ */
+
+static bool is_name(const struct mirror_name *n, uint64_t dir, const ProtobufCBinaryData *name)
+{
+    return n->dir == dir && n->name != NULL && strlen(n->name) == name->len &&
+           memcmp(n->name, name->data, name->len) == 0;
+}
+
+static bool shares_name(const struct mirror_op *op, const Cfs__Change *c)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
+        if (op->names[i].dir != 0 &&
+            (is_name(&op->names[i], c->parent, &c->name) ||
+             (c->new_parent != 0 && is_name(&op->names[i], c->new_parent, &c->new_name))))
+            return true;
+    return false;
+}
+
+void mirror_own(struct fs *fs, const Cfs__Change *c)
+{
+    struct mirror_op *op;
+
+    if ((size_t)c->kind >= ARRAY_LEN(kinds) || !kinds[c->kind].named)
+        return;
+    TAILQ_FOREACH(op, &fs->mirror.ops, link)
+    if (op->index < c->index && has_names(op) && shares_name(op, c))
+        atomic_store(&op->refused, true);
+}
+
+void mirror_refuse_all(struct fs *fs)
+{
+    struct mirror_op *op;
+
+    TAILQ_FOREACH(op, &fs->mirror.ops, link)
+    atomic_store(&op->refused, true);
+}
+
+/* ---- What the tree tells ------------------------------------------------------------------------
+ * The tree is ahead of the operation, and may be ahead of the news, too. What it does not tell any
+ * more, the later operations do. */
+
+/* Have all changes that the tree shows arrived here? They do at once; so who has looked in vain
+ * for long need not look again. */
+static bool is_complete(struct fs *fs, const struct mirror_op *op)
+{
+    return op->looks > LOOKS_MAX || fs->backend.ops->applied(fs->backend.ctx) <= fs->told_seen;
+}
+
+/* The name that a later operation takes away from the inode, which therefore has it now. */
+static const struct mirror_name *later_name(const struct mirror_op *op, uint64_t ino)
+{
+    const struct mirror_op *later = op;
+
+    while ((later = TAILQ_NEXT(later, link)) != NULL) {
+        if (!mirror_moves(later))
+            continue;
+        if (later->ino == ino)
+            return &later->names[0];
+        if (later->victim == ino)
+            return &later->names[1];
+    }
+    return NULL;
+}
+
+/* Is it a directory, as a later operation says? */
+static bool later_dir(const struct mirror_op *op)
+{
+    const struct mirror_op *later = op;
+
+    while ((later = TAILQ_NEXT(later, link)) != NULL)
+        if (later->kind == MIRROR_RMDIR && later->ino == op->ino)
+            return true;
+    return false;
+}
+
+/* The type of what is gone already: as the kernel was told, else as it went. */
+static uint32_t lost_mode(struct fs *fs, const struct mirror_op *op)
+{
+    uint32_t type = node_type(&fs->nodes, op->ino);
+
+    if (type != 0)
+        return type;
+    return op->kind == MIRROR_RMDIR || later_dir(op) ? S_IFDIR : S_IFREG;
+}
+
+static bool prepare_mode(struct fs *fs, struct mirror_op *op)
+{
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    bool makes = op->kind == MIRROR_MAKE || op->kind == MIRROR_LINK;
+
+    if (ops_attr(fs, op->ino, &attr) == 0) {
+        op->mode = attr.mode;
+        op->rdev = attr.rdev;
+        return true;
+    }
+    if (makes && later_name(op, op->ino) == NULL && !is_complete(fs, op))
+        return false;
+    op->mode = lost_mode(fs, op);
+    return true;
+}
+
+static void set_name(struct mirror_name *out, uint64_t dir, const char *name)
+{
+    free(out->name);
+    out->dir = dir;
+    out->name = xstrdup(name);
+}
+
+/* Content and attributes: by which name does the kernel know it, before the next operation? */
+static bool prepare_name(struct fs *fs, struct mirror_op *op)
+{
+    const struct mirror_name *later;
+    struct name_search s;
+
+    find_name(fs, op->ino, &s);
+    if (!is_complete(fs, op))
+        return false;
+    later = later_name(op, op->ino);
+    if (later != NULL)
+        set_name(&op->names[0], later->dir, later->name);
+    else if (s.dir != 0)
+        set_name(&op->names[0], s.dir, s.name);
+    else
+        op->names[0].dir = 0;
+    return true;
+}
+
+static void prepare_soft(struct fs *fs, struct mirror_op *op)
+{
+    op->names[0].soft = S_ISDIR(op->mode);
+    op->names[1].soft = S_ISDIR(op->mode) || S_ISDIR(node_type(&fs->nodes, op->victim));
+    if (op->kind == MIRROR_EXCHANGE)
+        op->names[0].soft = op->names[1].soft;
+}
+
+bool mirror_prepare(struct fs *fs, struct mirror_op *op)
+{
+    if (op->prepared || atomic_load(&op->refused))
+        return true;
+    op->looks++;
+    if (!prepare_mode(fs, op) || (!has_names(op) && !prepare_name(fs, op)))
+        return false;
+    prepare_soft(fs, op);
+    op->prepared = true;
+    return true;
+}
+
+bool mirror_find_paths(struct fs *fs, struct mirror_op *op)
+{
+    char path[PATH_MAX];
+
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++) {
+        if (op->names[i].dir == 0)
+            continue;
+        if (op->paths[i] != NULL ||
+            fs->backend.ops->path(fs->backend.ctx, op->names[i].dir, path, sizeof(path)) < 0)
+            return false;
+        op->paths[i] = xstrdup(path);
+    }
+    return true;
+}
