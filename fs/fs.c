@@ -177,19 +177,23 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
 /* ---- The reader thread --------------------------------------------------------------------------
  */
 
-/* Sleeps until there is a request, mail, or something due. */
+/* Sleeps until there is a request, mail, or something due. Who says that all is posted has posted
+ * it before: what was said before the mailbox is emptied, or found empty, has arrived. */
 static int wait_for_work(struct fs *fs, int timeout_ms)
 {
     struct pollfd fds[] = {
         {.fd = fs->io.dev_fd, .events = POLLIN},
         {.fd = fs->mailbox.event_fd, .events = POLLIN},
     };
+    uint64_t told = atomic_load(&fs->told);
 
     if (poll(fds, ARRAY_LEN(fds), timeout_ms) < 0 && errno != EINTR)
         return -errno;
-    fs->told_seen = atomic_load(&fs->told);
-    if (fds[1].revents != 0)
+    if (fds[1].revents != 0) {
+        told = atomic_load(&fs->told);
         mailbox_deliver(&fs->mailbox);
+    }
+    fs->told_seen = told;
     return 0;
 }
 
@@ -335,6 +339,8 @@ void fs_told(struct fs *fs, uint64_t index)
 {
     if (index > atomic_load(&fs->told))
         atomic_store(&fs->told, index);
+    if (atomic_load(&fs->lanes.look_again))
+        mailbox_wake(&fs->mailbox);
 }
 
 void fs_mirror_status(struct fs *fs, struct fs_mirror_status *out)

@@ -283,6 +283,36 @@ void lane_mirror(struct fs *fs, struct mirror_op *op)
     }
 }
 
+static void unmark_node(struct fs *fs, struct lane_job *job)
+{
+    struct node *node = node_find(&fs->nodes, job->ino);
+
+    if (job->op != NULL && mirror_moves(job->op)) {
+        end_moving(fs, job->op->ino);
+        end_moving(fs, job->op->victim);
+        return;
+    }
+    if (node == NULL)
+        return;
+    if (job->name != NULL && node->moving > 0)
+        node->moving--;
+    if (node->job == job)
+        node->job = NULL;
+    node_settle(&fs->nodes, job->ino);
+}
+
+static void finish_job(struct fs *fs, struct lane_job *job)
+{
+    struct lane_job *before = TAILQ_PREV(job, lane_jobs, link);
+
+    unmark_node(fs, job);
+    if (before != NULL)
+        requests_move(&job->after, &before->after);
+    request_wake(&job->waiters, 0);
+    request_wake(&job->after, 0);
+    job_free(job);
+}
+
 /* ---- Which job of lane B is next ----------------------------------------------------------------
  * Several that only forget may be with the thread, or one of the mirror's. */
 
@@ -316,31 +346,31 @@ static bool must_wait(struct fs *fs, const struct lane_job *job, const struct wa
 
 static bool can_run(struct fs *fs, const struct lane_job *job, const struct waiting *w)
 {
-    if (must_wait(fs, job, w))
-        return false;
-    if (job->op == NULL)
-        return true;
-    if (fs->lanes.a.n_done < job->after_a)
-        return false;
-    if (mirror_prepare(fs, job->op))
-        return !must_wait(fs, job, w); /* it may have a name only now */
-    fs->lanes.look_again = true;
-    return false;
+    return !must_wait(fs, job, w) && (job->op == NULL || fs->lanes.a.n_done >= job->after_a);
 }
 
 static void begin_jobs(struct fs *fs)
 {
     struct lane *b = &fs->lanes.b;
     struct waiting w = {.n = 0};
-    struct lane_job *job;
+    struct lane_job *job, *next;
 
-    fs->lanes.look_again = false;
-    TAILQ_FOREACH(job, &b->jobs, link)
-    {
+    atomic_store(&fs->lanes.look_again, false);
+    for (job = TAILQ_FIRST(&b->jobs); job != NULL; job = next) {
+        next = TAILQ_NEXT(job, link);
         if (job->running && job->op == NULL)
             continue;
         if (job->running || b->n_running >= RUNNING_MAX)
             return;
+        if (job->op != NULL && !mirror_prepare(fs, job->op)) {
+            atomic_store(&fs->lanes.look_again,
+                         true); /* which directory it needs, is not known yet */
+            return;
+        }
+        if (job->op != NULL && job->op->unwatched) {
+            finish_job(fs, job);
+            continue;
+        }
         if (!can_run(fs, job, &w)) {
             if (w.n + MIRROR_INOS > WAITING_MAX)
                 return;
@@ -387,27 +417,9 @@ static void retry_later(struct fs *fs, const struct lane_job *done)
     fs->lanes.next_retry_ms = min_u64(fs->lanes.next_retry_ms, job->retry_at_ms);
 }
 
-static void unmark_node(struct fs *fs, struct lane_job *job)
-{
-    struct node *node = node_find(&fs->nodes, job->ino);
-
-    if (job->op != NULL && mirror_moves(job->op)) {
-        end_moving(fs, job->op->ino);
-        end_moving(fs, job->op->victim);
-        return;
-    }
-    if (node == NULL)
-        return;
-    if (job->name != NULL && node->moving > 0)
-        node->moving--;
-    if (node->job == job)
-        node->job = NULL;
-    node_settle(&fs->nodes, job->ino);
-}
-
 static void on_job_done(struct mail *mail)
 {
-    struct lane_job *job = CONTAINER_OF(mail, struct lane_job, mail), *before;
+    struct lane_job *job = CONTAINER_OF(mail, struct lane_job, mail);
     struct fs *fs = job->lane->fs;
 
     job->running = false;
@@ -420,13 +432,7 @@ static void on_job_done(struct mail *mail)
     job->lane->n_done++;
     if (wants_retry(fs, job))
         retry_later(fs, job);
-    unmark_node(fs, job);
-    before = TAILQ_PREV(job, lane_jobs, link);
-    if (before != NULL)
-        requests_move(&job->after, &before->after);
-    request_wake(&job->waiters, 0);
-    request_wake(&job->after, 0);
-    job_free(job);
+    finish_job(fs, job);
 }
 
 static int retry_due(struct fs *fs)
@@ -460,7 +466,7 @@ int lanes_turn(struct fs *fs)
     int wait_ms = retry_due(fs);
 
     begin_jobs(fs);
-    return fs->lanes.look_again ? LOOK_AGAIN_MS : wait_ms;
+    return atomic_load(&fs->lanes.look_again) ? LOOK_AGAIN_MS : wait_ms;
 }
 
 /* ---- Waiting ------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ struct lane {
 
 struct lanes {
     struct lane a, b;
-    bool look_again; /* a job of lane B waits for what is about to come */
+    atomic_bool look_again; /* a job of lane B waits for what is about to come */
     uint64_t next_retry_ms;
     struct lane_jobs retries;
 };

@@ -11,6 +11,7 @@
 #include "proto/limits.h"
 
 #define LOOKS_MAX 1000u
+#define NAMES_MAX 16u /* of one file that are looked at */
 
 void mirror_init(struct mirror *m)
 {
@@ -77,46 +78,11 @@ static bool known(struct fs *fs, uint64_t ino)
     return ino != 0 && node_lookups(&fs->nodes, ino) > 0;
 }
 
-struct name_search {
-    struct fs *fs;
-    bool watched; /* in a directory that the kernel knows */
-    uint64_t dir;
-    char name[LIMIT_NAME_MAX + 1];
-};
-
-/* The first name in a directory that the kernel knows, else the first of all. */
-static bool on_name(void *arg, uint64_t parent, const char *name, size_t len)
+/* Which directory a change of content is in, is found out later. */
+static bool may_be_watched(struct fs *fs, const Cfs__Change *c)
 {
-    struct name_search *s = arg;
-
-    s->watched = known(s->fs, parent);
-    if (s->dir == 0 || s->watched) {
-        check(len < sizeof(s->name));
-        s->dir = parent;
-        memcpy(s->name, name, len);
-        s->name[len] = '\0';
-    }
-    return !s->watched;
-}
-
-static void find_name(struct fs *fs, uint64_t ino, struct name_search *out)
-{
-    memset(out, 0, sizeof(*out));
-    out->fs = fs;
-    fs->backend.ops->names(fs->backend.ctx, ino, on_name, out);
-}
-
-static bool is_watched(struct fs *fs, const Cfs__Change *c)
-{
-    struct name_search s;
-
-    if (known(fs, c->ino) || known(fs, c->parent) || known(fs, c->new_parent) ||
-        known(fs, c->victim))
-        return true;
-    if (kinds[c->kind].named)
-        return false;
-    find_name(fs, c->ino, &s);
-    return s.watched;
+    return !kinds[c->kind].named || known(fs, c->ino) || known(fs, c->parent) ||
+           known(fs, c->new_parent) || known(fs, c->victim);
 }
 
 static char *copy_name(const ProtobufCBinaryData *name)
@@ -133,7 +99,7 @@ struct mirror_op *mirror_op_new(struct fs *fs, const Cfs__Change *c)
     struct mirror_op *op;
 
     if (!mirror_wanted(m) || m->n_ops >= MIRROR_QUEUE_MAX || (size_t)c->kind >= ARRAY_LEN(kinds) ||
-        !kinds[c->kind].mirrored || !is_watched(fs, c))
+        !kinds[c->kind].mirrored || !may_be_watched(fs, c))
         return NULL;
     op = xcalloc(1, sizeof(*op));
     op->kind = kinds[c->kind].kind;
@@ -205,8 +171,12 @@ void mirror_own(struct fs *fs, const Cfs__Change *c)
     if ((size_t)c->kind >= ARRAY_LEN(kinds) || !kinds[c->kind].named)
         return;
     TAILQ_FOREACH(op, &fs->mirror.ops, link)
-    if (op->index < c->index && has_names(op) && shares_name(op, c))
-        atomic_store(&op->refused, true);
+    {
+        if (op->index < c->index && has_names(op) && shares_name(op, c))
+            atomic_store(&op->refused, true);
+        if (c->kind == CFS__CHANGE__KIND__RMDIR && op->ino == c->ino)
+            op->removed_dir = true;
+    }
 }
 
 void mirror_refuse_all(struct fs *fs)
@@ -228,82 +198,116 @@ static bool is_complete(struct fs *fs, const struct mirror_op *op)
     return op->looks > LOOKS_MAX || fs->backend.ops->applied(fs->backend.ctx) <= fs->told_seen;
 }
 
-/* The name that a later operation takes away from the inode, which therefore has it now. */
-static const struct mirror_name *later_name(const struct mirror_op *op, uint64_t ino)
+/* The type of what is gone from the tree: as the kernel was told, else as it went. What a directory
+ * replaces is one. */
+static uint32_t lost_type(struct fs *fs, const struct mirror_op *op, uint64_t ino)
 {
-    const struct mirror_op *later = op;
-
-    while ((later = TAILQ_NEXT(later, link)) != NULL) {
-        if (!mirror_moves(later))
-            continue;
-        if (later->ino == ino)
-            return &later->names[0];
-        if (later->victim == ino)
-            return &later->names[1];
-    }
-    return NULL;
-}
-
-/* Is it a directory, as a later operation says? */
-static bool later_dir(const struct mirror_op *op)
-{
-    const struct mirror_op *later = op;
-
-    while ((later = TAILQ_NEXT(later, link)) != NULL)
-        if (later->kind == MIRROR_RMDIR && later->ino == op->ino)
-            return true;
-    return false;
-}
-
-/* The type of what is gone already: as the kernel was told, else as it went. */
-static uint32_t lost_mode(struct fs *fs, const struct mirror_op *op)
-{
-    uint32_t type = node_type(&fs->nodes, op->ino);
+    uint32_t type = node_type(&fs->nodes, ino);
+    Cfs__Attr attr = CFS__ATTR__INIT;
 
     if (type != 0)
         return type;
-    return op->kind == MIRROR_RMDIR || later_dir(op) ? S_IFDIR : S_IFREG;
+    for (; op != NULL; op = TAILQ_NEXT(op, link)) {
+        if (op->ino == ino && (op->removed_dir || op->kind == MIRROR_RMDIR))
+            return S_IFDIR;
+        if (op->kind != MIRROR_RENAME || op->victim != ino)
+            continue;
+        if (ops_attr(fs, op->ino, &attr) == 0)
+            return S_ISDIR(attr.mode) ? S_IFDIR : S_IFREG;
+        ino = op->ino;
+    }
+    return S_IFREG;
 }
 
 static bool prepare_mode(struct fs *fs, struct mirror_op *op)
 {
     Cfs__Attr attr = CFS__ATTR__INIT;
-    bool makes = op->kind == MIRROR_MAKE || op->kind == MIRROR_LINK;
 
     if (ops_attr(fs, op->ino, &attr) == 0) {
         op->mode = attr.mode;
         op->rdev = attr.rdev;
         return true;
     }
-    if (makes && later_name(op, op->ino) == NULL && !is_complete(fs, op))
+    if (!is_complete(fs, op))
         return false;
-    op->mode = lost_mode(fs, op);
+    op->mode = lost_type(fs, op, op->ino);
     return true;
 }
 
-static void set_name(struct mirror_name *out, uint64_t dir, const char *name)
+struct names { /* of an inode */
+    unsigned n;
+    struct {
+        uint64_t dir;
+        char name[LIMIT_NAME_MAX + 1];
+    } at[NAMES_MAX];
+};
+
+static bool add_name(struct names *ns, uint64_t dir, const char *name, size_t len)
 {
-    free(out->name);
-    out->dir = dir;
-    out->name = xstrdup(name);
+    check(len <= LIMIT_NAME_MAX);
+    if (ns->n == NAMES_MAX)
+        return false;
+    ns->at[ns->n].dir = dir;
+    memcpy(ns->at[ns->n].name, name, len);
+    ns->at[ns->n++].name[len] = '\0';
+    return true;
 }
 
-/* Content and attributes: by which name does the kernel know it, before the next operation? */
+static bool on_name(void *arg, uint64_t parent, const char *name, size_t len)
+{
+    return add_name(arg, parent, name, len);
+}
+
+static void undo_gain(struct names *ns, const struct mirror_name *name)
+{
+    for (unsigned i = 0; i < ns->n; i++)
+        if (ns->at[i].dir == name->dir && strcmp(ns->at[i].name, name->name) == 0)
+            ns->at[i--] = ns->at[--ns->n];
+}
+
+static void undo_loss(struct names *ns, const struct mirror_name *name)
+{
+    add_name(ns, name->dir, name->name, strlen(name->name));
+}
+
+/* What the names were before it. */
+static void undo(struct names *ns, const struct mirror_op *op, uint64_t ino)
+{
+    if (op->ino == ino) {
+        if (op->kind == MIRROR_MAKE || op->kind == MIRROR_LINK)
+            undo_gain(ns, &op->names[0]);
+        else if (has_two(op))
+            undo_gain(ns, &op->names[1]);
+        if (mirror_moves(op))
+            undo_loss(ns, &op->names[0]);
+    } else if (op->victim == ino && has_two(op)) {
+        if (op->kind == MIRROR_EXCHANGE)
+            undo_gain(ns, &op->names[0]);
+        undo_loss(ns, &op->names[1]);
+    }
+}
+
+/* Content and attributes: by which name does the kernel know it, before the next operations? One in
+ * a directory that it knows, if there is one. */
 static bool prepare_name(struct fs *fs, struct mirror_op *op)
 {
-    const struct mirror_name *later;
-    struct name_search s;
+    const struct mirror_op *later;
+    struct names ns = {.n = 0};
+    unsigned i = 0;
 
-    find_name(fs, op->ino, &s);
+    fs->backend.ops->names(fs->backend.ctx, op->ino, on_name, &ns);
     if (!is_complete(fs, op))
         return false;
-    later = later_name(op, op->ino);
-    if (later != NULL)
-        set_name(&op->names[0], later->dir, later->name);
-    else if (s.dir != 0)
-        set_name(&op->names[0], s.dir, s.name);
-    else
-        op->names[0].dir = 0;
+    for (later = TAILQ_LAST(&fs->mirror.ops, mirror_ops); later != op;
+         later = TAILQ_PREV(later, mirror_ops, link))
+        undo(&ns, later, op->ino);
+    while (i < ns.n && !known(fs, ns.at[i].dir))
+        i++;
+    op->unwatched = i == ns.n && !known(fs, op->ino);
+    if (ns.n > 0) {
+        op->names[0].dir = ns.at[i % ns.n].dir;
+        op->names[0].name = xstrdup(ns.at[i % ns.n].name);
+    }
     return true;
 }
 

@@ -57,8 +57,10 @@ struct mirror_op {
     uint32_t mode;
     uint64_t rdev;
     bool prepared;
-    unsigned looks; /* attempts to prepare it */
-    char *paths[2]; /* of the directories; NULL: not asked for */
+    bool unwatched;   /* nobody: there is nothing to be done */
+    bool removed_dir; /* this host has removed ino, a directory, since */
+    unsigned looks;   /* attempts to prepare it */
+    char *paths[2];   /* of the directories; NULL: not asked for */
     atomic_bool refused;
     atomic_bool answered; /* the kernel was told that it was done */
 };

@@ -69,15 +69,27 @@ static int more_links(struct fs *fs, uint64_t ino, const struct mirror_op *curre
     return more;
 }
 
+/* The type of what is gone from the tree. Only a directory takes a directory's place. */
+static uint32_t view_type(struct fs *fs, const struct mirror_op *op, uint64_t ino)
+{
+    uint32_t type = node_type(&fs->nodes, ino);
+
+    if (type != 0)
+        return type;
+    if (ino == op->ino)
+        return op->mode & S_IFMT;
+    return op->kind == MIRROR_RENAME && S_ISDIR(op->mode) ? S_IFDIR : S_IFREG;
+}
+
 /* What the kernel is to believe of an inode that exists for it; it may be gone from the tree. */
 static void view(struct fs *fs, const struct mirror_op *op, uint64_t ino, Cfs__Attr *out)
 {
-    uint32_t type = ino == op->ino ? op->mode & S_IFMT : node_type(&fs->nodes, ino);
+    uint32_t type = view_type(fs, op, ino);
     int64_t links;
 
     if (ops_attr(fs, ino, out) != 0) {
         out->ino = ino;
-        out->mode = type == 0 ? S_IFREG : type;
+        out->mode = type;
         out->nlink = 0;
     }
     links = (int64_t)out->nlink + more_links(fs, ino, op);
