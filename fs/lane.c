@@ -17,7 +17,8 @@
 #include "fs/state.h"
 
 #define RETRIES       3
-#define RUNNING_MAX   64 /* jobs of lane B that its thread has */
+#define BUSY_MS       1000 /* between two looks at what has a mount on it */
+#define RUNNING_MAX   64   /* jobs of lane B that its thread has */
 #define WAITING_MAX   64
 #define LOOK_AGAIN_MS 1
 
@@ -34,6 +35,7 @@ struct lane_job {
     uint64_t parent;
     char *name;
     struct mirror_op *op; /* LANE_MIRROR: its own */
+    uint64_t moving[2];   /* inodes that it marks as such */
     uint64_t after_a;     /* jobs of lane A that come before it */
     bool running;
     int err;
@@ -170,6 +172,8 @@ void lanes_fini(struct fs *fs)
 
     while ((job = TAILQ_FIRST(&fs->lanes.retries)) != NULL) {
         TAILQ_REMOVE(&fs->lanes.retries, job, retry_link);
+        if (job->op != NULL)
+            mirror_op_free(&fs->mirror, job->op);
         free(job);
     }
     lane_fini(&fs->lanes.a);
@@ -278,6 +282,8 @@ void lane_mirror(struct fs *fs, struct mirror_op *op)
     job->op = op;
     job->after_a = fs->lanes.a.n_posted;
     if (mirror_moves(op)) {
+        job->moving[0] = op->ino;
+        job->moving[1] = op->victim;
         add_moving(fs, op->ino);
         add_moving(fs, op->victim);
     }
@@ -285,13 +291,11 @@ void lane_mirror(struct fs *fs, struct mirror_op *op)
 
 static void unmark_node(struct fs *fs, struct lane_job *job)
 {
-    struct node *node = node_find(&fs->nodes, job->ino);
+    struct node *node;
 
-    if (job->op != NULL && mirror_moves(job->op)) {
-        end_moving(fs, job->op->ino);
-        end_moving(fs, job->op->victim);
-        return;
-    }
+    end_moving(fs, job->moving[0]);
+    end_moving(fs, job->moving[1]);
+    node = node_find(&fs->nodes, job->ino);
     if (node == NULL)
         return;
     if (job->name != NULL && node->moving > 0)
@@ -406,15 +410,31 @@ static bool wants_retry(struct fs *fs, const struct lane_job *job)
            node_lookups(&fs->nodes, job->ino) > 0;
 }
 
+static void put_off(struct fs *fs, struct lane_job *job, unsigned ms)
+{
+    job->retry_at_ms = clock_boot_ms() + ms;
+    TAILQ_INSERT_TAIL(&fs->lanes.retries, job, retry_link);
+    fs->lanes.next_retry_ms = min_u64(fs->lanes.next_retry_ms, job->retry_at_ms);
+}
+
 /* Nobody waits for the second attempt: it is a matter of an answer that is on its way. */
 static void retry_later(struct fs *fs, const struct lane_job *done)
 {
     struct lane_job *job = job_alloc(done->lane, done->what, done->ino);
 
     job->tries = done->tries + 1;
-    job->retry_at_ms = clock_boot_ms() + retry_ms[done->tries];
-    TAILQ_INSERT_TAIL(&fs->lanes.retries, job, retry_link);
-    fs->lanes.next_retry_ms = min_u64(fs->lanes.next_retry_ms, job->retry_at_ms);
+    put_off(fs, job, retry_ms[done->tries]);
+}
+
+/* Nor for names that have a mount on them. */
+static void look_later(struct fs *fs, struct lane_job *busy)
+{
+    struct lane_job *job = job_alloc(busy->lane, busy->what, busy->ino);
+
+    job->op = busy->op;
+    job->op->late = true;
+    busy->op = NULL;
+    put_off(fs, job, BUSY_MS);
 }
 
 static void on_job_done(struct mail *mail)
@@ -432,6 +452,8 @@ static void on_job_done(struct mail *mail)
     job->lane->n_done++;
     if (wants_retry(fs, job))
         retry_later(fs, job);
+    else if (job->op != NULL && job->err == -EBUSY)
+        look_later(fs, job);
     finish_job(fs, job);
 }
 
@@ -455,7 +477,8 @@ static int retry_due(struct fs *fs)
             TAILQ_REMOVE(&l->retries, job, retry_link);
             TAILQ_INSERT_TAIL(&job->lane->jobs, job, link);
             job->lane->n_posted++;
-            job_post(job);
+            if (job->op == NULL) /* else its turn comes */
+                job_post(job);
         }
     }
     return l->next_retry_ms == UINT64_MAX ? -1 : (int)(l->next_retry_ms - now);

@@ -70,7 +70,7 @@ static bool has_two(const struct mirror_op *op)
 
 bool mirror_moves(const struct mirror_op *op)
 {
-    return has_names(op) && op->kind != MIRROR_MAKE && op->kind != MIRROR_LINK;
+    return has_names(op) && !op->late && op->kind != MIRROR_MAKE && op->kind != MIRROR_LINK;
 }
 
 static bool known(struct fs *fs, uint64_t ino)

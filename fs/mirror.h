@@ -22,6 +22,8 @@
  *    looked up again, and it is tried again, a few times;
  *  - the process dies: another is started. The operation is performed by that one unless the
  *    kernel may have raised the event already;
+ *  - something is mounted on what is removed or renamed: the name stays as long as it is (to forget
+ *    it would unmount that);
  *  - it cannot be: names are forgotten as if there were no mirror.
  * Events are lost then, but caches are right always.
  *
@@ -57,6 +59,7 @@ struct mirror_op {
     uint32_t mode;
     uint64_t rdev;
     bool prepared;
+    bool late;        /* something was mounted there: names are to be forgotten when it is not */
     bool unwatched;   /* nobody: there is nothing to be done */
     bool removed_dir; /* this host has removed ino, a directory, since */
     unsigned looks;   /* attempts to prepare it */
@@ -119,7 +122,8 @@ struct io;
 
 void mirror_start(struct mirror *m);
 void mirror_stop(struct mirror *m);
-/* Performs it, and forgets the names if that could not be done. -EAGAIN: it needs paths. */
+/* Performs it, and forgets the names if that could not be done. -EAGAIN: it needs paths. -EBUSY:
+ * something is mounted there, try again much later. */
 int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op);
 /* Any thread: makes mirror_run return soon. */
 void mirror_ask_end(struct mirror *m);

@@ -326,7 +326,7 @@ static int perform(const struct child *c, const struct ask *ask, uint32_t *flags
     int dirs[2] = {-1, -1}, err = 0;
 
     if (ask->head.kind >= ARRAY_LEN(operations))
-        return -EINVAL;
+        return ask->head.kind == MIRROR_PING ? 0 : -EINVAL;
     for (unsigned i = 0; err == 0 && i < operations[ask->head.kind].n_dirs; i++)
         if (ask->names[i][0] != '\0' && (dirs[i] = open_dir(c, ask, i, flags)) < 0)
             err = dirs[i];

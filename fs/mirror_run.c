@@ -169,7 +169,7 @@ static void lose_process(struct mirror *m)
 
 static bool tell(struct mirror *m, const struct mirror_op *op)
 {
-    struct mirror_ask ask = {.kind = op->kind,
+    struct mirror_ask ask = {.kind = op->late ? MIRROR_PING : op->kind,
                              .mode = op->mode,
                              .rdev = op->rdev,
                              .ino = op->ino,
@@ -212,9 +212,9 @@ static void forget_names(struct io *io, const struct mirror_op *op)
 
         if (n->dir == 0)
             continue;
-        if (op->kind == MIRROR_RMDIR)
+        if (op->kind == MIRROR_RMDIR && !op->late)
             notify_delete(io, n->dir, op->ino, n->name);
-        else if (!n->soft || notify_expire(io, n->dir, n->name) == -ENOSYS)
+        else if ((!n->soft && !op->late) || notify_expire(io, n->dir, n->name) == -ENOSYS)
             notify_entry(io, n->dir, n->name);
     }
 }
@@ -225,7 +225,7 @@ static bool is_final(const struct mirror *m, const struct mirror_op *op, int err
      * mounted below it with it. */
     if (m->submounts && (op->names[0].soft || op->names[1].soft))
         return true;
-    return err == -ECANCELED || err == -EROFS || err == -EPERM || err == -EACCES || err == -EBUSY ||
+    return err == -ECANCELED || err == -EROFS || err == -EPERM || err == -EACCES ||
            err == -ENOTCONN;
 }
 
@@ -250,6 +250,8 @@ static int attempt(struct mirror *m, struct mirror_op *op)
     m->submounts = (answer.flags & MIRROR_SUBMOUNTS) != 0;
     if ((answer.flags & MIRROR_WANTS_PATHS) != 0)
         return -EAGAIN;
+    if (op->late)
+        return m->submounts ? -EBUSY : -ECANCELED;
     /* The kernel may have found nothing to do (two names of one file, one renamed to the other). */
     if (answer.err == 0 && !atomic_load(&op->answered))
         return -ESTALE;
@@ -266,6 +268,8 @@ int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op)
             count(m, &m->status.done);
             return 0;
         }
+        if (err == -EBUSY || (op->late && m->sock < 0))
+            return -EBUSY;
         if (err == -EAGAIN)
             return err;
         if (is_final(m, op, err))

@@ -16,6 +16,7 @@ enum mirror_kind {
     MIRROR_EXCHANGE,
     MIRROR_DATA, /* of a regular file */
     MIRROR_ATTR,
+    MIRROR_PING, /* nothing, for the flags of the answer */
 };
 
 #define MIRROR_TEXTS    4 /* the two names, then the paths of the two directories; each may be "" */

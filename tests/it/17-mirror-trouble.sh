@@ -1,0 +1,246 @@
+#!/bin/bash
+# limit: 240
+# The mirror and whatever may happen to it: local changes that are faster, processes that look too
+# early, kill -9 of it and of the daemon, umount, directories that are mounted over or removed.
+. "$(dirname "$0")/lib.sh"
+
+need_fuse
+need_tool inotifywait python3
+start_cluster 3
+A=${MNT[$(wait_leader)]} B_NUMBER=$(a_follower)
+B=${MNT[$B_NUMBER]}
+
+mirror() { st "$B_NUMBER" ".mirror.$1"; }
+mirror_on() { [ "$(mirror on)" = true ]; }
+until_true 60 mirror_on
+
+sync_b() { "$BUILD/coordfs" sync "$B"; }
+
+# The mirror's process does nothing while it is held; the change arrives, but no event.
+hold() { kill -STOP "$(mirror pid)"; }
+release() {
+	kill -CONT "$(mirror pid)"
+	sync_b
+}
+# The change made on A was applied on B.
+applied() {
+	local want
+	want=$(st "$(wait_leader)" .commit)
+	until_true 60 bash -c "[ \"\$('$BUILD/coordfs' status --json '${STATE[$B_NUMBER]}' | jq .applied)\" -ge $want ]"
+}
+
+# watch_begin PATH: events into $T/events.
+watch_begin() {
+	: >"$T/watch-log"
+	background inotifywait -m -e create,delete,move,close_write,attrib,modify --format '%e %f' "$1" \
+		>"$T/events" 2>"$T/watch-log"
+	WATCHER=$CHILD
+	until_true 60 grep -q established "$T/watch-log"
+}
+ends=0
+# watch_end PATH-ON-A WANTED: the events were these (separated by ;), then the end.
+watch_end() {
+	ends=$((ends + 1))
+	: >"$1/end-$ends"
+	until_true 60 grep -q "CREATE end-$ends" "$T/events"
+	kill "$WATCHER"
+	wait "$WATCHER" 2>/dev/null || true
+	equal "$(sed '/CREATE end-/,$d' "$T/events" | tr '\n' ';')" "$2" "events"
+}
+
+say "this host's own later change wins: no event for the earlier one"
+mkdir "$A/first"
+sync_b
+watch_begin "$B/first"
+hold
+echo x >"$A/first/f"
+applied
+rm "$B/first/f"
+release
+watch_end "$A/first" 'DELETE f;'
+[ ! -e "$B/first/f" ] || fail "f is back"
+[ "$(mirror refused)" -ge 1 ] || fail "nothing was refused"
+
+say "a process looks before the event: all events, once"
+mkdir "$A/early"
+echo x >"$A/early/old"
+mkdir "$A/early/olddir"
+sync_b
+ls "$B/early" "$B/early/none" >/dev/null 2>&1 || true
+watch_begin "$B/early"
+hold
+mkdir "$A/early/dir"
+echo x >"$A/early/new"
+mv "$A/early/old" "$A/early/moved"
+mv "$A/early/olddir" "$A/early/movedir"
+applied
+for name in dir new moved movedir; do
+	stat "$B/early/$name" >/dev/null 2>&1 || true
+done
+ls -l "$B/early" >/dev/null
+release
+watch_end "$A/early" 'CREATE,ISDIR dir;CREATE new;MODIFY new;CLOSE_WRITE,CLOSE new;MOVED_FROM old;MOVED_TO moved;MOVED_FROM,ISDIR olddir;MOVED_TO,ISDIR movedir;'
+[ ! -e "$B/early/old" ] && [ -d "$B/early/movedir" ] && [ "$(cat "$B/early/moved")" = x ] ||
+	fail "the names are wrong: $(ls "$B/early")"
+
+say "writing through a name that another host has just moved away"
+mkdir "$A/moved"
+echo original >"$A/moved/x"
+sync_b
+cat "$B/moved/x" >/dev/null
+hold
+mv "$A/moved/x" "$A/moved/y"
+applied
+echo mine >"$B/moved/x"
+release
+equal "$(cat "$B/moved/x") $(cat "$B/moved/y")" "mine original" "what x and y hold"
+hold
+rm "$A/moved/y"
+applied
+! cat "$B/moved/y" >/dev/null 2>&1 || fail "a removed file was opened"
+release
+
+say "the barrier waits for the mirror, and so for all events"
+hold
+mkdir "$A/moved/barrier"
+applied
+! timeout 1 "$BUILD/coordfs" sync "$B" 2>/dev/null || fail "the barrier did not wait for the event"
+release
+
+say "a program that is running, a lease, a fifo"
+cp /bin/sleep "$A/early/program"
+mkfifo "$A/early/fifo"
+echo x >"$A/early/leased"
+sync_b
+background "$B/early/program" 600
+PROGRAM=$CHILD
+background cat "$B/early/fifo"
+READER=$CHILD
+background python3 -c "
+import fcntl, os, signal, sys, time
+signal.signal(signal.SIGIO, lambda *_: (open('$T/lease-broken', 'w').close(), sys.exit(0)))
+fd = os.open('$B/early/leased', os.O_RDONLY)
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+open('$T/leased', 'w').close()
+time.sleep(600)"
+until_true 60 test -e "$T/leased"
+watch_begin "$B/early"
+printf y >>"$A/early/program"
+chmod 600 "$A/early/fifo"
+echo y >>"$A/early/leased"
+until_true 60 test -e "$T/lease-broken"
+watch_end "$A/early" 'MODIFY program;ATTRIB fifo;MODIFY leased;'
+kill "$PROGRAM" "$READER"
+wait "$PROGRAM" "$READER" 2>/dev/null || true
+
+say "kill -9 of the mirror, again and again, while events flow"
+mkdir "$A/flow"
+sync_b
+background bash -c "i=0; while :; do i=\$((i + 1)); echo \$i >'$A/flow/f'\$((i % 10)); rm '$A/flow/f'\$(((i + 5) % 10)) 2>/dev/null; done"
+FLOW=$CHILD
+background inotifywait -q -m "$B/flow" >/dev/null
+before=$(mirror restarts)
+for i in 1 2 3; do
+	pid=$(mirror pid)
+	kill -TERM "$pid" # which it ignores
+	kill -KILL "$pid"
+	until_true 60 bash -c "p=\$('$BUILD/coordfs' status --json '${STATE[$B_NUMBER]}' | jq .mirror.pid); [ \$p != 0 ] && [ \$p != $pid ]"
+done
+: "$i"
+at_most 3 $(($(mirror restarts) - before)) "restarts"
+until_true 60 mirror_on
+kill -STOP "$FLOW"
+sync_b
+"$BUILD/coordfs" sync "$A"
+same_trees "$A/flow" "$B/flow" '%i %s %n'
+kill -CONT "$FLOW"
+
+say "umount while events flow"
+pid=$(member_pid "$B_NUMBER") child=$(mirror pid)
+sleep 0.2
+umount "$B"
+until_true 60 gone "$pid"
+until_true 60 gone "$child"
+member_start "$B_NUMBER"
+until_true 60 mirror_on
+
+say "kill -9 of the daemon while events flow"
+ls -l "$B/flow" >/dev/null
+background inotifywait -q -m "$B/flow" >/dev/null
+sleep 0.3
+child=$(mirror pid)
+member_kill "$B_NUMBER"
+until_true 60 gone "$child"
+member_start "$B_NUMBER"
+until_true 60 mirror_on
+
+say "kill -9 of the daemon while the mirror sleeps in the mount"
+ls -l "$B/flow" >/dev/null
+child=$(mirror pid)
+member_pause "$B_NUMBER"
+sleep 0.3
+kill -KILL "$(member_pid "$B_NUMBER")"
+until_true 60 gone "$(member_pid "$B_NUMBER")"
+member_unmount "$B_NUMBER"
+until_true 60 gone "$child"
+member_start "$B_NUMBER"
+until_true 60 mirror_on
+kill "$FLOW"
+
+say "what is mounted on a directory stays"
+mkdir -p "$A/over/dir" "$A/over/other"
+sync_b
+mount -t tmpfs tmpfs "$B/over/dir"
+watch_begin "$B/over"
+echo x >"$A/over/dir/below"
+mv "$A/over/other" "$A/over/renamed"
+"$BUILD/coordfs" sync "$B"
+mounted "$B/over/dir" || fail "the tmpfs is gone"
+watch_end "$A/over" 'MOVED_FROM,ISDIR other;MOVED_TO,ISDIR renamed;'
+rm "$A/over/dir/below"
+rmdir "$A/over/dir"
+sync_b
+mounted "$B/over/dir" || fail "the tmpfs is gone with its directory"
+umount "$B/over/dir"
+echo done >"$A/over/done"
+is_gone() { [ ! -e "$1" ]; }
+until_true 60 is_gone "$B/over/dir"
+
+say "the mount itself is mounted over"
+watch_begin "$B/over"
+mount -t tmpfs tmpfs "$B"
+echo x >"$A/over/under"
+until_true 60 grep -q 'CLOSE_WRITE,CLOSE under' "$T/events"
+kill -KILL "$(mirror pid)"
+restart_fails() { echo x >"$A/over/again" && matches "$(mirror why)" 'mounted over' why; } 2>/dev/null
+until_true 60 restart_fails
+umount "$B"
+restart_works() { echo x >"$A/over/again" && mirror_on; }
+until_true 60 restart_works
+kill "$WATCHER"
+
+say "working directories that are made, renamed and removed elsewhere"
+mkdir "$A/cwd"
+sync_b
+(
+	cd "$B/cwd"
+	mv "$A/cwd" "$A/cwd2"
+	sync_b
+	equal "$(/bin/pwd)" "$B/cwd2" "working directory"
+	touch here
+	rm here
+	rmdir "$A/cwd2"
+	sync_b
+	! touch there 2>/dev/null || fail "a file in a removed directory"
+)
+
+say "without it, the mount works as before"
+member_stop "$B_NUMBER"
+member_start "$B_NUMBER" -o mirror=off
+equal "$(mirror on) $(mirror pid) $(mirror why)" "false 0 mirror=off" "mirror"
+matches "$("$BUILD/coordfs" status "$B")" 'mirror +off: mirror=off' "coordfs status"
+ls -l "$B/over" >/dev/null
+mv "$A/over/under" "$A/over/elsewhere"
+sync_b
+[ -e "$B/over/elsewhere" ] && [ ! -e "$B/over/under" ] || fail "stale names"
+same_mounts
