@@ -8,6 +8,7 @@
 #   BENCH_WRITERS="1 16 64 256"
 #   BENCH_RESTART=100000,1000000   measure restarts with that many files too (takes long)
 #   BENCH_FAILOVER=10      kills of the leader; 0: none
+#   BENCH_INOTIFY=500     writes whose event on another host is waited for; 0: none
 #   BENCH_DIR=…            where the databases are (default: a temporary directory)
 #
 # Prints a table and writes BUILD/bench.json. All three members and the writers share this machine's
@@ -21,6 +22,7 @@ export TMPDIR
 SECONDS_EACH=${BENCH_SECONDS:-5}
 read -r -a PARALLEL <<<"${BENCH_WRITERS:-1 16 64 256}"
 FAILOVER=${BENCH_FAILOVER:-10}
+INOTIFY=${BENCH_INOTIFY:-500}
 JSON=$BUILD/bench.json
 
 . "$(dirname "$0")/../it/lib.sh"
@@ -119,6 +121,48 @@ measure_failover() {
 	}
 }
 
+percentile() { # P COLUMN <numbers
+	sort -n -k "$2,$2" | awk -v p="$1" -v c="$2" '{ v[NR] = $c } END { printf "%.2f", v[int((NR - 1) * p / 100) + 1] / 1000 }'
+}
+
+cpu_ms() { # PID
+	awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int(($12 + $13) * 1000 / hz) }' "/proc/$1/stat"
+}
+
+# Changes made on the leader, as a watch on a follower sees them.
+measure_inotify() {
+	local a b number p before begin done_before n n_done
+	a=${MNT[$(wait_leader)]} number=$(a_follower)
+	b=${MNT[$number]}
+	mkdir "$a/inotify"
+	"$BUILD/coordfs" sync "$b"
+	"$TOOLS/inotify" latency "$INOTIFY" "$a/inotify" "$b/inotify" >"$T/latency"
+	for p in 50 99; do
+		figure "write returned on the leader, p$p" "$(percentile $p 1 <"$T/latency")" ms
+		figure "event on a follower, from the write's begin, p$p" "$(percentile $p 2 <"$T/latency")" ms
+	done
+	mkdir "$a/watched"
+	(cd "$a/watched" && seq -f 'd%g' 1 10000 | xargs mkdir)
+	"$BUILD/coordfs" sync "$b"
+	mkdir "$a/changed"
+	for n in 0 10000; do
+		background inotifywait -q -m -r "$b/changed" >/dev/null 2>&1
+		[ "$n" = 0 ] || {
+			background inotifywait -m -r "$b/watched" 2>"$T/watches" >/dev/null
+			until_true 60 grep -q established "$T/watches"
+		}
+		sleep 1
+		before=$(($(cpu_ms "$(member_pid "$number")") + $(cpu_ms "$(st "$number" .mirror.pid)")))
+		done_before=$(st "$number" .mirror.done) begin=$(now_ms)
+		"$TOOLS/bench" create "$a/changed" 16 "$SECONDS_EACH" >/dev/null
+		"$BUILD/coordfs" sync "$b"
+		n_done=$(($(st "$number" .mirror.done) - done_before))
+		before=$(($(cpu_ms "$(member_pid "$number")") + $(cpu_ms "$(st "$number" .mirror.pid)") - before))
+		figure "changes made known per second, $n other watches" $((n_done * 1000 / ($(now_ms) - begin))) /s
+		figure "processor time of follower and mirror for each, $n other watches" $((before * 1000 / n_done)) us
+	done
+}
+
 measure_restart() { # FILES: one member's restart with that many more or less
 	local begin i times=() median max
 	for i in 1 2 3 4 5; do
@@ -153,6 +197,7 @@ start_cluster 3
 measure_mounts
 echo
 measure_locks
+[ "$INOTIFY" = 0 ] || measure_inotify
 measure_failover
 if [ -n "${BENCH_RESTART:-}" ]; then
 	echo probe >"${MNT[1]}/probe"

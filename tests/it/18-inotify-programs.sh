@@ -1,0 +1,87 @@
+#!/bin/bash
+# Programs that know nothing of coordfs see what another host changes: inotifywait, entr, Python's
+# watchdog, dnsmasq.
+. "$(dirname "$0")/lib.sh"
+
+need_fuse
+need_tool inotifywait entr dnsmasq python3
+/usr/bin/python3 -c 'import watchdog' 2>/dev/null || skip "python3-watchdog is not installed"
+start_cluster 3
+A=${MNT[$(wait_leader)]} B=${MNT[$(a_follower)]}
+mkdir "$A/d" "$A/hosts" "$A/tree"
+echo one >"$A/d/config"
+"$BUILD/coordfs" sync "$B"
+
+says() { grep -q -- "$1" "$2"; }
+
+say "inotifywait, waiting for one event"
+background inotifywait -e close_write "$B/d/config" >"$T/inotifywait" 2>"$T/inotifywait-log"
+until_true 60 says established "$T/inotifywait-log"
+echo two >"$A/d/config"
+wait "$CHILD"
+matches "$(cat "$T/inotifywait")" 'config CLOSE_WRITE' "inotifywait"
+
+say "entr runs a command with the new content"
+echo "$B/d/config" >"$T/list"
+background bash -c "exec entr -n cat '$B/d/config' <'$T/list' >'$T/entr' 2>&1"
+until_true 60 says two "$T/entr"
+# It drops what happens while its command runs.
+again() { eval "$1" && sleep 0.3 && says "$2" "$T/entr"; }
+until_true 60 again "echo three >'$A/d/config'" three
+until_true 60 again "echo four >'$A/d/tmp' && mv '$A/d/tmp' '$A/d/config'" four
+kill "$CHILD"
+
+say "Python's watchdog"
+cat >"$T/watch.py" <<'END'
+import sys, time
+from watchdog.observers.inotify import InotifyObserver
+from watchdog.events import FileSystemEventHandler
+
+class Handler(FileSystemEventHandler):
+    def on_any_event(self, event):
+        print(event.event_type, event.src_path, getattr(event, "dest_path", ""))
+
+observer = InotifyObserver()
+observer.schedule(Handler(), sys.argv[1], recursive=True)
+observer.start()
+print("ready")
+time.sleep(600)
+END
+background /usr/bin/python3 -u "$T/watch.py" "$B/tree" >"$T/watchdog"
+WATCHDOG=$CHILD
+until_true 60 says ready "$T/watchdog"
+mkdir "$A/tree/sub"
+until_true 60 says "created $B/tree/sub" "$T/watchdog"
+echo x >"$A/tree/sub/f"
+until_true 60 says "closed $B/tree/sub/f" "$T/watchdog"
+mv "$A/tree/sub/f" "$A/tree/g"
+until_true 60 says "moved $B/tree/sub/f $B/tree/g" "$T/watchdog"
+rm "$A/tree/g"
+until_true 60 says "deleted $B/tree/g" "$T/watchdog"
+kill "$WATCHDOG"
+
+say "dnsmasq --hostsdir answers for a host that was added on another machine"
+PORT=$((20000 + RANDOM % 20000))
+background dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --user=root \
+	--group=root --listen-address=127.0.0.1 --bind-interfaces --port=$PORT --hostsdir="$B/hosts" \
+	--pid-file="$T/dnsmasq.pid" --log-facility="$T/dnsmasq-log"
+until_true 60 test -s "$T/dnsmasq-log"
+resolves() { # NAME ADDRESS
+	[ "$(/usr/bin/python3 - "$1" $PORT <<'END'
+import socket, struct, sys
+name, port = sys.argv[1], int(sys.argv[2])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(2)
+q = struct.pack(">6H", 1, 0x100, 1, 0, 0, 0)
+q += b"".join(bytes([len(p)]) + p.encode() for p in name.split(".")) + b"\0" + struct.pack(">2H", 1, 1)
+s.sendto(q, ("127.0.0.1", port))
+r = s.recv(512)
+print(".".join(map(str, r[-4:])) if struct.unpack(">H", r[6:8])[0] else "-")
+END
+	)" = "$2" ]
+}
+echo "10.9.8.7 first.test" >"$A/hosts/first"
+until_true 60 resolves first.test 10.9.8.7
+echo "10.9.8.6 second.test" >"$A/hosts/tmp"
+mv "$A/hosts/tmp" "$A/hosts/second"
+until_true 60 resolves second.test 10.9.8.6
