@@ -7,9 +7,8 @@
 
 #include "base/clock.h"
 #include "daemon/keeper.h"
+#include "daemon/locklist.h"
 #include "daemon/status.h"
-
-#define PATH_SIZE 8192
 
 struct views {
     struct daemon *daemon;
@@ -36,11 +35,6 @@ void views_free(struct views *v)
     free(v);
 }
 
-static json_int_t number(uint64_t value)
-{
-    return value > INT64_MAX ? -1 : (json_int_t)value;
-}
-
 /* ---- JSON ---------------------------------------------------------------------------------------
  */
 
@@ -49,62 +43,28 @@ static json_t *status_view(struct views *v)
     return status_json(v->daemon);
 }
 
+/* The list in an answer of the control socket; takes the answer. */
+static json_t *list_of(json_t *answer, const char *name)
+{
+    json_t *list = json_incref(json_object_get(answer, name));
+
+    json_decref(answer);
+    return list != NULL ? list : json_array();
+}
+
 static json_t *members_view(struct views *v)
 {
-    json_t *status = status_json(v->daemon);
-    json_t *members = json_incref(json_object_get(status, "members"));
-
-    json_decref(status);
-    return members;
-}
-
-struct listing {
-    struct store_reader *reader;
-    json_t *array;
-};
-
-/* Names may be any bytes: what is no UTF-8 is not shown. */
-static json_t *path_json(struct store_reader *r, uint64_t ino)
-{
-    char path[PATH_SIZE];
-    json_t *out = reader_path(r, ino, path, sizeof path) > 0 ? json_string(path) : NULL;
-
-    return out != NULL ? out : json_null();
-}
-
-static bool add_lock(void *arg, const struct reader_lock *lock)
-{
-    struct listing *list = arg;
-    bool flock = lock->kind == CFS__LOCK__KIND__FLOCK;
-    json_t *out = json_pack(
-        "{s:I, s:o, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "ino", number(lock->ino), "path",
-        path_json(list->reader, lock->ino), "kind", flock ? "flock" : "posix", "mode",
-        lock->write ? "write" : "read", "waiting", lock->waits, "start", number(lock->start), "end",
-        number(lock->end), "member", number(lock->member), "session", number(lock->session), "pid",
-        (json_int_t)lock->pid, lock->waits ? "place" : "fence", number(lock->number));
-
-    json_array_append_new(list->array, out);
-    return true;
+    return list_of(status_json(v->daemon), "members");
 }
 
 static json_t *locks_view(struct views *v)
 {
-    struct listing list = {v->reader, json_array()};
-
-    if (reader_begin(v->reader) == 0) {
-        reader_locks(v->reader, add_lock, &list);
-        reader_end(v->reader);
-    }
-    return list.array;
+    return list_of(locklist_json(v->daemon), "locks");
 }
 
 static json_t *sessions_view(struct views *v)
 {
-    json_t *answer = keeper_sessions(v->daemon->keeper);
-    json_t *sessions = json_incref(json_object_get(answer, "sessions"));
-
-    json_decref(answer);
-    return sessions;
+    return list_of(keeper_sessions(v->daemon->keeper), "sessions");
 }
 
 /* ---- Words --------------------------------------------------------------------------------------

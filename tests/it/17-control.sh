@@ -47,6 +47,13 @@ for round in 1 2 3 4 5; do
 	[ "$now" -gt "$before" ] || fail "the index went from $before to $now with a write in between"
 	before=$now
 done
+exec 7<>"${MNT[1]}/lock"
+flock 7
+"$BUILD/coordfs" sync "${MNT[3]}"
+equal "$(jq -r '.[] | [.path, .kind, .mode, .waiting, .member] | map(tostring) | join(" ")' "${MNT[3]}/.coordfs/locks")" \
+	"/lock flock write false 1" "the lock, seen by another host"
+exec 7>&-
+rm "${MNT[1]}/lock"
 python3 - "${STATE[1]}/control.sock" <<'PY'
 import json, socket, sys
 for name in "status members leader self health locks sessions metrics index version".split():
@@ -54,7 +61,7 @@ for name in "status members leader self health locks sessions metrics index vers
     s.connect(sys.argv[1])
     s.sendall(json.dumps({"cmd": name}).encode() + b"\n")
     answer = json.loads(s.makefile().read())
-    assert answer["ok"] and (name == "status" or name in answer), (name, answer)
+    assert "error" not in answer and (name == "status" or name in answer), (name, answer)
 PY
 
 say "one open file: one state from the beginning, a new one when it is read again"
