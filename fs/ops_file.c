@@ -168,6 +168,10 @@ void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (ops_unlock_at_flush(r, h, fi->lock_owner))
         return;
     draft_submit(fs, ino);
+    /* close(2) waits for a quorum; the end of a process, which nothing could interrupt, only as
+     * long as changes do. */
+    if (procfd_ends(fuse_req_ctx(req)->pid))
+        r->patience = REQUEST_BOUNDED;
     if (!draft_wait(fs, ino, r))
         request_end(r, 0);
 }

@@ -8,8 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define FDS_MAX  4096 /* descriptors to look at */
-#define TEXT_MAX 512
+#define FDS_MAX    4096 /* descriptors to look at */
+#define TEXT_MAX   512
+#define PF_EXITING 0x4u /* of the kernel's include/linux/sched.h; the flags in /proc/PID/stat */
 
 /* The number behind "key:" in the text; false when there is none. */
 static bool number_of(const char *text, const char *key, int base, unsigned long long *out)
@@ -64,6 +65,30 @@ bool procfd_writes(pid_t tid, uint64_t ino)
         found = e->d_name[0] != '.' && entry_writes(dirfd(dir), e->d_name, ino);
     closedir(dir);
     return found;
+}
+
+bool procfd_ends(pid_t tid)
+{
+    char path[64], text[512];
+    const char *behind;
+    unsigned flags = 0;
+    ssize_t n;
+    int fd;
+
+    if (tid <= 0)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    /* pid (name) state ppid pgrp session tty tpgid flags; the name may have anything in it. */
+    behind = strrchr(text, ')');
+    if (behind == NULL || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
+        return n <= 0;
+    return (flags & PF_EXITING) != 0;
 }
 
 /* ---- All processes ------------------------------------------------------------------------------

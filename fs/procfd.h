@@ -16,5 +16,8 @@ bool procfd_writes(pid_t tid, uint64_t ino);
  * no filesystem but /proc. Any thread. */
 void procfd_find(int mount_id, const uint64_t *inos, size_t n,
                  void (*fn)(void *arg, int pidfd, pid_t pid, uint64_t ino), void *arg);
+/* Is the process ending (or gone)? Then nobody hears of an error of the close(2) that comes with
+ * it, and no signal reaches it any more: it must not wait for long. */
+bool procfd_ends(pid_t tid);
 
 #endif

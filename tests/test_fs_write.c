@@ -582,6 +582,36 @@ static void close_can_be_interrupted(void **state)
     assert_true(becomes(at(1, "f"), 8192));
 }
 
+/* The end of a process closes its files as well, but then no signal reaches it any more. */
+static void a_process_can_end(void **state)
+{
+    pid_t pid, ended = 0;
+    int status;
+
+    (void)state;
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        int fd = open(at(0, "f"), O_WRONLY | O_CREAT, 0644);
+
+        if (write(fd, big, 8192) != 8192)
+            _exit(1);
+        kill(getpid(), SIGSTOP);
+        _exit(2);
+    }
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+    rig_tell(&rig, "stall");
+    kill(pid, SIGKILL);
+    for (unsigned i = 0; ended == 0 && i < 2000; i++) {
+        ended = waitpid(pid, &status, WNOHANG);
+        usleep(10000);
+    }
+    rig_tell(&rig, "resume");
+    assert_int_equal(ended, pid);
+    assert_true(becomes(at(1, "f"), 8192));
+}
+
 /* What the state machine refuses later is told to whoever wrote it, once. */
 static void lost_writes_are_reported(void **state)
 {
@@ -642,6 +672,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_copy_that_fails_truncates_nothing, set_up_impatient,
                                         tear_down),
         cmocka_unit_test_setup_teardown(close_can_be_interrupted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_process_can_end, set_up_impatient, tear_down),
         cmocka_unit_test_setup_teardown(lost_writes_are_reported, set_up, tear_down),
         cmocka_unit_test_setup_teardown(buffered_writes_are_not_lost_at_the_end, set_up, tear_down),
     };
