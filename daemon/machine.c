@@ -18,6 +18,12 @@ struct delivery {
     uint64_t ended; /* nothing of the above: this session of the host's has ended */
 };
 
+struct changes {
+    Cfs__Change **items;
+    size_t len;
+    size_t cap;
+};
+
 struct machine_adapter {
     struct daemon *daemon;
     STAILQ_HEAD(, delivery) deliveries;
@@ -25,12 +31,8 @@ struct machine_adapter {
         struct store_grant *items;
         size_t len;
         size_t cap;
-    } grants; /* to this host's session */
-    struct changes {
-        Cfs__Change **items;
-        size_t len;
-        size_t cap;
-    } own, others; /* made by this host's session, and by the others' */
+    } grants;                   /* to this host's session */
+    struct changes own, others; /* made by this host's session, and by the others' */
 };
 
 struct machine_adapter *machine_new(struct daemon *d)
@@ -105,9 +107,29 @@ static void do_begin(void *ctx)
     store_begin(store_of(ctx));
 }
 
+static void pass_changes(struct fs *fs, struct changes *c, bool own)
+{
+    if (c->len > 0 && fs != NULL)
+        fs_changed(fs, (const Cfs__Change *const *)c->items, c->len, own);
+    clear_changes(c);
+}
+
+/* The filesystem's readers see the new state as soon as it is shown: they have the news before the
+ * disk is waited for. What is applied is on a majority's disks in any case. */
 static void do_commit(void *ctx, bool sync)
 {
-    store_commit(store_of(ctx), sync);
+    struct machine_adapter *m = ctx;
+    struct fs *fs = atomic_load(&m->daemon->fs);
+    bool changes = fs != NULL && m->own.len + m->others.len > 0;
+
+    if (changes)
+        fs_changing(fs, true);
+    store_show(m->daemon->store);
+    pass_changes(fs, &m->others, false);
+    pass_changes(fs, &m->own, true);
+    if (changes)
+        fs_changing(fs, false);
+    store_commit(m->daemon->store, sync);
 }
 
 static void do_set_vote(void *ctx, uint64_t term, uint64_t vote)
@@ -247,15 +269,6 @@ static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entr
         keep_changes(result.session == own ? &m->own : &m->others, &result);
 }
 
-static void pass_changes(struct machine_adapter *m, struct changes *c, bool own)
-{
-    struct fs *fs = atomic_load(&m->daemon->fs);
-
-    if (c->len > 0 && fs != NULL)
-        fs_changed(fs, (const Cfs__Change *const *)c->items, c->len, own);
-    clear_changes(c);
-}
-
 /* After the completions: a request is told that it waits before it is told that it does not. */
 static void pass_grants(struct machine_adapter *m)
 {
@@ -270,8 +283,6 @@ void machine_deliver(struct machine_adapter *m)
 {
     struct delivery *next;
 
-    pass_changes(m, &m->others, false);
-    pass_changes(m, &m->own, true);
     while ((next = STAILQ_FIRST(&m->deliveries)) != NULL) {
         STAILQ_REMOVE_HEAD(&m->deliveries, link);
         if (next->ended != 0)

@@ -20,6 +20,7 @@
 
 #define DEFAULT_TIMEOUT_MS 8000
 #define LANE_STEP_MS       2
+#define NEWS_STEP_MS       1
 #define DRAIN_MS           2000 /* that fs_run may go on for what is not committed yet */
 
 /* ---- The session --------------------------------------------------------------------------------
@@ -147,6 +148,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     locks_init(&fs->locks);
     vdir_init(fs);
     fs->scratch = xmalloc(LIMIT_WRITE_MAX);
+    atomic_init(&fs->changing, false);
     atomic_init(&fs->stopping, false);
     atomic_init(&fs->told, 0);
     mirror_init(&fs->mirror);
@@ -242,12 +244,25 @@ static void drain(struct fs *fs)
     }
 }
 
+/* Whoever was shown a change must not find old pages of an earlier one when he opens a file next.
+ * So between a commit and its news no request is served. */
+static void await_news(struct fs *fs)
+{
+    struct pollfd fd = {.fd = fs->mailbox.event_fd, .events = POLLIN};
+
+    while (atomic_load(&fs->changing) && !atomic_load(&fs->stopping)) {
+        poll(&fd, 1, NEWS_STEP_MS);
+        mailbox_deliver(&fs->mailbox);
+    }
+}
+
 /* Reading a request that is not there costs less than asking first whether there is one: programs
  * that open and close files keep us busy with two requests at a time. News go before requests. */
 static int serve_or_wait(struct fs *fs)
 {
     int got, timeout_ms;
 
+    await_news(fs);
     if (mailbox_waiting(&fs->mailbox))
         mailbox_deliver(&fs->mailbox);
     got = serve(fs);
@@ -309,6 +324,11 @@ void fs_free(struct fs *fs)
 
 /* ---- What happens elsewhere ---------------------------------------------------------------------
  */
+
+void fs_changing(struct fs *fs, bool changing)
+{
+    atomic_store(&fs->changing, changing);
+}
 
 void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
 {

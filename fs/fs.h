@@ -63,7 +63,10 @@ void fs_stop(struct fs *fs);
 void fs_free(struct fs *fs);
 
 /* Loop thread: commands were applied (by whichever host). `own`: made by this host's session.
- * Called before these commands' completions. */
+ * Called before these commands' completions, and as soon as the backend shows what they changed:
+ * from shortly before that, fs_changing(fs, true), until fs_changing(fs, false) nobody is shown
+ * anything. */
+void fs_changing(struct fs *fs, bool changing);
 void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own);
 /* Loop thread: the whole state was replaced: every cached thing is stale. */
 void fs_replaced(struct fs *fs);

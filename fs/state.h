@@ -49,6 +49,7 @@ struct fs {
     struct losts lost;         /* what is uncertain */
     uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */
     bool ended;                /* fs_run has returned: nothing is submitted any more */
+    atomic_bool changing;      /* the store shows what its news have not been posted of */
     atomic_bool stopping;
 };
 

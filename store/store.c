@@ -264,15 +264,9 @@ void store_begin(struct store *s)
     s->in_transaction = true;
 }
 
-void store_commit(struct store *s, bool sync)
+void store_show(struct store *s)
 {
-    int err = 0;
-
     check(s->in_transaction);
-#ifdef BREAK_APPLIED
-    if (s->changed && !sync)
-        s->changed = false;
-#endif
     if (s->changed) {
         sessions_save(&s->sessions);
         state_save(&s->db, &s->state);
@@ -281,6 +275,19 @@ void store_commit(struct store *s, bool sync)
     s->changed = false;
     s->in_transaction = false;
     pthread_mutex_unlock(&s->writer);
+}
+
+void store_commit(struct store *s, bool sync)
+{
+    int err = 0;
+
+    if (s->in_transaction) {
+#ifdef BREAK_APPLIED
+        if (!sync)
+            s->changed = false;
+#endif
+        store_show(s);
+    }
 #ifdef BREAK_SYNC
     sync = false;
 #endif

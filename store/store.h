@@ -37,6 +37,8 @@ void store_close(struct store *s); /* all readers must be closed */
 
 void store_begin(struct store *s);
 void store_commit(struct store *s, bool sync); /* sync: on the disk on return */
+/* The first half of store_commit, which is to follow: readers see the new state. */
+void store_show(struct store *s);
 
 /* ---- Raft's part
  * --------------------------------------------------------------------------------- */

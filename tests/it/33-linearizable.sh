@@ -1,0 +1,75 @@
+#!/bin/bash
+# limit: 180
+# Histories of concurrent readers and writers on all hosts, while leaders are killed: linearizable
+# with consistency=strong; without, each host shows prefixes of what was written, and never goes
+# back (tests/tool_history.c). The checker has its own test, tests/test_history.c.
+#
+#   HISTORY_S=10   seconds of each
+. "$(dirname "$0")/lib.sh"
+
+need_fuse
+HISTORY_S=${HISTORY_S:-8}
+WORKERS=3 # for each mount
+
+# Kills the leader, and starts it again, as long as PID runs.
+kill_leaders() { # PID [option…]
+	local pid=$1 leader
+	shift
+	while alive "$pid"; do
+		sleep 1.5
+		leader=$(leader_now) || continue
+		alive "$pid" || break
+		member_kill "$leader"
+		sleep 0.5
+		member_start "$leader" "$@"
+		KILLS=$((KILLS + 1))
+	done
+}
+
+run_history() { # shared|owned [option…]
+	local what=$1 rc=0 count writes failed
+	shift
+	KILLS=0
+	mkdir -p "${MNT[1]}/$what"
+	background "$TOOLS/history" "$what" "$HISTORY_S" $WORKERS "${MNT[1]}/$what" "${MNT[2]}/$what" "${MNT[3]}/$what" \
+		>"$T/history" 2>"$T/verdict"
+	kill_leaders "$CHILD" "$@"
+	wait "$CHILD" || rc=$?
+	[ $rc = 0 ] || fail "$what: $(cat "$T/verdict")"
+	read -r count writes failed <"$T/history"
+	[ "$count" -gt 100 ] || fail "$what: $count operations only"
+	[ $KILLS -gt 0 ] || fail "no leader was killed"
+	result "$what: $count operations, $writes writes of which $failed failed, $KILLS leaders killed"
+}
+
+start_cluster 3 --consistency strong --timeout 3
+say "consistency=strong: linearizable"
+run_history shared --consistency strong --timeout 3
+wait_equal
+same_mounts
+for i in 1 2 3; do
+	member_stop "$i"
+done
+
+members_start 1 2 3 -- --timeout 3
+wait_leader >/dev/null
+say "consistency=local: prefixes"
+run_history owned --timeout 3
+wait_equal
+same_mounts
+
+say "consistency=local is not linearizable, and the checker sees that"
+# A reader whose member stands still, and the others have gone on.
+slow=$(a_follower)
+fast=$(wait_leader)
+dir=shared-late
+mkdir "${MNT[$fast]}/$dir"
+"$BUILD/coordfs" sync "${MNT[$slow]}"
+found=no
+for _ in 1 2 3 4 5; do
+	rc=0
+	"$TOOLS/history" shared 2 $WORKERS "${MNT[$fast]}/$dir" "${MNT[$slow]}/$dir" >/dev/null 2>"$T/verdict" || rc=$?
+	[ $rc = 0 ] || { found=yes; break; }
+done
+[ $found = yes ] || fail "no stale read in ten seconds without consistency=strong"
+matches "$(cat "$T/verdict")" 'register .* it had' "the verdict"
