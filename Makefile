@@ -110,7 +110,7 @@ $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tool_%.o $(BUILD)/libcoordfs.a
 $(filter $(BUILD)/tests/test_cli_%,$(TESTS)) $(BUILD)/tests/test_fs_ioctl: \
 	$(addprefix $(BUILD)/cli/,cli.o place.o transact.o txn_text.o words.o)
 $(BUILD)/tests/localfs: $(BUILD)/tests/local_backend.o $(BUILD)/tests/local_serve.o
-$(BUILD)/tests/history: $(BUILD)/tests/history.o
+$(BUILD)/tests/history: $(BUILD)/tests/observed.o
 
 $(BUILD)/%.o: %.c $(PB_H)
 	$(Q)mkdir -p $(@D)

@@ -1,5 +1,5 @@
 /* Records what concurrent readers and writers of registers do and see through several mounts of one
- * cluster, and checks it (tests/history.h). A register is a file of a few bytes.
+ * cluster, and checks it (tests/observed.h). A register is a file of a few bytes.
  *
  *   history shared SECONDS WORKERS DIR…     every worker reads and writes any of a few registers:
  *                                           they must be linearizable (consistency=strong)
@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "tests/history.h"
+#include "tests/observed.h"
 
 #define MAX_MOUNTS  8
 #define MAX_WORKERS 64
@@ -40,7 +40,7 @@ struct worker {
     unsigned seed;
     uint64_t numbers; /* of its writes */
     uint64_t failed;
-    struct history history;
+    struct observed history;
 };
 
 static bool shared;
@@ -67,7 +67,7 @@ static int open_register(unsigned mount, unsigned reg, int flags)
 }
 
 /* False when nothing has happened that says anything. */
-static bool do_write(struct worker *w, struct history_op *op)
+static bool do_write(struct worker *w, struct observed_op *op)
 {
     char text[TEXT + 1];
     int fd = open_register(w->mount, op->reg, O_WRONLY);
@@ -84,7 +84,7 @@ static bool do_write(struct worker *w, struct history_op *op)
     return true;
 }
 
-static bool do_read(const struct worker *w, struct history_op *op)
+static bool do_read(const struct worker *w, struct observed_op *op)
 {
     char text[TEXT + 1] = "";
     ssize_t n;
@@ -106,7 +106,7 @@ static bool do_read(const struct worker *w, struct history_op *op)
 static bool step(struct worker *w)
 {
     bool writer = shared ? rand_r(&w->seed) % 2 == 0 : w->id / n_mounts == 0;
-    struct history_op op = {.host = w->mount, .write = writer, .return_ns = HISTORY_NEVER};
+    struct observed_op op = {.host = w->mount, .write = writer, .return_ns = OBSERVED_NEVER};
 
     op.call_ns = now_ns();
     if (writer) {
@@ -118,7 +118,7 @@ static bool step(struct worker *w)
     }
     if (writer ? !do_write(w, &op) : !do_read(w, &op))
         return false;
-    history_add(&w->history, &op);
+    observed_add(&w->history, &op);
     return true;
 }
 
@@ -153,23 +153,23 @@ static void make_registers(void)
 
 static int judge(void)
 {
-    struct history all = {0};
+    struct observed all = {0};
     uint64_t writes = 0, failed = 0;
     const char *error;
 
     for (unsigned i = 0; i < n_workers; i++) {
         for (size_t j = 0; j < workers[i].history.n; j++)
-            history_add(&all, &workers[i].history.ops[j]);
+            observed_add(&all, &workers[i].history.ops[j]);
         writes += workers[i].numbers;
         failed += workers[i].failed;
-        history_fini(&workers[i].history);
+        observed_fini(&workers[i].history);
     }
-    error = shared ? history_linearizable(&all) : history_prefixes(&all, n_mounts, REGISTERS);
+    error = shared ? observed_linearizable(&all) : observed_prefixes(&all, n_mounts, REGISTERS);
     if (error != NULL)
         fprintf(stderr, "history: %s\n", error);
     else
         printf("%zu %" PRIu64 " %" PRIu64 "\n", all.n, writes, failed);
-    history_fini(&all);
+    observed_fini(&all);
     return error != NULL;
 }
 

@@ -2,13 +2,13 @@
 # limit: 180
 # Histories of concurrent readers and writers on all hosts, while leaders are killed: linearizable
 # with consistency=strong; without, each host shows prefixes of what was written, and never goes
-# back (tests/tool_history.c). The checker has its own test, tests/test_history.c.
+# back (tests/tool_history.c). The checker has its own test, tests/test_observed.c.
 #
-#   HISTORY_S=10   seconds of each
+#   HISTORY_S=6   seconds of each
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
-HISTORY_S=${HISTORY_S:-8}
+HISTORY_S=${HISTORY_S:-6}
 WORKERS=3 # for each mount
 
 # Kills the leader, and starts it again, as long as PID runs.

@@ -1,4 +1,4 @@
-#include "tests/history.h"
+#include "tests/observed.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 static char said[256];
 
-void history_add(struct history *h, const struct history_op *op)
+void observed_add(struct observed *h, const struct observed_op *op)
 {
     if (h->n == h->cap) {
         h->cap = h->cap == 0 ? 1024 : 2 * h->cap;
@@ -16,10 +16,10 @@ void history_add(struct history *h, const struct history_op *op)
     h->ops[h->n++] = *op;
 }
 
-void history_fini(struct history *h)
+void observed_fini(struct observed *h)
 {
     free(h->ops);
-    *h = (struct history){0};
+    *h = (struct observed){0};
 }
 
 /* ---- Linearizability ----------------------------------------------------------------------------
@@ -35,7 +35,7 @@ struct zone {
 
 static int by_value(const void *a, const void *b)
 {
-    const struct history_op *x = a, *y = b;
+    const struct observed_op *x = a, *y = b;
 
     if (x->reg != y->reg)
         return x->reg < y->reg ? -1 : 1;
@@ -65,7 +65,7 @@ static int by_place(const void *a, const void *b)
 
 /* One zone for each run of operations on one value; NULL: *error says what was read out of thin
  * air. */
-static struct zone *zones_of(struct history *h, size_t *n, const char **error)
+static struct zone *zones_of(struct observed *h, size_t *n, const char **error)
 {
     struct zone *zones = xcalloc(h->n + 1, sizeof(*zones)), *z = NULL;
     uint64_t written_at = 0;
@@ -73,11 +73,11 @@ static struct zone *zones_of(struct history *h, size_t *n, const char **error)
     *n = 0;
     qsort(h->ops, h->n, sizeof(*h->ops), by_value);
     for (size_t i = 0; i < h->n; i++) {
-        const struct history_op *op = &h->ops[i];
+        const struct observed_op *op = &h->ops[i];
 
         if (z == NULL || z->reg != op->reg || z->value != op->value) {
             z = &zones[(*n)++];
-            *z = (struct zone){op->reg, op->value, HISTORY_NEVER, 0, op->value == 0, false};
+            *z = (struct zone){op->reg, op->value, OBSERVED_NEVER, 0, op->value == 0, false};
             if (op->value == 0)
                 z->first_return = 0; /* it was there before everything */
             written_at = op->write ? op->call_ns : 0;
@@ -103,7 +103,7 @@ static size_t drop_unseen(struct zone *zones, size_t n)
     size_t kept = 0;
 
     for (size_t i = 0; i < n; i++)
-        if (zones[i].read || zones[i].first_return != HISTORY_NEVER)
+        if (zones[i].read || zones[i].first_return != OBSERVED_NEVER)
             zones[kept++] = zones[i];
     return kept;
 }
@@ -118,7 +118,7 @@ static const char *clash(const struct zone *a, const struct zone *b)
     return said;
 }
 
-const char *history_linearizable(struct history *h)
+const char *observed_linearizable(struct observed *h)
 {
     const char *error = NULL;
     const struct zone *open = NULL; /* the forward zone that ends last */
@@ -154,16 +154,16 @@ const char *history_linearizable(struct history *h)
 
 static int by_call(const void *a, const void *b)
 {
-    const struct history_op *x = *(const struct history_op *const *)a;
-    const struct history_op *y = *(const struct history_op *const *)b;
+    const struct observed_op *x = *(const struct observed_op *const *)a;
+    const struct observed_op *y = *(const struct observed_op *const *)b;
 
     return x->call_ns < y->call_ns ? -1 : x->call_ns > y->call_ns;
 }
 
 static int by_return(const void *a, const void *b)
 {
-    const struct history_op *x = *(const struct history_op *const *)a;
-    const struct history_op *y = *(const struct history_op *const *)b;
+    const struct observed_op *x = *(const struct observed_op *const *)a;
+    const struct observed_op *y = *(const struct observed_op *const *)b;
 
     return x->return_ns < y->return_ns ? -1 : x->return_ns > y->return_ns;
 }
@@ -174,7 +174,7 @@ struct acked {
     uint64_t max;
 };
 
-static struct acked *acked_of(const struct history *h, unsigned n_writers)
+static struct acked *acked_of(const struct observed *h, unsigned n_writers)
 {
     struct acked *acked = xcalloc(n_writers, sizeof(*acked));
 
@@ -184,7 +184,7 @@ static struct acked *acked_of(const struct history *h, unsigned n_writers)
     for (unsigned w = 0; w < n_writers; w++)
         acked[w].done = xcalloc(acked[w].max + 1, sizeof(bool));
     for (size_t i = 0; i < h->n; i++)
-        if (h->ops[i].write && h->ops[i].return_ns != HISTORY_NEVER)
+        if (h->ops[i].write && h->ops[i].return_ns != OBSERVED_NEVER)
             acked[WRITER(h->ops[i].value)].done[NUMBER(h->ops[i].value)] = true;
     return acked;
 }
@@ -198,10 +198,10 @@ static uint64_t expected(const struct acked *a, uint64_t floor, unsigned reg, un
     return 0;
 }
 
-static const char *host_prefixes(const struct history *h, unsigned host, unsigned n_writers,
+static const char *host_prefixes(const struct observed *h, unsigned host, unsigned n_writers,
                                  unsigned n_regs, const struct acked *acked)
 {
-    const struct history_op **calls = xcalloc(h->n + 1, sizeof(*calls)), **returns;
+    const struct observed_op **calls = xcalloc(h->n + 1, sizeof(*calls)), **returns;
     uint64_t *floors = xcalloc(n_writers, sizeof(*floors));
     const char *error = NULL;
     size_t n = 0, done = 0;
@@ -214,7 +214,7 @@ static const char *host_prefixes(const struct history *h, unsigned host, unsigne
     qsort(calls, n, sizeof(*calls), by_call);
     qsort(returns, n, sizeof(*returns), by_return);
     for (size_t i = 0; error == NULL && i < n; i++) {
-        const struct history_op *op = calls[i];
+        const struct observed_op *op = calls[i];
         unsigned writer = op->reg / n_regs;
         uint64_t want;
 
@@ -239,7 +239,7 @@ static const char *host_prefixes(const struct history *h, unsigned host, unsigne
     return error;
 }
 
-const char *history_prefixes(struct history *h, unsigned n_writers, unsigned n_regs)
+const char *observed_prefixes(struct observed *h, unsigned n_writers, unsigned n_regs)
 {
     struct acked *acked = acked_of(h, n_writers);
     const char *error = NULL;

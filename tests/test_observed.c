@@ -10,17 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/history.h"
+#include "tests/observed.h"
 
 #define W true
 #define R false
-#define N HISTORY_NEVER
+#define N OBSERVED_NEVER
 
 /* host, register, write, value, call, return */
 static const struct sample {
     const char *name;
     bool right;
-    struct history_op ops[8];
+    struct observed_op ops[8];
 } samples[] = {
     {"nothing but the beginning", true, {{0, 0, R, 0, 1, 2}, {1, 0, R, 0, 3, 4}}},
     {"written, then read", true, {{0, 0, W, 7, 1, 2}, {1, 0, R, 7, 3, 4}}},
@@ -57,12 +57,12 @@ static const struct sample {
     {"registers do not concern one another", true, {{0, 0, W, 7, 1, 2}, {1, 1, R, 0, 3, 4}}},
 };
 
-static struct history history_of(const struct history_op *ops, size_t max)
+static struct observed observed_of(const struct observed_op *ops, size_t max)
 {
-    struct history h = {0};
+    struct observed h = {0};
 
     for (size_t i = 0; i < max && ops[i].return_ns != 0; i++)
-        history_add(&h, &ops[i]);
+        observed_add(&h, &ops[i]);
     return h;
 }
 
@@ -70,12 +70,12 @@ static void samples_are_judged(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
-        struct history h = history_of(samples[i].ops, ARRAY_LEN(samples[i].ops));
-        const char *error = history_linearizable(&h);
+        struct observed h = observed_of(samples[i].ops, ARRAY_LEN(samples[i].ops));
+        const char *error = observed_linearizable(&h);
 
         if ((error == NULL) != samples[i].right)
             fail_msg("%s: %s", samples[i].name, error == NULL ? "not found" : error);
-        history_fini(&h);
+        observed_fini(&h);
     }
 }
 
@@ -83,17 +83,17 @@ static void samples_are_judged(void **state)
  */
 
 /* Can the operations that are left (bits) come next to one another, the register being `value`? */
-static bool search(const struct history *h, unsigned left, uint64_t value)
+static bool search(const struct observed *h, unsigned left, uint64_t value)
 {
     bool any = false;
 
     for (unsigned i = 0; i < h->n; i++) {
-        const struct history_op *op = &h->ops[i];
+        const struct observed_op *op = &h->ops[i];
         bool first = true;
 
         if ((left & 1u << i) == 0)
             continue;
-        any = any || op->return_ns != HISTORY_NEVER;
+        any = any || op->return_ns != OBSERVED_NEVER;
         for (unsigned j = 0; j < h->n; j++)
             first = first && ((left & 1u << j) == 0 || h->ops[j].return_ns >= op->call_ns);
         if (!first || (!op->write && op->value != value))
@@ -104,20 +104,20 @@ static bool search(const struct history *h, unsigned left, uint64_t value)
     return !any; /* what may not have happened has not */
 }
 
-static struct history random_history(unsigned n)
+static struct observed observed_random(unsigned n)
 {
-    struct history h = {0};
+    struct observed h = {0};
     uint64_t values = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        struct history_op op = {.call_ns = 1 + (uint64_t)(rand() % 40) * 64 + i};
+        struct observed_op op = {.call_ns = 1 + (uint64_t)(rand() % 40) * 64 + i};
 
         op.return_ns = op.call_ns + 64 * (uint64_t)(1 + rand() % 10) + 32;
         op.write = rand() % 2 == 0;
         op.value = op.write ? ++values : 0;
         if (op.write && rand() % 5 == 0)
-            op.return_ns = HISTORY_NEVER;
-        history_add(&h, &op);
+            op.return_ns = OBSERVED_NEVER;
+        observed_add(&h, &op);
     }
     for (unsigned i = 0; i < n; i++)
         if (!h.ops[i].write)
@@ -132,16 +132,16 @@ static void random_histories_are_judged_alike(void **state)
     (void)state;
     srand(1);
     for (unsigned i = 0; i < 20000; i++) {
-        struct history h = random_history(2 + (unsigned)rand() % 6);
+        struct observed h = observed_random(2 + (unsigned)rand() % 6);
         bool want = search(&h, (1u << h.n) - 1, 0);
-        const char *error = history_linearizable(&h);
+        const char *error = observed_linearizable(&h);
 
         if ((error == NULL) != want)
             fail_msg("history %u: %s, but the search says %d", i, error == NULL ? "right" : error,
                      want);
         right += want;
         wrong += !want;
-        history_fini(&h);
+        observed_fini(&h);
     }
     assert_true(right > 1000 && wrong > 1000);
 }
@@ -169,12 +169,12 @@ static void prefixes_are_judged(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
-        struct history h = history_of(prefixes[i].ops, ARRAY_LEN(prefixes[i].ops));
-        const char *error = history_prefixes(&h, 1, 2);
+        struct observed h = observed_of(prefixes[i].ops, ARRAY_LEN(prefixes[i].ops));
+        const char *error = observed_prefixes(&h, 1, 2);
 
         if ((error == NULL) != prefixes[i].right)
             fail_msg("%s: %s", prefixes[i].name, error == NULL ? "not found" : error);
-        history_fini(&h);
+        observed_fini(&h);
     }
 }
 
