@@ -7,6 +7,9 @@
 #   BENCH_SECONDS=5        of each measurement
 #   BENCH_WRITERS="1 16 64 256"
 #   BENCH_RESTART=100000,1000000   measure restarts with that many files too (takes long)
+#   BENCH_FILES=1000000    memory of the members while that many files of 256 bytes are made
+#   BENCH_ROUNDS=21        of each measurement of reading
+#   BENCH_IDLE=10          seconds
 #   BENCH_FAILOVER=10      kills of the leader; 0: none
 #   BENCH_INOTIFY=500     writes whose event on another host is waited for; 0: none
 #   BENCH_DIR=…            where the databases are (default: a temporary directory)
@@ -22,13 +25,16 @@ export TMPDIR
 SECONDS_EACH=${BENCH_SECONDS:-5}
 read -r -a PARALLEL <<<"${BENCH_WRITERS:-1 16 64 256}"
 FAILOVER=${BENCH_FAILOVER:-10}
+ROUNDS=${BENCH_ROUNDS:-21}
+IDLE=${BENCH_IDLE:-10}
+REPLACEMENTS=20
 INOTIFY=${BENCH_INOTIFY:-500}
 JSON=$BUILD/bench.json
 
 . "$(dirname "$0")/../it/lib.sh"
 
 need_fuse
-need_tool jq
+need_tool jq strace
 : >"$T/results"
 
 # bench WHERE JOB ARGUMENTS…: one measurement, into the results and the table.
@@ -96,6 +102,121 @@ measure_locks() {
 	figure "locks: memory for one that is held, of $n" $((($(rss_kib "$follower") - before) * 1024 / n)) B
 	eval "exec ${HOLD[1]}>&-"
 	wait "$HOLD_PID"
+}
+
+# Ratios of one run: a tmpfs never leaves the kernel.
+measure_reads() {
+	local line
+	mkdir "$T/tmpfs" "${MNT[1]}/reads"
+	mount -t tmpfs none "$T/tmpfs"
+	printf '%-10s %12s %12s %12s %12s %8s %8s\n' READING BEST_US MEDIAN_US TMPFS_BEST TMPFS_MEDIAN RATIO MEDIANS
+	while read -r line; do
+		jq -c '. + {where: "reads"}' <<<"$line" >>"$T/results"
+		jq -r '[.what, .best_ns / 1000, .median_ns / 1000, .reference_best_ns / 1000, .reference_median_ns / 1000,
+			.ratio_best, .ratio_median] | @tsv' <<<"$line" |
+			awk -F '\t' '{ printf "%-10s %12.2f %12.2f %12.2f %12.2f %8.2f %8.2f\n", $1, $2, $3, $4, $5, $6, $7 }'
+	done < <("$TOOLS/reads" "${MNT[1]}/reads" "$T/tmpfs" "$ROUNDS")
+	umount "$T/tmpfs"
+	rmdir "${MNT[1]}/reads"
+	echo
+}
+
+# Runs a command with the syncs of all members counted, into SYNCS (by member).
+with_syncs() { # COMMAND…
+	local i pids=()
+	for i in $(running); do
+		: >"$T/trace-$i"
+		strace -f -e trace=fsync,fdatasync,sync_file_range -o "$T/trace-$i" -p "$(member_pid "$i")" 2>"$T/attached-$i" &
+		pids+=($!)
+		CHILDREN+=($!)
+	done
+	for i in $(running); do
+		until_true 20 grep -q attached "$T/attached-$i"
+	done
+	"$@"
+	for i in "${pids[@]}"; do
+		kill "$i"
+		wait "$i" || true
+	done
+	SYNCS=()
+	for i in $(running); do
+		SYNCS[i]=$(grep -cE 'sync[a-z_]*\(' "$T/trace-$i" || true)
+	done
+}
+
+per_member() { # DIVISOR: what SYNCS has
+	local i
+	for i in "${!SYNCS[@]}"; do
+		awk -v n="${SYNCS[i]}" -v d="$1" 'BEGIN { printf "%.2f\n", n / d }'
+	done | sort -n | tail -n 1
+}
+
+replace_echo() {
+	local i text
+	text=$(head -c 4095 /dev/zero | tr '\0' x)
+	for ((i = 0; i < REPLACEMENTS; i++)); do
+		echo "$text" >"${MNT[$1]}/replaced"
+	done
+	wait_equal
+}
+
+replace_cp() {
+	local i
+	for ((i = 0; i < REPLACEMENTS; i++)); do
+		cp "$T/page" "${MNT[$1]}/replaced"
+	done
+	wait_equal
+}
+
+measure_replacing() {
+	local what before member
+	member=$(a_follower)
+	head -c 4096 /dev/zero >"$T/page"
+	echo >"${MNT[$member]}/replaced"
+	for what in echo cp; do
+		wait_equal
+		before=$(st "$member" .applied)
+		with_syncs replace_$what "$member"
+		figure "log entries for a file of 4 KiB replaced by $what" \
+			"$(awk -v n=$(($(st "$member" .applied) - before)) -v d=$REPLACEMENTS 'BEGIN { print n / d }')" entries
+		figure "syncs of the busiest member for it" "$(per_member $REPLACEMENTS)" syncs
+	done
+}
+
+cpu_ms() { # of all members
+	local i
+	for i in $(running); do
+		sed 's/.*) //' "/proc/$(member_pid "$i")/stat"
+	done | awk -v hz="$(getconf CLK_TCK)" '{ n += $12 + $13 } END { print n * 1000 / hz }'
+}
+
+measure_idle() {
+	local before
+	wait_equal
+	before=$(cpu_ms)
+	sleep "$IDLE"
+	figure "processor time of 3 idle members in $IDLE s" $(($(cpu_ms) - before)) ms
+	with_syncs sleep "$IDLE"
+	figure "syncs of the busiest of them" "$(per_member 1)" syncs
+}
+
+most_kb() { # KEY of /proc/PID/status: the largest of all members
+	local i
+	for i in $(running); do
+		awk -v key="$1:" '$1 == key { print $2 }' "/proc/$(member_pid "$i")/status"
+	done | sort -n | tail -n 1
+}
+
+measure_memory() { # FILES
+	local i
+	for i in $(running); do
+		echo 5 >"/proc/$(member_pid "$i")/clear_refs" # VmHWM begins anew
+	done
+	mkdir "${MNT[1]}/many"
+	"$TOOLS/bench" fill "${MNT[1]}/many" 64 "$1" 256 >/dev/null
+	wait_equal
+	figure "resident memory of a member, maximum while $1 files are made" $(($(most_kb VmHWM) / 1024)) MiB
+	figure "of that in the end, its own" $(($(most_kb RssAnon) / 1024)) MiB
 }
 
 measure_failover() {
@@ -196,6 +317,10 @@ measure_disk
 start_cluster 3
 measure_mounts
 echo
+measure_reads
+measure_replacing
+measure_idle
+[ -z "${BENCH_FILES:-}" ] || measure_memory "$BENCH_FILES"
 measure_locks
 [ "$INOTIFY" = 0 ] || measure_inotify
 measure_failover
