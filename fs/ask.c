@@ -125,20 +125,37 @@ static void ask_end(struct ask *a, int error)
 /* ---- Outcomes -----------------------------------------------------------------------------------
  */
 
+/* The lease was over when the grant came: the lock may be another's by now. Who has nothing to lose
+ * asks again, when the host hears what has become of its session. */
+static void doubt(struct ask *a, struct handle *h)
+{
+    if (locks_lost(a->fs, h)) {
+        ask_end(a, EIO);
+        return;
+    }
+    undo(a);
+    a->session = 0;
+}
+
 static void granted(struct ask *a)
 {
     struct handle *h = handle_of(a);
 
+    set_state(a, HOMELESS);
     if (TAILQ_EMPTY(&a->waiters) || h == NULL) {
         a->doubtful = true;
         ask_end(a, EINTR);
+        return;
+    }
+    if (!locks_hold_now(a->fs, a->session)) {
+        doubt(a, h);
         return;
     }
     if (is_flock(a))
         h->locks.flocked = true;
     else
         locks_hold_posix(a->fs, h, a->lock.owner);
-    ask_end(a, locks_lost(a->fs, h) ? EIO : 0);
+    ask_end(a, 0);
 }
 
 static void send(struct ask *a, uint64_t session);

@@ -159,6 +159,11 @@ uint64_t locks_session(struct fs *fs)
     return now != 0 ? now : fs->locks.session;
 }
 
+bool locks_hold_now(struct fs *fs, uint64_t session)
+{
+    return session_now(fs) == session;
+}
+
 static bool holds(const struct handle *h)
 {
     return h->locks.flocked || !LIST_EMPTY(&h->locks.posix);
@@ -194,7 +199,7 @@ bool locks_lost(struct fs *fs, struct handle *h)
 {
     if (h == NULL || (!h->locks.lost && !holds(h)))
         return false;
-    if (!h->locks.lost && session_now(fs) != h->locks.session)
+    if (!h->locks.lost && !locks_hold_now(fs, h->locks.session))
         lose(fs, h);
     return h->locks.lost;
 }

@@ -57,6 +57,8 @@ void locks_fini(struct fs *fs);
 
 /* The one in which commands are to be submitted; 0: there is none. */
 uint64_t locks_session(struct fs *fs);
+/* Is this the host's session at this very moment, and its lease holds? */
+bool locks_hold_now(struct fs *fs, uint64_t session);
 /* Loop thread: fs_session. */
 void locks_post_session(struct fs *fs, uint64_t session);
 

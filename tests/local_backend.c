@@ -668,6 +668,8 @@ void local_host_attach(struct local_host *host, struct fs *fs)
     pthread_mutex_unlock(&l->store_lock);
     pthread_mutex_lock(&l->lock);
     host->fs = fs;
+    if (fs != NULL)
+        fs_session(fs, host->session);
     LIST_FOREACH(h, &l->hosts, link)
     if (h->fs != NULL)
         fs_told(h->fs, applied); /* the new host's session */
@@ -714,7 +716,17 @@ void local_renew(struct local_host *h)
 
 void local_lapse(struct local_host *h, bool lapsed)
 {
+    struct local *l = h->local;
+
     h->lapsed = lapsed;
+    if (lapsed)
+        return;
+    pthread_mutex_lock(&l->lock);
+    if (h->fs != NULL) {
+        fs_session(h->fs, 0);
+        fs_session(h->fs, h->session);
+    }
+    pthread_mutex_unlock(&l->lock);
 }
 
 void local_set_deaf(struct local_host *h, bool deaf)

@@ -37,7 +37,7 @@ void local_fail_next(struct local *l, unsigned n, int err);
 
 /* The host's session ends, soon; another one is opened. */
 void local_renew(struct local_host *h);
-/* Its lease is over, as far as it knows, or was renewed. */
+/* Its lease is over, which nobody has noticed yet; or the session goes on, which it is told. */
 void local_lapse(struct local_host *h, bool lapsed);
 
 /* It hears nothing of grants, as if they had come with a snapshot. */

@@ -681,8 +681,7 @@ static void a_lease_that_is_over_loses_at_once(void **state)
     assert_lost(a); /* and what it holds in the state machine is released */
     rig_tell(&rig, "lease 0");
     assert_int_equal(flock_of(c, LOCK_EX), 0);
-    assert_int_equal(pwrite(b, "x", 1, 0), 1); /* nobody has touched it meanwhile */
-    close(b);
+    assert_lost(b);
     close(c);
 }
 
@@ -767,6 +766,28 @@ static void waiters_ask_again_in_the_next_session(void **state)
     assert_int_equal(fcntl_of(b, F_SETLK, F_UNLCK, 0, 0), 0);
     assert_int_equal(exit_of(second), 0);
     close(b);
+}
+
+/* A grant while the lease is over is none: it may be another's soon. */
+static void a_grant_in_doubt_is_asked_for_again(void **state)
+{
+    struct job job = {0, "f", LOCK_EX, 0, 0, 0}, range = {0, "f", 0, F_WRLCK, 0, 0};
+    unsigned long n;
+    pid_t first, second;
+
+    (void)state;
+    close(open_on(0, "f", O_RDWR));
+    n = rig_ask(&rig, "applied");
+    rig_tell(&rig, "lapse 0");
+    first = child(do_job, &job);
+    second = child(do_job, &range);
+    assert_true(become("applied", n + 4)); /* taken and given back, both */
+    assert_int_equal(rig_ask(&rig, "held"), 0);
+    assert_int_equal(waitpid(first, NULL, WNOHANG), 0);
+    assert_int_equal(waitpid(second, NULL, WNOHANG), 0);
+    rig_tell(&rig, "lease 0");
+    assert_int_equal(exit_of(first), 0);
+    assert_int_equal(exit_of(second), 0);
 }
 
 static int hold_and_pause(void *arg)
@@ -1008,6 +1029,7 @@ int main(void)
         TEST(writes_do_not_outlive_the_lock),
         TEST(acknowledged_writes_go_with_the_lock),
         TEST(waiters_ask_again_in_the_next_session),
+        TEST(a_grant_in_doubt_is_asked_for_again),
         cmocka_unit_test(losing_may_be_deadly),
         TEST(tokens_grow),
         TEST(what_is_kept_by_being_open_goes_with_the_last_close),
