@@ -41,13 +41,21 @@ static uint64_t hold_until(void *arg)
     return asked_ms + HELD_PATIENCE_MS;
 }
 
-/* The entry goes with the session in which it was made: that is known if there was none other
- * meanwhile. */
+/* The session that the entry, made just now, goes with: had it been an earlier one, the entry would
+ * be gone (is_there). There may be none for a moment. */
+static uint64_t wait_session(int fd)
+{
+    uint64_t end = clock_boot_ms() + HELD_PATIENCE_MS, session;
+
+    while ((session = held_session(fd)) == 0 && clock_boot_ms() < end)
+        usleep(RUN_ASK_MS * 1000 / 10);
+    return session;
+}
+
 static int make_held(struct hold *h, const char *content)
 {
     Cfs__Txn *txn = transact_new();
     Cfs__TxnPut *put;
-    uint64_t before = held_session(h->dir);
     int rc;
 
     transact_check(txn, h->name, CFS__TXN_CHECK__KIND__ABSENT, 0);
@@ -57,7 +65,7 @@ static int make_held(struct hold *h, const char *content)
     rc = transact_do(h->dir, h->path, txn);
     if (rc != CLI_OK)
         return rc;
-    h->session = held_session(h->dir) == before ? before : 0;
+    h->session = wait_session(h->dir);
     h->fd = openat(h->dir, h->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     return h->fd >= 0 ? CLI_OK : cli_fail(CLI_FAILED, "%s: %s", h->path, strerror(errno));
 }

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -32,16 +31,18 @@ static void unescape(char *s)
     *out = '\0';
 }
 
-static bool parse_mount(char *line, dev_t dev, struct place *out)
+static bool parse_mount(char *line, const struct statx *wanted, struct place *out)
 {
     const char *rest = strstr(line, " - ");
     char *root = NULL, *mount = NULL;
     unsigned major, minor;
+    unsigned long long id;
     bool found;
 
     found = rest != NULL && strncmp(rest + 3, FSTYPE " ", strlen(FSTYPE) + 1) == 0 &&
-            sscanf(line, "%*u %*u %u:%u %ms %ms", &major, &minor, &root, &mount) == 4 &&
-            makedev(major, minor) == dev;
+            sscanf(line, "%llu %*u %u:%u %ms %ms", &id, &major, &minor, &root, &mount) == 5 &&
+            major == wanted->stx_dev_major && minor == wanted->stx_dev_minor &&
+            ((wanted->stx_mask & STATX_MNT_ID) == 0 || id == wanted->stx_mnt_id);
     if (found) {
         unescape(root);
         unescape(mount);
@@ -59,13 +60,13 @@ bool place_find(int fd, struct place *out)
     bool found = false;
     size_t size = 0;
     char *line = NULL;
-    struct stat st;
+    struct statx wanted;
 
     if (stream == NULL)
         return false;
-    if (fstat(fd, &st) == 0)
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &wanted) == 0)
         while (!found && getline(&line, &size, stream) > 0)
-            found = parse_mount(line, st.st_dev, out);
+            found = parse_mount(line, &wanted, out);
     free(line);
     fclose(stream);
     return found;

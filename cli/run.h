@@ -2,7 +2,8 @@
  *
  * The command gets a process group of its own: signals that reach us are passed on to all of it;
  * with a terminal, it is the terminal's foreground group. When what is held is lost, the group gets
- * SIGTERM, and SIGKILL after a grace.
+ * SIGTERM, and SIGKILL after a grace. When we are killed ourselves, it gets SIGTERM: nobody would
+ * tell it of a loss.
  *
  * Whether it is still held is asked by a thread of its own, every RUN_ASK_MS: the answer may be
  * long in coming (a daemon that is stopped), and no answer is one, too. */

@@ -20,6 +20,7 @@
 struct mount_line {
     int id;
     char *path;
+    char *options; /* of the mount: "rw,nosuid…" */
     char *type;
 };
 
@@ -52,6 +53,8 @@ static bool parse_line(char *line, struct mount_line *out)
             out->id = atoi(word);
         else if (i == 4)
             out->path = word;
+        else if (i == 5)
+            out->options = word;
         else if (i > 5 && strcmp(word, "-") == 0) {
             out->type = strtok_r(NULL, " ", &save);
             break;
@@ -87,6 +90,7 @@ struct find {
     int id;           /* … or by id */
     bool found;
     bool ours;
+    bool read_only;
     char at[PATH_MAX];
 };
 
@@ -108,6 +112,7 @@ static bool find_id(void *arg, const struct mount_line *m)
 
     if (m->id != find->id)
         return false;
+    find->read_only = strncmp(m->options, "ro", 2) == 0;
     find->found = strlen(m->path) < sizeof(find->at);
     if (find->found)
         strcpy(find->at, m->path);
@@ -225,4 +230,12 @@ void mount_close(int id)
         log_warn("%s stays mounted: something else is mounted over it", ours.at);
     else if (umount2(ours.at, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
         log_warn("cannot unmount %s: %s", ours.at, strerror(errno));
+}
+
+bool mount_is_read_only(int id)
+{
+    struct find find = {.id = id};
+
+    each_mount(find_id, &find);
+    return find.read_only;
 }

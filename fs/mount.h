@@ -17,4 +17,7 @@ int mount_open(const struct fs_options *options, int dev_fd, int *id, char *errm
  * must be closed: so nothing can wait for an answer. */
 void mount_close(int id);
 
+/* Is it read-only just now (it may have been remounted)? Asks the kernel, not the filesystem. */
+bool mount_is_read_only(int id);
+
 #endif

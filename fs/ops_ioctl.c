@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "fs/caller.h"
 #include "fs/convert.h"
+#include "fs/mount.h"
 #include "fs/ops.h"
 #include "proto/decode.h"
 #include "proto/ioctl.h"
@@ -92,7 +92,7 @@ static void submit_txn(struct request *r, uint64_t dir, Cfs__Txn *txn)
     txn->cred = &caller.cred;
     command.op_case = CFS__COMMAND__OP_TXN;
     command.txn = txn;
-    error = (r->fs->options.ms_flags & MS_RDONLY) != 0 ? EROFS : caller_check(&caller, txn);
+    error = mount_is_read_only(r->fs->mount_id) ? EROFS : caller_check(&caller, txn);
     if (error == 0 && cfs__command__get_packed_size(&command) > LIMIT_COMMAND_MAX)
         error = E2BIG;
     if (error != 0) {

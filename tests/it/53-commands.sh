@@ -80,6 +80,27 @@ cat "$T/data" "$T/data" >"$T/more"
 exits 1 "$C" put data <"$T/more"
 one_line 'more than one step takes'
 
+say "put --if-version: no update is lost"
+echo 0 >number
+increment() { # MOUNT
+	local i v x
+	for ((i = 0; i < 10; i++)); do
+		until v=$("$C" get --version "$1/number") && x=$("$C" get "$1/number") &&
+			echo $((x + 1)) | "$C" put --if-version "$v" "$1/number" 2>/dev/null; do
+			:
+		done
+	done
+}
+"$C" sync "$B"
+"$C" sync "${MNT[3]}"
+for i in 1 2 3; do
+	increment "${MNT[i]}" &
+	pids[i]=$!
+done
+wait "${pids[@]}"
+"$C" sync .
+equal "$(cat number)" 30 "the number"
+
 say "txn"
 "$C" sync "$B"
 STEPS='check f version 1
@@ -155,6 +176,14 @@ one_line 'Permission denied'
 exits 1 as 1001 "$C" get data/none
 exits 1 setpriv --bounding-set -dac_override --inh-caps -dac_override "$C" create public/x
 one_line 'Operation not permitted'
+
+say "a mount that is read-only"
+mount -i -o remount,ro "$A"
+exits 1 "$C" create never
+one_line 'Read-only file system'
+exits 1 "$C" put f <<<never
+one_line 'Read-only file system'
+mount -i -o remount,rw "$A"
 
 say "stat"
 exits 0 "$C" stat --json f dir
@@ -254,6 +283,21 @@ rm H
 rc=0
 wait "$holder" 2>/dev/null || rc=$?
 equal "$rc" 75 "exit status when the entry is gone"
+
+say "a daemon that does not answer: its commands are stopped before others get the lock"
+cd /
+# Without the descriptor: whoever closes it waits for the daemon.
+background "$C" lock -o "${MNT[3]}/L" -- \
+	sh -c "trap 'touch \"$T/told\"; exit' TERM; touch '$T/frozen'; while :; do sleep 0.1; done"
+holder=$CHILD
+until_true 30 test -e "$T/frozen"
+member_pause 3
+until_true 60 test -e "$T/told"
+member_resume 3
+rc=0
+wait "$holder" 2>/dev/null || rc=$?
+equal "$rc" 75 "exit status after the daemon did not answer"
+until_true 30 "$C" sync "${MNT[3]}"
 
 say "a host that dies: its commands are stopped, its lock and its entry go"
 cd /
