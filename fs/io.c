@@ -179,6 +179,11 @@ uint64_t io_node(const struct io *io)
     return io_header(io)->nodeid;
 }
 
+int io_pid(const struct io *io)
+{
+    return (int)io_header(io)->pid;
+}
+
 const char *io_lookup_name(const struct io *io)
 {
     const char *name = io_body(io, 1);

@@ -41,6 +41,7 @@ int io_read(struct io *io);
 /* Of the request in buf: what it is, on which node; the name that a LOOKUP looks up. */
 uint32_t io_opcode(const struct io *io);
 uint64_t io_node(const struct io *io);
+int io_pid(const struct io *io); /* of the caller's thread; 0: none */
 const char *io_lookup_name(const struct io *io);
 /* Answers the request in buf with errno `error`, instead of libfuse. */
 void io_answer(struct io *io, int error);

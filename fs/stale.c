@@ -31,11 +31,20 @@ static bool is_exempt(struct fs *fs, uint64_t node, uint32_t opcode)
     return vdir_owns(node) || (opcode == FUSE_GETATTR && node == FUSE_ROOT_ID);
 }
 
+/* What is applied while a barrier is on its way has its events, too: the mirror looks up the names
+ * for them. */
+static bool is_mirror(struct fs *fs)
+{
+    int pid = atomic_load(&fs->mirror.pid);
+
+    return pid != 0 && io_pid(&fs->io) == pid;
+}
+
 bool stale_denies(struct fs *fs)
 {
     uint32_t opcode;
 
-    if (fs->stale.state == STALE_SERVING)
+    if (fs->stale.state == STALE_SERVING || is_mirror(fs))
         return false;
     opcode = io_opcode(&fs->io);
     return is_read(opcode) && !is_exempt(fs, io_node(&fs->io), opcode);
