@@ -134,7 +134,7 @@ tools: $(TOOLS)
 .DELETE_ON_ERROR:
 
 # ---- Set-up, tests, tools ------------------------------------------------------------------------------
-.PHONY: deps test test-unit test-it sim mutants lint coverage bench demo demo-stop install clean test-deps lint-deps
+.PHONY: deps test test-unit test-it sim mutants fuzz lint coverage bench demo demo-stop install clean test-deps lint-deps
 
 SUB := $(MAKE) --no-print-directory COORDFS_DEPS_LATER=1
 
@@ -164,6 +164,20 @@ mutants: test-deps
 	$(Q)CC='$(CC) $(ALL_CFLAGS)' LIBS='$(PKG_LIBS) $(TEST_LIBS)' \
 	LINK='$(CC) $(ALL_LDFLAGS) $(LDFLAGS_test_sim)' OBJS='$(SIM_OBJ)' \
 	tests/sim/mutants.sh $(BUILD) $(MUTANTS)
+
+## make fuzz [FUZZTIME=60] bytes from outside, with clang's libFuzzer
+FUZZTIME ?= 60
+FUZZERS  ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz: lint-deps
+	$(Q)$(SUB) CC=clang BUILD=build-fuzz SANITIZE=address,undefined \
+		CFLAGS='-g -O1 -fsanitize=fuzzer-no-link' $(FUZZERS:%=build-fuzz/tests/fuzz/%)
+	$(Q)for f in $(FUZZERS); do \
+		mkdir -p build-fuzz/corpus/$$f && echo "== $$f" && \
+		build-fuzz/tests/fuzz/$$f -max_total_time=$(FUZZTIME) -max_len=4096 -print_final_stats=1 \
+			-verbosity=0 -artifact_prefix=build-fuzz/$$f- build-fuzz/corpus/$$f || exit 1; done
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
+	$(Q)echo "  LD    $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
 
 lint: lint-deps
 	$(Q)$(SUB) WERROR=1 BUILD=build-lint all tests tools

@@ -149,23 +149,6 @@ static void return_configuration(struct guard *g)
     g->lent = false;
 }
 
-#ifdef BREAK_OLD_TERM
-/* What a majority has is taken for committed, whatever its term. */
-static void count_any_term(struct guard *g)
-{
-    const struct raft_configuration *config = &g->raft->configuration;
-    unsigned i, n;
-
-    for (uint64_t at = g->log->last; guard_is_leader(g) && at > g->raft->commit_index; at--) {
-        for (i = n = 0; i < config->n; i++)
-            n += config->servers[i].role == RAFT_VOTER &&
-                 guard_match(g, config->servers[i].id) >= at;
-        if (n > guard_voters(g) / 2)
-            g->raft->commit_index = at;
-    }
-}
-#endif
-
 /* stale: the event is a message of an older term. */
 static int step(struct guard *g, struct raft_event *event, struct raft_update *update, bool stale)
 {
@@ -188,9 +171,6 @@ static int step(struct guard *g, struct raft_event *event, struct raft_update *u
     /* G18: a lone voter commits what it has when it is elected, and we are not it. */
     if (r->state == RAFT_LEADER && !led && ON(18) && !guard_is_voter(g, r->id))
         r->commit_index = commit;
-#ifdef BREAK_OLD_TERM
-    count_any_term(g);
-#endif
     if (HAS(update, RAFT_UPDATE_MESSAGES))
         for (i = 0; i < update->messages.n; i++)
             mend_message(g, &update->messages.batch[i], stale);

@@ -13,7 +13,7 @@ BUILD='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libraft-dev libuv1-dev l
 TEST='libcmocka-dev attr acl inotify-tools iproute2 nftables jq sqlite3 procps util-linux
       rsync diffutils git python3-minimal vim-tiny faketime
       entr python3-watchdog dnsmasq-base moreutils curl wget openssl strace'
-LINT='clang-format clang-tidy cppcheck binutils shellcheck'
+LINT='clang clang-format clang-tidy cppcheck binutils shellcheck'
 
 SOURCES=/etc/apt/sources.list.d/coordfs-backports.sources
 PINS=/etc/apt/preferences.d/coordfs-backports

@@ -1,0 +1,12 @@
+/* Fuzzers, for clang's libFuzzer. Each is a program of its own; bytes from outside must do no
+ * harm, whatever they are. */
+#ifndef TESTS_FUZZ_FUZZ_H
+#define TESTS_FUZZ_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+#endif
