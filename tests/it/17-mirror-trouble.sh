@@ -107,6 +107,27 @@ applied
 ! timeout 1 "$BUILD/coordfs" sync "$B" 2>/dev/null || fail "the barrier did not wait for the event"
 release
 
+# Whether it is committed depends on whether its leader goes on leading.
+say "a change that was interrupted, but committed later, raises its event; the others theirs, once"
+mkdir "$A/lost"
+sync_b
+watch_begin "$B/lost"
+others=()
+for i in 1 2 3; do
+	[ "$i" = "$B_NUMBER" ] || others+=("$i")
+done
+mkdir "$B/lost/before"
+for i in "${others[@]}"; do member_pause "$i"; done
+! timeout -s INT 0.2 mkdir "$B/lost/interrupted" 2>/dev/null || fail "mkdir without a quorum"
+for i in "${others[@]}"; do member_resume "$i"; done
+wait_leader >/dev/null
+mkdir "$B/lost/after"
+sync_b
+want='CREATE,ISDIR before;'
+[ ! -d "$B/lost/interrupted" ] || want+='CREATE,ISDIR interrupted;'
+result "an interrupted mkdir: $([ -d "$B/lost/interrupted" ] && echo committed || echo never made)"
+watch_end "$A/lost" "${want}CREATE,ISDIR after;"
+
 say "a program that is running, a lease, a fifo"
 cp /bin/sleep "$A/early/program"
 mkfifo "$A/early/fifo"
