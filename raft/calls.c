@@ -168,8 +168,8 @@ static void take_submit(struct calls *c, struct call *call)
     uint64_t deadline = call->deadline_ms != CALLS_NEVER ? call->deadline_ms : 0;
 
     await(c, call);
-    call->client_ticket = client_submit_in(c->client, call->session, &call->command, deadline,
-                                           on_submit_done, call);
+    call->client_ticket =
+        client_submit_in(c->client, call->session, &call->command, deadline, on_submit_done, call);
 }
 
 static void take_barrier(struct calls *c, struct call *call)

@@ -42,6 +42,7 @@ flock -w 20 "$A/lock" -c true
 say "a holder that is killed frees the lock at once"
 background flock "$A/lock" sleep 1000
 holder=$CHILD
+# shellcheck disable=SC2317 # by until_true
 held() { ! flock -n "$B/lock" true; }
 until_true 30 held
 kill -KILL "$holder" $(pgrep -P "$holder") # both have the file open
@@ -51,11 +52,12 @@ result "the lock of a killed process was free after $(($(now_ms) - from)) ms"
 
 say "the next holder sees what was written, tokens grow"
 last=0
+# shellcheck disable=SC2094 # it is locked, not written
 for n in $(seq 10); do
 	for i in 1 2 3; do
 		(
 			flock 8
-			[ "$n$i" = 11 ] || equal "$(cat "${MNT[i]}/log" | wc -l)" $(((n - 1) * 3 + i - 1)) "lines in the log"
+			[ "$n$i" = 11 ] || equal "$(wc -l <"${MNT[i]}/log")" $(((n - 1) * 3 + i - 1)) "lines in the log"
 			echo "$n $i" >>"${MNT[i]}/log"
 			getfattr --absolute-names --only-values -n user.coordfs.fence "${MNT[i]}/lock" >"$T/fence"
 		) 8>"${MNT[i]}/lock"
@@ -119,12 +121,11 @@ result "$lines increments, $failed failed, $KILLS leaders killed"
 # A process of its own, with builtins only: what inherits a handle of a member that stands still
 # cannot end. Takes the lock, writes; when told, writes again, and tries to lock.
 holder() { # MOUNT
-	local line
 	trap - ERR EXIT
 	set +e
 	{
 		flock 7 && echo mine >&7 && echo held
-		read -r line <&8
+		read -r _ <&8
 		echo late >&7 || echo unwritten
 		flock -n 7 || echo unlocked
 	} 7>>"$1/lock" 8<>"$T/fifo" >"$T/holder" 2>/dev/null
