@@ -76,6 +76,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
         return;
     }
     draft_show(fs, &attr);
+    node_found(&fs->nodes, attr.ino, fuse_req_ctx(req)->pid);
     reply_entry(fs, req, &attr);
 }
 

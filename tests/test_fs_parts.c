@@ -288,6 +288,30 @@ static void only_the_same_thread_insists(void **state)
     nodes_fini(&ns);
 }
 
+/* Who was told ESTALE of the file that a name was, and walks again, opens what the name is now,
+ * although an older name of that is not forgotten yet. */
+static void who_walks_again_is_let_in(void **state)
+{
+    struct nodes ns;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    (void)state;
+    nodes_init(&ns);
+    attr.mode = S_IFREG;
+    for (attr.ino = 10; attr.ino <= 12; attr.ino++)
+        node_remember(&ns, &attr);
+    node_get(&ns, 11)->moving = 1;
+    node_found(&ns, 11, 100); /* was told nothing */
+    assert_false(node_insists(&ns, 11, 100));
+    assert_false(node_insists(&ns, 10, 200));
+    node_found(&ns, 12, 200); /* a directory on the way */
+    node_found(&ns, 11, 200);
+    assert_true(node_insists(&ns, 11, 200));
+    node_found(&ns, 11, 200); /* once */
+    assert_false(node_insists(&ns, 11, 200));
+    nodes_fini(&ns);
+}
+
 /* ---- handles ----------------------------------------------------------------------------------
  */
 
@@ -488,6 +512,7 @@ int main(void)
         cmocka_unit_test(the_root_is_never_forgotten),
         cmocka_unit_test(dead_directories_are_remembered),
         cmocka_unit_test(only_the_same_thread_insists),
+        cmocka_unit_test(who_walks_again_is_let_in),
         cmocka_unit_test(handles_are_never_used_twice),
         cmocka_unit_test(open_files_are_counted),
         cmocka_unit_test(patches_are_what_was_written),
