@@ -90,14 +90,11 @@ static int stored_reply(void *ctx, uint64_t session, uint64_t seq, struct buf *o
     return store_reply(d->store, session, seq, out);
 }
 
-static void on_applied(void *ctx, uint64_t applied)
+static void on_applied(void *ctx, uint64_t applied BASE_UNUSED)
 {
     struct daemon *d = ctx;
-    struct fs *fs = atomic_load(&d->fs);
 
     machine_deliver(d->machine);
-    if (fs != NULL)
-        fs_told(fs, applied);
 }
 
 static void on_installed(void *ctx, uint64_t applied)

@@ -127,6 +127,8 @@ static void do_commit(void *ctx, bool sync)
     store_show(m->daemon->store);
     pass_changes(fs, &m->others, false);
     pass_changes(fs, &m->own, true);
+    if (fs != NULL)
+        fs_told(fs, store_applied(m->daemon->store));
     if (changes)
         fs_changing(fs, false);
     store_commit(m->daemon->store, sync);

@@ -260,11 +260,14 @@ static void await_news(struct fs *fs)
  * that open and close files keep us busy with two requests at a time. News go before requests. */
 static int serve_or_wait(struct fs *fs)
 {
+    uint64_t told;
     int got, timeout_ms;
 
     await_news(fs);
+    told = atomic_load(&fs->told);
     if (mailbox_waiting(&fs->mailbox))
         mailbox_deliver(&fs->mailbox);
+    fs->told_seen = told;
     got = serve(fs);
     timeout_ms = turn(fs);
     if (got != 0)

@@ -223,7 +223,7 @@ rmdir "$A/over/dir"
 sync_b
 mounted "$B/over/dir" || fail "the tmpfs is gone with its directory"
 umount "$B/over/dir"
-echo done >"$A/over/done"
+echo x >"$A/over/last"
 is_gone() { [ ! -e "$1" ]; }
 until_true 60 is_gone "$B/over/dir"
 
