@@ -14,6 +14,7 @@
 
 #include "fs/convert.h"
 #include "fs/handle.h"
+#include "fs/lost.h"
 #include "fs/mailbox.h"
 #include "fs/node.h"
 #include "fs/opens.h"
@@ -498,9 +499,78 @@ static void commands_are_within_the_limits(void **state)
     free(block);
 }
 
+/* ---- Lost changes -------------------------------------------------------------------------------
+ */
+
+static ProtobufCBinaryData name_of(char *name)
+{
+    return (ProtobufCBinaryData){strlen(name), (uint8_t *)name};
+}
+
+/* A command and the change that it makes have one signature; others have others. */
+static void lost_changes_are_recognised(void **state)
+{
+    char a[] = "a", b[] = "b";
+    Cfs__Make make = CFS__MAKE__INIT;
+    Cfs__Rename rename = CFS__RENAME__INIT;
+    Cfs__Write write = CFS__WRITE__INIT;
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Change change = CFS__CHANGE__INIT;
+    struct losts losts = {0};
+
+    (void)state;
+    make.parent = 5;
+    make.name = name_of(a);
+    command.op_case = CFS__COMMAND__OP_MAKE;
+    command.make = &make;
+    lost_add(&losts, lost_of_command(&command));
+    change.kind = CFS__CHANGE__KIND__CREATE;
+    change.ino = 9;
+    change.parent = 5;
+    change.name = name_of(b);
+    assert_false(lost_take(&losts, lost_of_change(&change)));
+    change.name = name_of(a);
+    change.kind = CFS__CHANGE__KIND__UNLINK;
+    assert_false(lost_take(&losts, lost_of_change(&change)));
+    change.kind = CFS__CHANGE__KIND__CREATE;
+    assert_true(lost_take(&losts, lost_of_change(&change)));
+    assert_false(lost_take(&losts, lost_of_change(&change)));
+
+    rename.parent = 5;
+    rename.new_parent = 6;
+    rename.name = name_of(a);
+    rename.new_name = name_of(b);
+    command.op_case = CFS__COMMAND__OP_RENAME;
+    command.rename = &rename;
+    lost_add(&losts, lost_of_command(&command));
+    change.kind = CFS__CHANGE__KIND__EXCHANGE;
+    change.new_parent = 6;
+    change.new_name = name_of(b);
+    assert_false(lost_take(&losts, lost_of_change(&change)));
+    change.kind = CFS__CHANGE__KIND__RENAME;
+    assert_true(lost_take(&losts, lost_of_change(&change)));
+
+    write.ino = 9;
+    command.op_case = CFS__COMMAND__OP_WRITE;
+    command.write = &write;
+    lost_add(&losts, lost_of_command(&command));
+    lost_add(&losts, 0); /* a command without a change */
+    change = (Cfs__Change)CFS__CHANGE__INIT;
+    change.kind = CFS__CHANGE__KIND__DATA;
+    change.ino = 9;
+    assert_true(lost_take(&losts, lost_of_change(&change)));
+    lost_clear(&losts);
+    for (uint64_t i = 1; i <= LOST_MAX + 1; i++)
+        lost_add(&losts, i);
+    assert_false(lost_take(&losts, 1));
+    assert_true(lost_take(&losts, LOST_MAX + 1));
+    lost_clear(&losts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lost_changes_are_recognised),
         cmocka_unit_test(times_round_trip),
         cmocka_unit_test(times_are_clamped),
         cmocka_unit_test(attributes_become_stat),
