@@ -143,4 +143,9 @@ struct backend_ops {
     int (*past_at)(void *ctx, uint64_t offset, uint64_t *out);
 };
 
+static inline bool backend_has_quorum(const struct backend *b)
+{
+    return b->ops->has_quorum == NULL || b->ops->has_quorum(b->ctx);
+}
+
 #endif

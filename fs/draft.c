@@ -667,6 +667,13 @@ void draft_closed(struct fs *fs, uint64_t ino)
     draft_settle(fs, d);
 }
 
+/* A program that has emptied a file and not written to it yet will be told at its write that there
+ * is no quorum; then the file is better left as it was. */
+static bool can_wait(struct fs *fs, const struct draft *d)
+{
+    return d->patch.n == 0 && !backend_has_quorum(&fs->backend);
+}
+
 int drafts_turn(struct fs *fs)
 {
     struct drafts *ds = &fs->drafts;
@@ -680,6 +687,8 @@ int drafts_turn(struct fs *fs)
         ds->next_due_ms = UINT64_MAX;
         for (d = LIST_FIRST(&ds->dirty); d != NULL; d = next) {
             next = LIST_NEXT(d, link);
+            if (due_of(fs, d) <= now && can_wait(fs, d))
+                d->first_ms = now;
             if (due_of(fs, d) <= now)
                 batch_submit(batch_new(fs, d));
             else

@@ -10,7 +10,7 @@
  * soon as a process looks at the file that does not write it; also at 8 MiB, unless the draft is
  * all that the file will hold: then it waits until it is as large as a file can be. A truncation
  * with nothing behind it is committed when the program closes the file (who may hold it still:
- * fs/procfd.h), or after 1 s.
+ * fs/procfd.h), or after 1 s while there is a quorum.
  *
  * What is committed becomes visible in one step on all hosts, or not at all. If it does not fit
  * into one log entry, all entries but the last one stage it (Stage in proto/command.proto), and the

@@ -209,13 +209,6 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
         fuse_reply_buf(req, (const char *)fs->scratch, (size_t)n);
 }
 
-static bool has_quorum(const struct fs *fs)
-{
-    const struct backend *b = &fs->backend;
-
-    return b->ops->has_quorum == NULL || b->ops->has_quorum(b->ctx);
-}
-
 static void finish_write(struct request *r, int error)
 {
     struct handle *h = handle_find(&r->fs->handles, r->fh);
@@ -235,7 +228,7 @@ static bool is_committing(struct fs *fs, uint64_t ino, size_t size, int flags)
         return true;
     if ((flags & (O_APPEND | O_DSYNC)) != 0) /* O_SYNC has the bit of O_DSYNC */
         return true;
-    return !has_quorum(fs) || !draft_has_room(fs, ino, size);
+    return !backend_has_quorum(&fs->backend) || !draft_has_room(fs, ino, size);
 }
 
 /* Where a write would end; an append's offset is the kernel's idea of the size, which may be old:
@@ -259,7 +252,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
     if (error == 0)
         error = ops_handle_error(fs, h);
     /* Many programs look at errors only at the end, and write a hundred times before. */
-    if (error == 0 && h != NULL && h->gave_up && !has_quorum(fs))
+    if (error == 0 && h != NULL && h->gave_up && !backend_has_quorum(&fs->backend))
         error = ETIMEDOUT;
     if (error != 0) {
         fuse_reply_err(req, error);

@@ -77,7 +77,7 @@ static void look(struct fs *fs, uint64_t now)
     const struct backend *be = &fs->backend;
     struct stale *s = &fs->stale;
 
-    if (be->ops->has_quorum == NULL || be->ops->has_quorum(be->ctx)) {
+    if (backend_has_quorum(be)) {
         s->lost_ms = 0;
         if (s->state == STALE_DENYING)
             prove(fs);

@@ -13,6 +13,7 @@ TIMEOUT_S=2
 OLD="the old content, which is longer than some of the new"
 export BIG=$T/outside/in
 export LC_ALL=C HOME=$T GIT_CONFIG_GLOBAL=$T/gitconfig
+export PATH=/usr/bin:/bin:/usr/sbin:/sbin # no wrappers, which would have the file open, too
 
 # ---- The table -------------------------------------------------------------------------------------
 
@@ -93,6 +94,14 @@ run_reference() { # ROW; the exit code into WANT
 	copy_or_none "$dir/f" "$T/new"
 }
 
+# Commands of the writing host between two indexes: the leader reaps the files of earlier rows.
+commands_between() { # FROM TO
+	local session
+	session=$(printf '%016X' "$(st "$WRITER" .session)" | fold -w 2 | tac | tr -d '\n')
+	sqlite3 -readonly "${STATE[$WRITER]}/coordfs.db" "SELECT count(*) FROM log
+		WHERE idx > $1 AND idx <= $2 AND hex(substr(data, 9, 8)) = '$session'"
+}
+
 # Nobody else looks: a file that is unlinked while somebody has it open makes an entry more.
 count_entries() { # ROW
 	local dir=$A/count/$1 before
@@ -101,7 +110,7 @@ count_entries() { # ROW
 	before=$INDEX
 	env -C "$dir" "${SHELL_OF[$1]}" -c "${COMMAND[$1]}" >"$T/out" 2>&1 </dev/null || true
 	until_true 20 settled
-	echo $((INDEX - before))
+	commands_between "$before" "$INDEX"
 }
 
 check_row() { # ROW
