@@ -94,6 +94,20 @@ static bool is_pieced(const struct content *seen, const struct content *before,
            memcmp(seen->data + end, after->data + end, (size_t)seen->len - end) == 0;
 }
 
+/* Where a file has become shorter between the kernel's look at its own idea of the size and the
+ * answer to its READ, it fills up with zeros what the answer has not. That is no state of the file
+ * either (docs/ARCHITECTURE.md, Caches). */
+static bool is_cut(const struct content *seen, const struct content *before,
+                   const struct content *after)
+{
+    if (seen->len != before->len || seen->len <= after->len || !begins(seen, after))
+        return false;
+    for (ssize_t i = after->len < 0 ? 0 : after->len; i < seen->len; i++)
+        if (seen->data[i] != 0)
+            return false;
+    return true;
+}
+
 static pid_t start(char **argv)
 {
     pid_t pid = fork();
@@ -148,7 +162,8 @@ int main(int argc, char **argv)
         }
         looks++;
         last = letter(&now, &before, &after);
-        if (last == 'x' && before.len > 0 && is_pieced(&now, &before, &after))
+        if (last == 'x' && before.len > 0 &&
+            (is_pieced(&now, &before, &after) || is_cut(&now, &before, &after)))
             continue;
         note(seen, last);
         if (ended_ms != 0 && (last == 'n' || clock_boot_ms() - ended_ms > SETTLE_MS))
