@@ -261,7 +261,7 @@ static int do_rename(const struct child *c BASE_UNUSED, const struct ask *ask, c
 /* What the operation is about, by name, or by number if it has none; or -errno. */
 static int open_subject(const struct child *c, const struct ask *ask, const int *dirs)
 {
-    int fd, err;
+    int fd = -ENOENT, err;
 
     if (ask->names[0][0] == '\0') {
         fd = open_number(c, ask->head.ino, O_PATH | O_NOFOLLOW);
