@@ -366,8 +366,9 @@ bool quota_is_name(struct bytes name)
 /* Below QUOTA_NONE. */
 static bool parse(struct bytes text, uint64_t *out)
 {
-    static const char suffixes[] = "KMGT";
-    const char *suffix = text.len > 1 ? memchr(suffixes, text.data[text.len - 1], 4) : NULL;
+    static const char suffixes[] = {'K', 'M', 'G', 'T'};
+    const char *suffix =
+        text.len > 1 ? memchr(suffixes, text.data[text.len - 1], sizeof(suffixes)) : NULL;
     uint64_t factor = 1;
 
     if (suffix != NULL) {
