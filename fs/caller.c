@@ -1,42 +1,20 @@
 #include "fs/caller.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
+#include "fs/procfd.h"
 #include "proto/limits.h"
 
-#define STATUS_MAX (1u << 20) /* 65536 groups, of up to 10 digits */
-#define BIT(cap)   (1ull << (cap))
+#define BIT(cap) (1ull << (cap))
 
 /* What acting on files as root takes. */
 #define FILES (BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID))
-
-static bool read_status(pid_t tid, struct buf *out)
-{
-    char path[64];
-    ssize_t n;
-    int fd;
-
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    do {
-        buf_reserve(out, 4096);
-        n = read(fd, out->data + out->len, 4095);
-        out->len += n > 0 ? (size_t)n : 0;
-    } while (n > 0 && out->len < STATUS_MAX);
-    close(fd);
-    out->data[out->len] = '\0';
-    return n == 0;
-}
 
 /* What stands behind a key at the beginning of a line, or NULL. */
 static const char *find_line(const char *text, const char *key)
@@ -101,7 +79,7 @@ void caller_init(struct caller *c, const struct fuse_ctx *ctx)
     cfs__cred__init(&c->cred);
     c->cred.uid = ctx->uid;
     c->cred.gid = ctx->gid;
-    if (ctx->pid > 0 && read_status(ctx->pid, &status)) {
+    if (ctx->pid > 0 && procfd_status(ctx->pid, &status)) {
         text = (const char *)status.data;
         line = find_line(text, "\nGroups:");
         if (is_id(text, "\nUid:", ctx->uid) && is_id(text, "\nGid:", ctx->gid) && line != NULL) {

@@ -10,7 +10,7 @@
 
 #define FDS_MAX    4096 /* descriptors to look at */
 #define TEXT_MAX   512
-#define PF_EXITING 0x4u /* of the kernel's include/linux/sched.h; the flags in /proc/PID/stat */
+#define STATUS_MAX (1u << 20) /* 65536 groups, of up to 10 digits */
 
 /* The number behind "key:" in the text; false when there is none. */
 static bool number_of(const char *text, const char *key, int base, unsigned long long *out)
@@ -67,31 +67,43 @@ bool procfd_writes(pid_t tid, uint64_t ino)
     return found;
 }
 
-bool procfd_ends(pid_t tid)
+bool procfd_status(pid_t tid, struct buf *out)
 {
-    char path[64], text[512];
-    const char *behind;
-    unsigned flags = 0;
+    char path[64];
     ssize_t n;
     int fd;
 
-    if (tid <= 0)
-        return false;
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return true;
-    n = read(fd, text, sizeof(text) - 1);
+        return false;
+    do {
+        buf_reserve(out, 4096);
+        n = read(fd, out->data + out->len, 4095);
+        out->len += n > 0 ? (size_t)n : 0;
+    } while (n > 0 && out->len < STATUS_MAX);
     close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    /* pid (name) state ppid pgrp session tty tpgid flags; the name may have anything in it. */
-    behind = strrchr(text, ')');
-    if (behind == NULL || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
-        return n <= 0;
-    return (flags & PF_EXITING) != 0;
+    out->data[out->len] = '\0';
+    return n == 0;
 }
 
-/* ---- All processes ------------------------------------------------------------------------------
+/* Not from /proc/PID/stat, though that has the flag PF_EXITING: whoever reads it waits for the end
+ * of an execve(2) of that process, and that waits for us, when it closes a file of ours that was
+ * opened with O_CLOEXEC. An ending process gives up its memory before its files: then `status` has
+ * no Vm lines; and it takes no lock that is held while anybody waits. */
+bool procfd_ends(pid_t tid)
+{
+    struct buf status = BUF_EMPTY;
+    bool ends;
+
+    if (tid <= 0)
+        return false;
+    ends = !procfd_status(tid, &status) || strstr((const char *)status.data, "\nVmSize:") == NULL;
+    buf_fini(&status);
+    return ends;
+}
+
+/* ---- All processes ----------------------------------------------------------------------------
  */
 
 struct wanted {

@@ -1,10 +1,13 @@
-/* What /proc tells of other processes' open files. */
+/* What /proc tells of other processes, above all of their open files. The reader thread must not
+ * ask for what takes locks that a process holds while it waits for us: no `stat`, `cmdline`,
+ * `maps`. */
 #ifndef FS_PROCFD_H
 #define FS_PROCFD_H
 
 #include <sys/types.h>
 
 #include "base/base.h"
+#include "base/buf.h"
 
 /* Has the process (of thread tid) inode ino open for writing? Compares inode numbers only (another
  * filesystem's may be equal: who asks must bear an undue yes). No when the kernel does not tell
@@ -16,6 +19,9 @@ bool procfd_writes(pid_t tid, uint64_t ino);
  * no filesystem but /proc. Any thread. */
 void procfd_find(int mount_id, const uint64_t *inos, size_t n,
                  void (*fn)(void *arg, int pidfd, pid_t pid, uint64_t ino), void *arg);
+/* Appends /proc/TID/status, and a zero byte that is not counted. False: there is none (any more).
+ */
+bool procfd_status(pid_t tid, struct buf *out);
 /* Is the process ending (or gone)? Then nobody hears of an error of the close(2) that comes with
  * it, and no signal reaches it any more: it must not wait for long. */
 bool procfd_ends(pid_t tid);

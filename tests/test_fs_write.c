@@ -612,6 +612,32 @@ static void a_process_can_end(void **state)
     assert_true(becomes(at(1, "f"), 8192));
 }
 
+/* execve(2) closes files while it holds locks of its process, which much in /proc waits for: who
+ * answers the FLUSH must not look at that. Regression: the mount hung, and everybody who ran ps. */
+static void a_process_can_be_replaced(void **state)
+{
+    pid_t pid, ended = 0;
+    int status = 1;
+
+    (void)state;
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        int fd = open(at(0, "f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+        if (write(fd, big, 8192) == 8192)
+            execl("/bin/true", "true", (char *)NULL);
+        _exit(1);
+    }
+    for (unsigned i = 0; ended == 0 && i < 6000; i++) {
+        ended = waitpid(pid, &status, WNOHANG);
+        usleep(10000);
+    }
+    assert_int_equal(ended, pid);
+    assert_int_equal(status, 0);
+    assert_true(becomes(at(1, "f"), 8192));
+}
+
 /* What the state machine refuses later is told to whoever wrote it, once. */
 static void lost_writes_are_reported(void **state)
 {
@@ -673,6 +699,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(close_can_be_interrupted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_process_can_end, set_up_impatient, tear_down),
+        cmocka_unit_test_setup_teardown(a_process_can_be_replaced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lost_writes_are_reported, set_up, tear_down),
         cmocka_unit_test_setup_teardown(buffered_writes_are_not_lost_at_the_end, set_up, tear_down),
     };
