@@ -1,6 +1,7 @@
 #include "fs/node.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #define NODE_ROOT     1u
@@ -89,7 +90,7 @@ static void known_remove(struct nodes *ns, struct known **place)
 
 void nodes_init(struct nodes *ns)
 {
-    ns->n = 0;
+    memset(ns, 0, sizeof(*ns));
     ns->n_buckets = FIRST_BUCKETS;
     ns->buckets = xcalloc(ns->n_buckets, sizeof(*ns->buckets));
     known_add(ns, NODE_ROOT)->lookups = 1;
