@@ -99,6 +99,7 @@ static void free_parts(struct fs *fs)
     handles_fini(&fs->handles);
     nodes_fini(&fs->nodes);
     opens_fini(&fs->opens);
+    again_fini(&fs->again);
     mailbox_fini(&fs->mailbox);
     mirror_fini(&fs->mirror);
     lost_clear(&fs->lost);
@@ -141,6 +142,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     }
     copy_options(&fs->options, options);
     opens_init(&fs->opens);
+    again_init(&fs->again);
     nodes_init(&fs->nodes);
     handles_init(&fs->handles, &fs->opens);
     requests_init(&fs->requests);
@@ -378,5 +380,5 @@ uint64_t fs_requests(struct fs *fs)
 
 bool fs_is_open(struct fs *fs, uint64_t ino)
 {
-    return opens_count(&fs->opens, ino) > 0;
+    return opens_count(&fs->opens, ino) > 0 || again_holds(&fs->again, ino);
 }

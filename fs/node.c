@@ -204,23 +204,6 @@ bool node_dead(const struct nodes *ns, uint64_t ino, Cfs__Attr *out)
     return true;
 }
 
-/* Is the thread among those that were told ESTALE? Then it is so no more. */
-static bool forget_told(struct nodes *ns, int tid)
-{
-    for (unsigned i = 0; i < NODE_TOLD; i++)
-        if (tid != 0 && ns->told[i] == tid) {
-            ns->told[i] = 0;
-            return true;
-        }
-    return false;
-}
-
-static void note_told(struct nodes *ns, int tid)
-{
-    forget_told(ns, tid);
-    ns->told[ns->next_told++ % NODE_TOLD] = tid;
-}
-
 bool node_insists(struct nodes *ns, uint64_t ino, int tid)
 {
     struct node *node = node_get(ns, ino);
@@ -229,19 +212,7 @@ bool node_insists(struct nodes *ns, uint64_t ino, int tid)
     if (node == NULL)
         return false;
     again = tid != 0 && node->stale_tid == tid;
-    if (again)
-        forget_told(ns, tid);
-    else
-        note_told(ns, tid);
     /* One call may have several requests about a directory (LOOKUP, CREATE). */
     node->stale_tid = again && node->last == NULL ? 0 : tid;
     return again;
-}
-
-void node_found(struct nodes *ns, uint64_t ino, int tid)
-{
-    struct node *node = node_find(ns, ino);
-
-    if (node != NULL && node->moving > 0 && forget_told(ns, tid))
-        node->stale_tid = tid;
 }

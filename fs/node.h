@@ -27,16 +27,12 @@ struct node {
     bool alive;           /* the tree has it, and has had no change of it since that was seen */
 };
 
-#define NODE_TOLD 16
-
 /* A table of our own: the kernel may know a million inodes, and then a general one costs more than
  * all else in the process. */
 struct nodes {
     struct known **buckets;
     size_t n_buckets; /* a power of 2 */
     size_t n;
-    int told[NODE_TOLD]; /* threads that were told ESTALE last, in turn; 0: none */
-    unsigned next_told;
 };
 
 void nodes_init(struct nodes *ns);
@@ -70,9 +66,4 @@ bool node_dead(const struct nodes *ns, uint64_t ino, Cfs__Attr *out);
  * once: he insists, and gets what a local filesystem would answer. True: this is the second time
  * that this thread asks. For files, each time begins anew. */
 bool node_insists(struct nodes *ns, uint64_t ino, int tid);
-/* The thread has looked a name up and found the inode. If it does so because it was told ESTALE of
- * another one, it insists on this one from the beginning: the kernel walks a path again only once,
- * and what it has found now is right. */
-void node_found(struct nodes *ns, uint64_t ino, int tid);
-
 #endif

@@ -104,29 +104,34 @@ double ops_attr_valid_s(struct fs *fs, uint64_t ino)
     return draft_exists(fs, ino) ? 0 : ops_valid_s(fs);
 }
 
-static int open_error(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
+static int open_error(struct fs *fs, int tid, const Cfs__Attr *attr, bool found)
 {
     const struct node *node = node_find(&fs->nodes, attr->ino);
     bool unlinked = attr->nlink == 0, moving = node != NULL && node->moving > 0;
 
     if (!unlinked && !moving)
         return 0;
-    if (!node_insists(&fs->nodes, attr->ino, fuse_req_ctx(req)->pid))
+    if (!found && !node_insists(&fs->nodes, attr->ino, tid))
         return ESTALE;
-    return unlinked && !S_ISDIR(attr->mode) && opens_count(&fs->opens, attr->ino) == 0 ? ESTALE : 0;
+    if (!unlinked || S_ISDIR(attr->mode) || found)
+        return 0;
+    return opens_count(&fs->opens, attr->ino) == 0 ? ESTALE : 0;
 }
 
 int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out)
 {
     struct node *node = node_find(&fs->nodes, ino);
     Cfs__Attr attr = CFS__ATTR__INIT;
-    int error;
+    int error, tid = fuse_req_ctx(req)->pid;
+    bool found = again_take(&fs->again, tid, ino);
 
     if (out == NULL && node != NULL && node->alive && node->moving == 0)
         return 0;
     error = ops_attr(fs, ino, &attr);
     if (error == 0)
-        error = open_error(fs, req, &attr);
+        error = open_error(fs, tid, &attr, found);
+    if (error == ESTALE && !found)
+        again_told(&fs->again, tid);
     if (error == 0 && node != NULL)
         node->alive = attr.nlink > 0;
     if (out != NULL)

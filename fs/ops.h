@@ -26,8 +26,9 @@ void ops_entry(struct fs *fs, const Cfs__Attr *attr, struct fuse_entry_param *ou
 
 /* May the inode be opened? 0, or ESTALE when it is unlinked, or has a name that the kernel is about
  * to forget: the caller may have come by a name that is gone. Who insists (node_insists) may open
- * what is open here already. What was there when it was last opened, and has not changed since, the
- * store is not asked for again, unless its attributes are wanted (`out` is not NULL). */
+ * what is open here already, and who has walked again (fs/again.h) what he has found. What was
+ * there when it was last opened, and has not changed since, the store is not asked for again,
+ * unless its attributes are wanted (`out` is not NULL). */
 int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out);
 
 /* The errno for a request about names in `dir` that came back with `error`: ESTALE is answered

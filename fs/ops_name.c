@@ -64,6 +64,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     struct request *r;
 
     if (error != 0) {
+        again_found(&fs->again, fuse_req_ctx(req)->pid, 0);
         reply_missing(fs, req, ops_dir_error(fs, req, parent, error));
         return;
     }
@@ -76,7 +77,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
         return;
     }
     draft_show(fs, &attr);
-    node_found(&fs->nodes, attr.ino, fuse_req_ctx(req)->pid);
+    again_found(&fs->again, fuse_req_ctx(req)->pid, attr.ino);
     reply_entry(fs, req, &attr);
 }
 

@@ -1,5 +1,5 @@
 /* The filesystem's state, shared by the files of fs/. Everything in it belongs to the reader
- * thread but mailbox, opens and the atomic flags. */
+ * thread but mailbox, opens, again and the atomic flags. */
 #ifndef FS_STATE_H
 #define FS_STATE_H
 
@@ -7,6 +7,7 @@
 
 #include <fuse_lowlevel.h>
 
+#include "fs/again.h"
 #include "fs/backend.h"
 #include "fs/draft.h"
 #include "fs/fs.h"
@@ -36,6 +37,7 @@ struct fs {
     struct handles handles;
     struct drafts drafts;
     struct opens opens;
+    struct again again;
     struct lanes lanes;
     struct stale stale;
     struct mirror mirror;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/again.h"
 #include "fs/convert.h"
 #include "fs/handle.h"
 #include "fs/lost.h"
@@ -289,28 +290,39 @@ static void only_the_same_thread_insists(void **state)
     nodes_fini(&ns);
 }
 
-/* Who was told ESTALE of the file that a name was, and walks again, opens what the name is now,
- * although an older name of that is not forgotten yet. */
+/* Who was told ESTALE of the file that a name was, and walks again, opens what the name is now. */
 static void who_walks_again_is_let_in(void **state)
 {
-    struct nodes ns;
-    Cfs__Attr attr = CFS__ATTR__INIT;
+    struct again a;
 
     (void)state;
-    nodes_init(&ns);
-    attr.mode = S_IFREG;
-    for (attr.ino = 10; attr.ino <= 12; attr.ino++)
-        node_remember(&ns, &attr);
-    node_get(&ns, 11)->moving = 1;
-    node_found(&ns, 11, 100); /* was told nothing */
-    assert_false(node_insists(&ns, 11, 100));
-    assert_false(node_insists(&ns, 10, 200));
-    node_found(&ns, 12, 200); /* a directory on the way */
-    node_found(&ns, 11, 200);
-    assert_true(node_insists(&ns, 11, 200));
-    node_found(&ns, 11, 200); /* once */
-    assert_false(node_insists(&ns, 11, 200));
-    nodes_fini(&ns);
+    again_init(&a);
+    again_found(&a, 100, 11);
+    assert_false(again_take(&a, 100, 11)); /* was told nothing */
+    again_told(&a, 200);
+    assert_false(again_take(&a, 200, 11)); /* has found nothing */
+    again_told(&a, 200);
+    again_found(&a, 200, 12); /* a directory on the way */
+    again_found(&a, 200, 11);
+    assert_true(again_holds(&a, 11) && !again_holds(&a, 12));
+    assert_false(again_take(&a, 100, 11));
+    assert_true(again_take(&a, 200, 11));
+    assert_true(again_holds(&a, 11));      /* until it is open */
+    assert_false(again_take(&a, 200, 11)); /* once */
+    again_told(&a, 200);
+    again_found(&a, 200, 11);
+    again_found(&a, 200, 0);
+    assert_false(again_take(&a, 200, 11));
+    again_told(&a, 0);
+    again_found(&a, 0, 11);
+    assert_false(again_take(&a, 0, 11)); /* nobody is never the same */
+    for (int tid = 1; tid <= 2 * AGAIN_MAX; tid++)
+        again_told(&a, tid);
+    again_found(&a, 1, 11);
+    again_found(&a, AGAIN_MAX + 1, 12);
+    assert_false(again_take(&a, 1, 11));
+    assert_true(again_take(&a, AGAIN_MAX + 1, 12));
+    again_fini(&a);
 }
 
 /* ---- handles ----------------------------------------------------------------------------------

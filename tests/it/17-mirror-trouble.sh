@@ -83,6 +83,37 @@ watch_end "$A/early" 'CREATE,ISDIR dir;CREATE new;MODIFY new;CLOSE_WRITE,CLOSE n
 [ ! -e "$B/early/old" ] && [ -d "$B/early/movedir" ] && [ "$(cat "$B/early/moved")" = x ] ||
 	fail "the names are wrong: $(ls "$B/early")"
 
+say "a file that another host replaces is never absent, and never half there"
+mkdir "$A/replaced"
+echo 0 >"$A/replaced/f"
+sync_b
+background python3 -c "
+import os, sys
+bad, looks, last = [], 0, 0
+while last < 300:
+    try:
+        fd = os.open('$B/replaced/f', os.O_RDONLY | (os.O_DIRECT if looks % 2 else 0))
+        seen = os.pread(fd, 100, 0)
+        os.close(fd)
+        if len(seen) < 2 or int(seen) < last:
+            bad.append(seen)
+        last = max(last, int(seen or 0))
+    except OSError as e:
+        bad.append(e.strerror)
+    looks += 1
+open('$T/looks', 'w').write('%d looks, %d bad: %s' % (looks, len(bad), sorted(set(map(str, bad)))))"
+LOOKER=$CHILD
+python3 -c "
+import os
+os.chdir('$A/replaced')
+for i in range(1, 301):
+    with open('.f.%d' % i, 'w') as f:
+        f.write('%d\n' % i)
+    os.rename('.f.%d' % i, 'f')"
+until_true 60 gone "$LOOKER"
+matches "$(cat "$T/looks")" ' 0 bad' "reading what is replaced"
+result "$(cat "$T/looks")"
+
 say "writing through a name that another host has just moved away"
 mkdir "$A/moved"
 echo original >"$A/moved/x"
