@@ -23,7 +23,7 @@ needs_packages := $(filter-out help deps test-deps lint-deps clean demo-stop,$(o
 
 ifneq ($(needs_packages),)
 ifeq ($(COORDFS_DEPS_LATER),)
-ifneq ($(filter demo test bench coverage lint sim fuzz,$(needs_packages)),)
+ifneq ($(filter demo test bench coverage lint sim fuzz chaos,$(needs_packages)),)
 # These install what is missing first; make is then run again with the packages there.
 COORDFS_BOOTSTRAP := 1
 else ifneq ($(shell pkg-config --exists $(PACKAGES) raft 2>/dev/null && echo ok),ok)
@@ -111,6 +111,7 @@ $(filter $(BUILD)/tests/test_cli_%,$(TESTS)) $(BUILD)/tests/test_fs_ioctl: \
 	$(addprefix $(BUILD)/cli/,cli.o place.o transact.o txn_text.o words.o)
 $(BUILD)/tests/localfs: $(BUILD)/tests/local_backend.o $(BUILD)/tests/local_serve.o
 $(BUILD)/tests/history: $(BUILD)/tests/observed.o
+$(BUILD)/tests/workload: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/chaos/*.c))
 
 $(BUILD)/%.o: %.c $(PB_H)
 	$(Q)mkdir -p $(@D)
@@ -129,12 +130,12 @@ tests: $(TESTS)
 tools: $(TOOLS)
 
 # Only our own folders: a demo's mounts may be below $(BUILD).
--include $(foreach d,$(LAYERS) cli mount-helper tests tests/sim,$(wildcard $(BUILD)/$(d)/*.d))
+-include $(foreach d,$(LAYERS) cli mount-helper tests tests/sim tests/chaos,$(wildcard $(BUILD)/$(d)/*.d))
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 # ---- Set-up, tests, tools ------------------------------------------------------------------------------
-.PHONY: deps test test-unit test-it sim mutants fuzz lint coverage bench demo demo-stop install clean test-deps lint-deps
+.PHONY: deps test test-unit test-it sim mutants fuzz chaos lint coverage bench demo demo-stop install clean test-deps lint-deps
 
 SUB := $(MAKE) --no-print-directory COORDFS_DEPS_LATER=1
 
@@ -164,6 +165,12 @@ mutants: test-deps
 	$(Q)CC='$(CC) $(ALL_CFLAGS)' LIBS='$(PKG_LIBS) $(TEST_LIBS)' \
 	LINK='$(CC) $(ALL_LDFLAGS) $(LDFLAGS_test_sim)' OBJS='$(SIM_OBJ)' \
 	tests/sim/mutants.sh $(BUILD) $(MUTANTS)
+
+## make chaos [CHAOS_S=120] real members and networks, each trouble against each workload (root)
+CHAOS_S ?= 120
+chaos: test-deps
+	$(Q)$(SUB) all tools
+	$(Q)BUILD=$(BUILD) CHAOS_S=$(CHAOS_S) tests/it/chaos.sh
 
 ## make fuzz [FUZZTIME=60] bytes from outside, with clang's libFuzzer
 FUZZTIME ?= 60
