@@ -4,8 +4,8 @@
  *   workload NAME STOP VERIFY DIR...   runs until the file STOP exists; when VERIFY exists, all
  *                                      must be well again, and each DIR is looked at
  *
- * Prints "stopped" in between, at the end "ok: N done, M in doubt", or what is wrong; then it
- * exits with 1. */
+ * Prints "ready" when trouble may begin, "stopped" in between, at the end "ok: N done, M in doubt",
+ * or what is wrong; then it exits with 1. */
 #include "tests/chaos/chaos.h"
 
 #include <errno.h>
@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "proto/ioctl.h"
 
 #define MAX_WORKERS 64
 #define PAUSE_US    4000
@@ -261,6 +262,13 @@ static void look_at(const char *mount, void (*look)(int root))
     close(root);
 }
 
+/* What was prepared is everywhere. */
+static void catch_up(int root)
+{
+    if (ioctl(root, IOCTL_SYNC) != 0)
+        die("sync: %s", strerror(errno));
+}
+
 static int judge(char **mounts, unsigned n_mounts)
 {
     uint64_t done = 0, doubt = 0;
@@ -301,6 +309,10 @@ int main(int argc, char **argv)
         return 2;
     }
     look_at(argv[4], workload->prepare);
+    for (int i = 4; i < argc; i++)
+        look_at(argv[i], catch_up);
+    puts("ready");
+    fflush(stdout);
     start_workers(argv + 4, n_mounts);
     await_file(argv[2]);
     atomic_store(&stopping, true);

@@ -53,19 +53,19 @@ everybody() { seq 1 "$MEMBERS"; }
 # ---- What happens: each function makes trouble once, and ends it --------------------------------
 
 nemesis_kill() {
-	local i victims
+	local i victims=()
 	pick_member
-	victims=$VICTIM
-	[ $((RANDOM % 5)) != 0 ] || victims=$(everybody)
-	for i in $victims; do
+	victims=("$VICTIM")
+	[ $((RANDOM % 5)) != 0 ] || mapfile -t victims < <(everybody)
+	for i in "${victims[@]}"; do
 		kill -KILL "$(member_pid "$i")"
 	done
-	for i in $victims; do
+	for i in "${victims[@]}"; do
 		until_true 20 gone "$(member_pid "$i")"
 		member_unmount "$i"
 	done
 	nap 1 35
-	start_members $victims
+	start_members "${victims[@]}"
 }
 
 nemesis_pause() { # mostly until its session has expired
@@ -92,7 +92,8 @@ drop() { # MEMBER RULE… each is "in|out EXPRESSION"
 		echo ' }'
 		echo ' chain out { type filter hook output priority 0;'
 		for rule in "$@"; do [ "${rule%% *}" != out ] || echo "  ${rule#* } drop"; done
-		echo ' } }'
+		echo ' }'
+		echo '}'
 	} | in_network "$i" nft -f -
 }
 
@@ -234,8 +235,8 @@ heal() {
 }
 
 begin_round() { # CONSISTENCY
-	local i
-	DAEMON_OPTS=(--election-timeout 1000 --session-ttl $TTL --timeout 4 --consistency "$1"
+	local i all
+	DAEMON_OPTS=(--election-timeout 1000 --session-ttl "$TTL" --timeout 4 --consistency "$1"
 		--compact 2000 --trailing 500)
 	define_cluster "$MEMBERS"
 	for i in $(everybody); do
@@ -243,7 +244,11 @@ begin_round() { # CONSISTENCY
 		set_clock "$i" 0s
 		: >"$T/log-$i"
 	done
-	start_members $(everybody)
+	mapfile -t all < <(everybody)
+	start_members "${all[@]}"
+	for i in "${all[@]}"; do
+		[ "$NEMESIS" != clock ] || note_clock "$i"
+	done
 	wait_leader >/dev/null
 }
 
@@ -280,7 +285,10 @@ start_workload() { # NAME CONSISTENCY
 		mkdir "${MNT[1]}/register"
 		background "$TOOLS/history" $how $((CHAOS_S + 2)) 2 "${MNT[@]/%//register}" >"$out" 2>&1
 		;;
-	*) background "$TOOLS/workload" "$1" "$T/stop" "$T/verify" "${MNT[@]}" >"$out" 2>&1 ;;
+	*)
+		background "$TOOLS/workload" "$1" "$T/stop" "$T/verify" "${MNT[@]}" >"$out" 2>&1
+		until_true 60 grep -qx ready "$out"
+		;;
 	esac
 	PID[$1]=$CHILD
 }
@@ -330,6 +338,17 @@ figures() { # NAME: how much was done/in doubt
 }
 
 # ---- Rounds ---------------------------------------------------------------------------------------
+
+# libfaketime leaves two files in /dev/shm, whose names its processes have in their environment.
+note_clock() { # MEMBER
+	mapfile -t -O ${#CLOCK_FILES[@]} CLOCK_FILES < <(tr '\0' '\n' <"/proc/$(member_pid "$1")/environ" |
+		sed -n 's,^FAKETIME_SHARED=/*\([^ ]*\) /*\(.*\),/dev/shm/\1\n/dev/shm/sem.\1\n/dev/shm/\2,p')
+}
+remove_clocks() {
+	[ ${#CLOCK_FILES[@]} = 0 ] || rm -f "${CLOCK_FILES[@]}"
+}
+CLOCK_FILES=()
+AT_END+=(remove_clocks)
 
 ROWS=()
 BAD=0
