@@ -12,7 +12,7 @@
 #   CHAOS_MEMBERS=3      3 to 7
 #   CHAOS_CONSISTENCY=…  strong, local (default: in turn)
 #
-# `make chaos` runs all; 58-chaos.sh a short one. What was printed and logged in a round with a
+# `make chaos` runs all. What was printed and logged in a round with a
 # violation stays in BUILD/chaos-logs.
 . "$(dirname "$0")/lib.sh"
 
