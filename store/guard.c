@@ -126,11 +126,12 @@ static bool step(struct op *op, struct inode *at, struct bytes name)
 
 uint32_t guard_find_lock(struct op *op, const struct inode *dir, struct bytes path, uint64_t *out)
 {
-    const uint8_t *p = path.data, *end = path.data + path.len;
+    const uint8_t *p = path.data, *end;
     struct inode at = *dir;
 
-    if (path.len == 0 || path.len > LIMIT_TXN_PATH || end[-1] == '/')
+    if (path.len == 0 || path.len > LIMIT_TXN_PATH || path.data[path.len - 1] == '/')
         return EINVAL;
+    end = path.data + path.len;
     if (*p == '/')
         check(row_inode_find(op->rows, ROW_ROOT_INO, &at));
     while (p < end) {
