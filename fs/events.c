@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/payload.h"
 #include "fs/state.h"
 #include "proto/feed.h"
 #include "proto/ioctl.h"
@@ -219,17 +220,6 @@ void events_news(struct fs *fs)
 /* ---- What is to be told -------------------------------------------------------------------------
  */
 
-static int check_watch(const struct ioctl_watch *w, size_t in_size)
-{
-    if (in_size != sizeof *w || w->path_len < 1 || w->path_len > sizeof w->path ||
-        (w->flags & ~(uint32_t)(WATCH_SINCE | WATCH_RECURSIVE | WATCH_TEXT)) != 0)
-        return EINVAL;
-    if (w->path[0] != '/' || memchr(w->path, '\0', w->path_len) != NULL ||
-        (w->path_len > 1 && w->path[w->path_len - 1] == '/'))
-        return EINVAL;
-    return 0;
-}
-
 static void add_watch(struct events *f, const struct ioctl_watch *w)
 {
     f->watches = xrealloc(f->watches, (f->n_watches + 1) * sizeof *f->watches);
@@ -244,7 +234,7 @@ void events_ioctl(fuse_req_t req, struct events *f, const void *in, size_t in_si
 {
     struct fs *fs = fs_of(req);
     const struct ioctl_watch *w = in;
-    int error = check_watch(w, in_size), err = 0;
+    int error = in_size == sizeof *w ? payload_watch(w) : EINVAL, err = 0;
 
     if (error == 0 && f->n_watches == WATCH_PATHS_MAX)
         error = E2BIG;

@@ -5,15 +5,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "fs/caller.h"
 #include "fs/convert.h"
 #include "fs/mount.h"
 #include "fs/ops.h"
-#include "proto/decode.h"
+#include "fs/payload.h"
 #include "proto/ioctl.h"
 #include "proto/limits.h"
+#include "proto/stamp.h"
 
 struct ioctl {
     struct fs *fs;
@@ -93,7 +93,7 @@ static void submit_txn(struct request *r, uint64_t dir, Cfs__Txn *txn)
     command.op_case = CFS__COMMAND__OP_TXN;
     command.txn = txn;
     error = mount_is_read_only(r->fs->mount_id) ? EROFS : caller_check(&caller, txn);
-    if (error == 0 && cfs__command__get_packed_size(&command) > LIMIT_COMMAND_MAX)
+    if (error == 0 && STAMP_SIZE + cfs__command__get_packed_size(&command) > LIMIT_COMMAND_MAX)
         error = E2BIG;
     if (error != 0) {
         request_end(r, error);
@@ -148,28 +148,6 @@ static void finish_create_call(struct request *r, int error)
         wait_for_lane(r, &r->fs->lanes.a, finish_create_pages);
 }
 
-static Cfs__Ephemeral ephemeral_of(uint32_t flags)
-{
-    return (flags & IOCTL_CREATE_EPHEMERAL_SESSION) != 0 ? CFS__EPHEMERAL__EPHEMERAL_SESSION
-           : (flags & IOCTL_CREATE_EPHEMERAL_OPEN) != 0  ? CFS__EPHEMERAL__EPHEMERAL_OPEN
-                                                         : CFS__EPHEMERAL__EPHEMERAL_INHERIT;
-}
-
-static int create_error(const struct ioctl_create *in)
-{
-    const uint32_t both = IOCTL_CREATE_EPHEMERAL_SESSION | IOCTL_CREATE_EPHEMERAL_OPEN;
-    uint32_t type = in->mode & S_IFMT;
-    size_t len = strnlen(in->name, sizeof(in->name));
-
-    if ((in->flags & ~(both | IOCTL_CREATE_SEQUENTIAL)) != 0 || (in->flags & both) == both ||
-        (in->mode & ~(uint32_t)(S_IFMT | 07777)) != 0 || (in->umask & ~0777u) != 0 ||
-        (type != 0 && type != S_IFREG && type != S_IFDIR) || memchr(in->name, '/', len) != NULL)
-        return EINVAL;
-    if (len == 0 && (in->flags & IOCTL_CREATE_SEQUENTIAL) == 0)
-        return EINVAL;
-    return len > LIMIT_NAME_MAX ? ENAMETOOLONG : 0;
-}
-
 static void do_create(struct ioctl *i)
 {
     const struct ioctl_create *in = i->in;
@@ -177,7 +155,7 @@ static void do_create(struct ioctl *i)
     Cfs__Make make = CFS__MAKE__INIT;
     Cfs__Txn txn = CFS__TXN__INIT;
     struct request *r;
-    int error = create_error(in);
+    int error = payload_create(in, &make);
 
     if (error != 0) {
         fuse_reply_err(i->req, error);
@@ -185,10 +163,6 @@ static void do_create(struct ioctl *i)
     }
     r = request_new(i->fs, i->req, finish_create_call);
     r->name = xstrdup(in->name);
-    make.mode = (in->mode & S_IFMT) != 0 ? in->mode : S_IFREG | in->mode;
-    make.umask = in->umask;
-    make.sequential = (in->flags & IOCTL_CREATE_SEQUENTIAL) != 0;
-    make.ephemeral = ephemeral_of(in->flags);
     step.path = convert_bytes(r->name, strlen(r->name));
     step.op_case = CFS__TXN_STEP__OP_MAKE;
     step.make = &make;
@@ -253,24 +227,11 @@ static void finish_txn_call(struct request *r, int error)
     wait_for_lane(r, &r->fs->lanes.a, finish_txn_pages);
 }
 
-/* Gives; NULL: the bytes are no transaction that may come from outside. */
-static Cfs__Txn *decode_txn(const struct buf *bytes)
-{
-    ProtobufCMessage *m =
-        decode_message(&cfs__txn__descriptor, bytes->data, bytes->len, LIMIT_DECODE_BUDGET);
-    Cfs__Txn *txn = (Cfs__Txn *)m;
-
-    if (txn == NULL || (decode_is_known(m) && txn->cred == NULL))
-        return txn;
-    protobuf_c_message_free_unpacked(m, NULL);
-    return NULL;
-}
-
 static void do_txn_run(struct ioctl *i)
 {
     struct exchange *x = exchange_of(i);
     struct buf bytes = x != NULL ? exchange_take(x) : (struct buf)BUF_EMPTY;
-    Cfs__Txn *txn = decode_txn(&bytes);
+    Cfs__Txn *txn = payload_txn(bytes.data, bytes.len);
     struct request *r;
 
     buf_fini(&bytes);

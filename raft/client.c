@@ -203,7 +203,7 @@ uint64_t client_submit_in(struct client *c, uint64_t session, struct buf *comman
     struct command *cmd = xcalloc(1, sizeof *cmd);
 
     check(done != NULL);
-    check(command->len <= LIMIT_COMMAND_MAX);
+    check(STAMP_SIZE + command->len <= LIMIT_COMMAND_MAX);
     cmd->ticket = ++c->last_ticket;
     cmd->session = session;
     cmd->deadline_ms = deadline_ms > 0 ? deadline_ms : NEVER;

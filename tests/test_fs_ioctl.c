@@ -307,6 +307,35 @@ static int run_parts(int fd)
     return ioctl(fd, IOCTL_TXN_RUN, &len) == 0 ? 0 : errno;
 }
 
+/* The largest that goes, to the byte: what is refused is E2BIG, and what is not is answered. */
+static void as_large_as_a_log_entry(void **state)
+{
+    char *data = calloc(1, LIMIT_COMMAND_MAX);
+    int fd = open_root();
+    unsigned refused = 0;
+
+    (void)state;
+    for (size_t less = 40; less <= 240; less += 5) {
+        Cfs__Txn *txn = transact_new();
+        Cfs__Reply *reply;
+
+        transact_put(txn, "large", data, LIMIT_COMMAND_MAX - less);
+        reply = transact_run(fd, txn);
+        cfs__txn__free_unpacked(txn, NULL);
+        if (reply != NULL) {
+            assert_int_equal(reply->status, E2BIG); /* more than LIMIT_WRITE_MAX */
+            cfs__reply__free_unpacked(reply, NULL);
+            continue;
+        }
+        assert_int_equal(errno, E2BIG);
+        refused++;
+    }
+    assert_in_range(refused, 1, 40); /* the limit is among them */
+    assert_string_equal(rig_tell(&rig, "check"), "ok");
+    free(data);
+    close(fd);
+}
+
 static void bad_messages(void **state)
 {
     static const uint8_t zeros[16000];
@@ -481,6 +510,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(drafts_come_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_or_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(goes_in_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(as_large_as_a_log_entry, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(permissions_are_the_callers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(root_needs_capabilities, set_up, tear_down),

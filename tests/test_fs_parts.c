@@ -20,7 +20,10 @@
 #include "fs/node.h"
 #include "fs/opens.h"
 #include "fs/patch.h"
+#include "fs/payload.h"
 #include "proto/limits.h"
+#include "proto/stamp.h"
+#include "store/store.h"
 
 /* ---- convert ----------------------------------------------------------------------------------
  */
@@ -579,6 +582,69 @@ static void lost_changes_are_recognised(void **state)
     lost_clear(&losts);
 }
 
+/* ---- payload ----------------------------------------------------------------------------------
+ */
+
+#define STEPS 3 /* the field in Txn */
+
+static uint32_t groups[LIMIT_TXN_GROUPS];
+
+/* Would the state machine take it, as the command that becomes of it? */
+static bool is_acceptable(Cfs__Txn *txn)
+{
+    const struct stamp stamp = {.session = 1, .seq = 1, .time_ns = 1};
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Cred cred = CFS__CRED__INIT;
+    uint8_t *entry;
+    size_t len;
+    bool good;
+
+    cred.groups = groups;
+    cred.n_groups = LIMIT_TXN_GROUPS;
+    txn->cred = &cred;
+    command.op_case = CFS__COMMAND__OP_TXN;
+    command.txn = txn;
+    len = cfs__command__get_packed_size(&command);
+    assert_true(STAMP_SIZE + len <= LIMIT_COMMAND_MAX);
+    entry = malloc(STAMP_SIZE + len);
+    stamp_encode(&stamp, entry);
+    cfs__command__pack(&command, entry + STAMP_SIZE);
+    good = store_acceptable(entry, STAMP_SIZE + len);
+    free(entry);
+    txn->cred = NULL;
+    return good;
+}
+
+/* Small messages that decode to much memory. What the mount takes must be what every member can
+ * decode: it would stop at it, and again after each start. */
+static void what_passes_can_be_decoded(void **state)
+{
+    uint8_t *bytes = malloc(LIMIT_COMMAND_MAX);
+    size_t low = 0, high = 400000; /* steps, of two bytes each */
+
+    (void)state;
+    for (size_t i = 0; i < high; i++) {
+        bytes[2 * i] = STEPS << 3 | 2; /* a length follows */
+        bytes[2 * i + 1] = 0;
+    }
+    assert_null(payload_txn(bytes, 2 * high));
+    while (high - low > 1) { /* to the last step that passes */
+        size_t middle = (low + high) / 2;
+        Cfs__Txn *txn = payload_txn(bytes, 2 * middle);
+
+        if (txn == NULL) {
+            high = middle;
+            continue;
+        }
+        low = middle;
+        assert_int_equal(txn->n_steps, middle);
+        assert_true(is_acceptable(txn));
+        cfs__txn__free_unpacked(txn, NULL);
+    }
+    assert_true(low > LIMIT_TXN_STEPS);
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -599,6 +665,7 @@ int main(void)
         cmocka_unit_test(open_files_are_counted),
         cmocka_unit_test(patches_are_what_was_written),
         cmocka_unit_test(commands_are_within_the_limits),
+        cmocka_unit_test(what_passes_can_be_decoded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
