@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -103,6 +104,10 @@ static int spawn(struct mirror *m, int sock)
     snprintf(id, sizeof(id), "%d", m->mount_id);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, sock, MIRROR_CHILD_SOCKET);
+    /* It outlives the moment in which the daemon lets its caller's go. */
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
     posix_spawn_file_actions_addclosefrom_np(&actions, MIRROR_CHILD_SOCKET + 1);
     err = posix_spawn(&pid, m->program, &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
