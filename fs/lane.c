@@ -524,3 +524,9 @@ bool lane_wait_all(struct lane *lane, struct request *r)
     request_wait(r, &last->after);
     return true;
 }
+
+void lane_then(struct lane *lane, struct request *r)
+{
+    if (!lane_wait_all(lane, r))
+        request_end(r, 0);
+}

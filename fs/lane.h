@@ -80,6 +80,8 @@ bool lane_wait_inode(struct fs *fs, uint64_t ino, struct request *r);
 bool lane_move_waiters(struct fs *fs, uint64_t ino, struct request_queue *queue);
 /* If a lane has something to do: true, and r ends when all that it has to do now is done. */
 bool lane_wait_all(struct lane *lane, struct request *r);
+/* r ends when all that the lane has to do now is done; at once when that is nothing. */
+void lane_then(struct lane *lane, struct request *r);
 
 /* Does lane B have a job that needs the lock of this inode? */
 bool lane_needs(struct fs *fs, uint64_t ino);

@@ -23,28 +23,6 @@ struct ioctl {
     const void *in; /* as many bytes as its structure has */
 };
 
-/* ---- Waiting for the lanes --------------------------------------------------------------------*/
-
-/* The request's next wait. */
-static struct request *next_wait(struct request *r, request_finish finish)
-{
-    struct request *next = request_new(r->fs, r->req, finish);
-
-    next->fh = r->fh;
-    next->count = r->count;
-    next->name = r->name;
-    r->name = NULL;
-    return next;
-}
-
-static void wait_for_lane(struct request *r, struct lane *lane, request_finish finish)
-{
-    struct request *next = next_wait(r, finish);
-
-    if (!lane_wait_all(lane, next))
-        request_end(next, 0);
-}
-
 /* ---- The barrier ------------------------------------------------------------------------------*/
 
 static void finish_sync(struct request *r, int error)
@@ -60,7 +38,7 @@ static void finish_sync_pages(struct request *r, int error)
     if (error != 0)
         fuse_reply_err(r->req, error);
     else
-        wait_for_lane(r, &r->fs->lanes.b, finish_sync);
+        lane_then(&r->fs->lanes.b, request_next(r, finish_sync));
 }
 
 static void finish_sync_barrier(struct request *r, int error)
@@ -68,7 +46,7 @@ static void finish_sync_barrier(struct request *r, int error)
     if (error != 0)
         fuse_reply_err(r->req, error);
     else
-        wait_for_lane(r, &r->fs->lanes.a, finish_sync_pages);
+        lane_then(&r->fs->lanes.a, request_next(r, finish_sync_pages));
 }
 
 /* What this host has written is committed before the barrier: commands keep their order. */
@@ -121,7 +99,7 @@ static void finish_create(struct request *r, int error)
 static void finish_create_pages(struct request *r, int error)
 {
     (void)error;
-    wait_for_lane(r, &r->fs->lanes.b, finish_create);
+    lane_then(&r->fs->lanes.b, request_next(r, finish_create));
 }
 
 static void keep_name(struct request *r)
@@ -145,7 +123,7 @@ static void finish_create_call(struct request *r, int error)
     if (error != 0)
         fuse_reply_err(r->req, error);
     else
-        wait_for_lane(r, &r->fs->lanes.a, finish_create_pages);
+        lane_then(&r->fs->lanes.a, request_next(r, finish_create_pages));
 }
 
 static void do_create(struct ioctl *i)
@@ -209,7 +187,7 @@ static void finish_txn(struct request *r, int error)
 static void finish_txn_pages(struct request *r, int error)
 {
     (void)error;
-    wait_for_lane(r, &r->fs->lanes.b, finish_txn);
+    lane_then(&r->fs->lanes.b, request_next(r, finish_txn));
 }
 
 /* An outcome is an answer, too: only what failed on the way is an error. */
@@ -224,7 +202,7 @@ static void finish_txn_call(struct request *r, int error)
     }
     r->count = r->call.reply.len;
     exchange_answer(handle->exchange, &r->call.reply);
-    wait_for_lane(r, &r->fs->lanes.a, finish_txn_pages);
+    lane_then(&r->fs->lanes.a, request_next(r, finish_txn_pages));
 }
 
 static void do_txn_run(struct ioctl *i)

@@ -29,8 +29,7 @@ static void finish_lock_pages(struct request *r, int error)
 
     (void)error;
     next->give_up = stay;
-    if (!lane_wait_all(&r->fs->lanes.b, next))
-        request_end(next, 0);
+    lane_then(&r->fs->lanes.b, next);
 }
 
 /* Promise P4: the kernel has forgotten what was changed before the grant. */
@@ -44,8 +43,7 @@ static void finish_ask(struct request *r, int error)
     }
     next = request_new(r->fs, r->req, finish_lock_pages);
     next->give_up = stay;
-    if (!lane_wait_all(&r->fs->lanes.a, next))
-        request_end(next, 0);
+    lane_then(&r->fs->lanes.a, next);
 }
 
 static void take(struct fs *fs, fuse_req_t req, const Cfs__Lock *lock)

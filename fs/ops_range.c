@@ -17,11 +17,8 @@ static bool kills_suid(fuse_req_t req)
 /* Goes on when the kernel has forgotten its old pages of r->ino. */
 static void finish_after_pages(struct request *r, request_finish finish)
 {
-    struct request *next = request_new(r->fs, r->req, finish);
+    struct request *next = request_next(r, finish);
 
-    next->ino = r->ino;
-    next->dirs[0] = r->dirs[0];
-    next->count = r->count;
     if (!lane_wait_inode(r->fs, r->ino, next))
         request_end(next, 0);
 }

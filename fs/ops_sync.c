@@ -12,17 +12,6 @@ static void finish_fsync(struct request *r, int error)
     fuse_reply_err(r->req, error != 0 ? error : lost);
 }
 
-/* The request's next wait; whatever it may not wait for is passed over. */
-static struct request *next_wait(const struct request *r, request_finish finish)
-{
-    struct request *next = request_new(r->fs, r->req, finish);
-
-    next->fh = r->fh;
-    next->ino = r->ino;
-    next->dirs[0] = r->dirs[0];
-    return next;
-}
-
 /* fsync of a directory (r->ino is 0) holds its lock: it must not wait for names to be forgotten.
  * That of a file must not when lane B needs the file's lock, for an event. */
 static void finish_fsync_pages(struct request *r, int error)
@@ -33,22 +22,17 @@ static void finish_fsync_pages(struct request *r, int error)
         fuse_reply_err(r->req, error);
         return;
     }
-    next = next_wait(r, finish_fsync);
+    next = request_next(r, finish_fsync);
     if (r->ino == 0 || lane_needs(r->fs, r->ino) || !lane_wait_all(&r->fs->lanes.b, next))
         request_end(next, 0);
 }
 
 static void finish_fsync_barrier(struct request *r, int error)
 {
-    struct request *next;
-
-    if (error != 0) {
+    if (error != 0)
         fuse_reply_err(r->req, error);
-        return;
-    }
-    next = next_wait(r, finish_fsync_pages);
-    if (!lane_wait_all(&r->fs->lanes.a, next))
-        request_end(next, 0);
+    else
+        lane_then(&r->fs->lanes.a, request_next(r, finish_fsync_pages));
 }
 
 static void finish_fsync_writes(struct request *r, int error)
@@ -56,7 +40,7 @@ static void finish_fsync_writes(struct request *r, int error)
     if (error != 0)
         fuse_reply_err(r->req, error);
     else
-        request_barrier(next_wait(r, finish_fsync_barrier));
+        request_barrier(request_next(r, finish_fsync_barrier));
 }
 
 /* Promise P6. */

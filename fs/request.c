@@ -49,6 +49,21 @@ struct request *request_new(struct fs *fs, fuse_req_t req, request_finish finish
     return r;
 }
 
+struct request *request_next(struct request *r, request_finish finish)
+{
+    struct request *next = request_new(r->fs, r->req, finish);
+
+    next->ino = r->ino;
+    next->dirs[0] = r->dirs[0];
+    next->dirs[1] = r->dirs[1];
+    next->fh = r->fh;
+    next->count = r->count;
+    next->flags = r->flags;
+    next->name = r->name;
+    r->name = NULL;
+    return next;
+}
+
 static void request_free(struct request *r)
 {
     if (r->queue != NULL)
