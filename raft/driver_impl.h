@@ -132,8 +132,6 @@ void turn_entry(struct driver *d, uint64_t index, struct buf *scratch, struct ma
 /* replicate.c */
 struct driver_peer *replicate_peer(struct driver *d, uint64_t id); /* made when new; may be NULL */
 void replicate_message(struct driver *d, struct raft_message *message); /* of the core's */
-/* Any other message, held while term or vote are not on the disk. Takes. */
-void replicate_post(struct driver *d, uint64_t peer, struct buf message);
 void replicate_frame(struct driver *d, uint64_t peer, const Cfs__Peer__Frame *frame);
 void replicate_release(struct driver *d); /* after the commit */
 void replicate_pump(struct driver *d);    /* what the links have room for */

@@ -53,11 +53,6 @@ static void post(struct driver *d, uint64_t peer, struct buf message, uint64_t a
         buf_fini(&message);
 }
 
-void replicate_post(struct driver *d, uint64_t peer, struct buf message)
-{
-    post(d, peer, message, 0);
-}
-
 void replicate_frame(struct driver *d, uint64_t peer, const Cfs__Peer__Frame *frame)
 {
     post(d, peer, wire_encode(frame), 0);
