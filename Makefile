@@ -47,7 +47,7 @@ CFLAGS   ?= -g
 ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=314 -pthread \
               -iquote . -iquote $(BUILD) $(WARNINGS) $(OPTIMIZE) $(PKG_CFLAGS) \
               $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all) \
-              $(if $(COVERAGE),--coverage -fprofile-update=atomic) $(CFLAGS)
+              $(if $(COVERAGE),--coverage -fprofile-update=atomic -DCOVERAGE) $(CFLAGS)
 ALL_LDFLAGS := -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(COVERAGE),--coverage) \
                $(if $(SANITIZE)$(COVERAGE),,-pie -Wl$(comma)-z$(comma)relro -Wl$(comma)-z$(comma)now) $(LDFLAGS)
 
@@ -181,10 +181,13 @@ fuzz: lint-deps
 	$(Q)for f in $(FUZZERS); do \
 		mkdir -p build-fuzz/corpus/$$f && echo "== $$f" && \
 		build-fuzz/tests/fuzz/$$f -max_total_time=$(FUZZTIME) -max_len=4096 -print_final_stats=1 \
-			-verbosity=0 -artifact_prefix=build-fuzz/$$f- build-fuzz/corpus/$$f || exit 1; done
+			-verbosity=0 -artifact_prefix=build-fuzz/$$f- build-fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+LDFLAGS_control := $(foreach f,node_status node_session node_pending,-Wl$(comma)--wrap=$(f))
+$(BUILD)/tests/fuzz/txn_text: $(addprefix $(BUILD)/cli/,cli.o place.o transact.o txn_text.o words.o)
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS) \
+		$(LDFLAGS_$*)
 
 lint: lint-deps
 	$(Q)$(SUB) WERROR=1 BUILD=build-lint all tests tools

@@ -7,6 +7,13 @@
 
 #include "base/log.h"
 
+#ifdef COVERAGE
+#include <gcov.h>
+#define keep_coverage() __gcov_dump() /* who aborts writes no counts by himself */
+#else
+#define keep_coverage() (void)0
+#endif
+
 void die(const char *fmt, ...)
 {
     va_list args;
@@ -14,6 +21,7 @@ void die(const char *fmt, ...)
     va_start(args, fmt);
     log_message_v(LOG_LEVEL_ERROR, fmt, args);
     va_end(args);
+    keep_coverage();
     abort();
 }
 

@@ -50,31 +50,21 @@ struct control {
 /* ---- Commands
  * --------------------------------------------------------------------------------------- */
 
-static json_t *cmd_status(struct control *c, const json_t *request BASE_UNUSED)
+static json_t *cmd_sessions(struct daemon *d)
 {
-    return status_json(c->daemon);
-}
-
-static json_t *cmd_sessions(struct control *c, const json_t *request BASE_UNUSED)
-{
-    return keeper_sessions(c->daemon->keeper);
-}
-
-static json_t *cmd_locks(struct control *c, const json_t *request BASE_UNUSED)
-{
-    return locklist_json(c->daemon);
+    return keeper_sessions(d->keeper);
 }
 
 static const struct {
     const char *name;
-    json_t *(*run)(struct control *c, const json_t *request);
+    json_t *(*run)(struct daemon *d);
 } commands[] = {
-    {"status", cmd_status},
+    {"status", status_json},
     {"sessions", cmd_sessions},
-    {"locks", cmd_locks},
+    {"locks", locklist_json},
 };
 
-static json_t *run_request(struct control *c, const char *text, size_t len)
+json_t *control_answer(struct daemon *d, const char *text, size_t len)
 {
     json_t *request = json_loadb(text, len, 0, NULL);
     const char *name = json_string_value(json_object_get(request, "cmd"));
@@ -83,9 +73,9 @@ static json_t *run_request(struct control *c, const char *text, size_t len)
 
     for (i = 0; name != NULL && i < ARRAY_LEN(commands); i++)
         if (strcmp(name, commands[i].name) == 0)
-            answer = commands[i].run(c, request);
+            answer = commands[i].run(d);
     if (answer == NULL && name != NULL)
-        answer = views_json(c->daemon->views, name);
+        answer = views_json(d->views, name);
     if (answer == NULL)
         answer = json_pack("{s:s}", "error", name != NULL ? "unknown command" : "not a request");
     json_decref(request);
@@ -119,7 +109,7 @@ static void on_written(uv_write_t *write, int status BASE_UNUSED)
 
 static void answer_request(struct connection *conn, size_t len)
 {
-    json_t *answer = run_request(conn->control, conn->request, len);
+    json_t *answer = control_answer(conn->control->daemon, conn->request, len);
     char *text = json_dumps(answer, JSON_COMPACT);
     uv_buf_t buf;
 

@@ -3,11 +3,16 @@
 #ifndef DAEMON_CONTROL_H
 #define DAEMON_CONTROL_H
 
+#include <jansson.h>
+
 #include "daemon/daemon.h"
 #include "proto/control.h"
 
 /* Binds and serves from now on. The node must run. 0 or -errno and a reason. Main thread. */
 int control_start(struct daemon *d, struct control **out, char *errmsg, size_t errmsg_len);
+
+/* The answer to a request, whatever its bytes are; gives. Loop thread. */
+json_t *control_answer(struct daemon *d, const char *text, size_t len);
 
 /* Main thread, before node_stop. */
 void control_stop(struct control *c);
