@@ -18,7 +18,8 @@ static bool uses_pages(int flags)
 }
 
 /* Who writes sees drafts and store themselves. Who only reads has the page cache, whose pages are
- * forgotten with each change, and no FLUSH at close. */
+ * forgotten with each change, and no FLUSH at close. With O_DIRECT a read is one request, whose
+ * answer is one state of the file, whatever the kernel believes of its size. */
 void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info *fi)
 {
     struct handle *h = handle_open(&fs->handles, ino, fi->flags, tid);
@@ -26,7 +27,7 @@ void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info
 
     h->errors = draft_errors(fs, ino);
     fi->fh = h->fh;
-    fi->direct_io = handle_writes(fi->flags);
+    fi->direct_io = handle_writes(fi->flags) || (fi->flags & O_DIRECT) != 0;
     fi->noflush = !handle_changes(fi->flags);
     fi->keep_cache = !fs->options.uncached;
     if (node != NULL) {

@@ -4,7 +4,7 @@
  *
  * Runs the command (without input and output), and reads FILE all the time until it has ended and
  * then until FILE shows NEW (for ten seconds at most): each look is one read of up to 1 MiB past
- * the page cache, so what it gets is one state of the file. OLD and NEW are files with the content
+ * the page cache, so what it gets is one state of the file (what should not be there is shown). OLD and NEW are files with the content
  * before and after.
  *
  * Prints what was seen, as letters: o OLD, n NEW, e nothing (an empty file, where that is neither),
@@ -83,31 +83,6 @@ static char letter(const struct content *seen, const struct content *before,
     return begins(after, seen) ? 'p' : 'x';
 }
 
-/* One pread may be two requests: where the first comes to the old end of the file, and the kernel
- * has just learned of a new one, it goes on from there. That is no state of the file. */
-static bool is_pieced(const struct content *seen, const struct content *before,
-                      const struct content *after)
-{
-    size_t end = before->len < 0 ? 0 : (size_t)before->len;
-
-    return seen->len == after->len && seen->len > before->len && begins(seen, before) &&
-           memcmp(seen->data + end, after->data + end, (size_t)seen->len - end) == 0;
-}
-
-/* Where a file has become shorter between the kernel's look at its own idea of the size and the
- * answer to its READ, it fills up with zeros what the answer has not. That is no state of the file
- * either (docs/ARCHITECTURE.md, Caches). */
-static bool is_cut(const struct content *seen, const struct content *before,
-                   const struct content *after)
-{
-    if (seen->len != before->len || seen->len <= after->len || !begins(seen, after))
-        return false;
-    for (ssize_t i = after->len < 0 ? 0 : after->len; i < seen->len; i++)
-        if (seen->data[i] != 0)
-            return false;
-    return true;
-}
-
 static pid_t start(char **argv)
 {
     pid_t pid = fork();
@@ -125,6 +100,15 @@ static pid_t start(char **argv)
         _exit(127);
     }
     return pid;
+}
+
+/* What should not be there. */
+static void show(const struct content *seen)
+{
+    fprintf(stderr, "watch: %zd bytes:", seen->len);
+    for (ssize_t i = 0; i < seen->len && i < 64; i++)
+        fprintf(stderr, " %02x", (unsigned char)seen->data[i]);
+    fprintf(stderr, "\n");
 }
 
 /* Letters in the order in which each was seen first. */
@@ -162,9 +146,8 @@ int main(int argc, char **argv)
         }
         looks++;
         last = letter(&now, &before, &after);
-        if (last == 'x' && before.len > 0 &&
-            (is_pieced(&now, &before, &after) || is_cut(&now, &before, &after)))
-            continue;
+        if (last == 'x' && strchr(seen, 'x') == NULL)
+            show(&now);
         note(seen, last);
         if (ended_ms != 0 && (last == 'n' || clock_boot_ms() - ended_ms > SETTLE_MS))
             break;
