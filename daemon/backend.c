@@ -5,6 +5,7 @@
 
 #include "daemon/keeper.h"
 #include "daemon/views.h"
+#include "proto/encode.h"
 
 static struct store_reader *reader_of(void *ctx)
 {
@@ -189,10 +190,8 @@ static uint64_t do_submit_in(void *ctx, uint64_t session, const Cfs__Command *co
                              unsigned timeout_ms, backend_done done, void *arg)
 {
     struct daemon *d = ctx;
-    struct buf bytes = BUF_EMPTY;
+    struct buf bytes = encode_command(command);
 
-    buf_reserve(&bytes, cfs__command__get_packed_size(command));
-    bytes.len = cfs__command__pack(command, bytes.data);
     return node_submit_in(d->node, session, &bytes, timeout_ms, on_done, new_pending(done, arg));
 }
 

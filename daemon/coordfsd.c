@@ -27,6 +27,7 @@
 #include "daemon/status.h"
 #include "daemon/views.h"
 #include "fs/mirror_child.h"
+#include "proto/encode.h"
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
 
@@ -50,37 +51,16 @@ BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
 /* ---- The loop's callbacks
  * -------------------------------------------------------------------------- */
 
-static struct buf pack(const Cfs__Command *command)
-{
-    struct buf bytes = BUF_EMPTY;
-
-    buf_reserve(&bytes, cfs__command__get_packed_size(command));
-    bytes.len = cfs__command__pack(command, bytes.data);
-    return bytes;
-}
-
 static struct buf open_command(void *ctx, uint64_t nonce)
 {
     struct daemon *d = ctx;
-    Cfs__OpenSession open = CFS__OPEN_SESSION__INIT;
-    Cfs__Command command = CFS__COMMAND__INIT;
 
-    open.nonce = nonce;
-    open.member = d->options.id;
-    open.ttl_ms = d->options.session_ttl_ms;
-    command.op_case = CFS__COMMAND__OP_OPEN_SESSION;
-    command.open_session = &open;
-    return pack(&command);
+    return encode_open_session(nonce, d->options.id, d->options.session_ttl_ms);
 }
 
 static struct buf noop_command(void *ctx BASE_UNUSED)
 {
-    Cfs__Noop noop = CFS__NOOP__INIT;
-    Cfs__Command command = CFS__COMMAND__INIT;
-
-    command.op_case = CFS__COMMAND__OP_NOOP;
-    command.noop = &noop;
-    return pack(&command);
+    return encode_noop();
 }
 
 static int stored_reply(void *ctx, uint64_t session, uint64_t seq, struct buf *out)

@@ -33,6 +33,7 @@
 #include "daemon/app.h"
 #include "daemon/lease.h"
 #include "daemon/lessor.h"
+#include "proto/encode.h"
 
 #define BARRIER_MS 5000
 #define LEAVE_MS   2000
@@ -84,10 +85,8 @@ void keeper_free(struct keeper *k)
 static void submit(struct keeper *k, const Cfs__Command *command, unsigned timeout_ms,
                    client_done done, void *arg)
 {
-    struct buf bytes = BUF_EMPTY;
+    struct buf bytes = encode_command(command);
 
-    buf_reserve(&bytes, cfs__command__get_packed_size(command));
-    bytes.len = cfs__command__pack(command, bytes.data);
     node_submit(k->daemon->node, &bytes, timeout_ms, done, arg);
 }
 

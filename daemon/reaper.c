@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "daemon/app.h"
+#include "proto/encode.h"
 
 #define ROUND_MS    1000
 #define ORPHANS_MAX 1024 /* asked for in one round */
@@ -111,7 +112,7 @@ static void finish_round(struct reaper *r)
 {
     Cfs__Reap reap = CFS__REAP__INIT;
     Cfs__Command command = CFS__COMMAND__INIT;
-    struct buf bytes = BUF_EMPTY;
+    struct buf bytes;
     uint64_t inos[ORPHANS_MAX];
     unsigned i;
 
@@ -124,8 +125,7 @@ static void finish_round(struct reaper *r)
         return;
     command.op_case = CFS__COMMAND__OP_REAP;
     command.reap = &reap;
-    buf_reserve(&bytes, cfs__command__get_packed_size(&command));
-    bytes.len = cfs__command__pack(&command, bytes.data);
+    bytes = encode_command(&command);
     node_submit(r->daemon->node, &bytes, ROUND_MS * 10, ignore_reply, NULL);
 }
 

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "proto/encode.h"
 #include "proto/limits.h"
 #include "proto/stamp.h"
 #include "store/reader.h"
@@ -151,27 +152,11 @@ static uint64_t apply(struct local *l, uint64_t session, uint64_t seq, const str
     return session;
 }
 
-static struct buf pack(const Cfs__Command *command)
-{
-    struct buf b = BUF_EMPTY;
-
-    buf_reserve(&b, cfs__command__get_packed_size(command) + 1);
-    b.len = cfs__command__pack(command, b.data);
-    return b;
-}
-
 static uint64_t open_session(struct local *l, uint64_t member, struct applied *applied)
 {
-    Cfs__Command command = CFS__COMMAND__INIT;
-    Cfs__OpenSession open = CFS__OPEN_SESSION__INIT;
-    struct buf bytes;
+    struct buf bytes = encode_open_session(clock_entropy() | 1, member, 0);
     uint64_t session;
 
-    open.nonce = clock_entropy() | 1;
-    open.member = member; /* a member has one session at a time */
-    command.op_case = CFS__COMMAND__OP_OPEN_SESSION;
-    command.open_session = &open;
-    bytes = pack(&command);
     session = apply(l, 0, 0, &bytes, applied);
     check(session != 0);
     buf_fini(&bytes);
@@ -372,7 +357,8 @@ static uint64_t enqueue_job(struct local_host *host, const struct job *content, 
 static uint64_t on_submit_in(void *ctx, uint64_t session, const Cfs__Command *command,
                              unsigned timeout_ms, backend_done done, void *arg)
 {
-    struct job job = {.session = session, .command = pack(command), .done = done, .arg = arg};
+    struct job job = {
+        .session = session, .command = encode_command(command), .done = done, .arg = arg};
 
     check(job.command.len + STAMP_SIZE <= LIMIT_COMMAND_MAX);
     return enqueue_job(ctx, &job, timeout_ms);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proto/encode.h"
 #include "proto/limits.h"
 
 static const struct store_identity identity = {.member = 1, .cluster = "test"};
@@ -186,19 +187,9 @@ void kit_follow(struct kit *k, const struct kit *from)
     }
 }
 
-struct buf kit_encode(const struct stamp *stamp, Cfs__Command *c)
-{
-    struct buf b = BUF_EMPTY;
-
-    buf_reserve(&b, STAMP_SIZE + cfs__command__get_packed_size(c));
-    stamp_encode(stamp, b.data);
-    b.len = STAMP_SIZE + cfs__command__pack(c, b.data + STAMP_SIZE);
-    return b;
-}
-
 void kit_stamped(struct kit *k, const struct stamp *stamp, Cfs__Command *c)
 {
-    struct buf b = kit_encode(stamp, c);
+    struct buf b = encode_stamped(stamp, c);
 
     assert_true(store_acceptable(b.data, b.len));
     kit_entry(k, STORE_COMMAND, b.data, b.len);

@@ -82,7 +82,6 @@ void kit_entry(struct kit *k, enum store_entry_type type, const void *data, size
 void kit_follow(struct kit *k, const struct kit *from);
 /* A command with a stamp as given. */
 void kit_stamped(struct kit *k, const struct stamp *stamp, Cfs__Command *c);
-struct buf kit_encode(const struct stamp *stamp, Cfs__Command *c);
 /* The session's next command: its status. */
 uint32_t kit_run(struct kit *k, Cfs__Command *c);
 void kit_session(struct kit *k, uint64_t member, uint64_t nonce);

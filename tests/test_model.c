@@ -23,6 +23,7 @@
 
 #include <cmocka.h>
 
+#include "proto/encode.h"
 #include "tests/describe.h"
 #include "tests/gen.h"
 #include "tests/model_op.h"
@@ -537,16 +538,12 @@ static void compare_all(const struct local *l, const struct times *before, size_
 
 static void apply_message(struct local *l, Cfs__Command *command, struct model_result *result)
 {
-    struct buf bytes = BUF_EMPTY;
     struct model_session *s = l->m->sessions[0];
     struct stamp stamp = {s->id, s->last_seq + 1, s->last_seq,
                           TIME_BASE_NS + (int64_t)l->m->applied};
-    struct store_entry entry = {.term = 1, .type = STORE_COMMAND};
+    struct buf bytes = encode_stamped(&stamp, command);
+    struct store_entry entry = {1, STORE_COMMAND, bytes.data, bytes.len};
 
-    buf_reserve(&bytes, STAMP_SIZE + cfs__command__get_packed_size(command));
-    stamp_encode(&stamp, bytes.data);
-    entry.len = STAMP_SIZE + cfs__command__pack(command, bytes.data + STAMP_SIZE);
-    entry.data = bytes.data;
     model_apply(l->m, l->m->applied + 1, &entry, result);
     buf_fini(&bytes);
 }

@@ -1,4 +1,5 @@
 /* store/apply.c: what is accepted, and that the state depends on the entries alone. */
+#include "proto/encode.h"
 #include "tests/store_kit.h"
 
 #include <errno.h>
@@ -58,7 +59,7 @@ static struct buf next_command(Cfs__Command *c)
 {
     struct stamp stamp = {k->session, k->seq + 1, k->seq, 1};
 
-    return kit_encode(&stamp, c);
+    return encode_stamped(&stamp, c);
 }
 
 static void test_undecodable(void **state)

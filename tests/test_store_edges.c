@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "proto/encode.h"
 #include "store/reader.h"
 #include "tests/compare.h"
 #include "tests/gen.h"
@@ -72,13 +73,9 @@ static void apply(struct pair *p, const struct store_entry *entry)
 
 static void send_stamped(struct pair *p, const struct stamp *stamp, const Cfs__Command *command)
 {
-    struct buf bytes = BUF_EMPTY;
-    struct store_entry entry = {.term = 1, .type = STORE_COMMAND};
+    struct buf bytes = encode_stamped(stamp, command);
+    struct store_entry entry = {1, STORE_COMMAND, bytes.data, bytes.len};
 
-    buf_reserve(&bytes, STAMP_SIZE + cfs__command__get_packed_size(command));
-    stamp_encode(stamp, bytes.data);
-    entry.len = STAMP_SIZE + cfs__command__pack(command, bytes.data + STAMP_SIZE);
-    entry.data = bytes.data;
     apply(p, &entry);
     buf_fini(&bytes);
 }

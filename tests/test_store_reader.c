@@ -1,4 +1,5 @@
 /* store/reader.c: what the filesystem sees, also while the loop thread writes. */
+#include "proto/encode.h"
 #include "tests/store_kit.h"
 
 #include <errno.h>
@@ -264,7 +265,7 @@ static void test_large_directory(void **state)
         op.parent = ROOT;
         op.mode = S_IFREG | 0644;
         op.name = kit_bytes(name, strlen(name));
-        b = kit_encode(&stamp, &c);
+        b = encode_stamped(&stamp, &c);
         e.data = b.data;
         e.len = b.len;
         store_log_append(k->store, store_applied(k->store) + 1, &e);

@@ -1,5 +1,6 @@
 /* store/txn.c, store/access.c: each verb and condition; all or nothing, wherever it fails; whose
  * permissions count. */
+#include "proto/encode.h"
 #include "tests/lock_kit.h"
 #include "tests/txn_kit.h"
 
@@ -395,13 +396,13 @@ static void test_unknown(void **state)
     places[2] = &s->put->base;
     places[3] = &t.cred.base;
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        struct buf bytes = kit_encode(&stamp, &c);
+        struct buf bytes = encode_stamped(&stamp, &c);
 
         assert_true(store_acceptable(bytes.data, bytes.len));
         buf_fini(&bytes);
         places[i]->unknown_fields = &field;
         places[i]->n_unknown_fields = 1;
-        bytes = kit_encode(&stamp, &c);
+        bytes = encode_stamped(&stamp, &c);
         assert_false(store_acceptable(bytes.data, bytes.len));
         buf_fini(&bytes);
         places[i]->n_unknown_fields = 0;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "proto/encode.h"
 #include "proto/stamp.h"
 #include "tests/sim/impl.h"
 #include "tests/txn_kit.h"
@@ -20,12 +21,8 @@ static uint64_t pick(const struct member *m, uint64_t n)
 
 static void submit(struct member *m, const Cfs__Command *c, uint64_t journal, bool waits)
 {
-    struct buf bytes = BUF_EMPTY;
-    size_t len = cfs__command__get_packed_size(c);
+    struct buf bytes = encode_command(c);
 
-    buf_reserve(&bytes, len + 1);
-    cfs__command__pack(c, bytes.data);
-    bytes.len = len;
     sim_request_submit(m, &bytes, journal, waits);
     buf_fini(&bytes);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/encode.h"
 #include "tests/sim/impl.h"
 #include "tests/sim/inside.h"
 
@@ -239,38 +240,16 @@ static bool env_propose(void *ctx, struct buf *entry)
     return driver_propose(m->driver, entry);
 }
 
-static struct buf pack(const Cfs__Command *c)
-{
-    struct buf out = BUF_EMPTY;
-    size_t len = cfs__command__get_packed_size(c);
-
-    buf_reserve(&out, len + 1);
-    cfs__command__pack(c, out.data);
-    out.len = len;
-    return out;
-}
-
 static struct buf env_open_command(void *ctx, uint64_t nonce)
 {
     struct member *m = ctx;
-    Cfs__OpenSession open = CFS__OPEN_SESSION__INIT;
-    Cfs__Command c = CFS__COMMAND__INIT;
 
-    open.nonce = nonce;
-    open.member = m->id;
-    c.op_case = CFS__COMMAND__OP_OPEN_SESSION;
-    c.open_session = &open;
-    return pack(&c);
+    return encode_open_session(nonce, m->id, 0);
 }
 
 static struct buf env_noop_command(void *ctx BASE_UNUSED)
 {
-    Cfs__Noop noop = CFS__NOOP__INIT;
-    Cfs__Command c = CFS__COMMAND__INIT;
-
-    c.op_case = CFS__COMMAND__OP_NOOP;
-    c.noop = &noop;
-    return pack(&c);
+    return encode_noop();
 }
 
 static int env_stored_reply(void *ctx, uint64_t session, uint64_t seq, struct buf *out)
