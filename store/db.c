@@ -214,6 +214,18 @@ int db_run(struct db *db, sqlite3_stmt *st)
     return row;
 }
 
+uint64_t db_find_u64(struct db *db, enum statement which, uint64_t key)
+{
+    sqlite3_stmt *st = db_get(db, which);
+    uint64_t value = 0;
+
+    db_bind(st, 1, key);
+    if (db_step(db, st) > 0)
+        value = db_u64(st, 0);
+    db_reset(st);
+    return value;
+}
+
 /* A NULL statement is one that could not be prepared: its step will say so. */
 void db_bind(sqlite3_stmt *st, int at, uint64_t value)
 {

@@ -46,6 +46,8 @@ int db_step(struct db *db, sqlite3_stmt *st);
 void db_reset(sqlite3_stmt *st); /* ends a statement that was not stepped to its end */
 /* A statement without rows: 0 or -EIO. */
 int db_run(struct db *db, sqlite3_stmt *st);
+/* The first column of the statement's row for this key; 0: there is none (or a reader's error). */
+uint64_t db_find_u64(struct db *db, enum statement which, uint64_t key);
 
 void db_bind(sqlite3_stmt *st, int at, uint64_t value); /* from 1 */
 void db_bind_all(sqlite3_stmt *st, int at, const uint64_t *values, size_t n);

@@ -191,14 +191,7 @@ void part_write(struct op *op, struct inode *inode, const struct part *parts, si
 
 static uint64_t find_stage(struct op *op, uint64_t session)
 {
-    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_PART_OF_SESSION);
-    uint64_t stage = 0;
-
-    db_bind(st, 1, session);
-    if (db_step(op->rows->db, st) > 0)
-        stage = db_u64(st, 0);
-    db_reset(st);
-    return stage;
+    return db_find_u64(op->rows->db, STATEMENT_PART_OF_SESSION, session);
 }
 
 void part_end_session(struct op *op, uint64_t session)

@@ -87,14 +87,7 @@ static void save(struct op *op, const struct quota *was, const struct quota *is)
 
 static uint64_t find_charged(struct op *op, uint64_t ino)
 {
-    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_CHARGED_GET);
-    uint64_t dir = 0;
-
-    db_bind(st, 1, ino);
-    if (db_step(op->rows->db, st) > 0)
-        dir = db_u64(st, 0);
-    db_reset(st);
-    return dir;
+    return db_find_u64(op->rows->db, STATEMENT_CHARGED_GET, ino);
 }
 
 static void drop_charged(struct op *op, uint64_t ino, uint64_t dir)
@@ -118,14 +111,7 @@ static void put_charged(struct op *op, uint64_t ino, uint64_t dir)
 
 static uint64_t first_charged(struct op *op, uint64_t dir)
 {
-    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_CHARGED_OF_DIR);
-    uint64_t ino = 0;
-
-    db_bind(st, 1, dir);
-    if (db_step(op->rows->db, st) > 0)
-        ino = db_u64(st, 0);
-    db_reset(st);
-    return ino;
+    return db_find_u64(op->rows->db, STATEMENT_CHARGED_OF_DIR, dir);
 }
 
 /* A quota goes: its orphans are those of the next one above (to which they are charged, too). */

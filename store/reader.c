@@ -416,14 +416,8 @@ static int64_t path_of(void *arg, uint64_t ino, char *out, size_t size)
 static uint64_t member_of(void *arg, uint64_t session)
 {
     struct store_reader *r = arg;
-    sqlite3_stmt *st = db_get(&r->db, STATEMENT_SESSION_MEMBER);
-    uint64_t member = 0;
 
-    db_bind(st, 1, session);
-    if (db_step(&r->db, st) > 0)
-        member = db_u64(st, 0);
-    db_reset(st);
-    return member;
+    return db_find_u64(&r->db, STATEMENT_SESSION_MEMBER, session);
 }
 
 /* 0 or -errno. What is special of the inode, all zero when nothing is. */
