@@ -181,7 +181,8 @@ fuzz: lint-deps
 	$(Q)for f in $(FUZZERS); do \
 		mkdir -p build-fuzz/corpus/$$f && echo "== $$f" && \
 		build-fuzz/tests/fuzz/$$f -max_total_time=$(FUZZTIME) -max_len=4096 -print_final_stats=1 \
-			-verbosity=0 -artifact_prefix=build-fuzz/$$f- build-fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+			-verbosity=0 -artifact_prefix=build-fuzz/$$f- build-fuzz/corpus/$$f \
+			$$(find tests/fuzz/corpus -name $$f) || exit 1; done
 LDFLAGS_control := $(foreach f,node_status node_session node_pending,-Wl$(comma)--wrap=$(f))
 $(BUILD)/tests/fuzz/txn_text: $(addprefix $(BUILD)/cli/,cli.o place.o transact.o txn_text.o words.o)
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
