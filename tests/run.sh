@@ -1,18 +1,24 @@
 #!/bin/bash
-# Runs tests one after another, shows what failed, and says how many passed.
+# Runs tests, some at once, shows what failed, and says how many passed.
 #
-# Usage: tests/run.sh BUILD [unit|it|NAME]...      (nothing named: unit it)
+# Usage: [JOBS=N] tests/run.sh BUILD [unit|it|NAME]...      (nothing named: unit it)
 #   unit   the programs BUILD/tests/test_*
 #   it     the scripts tests/it/NN-*.sh: real daemons, real mounts
 #   NAME   only these, e.g. test_buf or 40-kill-writers
 #
+# JOBS tests run at once: as many as there are processors, at least 2, if nothing is said. JOBS=1: one
+# after another. Those with the highest limits begin.
+#
 # A test passes with exit code 0 and fails with any other; 77 means that it could not run here, and
 # its output then has a line "SKIP: reason". With CI=true that is a failure too, unless the machine
 # itself lacks something that no package brings ("SKIP-MACHINE: reason"). Output stays in
-# BUILD/test-logs. A script asks for more time than the default with a line "# limit: SECONDS".
+# BUILD/test-logs. What a test needs stands in comments at the begin of a line of its source:
+#   limit: SECONDS   more time than the default
+#   alone: REASON    no other test beside it; such tests come last
 #
 # Whatever a test leaves behind (processes, mounts, network namespaces, loop devices, files in its
-# TMPDIR) is removed and counts as a failure of that test.
+# TMPDIR) is removed and counts as a failure of that test. Therefore each has a mark of its own in its
+# environment (COORDFS_TEST_RUN), which also names its network namespaces, and a TMPDIR of its own.
 #
 # The last line is "N passed, N failed" (", N skipped" is added when there are any). Exit code 0 only
 # when something passed and nothing failed.
@@ -36,12 +42,24 @@ BUILD=$(cd "$OLDPWD" && cd "$1" && pwd)
 shift
 [ $# -gt 0 ] || set -- unit it
 
+if [ -z "${JOBS:-}" ]; then
+	JOBS=$(nproc)
+	[ "$JOBS" -ge 2 ] || JOBS=2
+fi
+case $JOBS in
+*[!0-9]* | 0*) usage ;;
+esac
+
 RUN=$$-$RANDOM
-ROOT=$(mktemp -d "${TMPDIR:-/tmp}/coordfs-test.XXXXXX") || exit 2
-chmod 711 "$ROOT" # other users reach the mounts
+MARK=$RUN # of the test, in the process that runs it: more digits follow
+TOP=$(mktemp -d "${TMPDIR:-/tmp}/coordfs-test.XXXXXX") || exit 2
+ROOT=$TOP # of the test, in the process that runs it: a directory in it
+chmod 711 "$TOP" # other users reach the mounts
 LOGS=$BUILD/test-logs
 rm -rf "$LOGS"
-mkdir -p "$LOGS" || exit 2
+mkdir -p "$LOGS" "$TOP/results" || exit 2
+mkfifo "$TOP/results/ended" || exit 2
+exec {ENDED}<>"$TOP/results/ended"
 
 # Sanitizers and coverage make everything slower.
 factor=${TEST_LIMIT_FACTOR:-1}
@@ -50,13 +68,17 @@ build | build-lint) ;;
 *) factor=${TEST_LIMIT_FACTOR:-4} ;;
 esac
 
+BEGUN=$SECONDS
 passed=0 failed=0 skipped=0
 failures=() skips=()
 
 # ---- What a test may leave behind ------------------------------------------------------------------
 
-# Processes that carry this run's mark in their environment, or name its directory on their command
-# line: mount(8) clears the environment.
+# Each of these looks for what has $MARK and is below $ROOT: of one test, in the process that runs it;
+# of all tests, in the first one.
+
+# Processes that carry the mark in their environment, or name the directory on their command line:
+# mount(8) clears the environment.
 left_processes() {
 	local dir args env
 	for dir in /proc/[0-9]*; do
@@ -65,7 +87,7 @@ left_processes() {
 		mapfile -d '' env 2>/dev/null <"$dir/environ" || continue
 		mapfile -d '' args 2>/dev/null <"$dir/cmdline" || continue
 		case " ${env[*]-} " in
-		*" COORDFS_TEST_RUN=$RUN "*) echo "${dir#/proc/}" ;;
+		*" COORDFS_TEST_RUN=$MARK"*) echo "${dir#/proc/}" ;;
 		*) case "${args[*]-}" in *"$ROOT"/*) echo "${dir#/proc/}" ;; esac ;;
 		esac
 	done
@@ -77,7 +99,7 @@ left_mounts() { # as the kernel writes them: a space is \040
 
 left_namespaces() {
 	[ -d /run/netns ] || return 0
-	find /run/netns -name "cfs-$RUN-*" -printf '%f\n'
+	find /run/netns -name "cfs-$MARK-*" -printf '%f\n'
 }
 
 left_loops() {
@@ -85,17 +107,16 @@ left_loops() {
 }
 
 left_files() {
-	find "$ROOT" -xdev -mindepth 1 -maxdepth 1
+	[ ! -d "$ROOT" ] || find "$ROOT" -xdev -mindepth 1 -maxdepth 1
 }
 
-# Waits a little for processes that are on their way out.
+# Waits for processes that are on their way out, which takes a while on a busy machine.
 settle() {
 	local tries
-	for tries in 1 2 3 4 5 6 7 8 9 10; do
+	for ((tries = 0; tries < 50; tries++)); do
 		[ -n "$(left_processes)" ] || return 0
 		sleep 0.2
 	done
-	: "$tries"
 }
 
 # Removes what is there and says what it was.
@@ -125,25 +146,41 @@ remove_leftovers() {
 }
 
 # ---- One test --------------------------------------------------------------------------------------
+# Runs in a process of its own. What it says goes to results/N.said, the verdict to results/N.verdict:
+# "passed", or "failed" or "skipped" and a reason; then its number goes to the fifo.
 
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
+source_of() { # KIND FILE
+	case $1 in
+	unit) echo "$SRC/tests/${2##*/}.c" ;;
+	it) echo "$2" ;;
+	esac
+}
+
+comment_of() { # WORD KIND FILE: what its source says behind "WORD: ", or nothing
+	sed -n "1,30s,^[#/* ]* $1: *,,p" "$(source_of "$2" "$3")" 2>/dev/null | head -n 1
+}
+
 limit_of() { # KIND FILE: the seconds it may take
-	local limit=$UNIT_LIMIT
-	if [ "$1" = it ]; then
-		limit=$(sed -n 's/^# limit: \([0-9][0-9]*\).*/\1/p' "$2" | head -n 1)
-		limit=${limit:-$IT_LIMIT}
-	fi
+	local limit
+	limit=$(comment_of limit "$1" "$2")
+	limit=${limit%%[!0-9]*}
+	case $1 in
+	unit) limit=${limit:-$UNIT_LIMIT} ;;
+	it) limit=${limit:-$IT_LIMIT} ;;
+	esac
 	echo $((limit * factor))
 }
+
+verdict() { echo "$*" >"$TOP/results/$number.verdict"; }
 
 report_failure() { # NAME WHY SECONDS LOG
 	printf 'FAIL  %s (%s, %s)\n' "$1" "$2" "$3"
 	echo "----- the end of $4"
 	tail -n $TAIL "$4"
 	echo "-----"
-	failed=$((failed + 1))
-	failures+=("$1")
+	verdict "failed $1"
 }
 
 report_skip() { # NAME SECONDS LOG
@@ -155,15 +192,14 @@ report_skip() { # NAME SECONDS LOG
 	fi
 	reason=${reason#*: }
 	printf 'SKIP  %s: %s\n' "$1" "${reason:-(no reason given)}"
-	skipped=$((skipped + 1))
-	skips+=("$1: ${reason:-(no reason given)}")
+	verdict "skipped $1: ${reason:-(no reason given)}"
 }
 
 # The exit code of our child PID. A process that waits for an answer of a filesystem cannot even be
 # killed: when SECONDS are over, the connections of the mounts left are aborted, which wakes it.
 await() { # PID SECONDS
 	local mount
-	if ! timeout "$2" tail --pid="$1" -s 0.1 -f /dev/null; then
+	if ! COORDFS_TEST_RUN="$MARK" timeout "$2" tail --pid="$1" -s 0.1 -f /dev/null; then
 		left_mounts | while read -r mount; do
 			umount -f -l "${mount//\\040/ }"
 		done
@@ -177,8 +213,8 @@ run_test() { # KIND FILE
 	log=$LOGS/$name.log
 	limit=$(limit_of "$kind" "$file")
 	begin=$(now_ms)
-	env COORDFS_TEST_RUN="$RUN" BUILD="$BUILD" SRC="$SRC" TMPDIR="$ROOT" TEST_LOGS="$LOGS" \
-		timeout -k 20 "$limit" "$file" >"$log" 2>&1 </dev/null &
+	env COORDFS_TEST_RUN="$MARK" BUILD="$BUILD" SRC="$SRC" TMPDIR="$ROOT" TEST_LOGS="$LOGS" \
+		timeout -k 20 "$limit" "$file" >"$log" 2>&1 &
 	await $! $((limit + 30))
 	rc=$?
 	left=$(remove_leftovers 2>&1)
@@ -196,65 +232,175 @@ run_test() { # KIND FILE
 	else
 		figures=$(sed -n 's/^RESULT: //p' "$log" | paste -s -d ';' | sed 's/;/; /g')
 		printf 'ok    %s (%s)%s\n' "$name" "$took" "${figures:+ $figures}"
-		passed=$((passed + 1))
+		verdict passed
 	fi
 }
 
-files_of() { # KIND: its tests, sorted
-	case $1 in
-	unit) find "$BUILD/tests" -maxdepth 1 -name 'test_*' -type f -executable ! -name '*.*' 2>/dev/null ;;
-	it) find "$SRC/tests/it" -maxdepth 1 -name '[0-9][0-9]-*.sh' ;;
-	esac | sort
+run_alone() { # NUMBER KIND FILE
+	local number=$1
+	MARK=$RUN-$number
+	ROOT=$TOP/$number
+	mkdir -m 711 "$ROOT"
+	run_test "$2" "$3"
+	rmdir "$ROOT"
+	echo "$number" >&"$ENDED"
 }
 
-run_kind() {
-	local file
-	for file in $(files_of "$1"); do
-		run_test "$1" "$file"
-	done
+# ---- Many tests ------------------------------------------------------------------------------------
+
+declare -A FILE_OF=() KIND_OF=() PID_OF=() # by number; PID_OF: of those that run
+
+start() { # NUMBER
+	run_alone "$1" "${KIND_OF[$1]}" "${FILE_OF[$1]}" >"$TOP/results/$1.said" 2>&1 </dev/null &
+	PID_OF[$1]=$!
 }
 
-run_named() {
-	local kind file
-	for kind in unit it; do
-		for file in $(files_of $kind); do
-			if [ "$(basename "$file" .sh)" = "$1" ]; then
-				run_test $kind "$file"
-				return
-			fi
-		done
-	done
-	echo "FAIL  $1 (no such test)"
+# Shows what test NUMBER said, and counts it.
+collect() {
+	local name said
+	name=$(basename "${FILE_OF[$1]}" .sh)
+	wait "${PID_OF[$1]}"
+	unset "PID_OF[$1]"
+	cat "$TOP/results/$1.said"
+	said=$(cat "$TOP/results/$1.verdict" 2>/dev/null) || said="failed $name (its runner died)"
+	case $said in
+	passed) passed=$((passed + 1)) ;;
+	skipped*)
+		skipped=$((skipped + 1))
+		skips+=("${said#skipped }")
+		;;
+	*) count_failure "${said#failed }" ;;
+	esac
+}
+
+count_failure() { # WHICH
 	failed=$((failed + 1))
 	failures+=("$1")
 }
 
+# Waits until a test has ended. `wait -n` would forget one that ended before.
+collect_one() {
+	local number
+	while :; do
+		if read -r -t 1 -u "$ENDED" number && [ -n "${PID_OF[$number]:-}" ]; then
+			collect "$number"
+			return
+		fi
+		# One that died without a word.
+		for number in "${!PID_OF[@]}"; do
+			[ ! -e "/proc/${PID_OF[$number]}" ] || continue
+			collect "$number"
+			return
+		done
+	done
+}
+
+run_at_once() { # JOBS NUMBER…
+	local jobs=$1 number
+	shift
+	for number in "$@"; do
+		[ ${#PID_OF[@]} -lt "$jobs" ] || collect_one
+		start "$number"
+	done
+	while [ ${#PID_OF[@]} -gt 0 ]; do
+		collect_one
+	done
+}
+
+files_of() { # KIND: its tests
+	case $1 in
+	unit) find "$BUILD/tests" -maxdepth 1 -name 'test_*' -type f -executable ! -name '*.*' 2>/dev/null ;;
+	it) find "$SRC/tests/it" -maxdepth 1 -name '[0-9][0-9]-*.sh' ;;
+	esac
+}
+
+# What is meant by the names, one line "KIND FILE" each.
+wanted() { # unit|it|NAME…
+	local name kind file base found
+	for name in "$@"; do
+		found=
+		for kind in unit it; do
+			while read -r file; do
+				base=${file##*/}
+				[ "$name" = $kind ] || [ "${base%.sh}" = "$name" ] || continue
+				found=1
+				echo "$kind $file"
+			done < <(files_of $kind)
+		done
+		[ -n "$found" ] || echo "missing $name"
+	done
+}
+
+# Each once, those with the highest limit first.
+in_order() {
+	local kind file
+	sort -u | while read -r kind file; do
+		case $kind in
+		missing) echo "0 $kind $file" ;;
+		*) echo "$(limit_of "$kind" "$file") $kind $file" ;;
+		esac
+	done | LC_ALL=C sort -k 1,1nr -k 2
+}
+
+run_all() { # unit|it|NAME…
+	local kind file number
+	local together=() alone=()
+	while read -r _ kind file; do
+		if [ "$kind" = missing ]; then
+			echo "FAIL  $file (no such test)"
+			count_failure "$file"
+			continue
+		fi
+		printf -v number '%03d' ${#FILE_OF[@]}
+		KIND_OF[$number]=$kind
+		FILE_OF[$number]=$file
+		if [ -n "$(comment_of alone "$kind" "$file")" ]; then
+			alone+=("$number")
+		else
+			together+=("$number")
+		fi
+	done < <(wanted "$@" | in_order)
+	run_at_once "$JOBS" "${together[@]}"
+	run_at_once 1 "${alone[@]}"
+}
+
 finish() {
 	local left
+	rm -rf "$TOP/results"
 	left=$(remove_leftovers)
 	if [ -n "$left" ]; then
 		printf '%s\n' "$left"
-		failed=$((failed + 1))
-		failures+=("something was left behind")
+		count_failure "something was left behind"
 	fi
-	rmdir "$ROOT" || failed=$((failed + 1))
+	rmdir "$TOP" || failed=$((failed + 1))
 	[ ${#skips[@]} = 0 ] || printf 'skipped: %s\n' "${skips[@]}"
 	[ ${#failures[@]} = 0 ] || printf 'failed: %s\n' "${failures[@]}"
 	if [ $((passed + failed)) = 0 ]; then
 		echo "no test ran"
 	fi
+	echo "$((SECONDS - BEGUN)) s, at most $JOBS at once"
 	echo "$passed passed, $failed failed$([ $skipped = 0 ] || echo ", $skipped skipped")"
 	[ $failed = 0 ] && [ $passed -gt 0 ]
 	exit $?
 }
 
-trap 'echo interrupted; failed=$((failed + 1)); finish' INT TERM
-ulimit -c 0
+# Ends what runs, and removes what it leaves: nobody asks whether it would have done so itself.
+# shellcheck disable=SC2317 # the trap calls it
+interrupted() {
+	local number
+	trap '' INT TERM HUP
+	echo interrupted
+	for number in "${!PID_OF[@]}"; do
+		kill -KILL "${PID_OF[$number]}"
+		count_failure "$(basename "${FILE_OF[$number]}" .sh) (interrupted)"
+	done
+	[ ${#PID_OF[@]} -gt 0 ] || count_failure interrupted
+	left_processes | xargs -r kill -KILL 2>/dev/null
+	remove_leftovers >/dev/null 2>&1
+	finish
+}
 
-for wanted in "$@"; do
-	case $wanted in
-	unit | it) run_kind "$wanted" ;;
-	*) run_named "$wanted" ;;
-	esac
-done
+trap interrupted INT TERM HUP
+ulimit -c 0
+run_all "$@"
 finish

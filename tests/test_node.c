@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -17,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -25,6 +23,7 @@
 #include "proto/stamp.h"
 #include "raft/node.h"
 #include "tests/memory_machine.h"
+#include "tests/own_host.h"
 
 enum {
     MEMBERS_MAX = 4,
@@ -457,31 +456,20 @@ static void member_crash(struct member *m)
     atomic_store(&m->leader, 0);
 }
 
-/* Ports that nobody else has right now. */
-static void find_ports(void)
+/* Each cluster has ports of its own: what is late of the one before finds nobody. */
+static void choose_addresses(void)
 {
-    int fds[MEMBERS_MAX];
+    static unsigned port = 7410;
 
-    for (unsigned i = 0; i < n_members; i++) {
-        struct sockaddr_in address = {.sin_family = AF_INET};
-        socklen_t len = sizeof address;
-
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
-        check(bind(fds[i], (struct sockaddr *)&address, sizeof address) == 0);
-        check(getsockname(fds[i], (struct sockaddr *)&address, &len) == 0);
-        snprintf(members[i + 1].address, sizeof members[i + 1].address, "127.0.0.1:%u",
-                 ntohs(address.sin_port));
-    }
-    for (unsigned i = 0; i < n_members; i++)
-        close(fds[i]);
+    for (unsigned i = 1; i <= n_members; i++)
+        snprintf(members[i].address, sizeof members[i].address, "%s:%u", own_host(), port++);
 }
 
 static void cluster_start(unsigned n)
 {
     n_members = n;
     memset(members, 0, sizeof members);
-    find_ports();
+    choose_addresses();
     for (unsigned i = 1; i <= n; i++) {
         struct member *m = &members[i];
         struct memory_machine_config config = {

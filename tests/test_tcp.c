@@ -21,6 +21,7 @@
 #include "proto/link.pb-c.h"
 #include "raft/frame.h"
 #include "raft/tcp.h"
+#include "tests/own_host.h"
 
 #define PATIENCE 8000 /* ms: only a failing test waits so long */
 
@@ -78,7 +79,7 @@ static bool on_message(void *ctx, uint64_t peer, const uint8_t *data, size_t len
     return true;
 }
 
-static const struct tcp_config defaults = {.cluster = "test", .listen = "127.0.0.1:0"};
+static struct tcp_config defaults = {.cluster = "test"}; /* listens on any port of our own host */
 
 static void start_with(struct end *e, uint64_t id, struct tcp_config config)
 {
@@ -108,7 +109,7 @@ static void knows(struct end *e, unsigned n, ...)
     va_start(args, n);
     for (unsigned i = 0; i < n; i++) {
         members[i].id = va_arg(args, unsigned);
-        snprintf(addresses[i], sizeof addresses[i], "127.0.0.1:%u", va_arg(args, unsigned));
+        snprintf(addresses[i], sizeof addresses[i], "%s:%u", own_host(), va_arg(args, unsigned));
         members[i].address = addresses[i];
     }
     va_end(args);
@@ -197,7 +198,7 @@ static int raw_connect(const struct end *e)
     int err;
 
     assert_true(fd >= 0);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = own_host_net();
     err = connect(fd, (struct sockaddr *)&address, sizeof address);
     assert_true(err == 0 || errno == EINPROGRESS);
     return fd;
@@ -303,7 +304,7 @@ static void test_cannot_listen(void **state BASE_UNUSED)
     config.listen = "192.0.2.1:7000"; /* not an address of this host */
     assert_int_equal(tcp_start(&loop, &config, &env, &t, errmsg, sizeof errmsg), -EADDRNOTAVAIL);
     start(&a, 1);
-    snprintf(listen, sizeof listen, "127.0.0.1:%u", a.port);
+    snprintf(listen, sizeof listen, "%s:%u", own_host(), a.port);
     config.listen = listen;
     assert_int_equal(tcp_start(&loop, &config, &env, &t, errmsg, sizeof errmsg), -EADDRINUSE);
     tcp_stop(a.tcp);
@@ -472,7 +473,7 @@ static void test_reconnects(void **state BASE_UNUSED)
 
     start(&a, 1);
     start(&b, 2);
-    snprintf(listen, sizeof listen, "127.0.0.1:%u", b.port);
+    snprintf(listen, sizeof listen, "%s:%u", own_host(), b.port);
     config.listen = listen;
     knows_each_other(&a, &b);
     for (int run = 0; run < 10; run++) {
@@ -498,10 +499,12 @@ static void test_by_name(void **state BASE_UNUSED)
 {
     struct driver_member members[3] = {{.id = 2}, {.id = 3}, {.id = 4}};
     char address[40], nobody[] = "nobody.invalid:7000", wrong[] = "no address";
+    struct tcp_config config = defaults;
     struct end a, b;
 
+    config.listen = "127.0.0.1:0";
     start(&a, 1);
-    start(&b, 2);
+    start_with(&b, 2, config);
     snprintf(address, sizeof address, "localhost:%u", b.port);
     members[0].address = address;
     members[1].address = nobody;
@@ -702,7 +705,7 @@ static int raw_listen(unsigned *port)
     socklen_t len = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = own_host_net();
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(fd, 10), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
@@ -1033,7 +1036,10 @@ int main(void)
         LINK_TEST(test_complains_once),
         LINK_TEST(test_codec),
     };
+    char any_port[40];
 
+    snprintf(any_port, sizeof any_port, "%s:0", own_host());
+    defaults.listen = any_port;
     signal(SIGPIPE, SIG_IGN);
     log_set_level(getenv("VERBOSE") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@ BUILD=$2
 DIR=$3
 PURGE=${4:-}
 PORT=${DEMO_PORT:-7411}
+ADDRESS=${DEMO_ADDRESS:-127.0.0.1}
 MEMBERS='1 2 3'
 
 say() { echo "demo: $*"; }
@@ -42,7 +43,7 @@ mounted() { # the kernel writes a space in a path as \040
 }
 
 # A port that does not answer is free enough: the daemon says so itself if it is not.
-taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+taken() { (exec 3<>"/dev/tcp/$ADDRESS/$1") 2>/dev/null; }
 
 running() {
 	local n
@@ -54,9 +55,9 @@ running() {
 start_member() {
 	local n=$1 other args
 	args=(--name demo --id "$n" --state "$DIR/state-$n" --mount "$DIR/$n" --log "$DIR/log-$n"
-		--listen "127.0.0.1:$((PORT + n - 1))")
+		--listen "$ADDRESS:$((PORT + n - 1))")
 	for other in $MEMBERS; do
-		[ "$other" = "$n" ] || args+=(--peer "$other=127.0.0.1:$((PORT + other - 1))")
+		[ "$other" = "$n" ] || args+=(--peer "$other=$ADDRESS:$((PORT + other - 1))")
 	done
 	# A mount that a killed daemon left.
 	! mounted "$DIR/$n" || umount -f -l "$DIR/$n"

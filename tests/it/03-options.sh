@@ -104,7 +104,7 @@ DAEMON_OPTS+=(--listen "${ADDR[1]}")
 member_start 1
 mkdir -p "$T/second" "$T/m-second"
 exits 2 timeout 30 "$D" --name "$CLUSTER" --id 2 --state "$T/second" --mount "$T/m-second" \
-	--listen "${ADDR[1]}" --peer "1=$BASE_ADDRESS.9:7410"
+	--listen "${ADDR[1]}" --peer "1=$(address 9):7410"
 one_line "${ADDR[1]}.*(use|EADDRINUSE)"
 not_mounted "$T/m-second" || fail "it is mounted all the same"
 equal "$(cat "$M/f")" content "content at the end"

@@ -61,20 +61,20 @@ until_true 60 says "deleted $B/tree/g" "$T/watchdog"
 kill "$WATCHDOG"
 
 say "dnsmasq --hostsdir answers for a host that was added on another machine"
-PORT=$((20000 + RANDOM % 20000))
+DNS=$(address 10)
 background dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --user=root \
-	--group=root --listen-address=127.0.0.1 --bind-interfaces --port=$PORT --hostsdir="$B/hosts" \
+	--group=root --listen-address="$DNS" --bind-interfaces --port=5300 --hostsdir="$B/hosts" \
 	--pid-file="$T/dnsmasq.pid" --log-facility="$T/dnsmasq-log"
 until_true 60 test -s "$T/dnsmasq-log"
 resolves() { # NAME ADDRESS
-	[ "$(/usr/bin/python3 - "$1" $PORT <<'END'
+	[ "$(/usr/bin/python3 - "$1" "$DNS" <<'END'
 import socket, struct, sys
-name, port = sys.argv[1], int(sys.argv[2])
+name, server = sys.argv[1:]
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(2)
 q = struct.pack(">6H", 1, 0x100, 1, 0, 0, 0)
 q += b"".join(bytes([len(p)]) + p.encode() for p in name.split(".")) + b"\0" + struct.pack(">2H", 1, 1)
-s.sendto(q, ("127.0.0.1", port))
+s.sendto(q, (server, 5300))
 r = s.recv(512)
 print(".".join(map(str, r[-4:])) if struct.unpack(">H", r[6:8])[0] else "-")
 END

@@ -33,7 +33,7 @@ done
 
 say "a member of another cluster"
 mkdir "$T/stranger"
-"$BUILD/coordfsd" --name stranger --id 1 --state "$T/stranger" --listen "$BASE_ADDRESS.8:7410" \
+"$BUILD/coordfsd" --name stranger --id 1 --state "$T/stranger" --listen "$(address 8):7410" \
 	--peer "2=${ADDR[2]}" --peer "3=${ADDR[3]}" --log "$T/log-stranger"
 stranger=$(cat "$T/stranger/coordfsd.pid")
 CHILDREN+=("$stranger")

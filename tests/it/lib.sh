@@ -42,7 +42,6 @@ NETWORKS=()  # network namespaces to delete
 AT_END=()    # functions of the script to call at the end, whatever the outcome
 CHILDREN=()  # pids of our own background processes
 DAEMON_OPTS=(--election-timeout 1000) # for all members; member_start takes more
-BASE_ADDRESS=127.$((1 + RANDOM % 254)).$((RANDOM % 255)) # all of 127/8 is ours to listen on
 
 # Sanitized builds write their reports to files: a daemon's stderr is gone.
 export ASAN_OPTIONS="log_path=$T/sanitizer${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
@@ -165,6 +164,12 @@ median_max() {
 
 # ---- Members ---------------------------------------------------------------------------------------
 
+# An address to listen on that no other process uses: all of 127/8 is ours, by pid. Not for what
+# begins a connection: that comes from 127.0.0.1.
+address() { # NUMBER, 0 to 15
+	echo "127.$((1 + ($$ >> 12) % 254)).$((($$ >> 4) & 255)).$((($$ & 15) * 16 + $1))"
+}
+
 # Sets up N members (numbers 1..N) without starting them.
 define_cluster() {
 	local i
@@ -172,7 +177,7 @@ define_cluster() {
 	for ((i = 1; i <= N; i++)); do
 		STATE[i]=$T/state-$i
 		MNT[i]=$T/m$i
-		ADDR[i]=${ADDR[i]:-$BASE_ADDRESS.$i:7410}
+		ADDR[i]=${ADDR[i]:-$(address "$i"):7410}
 		mkdir -p "${STATE[i]}" "${MNT[i]}"
 	done
 }
