@@ -58,8 +58,6 @@ chmod 711 "$TOP" # other users reach the mounts
 LOGS=$BUILD/test-logs
 rm -rf "$LOGS"
 mkdir -p "$LOGS" "$TOP/results" || exit 2
-mkfifo "$TOP/results/ended" || exit 2
-exec {ENDED}<>"$TOP/results/ended"
 
 # Sanitizers and coverage make everything slower.
 factor=${TEST_LIMIT_FACTOR:-1}
@@ -112,9 +110,8 @@ left_files() {
 
 # Waits for processes that are on their way out, which takes a while on a busy machine.
 settle() {
-	local tries
-	for ((tries = 0; tries < 50; tries++)); do
-		[ -n "$(left_processes)" ] || return 0
+	local end=$((SECONDS + 10))
+	while [ -n "$(left_processes)" ] && [ $SECONDS -lt $end ]; do
 		sleep 0.2
 	done
 }
@@ -147,7 +144,7 @@ remove_leftovers() {
 
 # ---- One test --------------------------------------------------------------------------------------
 # Runs in a process of its own. What it says goes to results/N.said, the verdict to results/N.verdict:
-# "passed", or "failed" or "skipped" and a reason; then its number goes to the fifo.
+# "passed", or "failed" or "skipped" and a reason; at the end there is results/N.ended.
 
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
@@ -243,7 +240,7 @@ run_alone() { # NUMBER KIND FILE
 	mkdir -m 711 "$ROOT"
 	run_test "$2" "$3"
 	rmdir "$ROOT"
-	echo "$number" >&"$ENDED"
+	touch "$TOP/results/$number.ended"
 }
 
 # ---- Many tests ------------------------------------------------------------------------------------
@@ -278,20 +275,19 @@ count_failure() { # WHICH
 	failures+=("$1")
 }
 
-# Waits until a test has ended. `wait -n` would forget one that ended before.
+# Waits until a test has ended, well or by dying without a word. Not `wait -n`, which may forget one
+# that ended before; not `read -t` of a pipe, which a trap can make jump to where nothing is any more.
 collect_one() {
 	local number
 	while :; do
-		if read -r -t 1 -u "$ENDED" number && [ -n "${PID_OF[$number]:-}" ]; then
-			collect "$number"
-			return
-		fi
-		# One that died without a word.
 		for number in "${!PID_OF[@]}"; do
-			[ ! -e "/proc/${PID_OF[$number]}" ] || continue
-			collect "$number"
-			return
+			if [ -e "$TOP/results/$number.ended" ] || [ ! -e "/proc/${PID_OF[$number]}" ]; then
+				collect "$number"
+				return
+			fi
 		done
+		sleep 0.1
+		[ -z "$INTERRUPTED" ] || interrupted
 	done
 }
 
@@ -327,7 +323,7 @@ wanted() { # unit|it|NAME…
 				echo "$kind $file"
 			done < <(files_of $kind)
 		done
-		[ -n "$found" ] || echo "missing $name"
+		[ -n "$found" ] || [ "$name" = unit ] || [ "$name" = it ] || echo "missing $name"
 	done
 }
 
@@ -385,22 +381,24 @@ finish() {
 }
 
 # Ends what runs, and removes what it leaves: nobody asks whether it would have done so itself.
-# shellcheck disable=SC2317 # the trap calls it
 interrupted() {
 	local number
-	trap '' INT TERM HUP
 	echo interrupted
 	for number in "${!PID_OF[@]}"; do
 		kill -KILL "${PID_OF[$number]}"
+		wait "${PID_OF[$number]}" 2>/dev/null
 		count_failure "$(basename "${FILE_OF[$number]}" .sh) (interrupted)"
 	done
-	[ ${#PID_OF[@]} -gt 0 ] || count_failure interrupted
 	left_processes | xargs -r kill -KILL 2>/dev/null
 	remove_leftovers >/dev/null 2>&1
 	finish
 }
 
-trap interrupted INT TERM HUP
+INTERRUPTED=
+trap 'INTERRUPTED=1' INT TERM HUP
 ulimit -c 0
-run_all "$@"
-finish
+# One command: bash has read all of this file then, and the file may change.
+{
+	run_all "$@"
+	finish
+}
