@@ -27,6 +27,7 @@ set -u
 UNIT_LIMIT=120
 IT_LIMIT=90
 TAIL=60 # lines shown of a failed test's output
+SETTLE=${TEST_SETTLE:-10} # seconds that processes on their way out are given
 
 usage() {
 	sed -n '2,/^set -u/s/^# \{0,1\}//p' "$0" >&2
@@ -110,7 +111,7 @@ left_files() {
 
 # Waits for processes that are on their way out, which takes a while on a busy machine.
 settle() {
-	local end=$((SECONDS + 10))
+	local end=$((SECONDS + SETTLE))
 	while [ -n "$(left_processes)" ] && [ $SECONDS -lt $end ]; do
 		sleep 0.2
 	done

@@ -11,6 +11,7 @@ mkdir -p "$P/tests/it" "$P/build/tests"
 cp "$SRC/tests/run.sh" "$P/tests/"
 export P BEGIN
 unset CI JOBS TEST_LIMIT_FACTOR
+export TEST_SETTLE=2
 
 unit() { # NAME SCRIPT [COMMENT OF THE SOURCE]: an executable, as if from C
 	printf '#!/bin/bash\necho %s >>"$BEGIN"\n%s\n' "$1" "$2" >"$P/build/tests/test_$1"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # limit: 150
+# alone: it measures
 # Must show 4: a restart takes as long with many files as with few. RESTART_N=100000,1000000 for the
 # full run (give it an hour); the default is small.
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # limit: 180
+# alone: it measures
 # Must show 6, first half: how long no write is acknowledged after kill -9 of the leader's daemon.
 # FAILOVER_N runs.
 . "$(dirname "$0")/lib.sh"
