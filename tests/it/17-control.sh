@@ -124,13 +124,13 @@ says 'not permitted' "$BUILD/coordfs" create "$M/.coordfs"
 
 say "other users: no paths for them"
 for file in events log locks; do
-	says 'Permission denied' setpriv --reuid 65534 --regid 65534 --clear-groups cat "$C/$file"
+	says 'Permission denied' as_user 65534 cat "$C/$file"
 done
 for file in status members leader self health sessions metrics index version; do
-	setpriv --reuid 65534 --regid 65534 --clear-groups cat "$C/$file" >/dev/null
+	as_user 65534 cat "$C/$file" >/dev/null
 done
 chmod 777 "$M"
-says 'not permitted' setpriv --reuid 65534 --regid 65534 --clear-groups \
+says 'not permitted' as_user 65534 \
 	setfattr -n user.coordfs.history -v 5 "$M"
 chmod 755 "$M"
 

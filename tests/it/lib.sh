@@ -105,6 +105,12 @@ need_network_namespace() {
 	unshare -n nft add table inet probe 2>/dev/null || skip_machine "no nftables in the kernel"
 }
 
+# A command of another user. Built for coverage it writes its counts where that user may.
+as_user() { # UID COMMAND…
+	mkdir -p -m 1777 "$T/counts"
+	GCOV_PREFIX=$T/counts setpriv --reuid "$1" --regid "$1" --clear-groups "${@:2}"
+}
+
 # ---- Assertions ------------------------------------------------------------------------------------
 
 # equal GOT WANTED WHAT
