@@ -293,8 +293,8 @@ static void list_members(struct views *v, struct buf *out)
 
     node_status(v->daemon->node, &s);
     for (unsigned i = 0; i < s.n_members; i++)
-        buf_printf(out, "%" PRIu64 " %d %s\n", s.members[i].id, (int)s.members[i].role,
-                   s.members[i].address);
+        buf_printf(out, "%" PRIu64 " %d %s %d\n", s.members[i].id, (int)s.members[i].role,
+                   s.members[i].address, s.members[i].linked);
 }
 
 void views_tick(struct views *v)

@@ -93,6 +93,19 @@ static char *copy_name(const ProtobufCBinaryData *name)
     return out;
 }
 
+static struct mirror_op *op_add(struct mirror *m, enum mirror_kind kind, uint64_t ino)
+{
+    struct mirror_op *op = xcalloc(1, sizeof(*op));
+
+    op->kind = kind;
+    op->ino = ino;
+    atomic_init(&op->refused, false);
+    atomic_init(&op->answered, false);
+    TAILQ_INSERT_TAIL(&m->ops, op, link);
+    m->n_ops++;
+    return op;
+}
+
 struct mirror_op *mirror_op_new(struct fs *fs, const Cfs__Change *c)
 {
     struct mirror *m = &fs->mirror;
@@ -101,10 +114,8 @@ struct mirror_op *mirror_op_new(struct fs *fs, const Cfs__Change *c)
     if (!mirror_wanted(m) || m->n_ops >= MIRROR_QUEUE_MAX || (size_t)c->kind >= ARRAY_LEN(kinds) ||
         !kinds[c->kind].mirrored || !may_be_watched(fs, c))
         return NULL;
-    op = xcalloc(1, sizeof(*op));
-    op->kind = kinds[c->kind].kind;
+    op = op_add(m, kinds[c->kind].kind, c->ino);
     op->index = c->index;
-    op->ino = c->ino;
     op->victim = c->victim;
     if (kinds[c->kind].named) {
         op->names[0].dir = c->parent;
@@ -114,10 +125,23 @@ struct mirror_op *mirror_op_new(struct fs *fs, const Cfs__Change *c)
         op->names[1].dir = c->new_parent;
         op->names[1].name = copy_name(&c->new_name);
     }
-    atomic_init(&op->refused, false);
-    atomic_init(&op->answered, false);
-    TAILQ_INSERT_TAIL(&m->ops, op, link);
-    m->n_ops++;
+    return op;
+}
+
+struct mirror_op *mirror_op_control(struct fs *fs, uint64_t ino, const char *name)
+{
+    struct mirror *m = &fs->mirror;
+    struct mirror_op *op;
+
+    if (!mirror_wanted(m) || m->n_ops >= MIRROR_QUEUE_MAX ||
+        (!known(fs, ino) && !known(fs, VDIR_INO)))
+        return NULL;
+    op = op_add(m, MIRROR_DATA, ino);
+    op->mode = S_IFREG;
+    op->names[0].dir = VDIR_INO;
+    op->names[0].name = xstrdup(name);
+    op->paths[0] = xstrdup("/" VDIR_NAME);
+    op->prepared = true;
     return op;
 }
 
@@ -184,7 +208,8 @@ void mirror_refuse_all(struct fs *fs)
     struct mirror_op *op;
 
     TAILQ_FOREACH(op, &fs->mirror.ops, link)
-    atomic_store(&op->refused, true);
+    if (!vdir_owns(op->ino))
+        atomic_store(&op->refused, true);
 }
 
 /* ---- What the tree tells ------------------------------------------------------------------------

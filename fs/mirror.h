@@ -99,11 +99,14 @@ bool mirror_wanted(const struct mirror *m);
 /* An operation for this change of another host; NULL: nobody here may be watching, or there is no
  * mirror. It is in the queue until mirror_op_free. */
 struct mirror_op *mirror_op_new(struct fs *fs, const Cfs__Change *c);
+/* The same for a file of the control directory (fs/vdir.h), which shows something else now. */
+struct mirror_op *mirror_op_control(struct fs *fs, uint64_t ino, const char *name);
 void mirror_op_free(struct mirror *m, struct mirror_op *op);
 /* This host's own change, which the kernel made itself: earlier operations on its names are
  * refused. */
 void mirror_own(struct fs *fs, const Cfs__Change *c);
-/* A state of which no single changes are known: nothing that is queued makes sense any more. */
+/* A state of which no single changes are known: nothing that is queued makes sense any more, but
+ * for what is not about the tree. */
 void mirror_refuse_all(struct fs *fs);
 
 #define MIRROR_INOS 4

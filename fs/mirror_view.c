@@ -258,7 +258,10 @@ bool mirror_setattr(fuse_req_t req, uint64_t ino)
         return true;
     }
     atomic_store(&op->answered, true);
-    reply_attr(req, op, ino);
+    if (vdir_owns(ino))
+        vdir_getattr(req, ino);
+    else
+        reply_attr(req, op, ino);
     return true;
 }
 

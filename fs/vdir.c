@@ -157,9 +157,14 @@ static void reply_entry(fuse_req_t req, uint64_t ino)
 {
     struct fs *fs = fs_of(req);
     struct fuse_entry_param entry = {.ino = ino, .entry_timeout = ops_valid_s(fs)};
+    Cfs__Attr attr = CFS__ATTR__INIT;
 
     fill_stat(fs, ino, &entry.attr);
-    fuse_reply_entry(req, &entry);
+    attr.ino = ino;
+    attr.mode = entry.attr.st_mode;
+    node_remember(&fs->nodes, &attr);
+    if (fuse_reply_entry(req, &entry) != 0)
+        node_forget(&fs->nodes, ino, 1);
 }
 
 void vdir_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -182,13 +187,14 @@ void vdir_getattr(fuse_req_t req, fuse_ino_t ino)
     fuse_reply_attr(req, &st, 0);
 }
 
-/* Setting the times to now changes nothing, but it makes the kernel raise inotify events: that is
- * how changes can be announced. */
+/* Setting the times to now changes nothing, but it makes the kernel raise inotify events. */
 void vdir_setattr(fuse_req_t req, fuse_ino_t ino, int to_set)
 {
     const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |
                       FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
 
+    if (mirror_setattr(req, ino))
+        return;
     if ((to_set & ~times) != 0 || fuse_req_ctx(req)->uid != 0)
         fuse_reply_err(req, EPERM);
     else
@@ -249,6 +255,8 @@ void vdir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct vdir *v = &fs->vdir;
     struct vdir_handle *h;
 
+    if (mirror_open(req, ino))
+        return;
     if (file == NULL || (fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0) {
         fuse_reply_err(req, file == NULL ? ESTALE : EACCES);
         return;
@@ -420,10 +428,11 @@ void vdir_wake_poll(struct vdir_handle *h)
     h->poll = NULL;
 }
 
-/* A control file shows something else: poll(2) ends. */
+/* A control file shows something else: poll(2) ends, and inotify tells of it. */
 static void changed(struct fs *fs, const struct vdir_file *file)
 {
     struct vdir *v = &fs->vdir;
+    struct mirror_op *op = mirror_op_control(fs, file_ino(file), file->name);
     struct vdir_handle *h, *next;
 
     v->files[file - files].changes++;
@@ -431,6 +440,8 @@ static void changed(struct fs *fs, const struct vdir_file *file)
     HASH_ITER(hh, v->handles, h, next)
     if (h->file == file && h->poll != NULL)
         vdir_wake_poll(h);
+    if (op != NULL)
+        lane_mirror(fs, op);
 }
 
 struct change_mail {

@@ -6,8 +6,10 @@
  * What a file shows is made by the loop thread (backend_ops.control), and taken over by each open
  * file with a read at offset 0, which is parked until then: so each reading from the beginning
  * shows one state. Sizes are 0, as in /proc, and nothing is cached. Some tell of changes by
- * poll(2), as /proc/self/mounts does: POLLPRI and POLLERR until it is read again. events and log
- * are made from the history of changes: fs/events.h.
+ * poll(2), as /proc/self/mounts does: POLLPRI and POLLERR until it is read again. The same tell of
+ * them by inotify, through the mirror (fs/mirror.h): OPEN, MODIFY, CLOSE_WRITE, as if somebody had
+ * written them, on the file and on the directory. It costs nothing when the kernel knows neither.
+ * events and log are made from the history of changes: fs/events.h.
  *
  * Reader thread only, unless said. */
 #ifndef FS_VDIR_H

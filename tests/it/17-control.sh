@@ -1,10 +1,10 @@
 #!/bin/bash
 # The control directory .coordfs: every file on three mounts; hidden, and nobody can change it; who
-# may read what; poll(2); what it says when hosts die.
+# may read what; poll(2) and inotify; what it says when hosts die.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
-need_tool python3 getfattr setpriv
+need_tool python3 getfattr setpriv inotifywait
 start_cluster 3
 
 say "hidden from a listing, but there"
@@ -144,9 +144,34 @@ setfattr -x user.coordfs.history "${MNT[2]}"
 "$BUILD/coordfs" sync "${MNT[3]}"
 equal "$(getfattr --absolute-names --only-values -n user.coordfs.history "${MNT[3]}")" 100000 "after it was removed"
 
-say "poll(2) tells of a new leader and of trouble"
 observer=$(a_follower)
 O=${MNT[$observer]}/.coordfs
+
+say "inotify tells of the same, and of nothing else"
+background inotifywait -q -m --format '%f %e' "$O" >"$T/in-directory"
+background inotifywait -m -e open,modify,attrib,close_write,create,delete --format '%w %e' \
+	"$O/leader" "$O/members" "$O/health" >"$T/on-files" 2>"$T/on-files-log"
+until_true 60 grep -q established "$T/on-files-log"
+# The times of their last changes. (Asking for them raises no event.)
+times() { stat -c %y "$O/leader" "$O/members" "$O/health"; }
+# Nothing changes, that anybody would be told of: unless the machine is so slow that the leader is
+# lost, which the times show.
+no_event() {
+	local before
+	before=$(times)
+	: >"$T/on-files"
+	echo more >"${MNT[1]}/file"
+	"$BUILD/coordfs" sync "${MNT[$observer]}"
+	sleep 0.5
+	[ ! -s "$T/on-files" ] || [ "$(times)" != "$before" ] || fail "events, but nothing changed: $(cat "$T/on-files")"
+	[ "$(times)" = "$before" ]
+}
+until_true 60 no_event
+# file_events FILE: what was seen of it. (The programs below open it once.)
+file_events() { sed -n "s|^$O/$1 ||p" "$T/on-files" | tr '\n' ';'; }
+changed() { grep -qx "$O/$1 CLOSE_WRITE,CLOSE" "$T/on-files"; }
+
+say "poll(2) tells of a new leader and of trouble"
 cat >"$T/poll.py" <<'PY'
 # Waits until the file shows something else than at first; prints both.
 import os, select, sys
@@ -174,12 +199,24 @@ wait "${polls[1]}"
 matches "$(cat "$T/leaders")" "^$leader\\|" "the leaders"
 [ "$(cat "$T/leaders")" != "$leader|$leader" ] || fail "no other leader"
 matches "$(cat "$T/healths")" "^ok\\|.*(member $leader .*cannot be reached|no leader)" "health"
+for file in leader members health; do
+	until_true 60 changed $file
+	matches "$(file_events $file)" '^(OPEN;)?(OPEN;MODIFY;CLOSE_WRITE,CLOSE;)+(OPEN;)?(MODIFY;)?$' "events of $file"
+	until_true 60 grep -qx "$file CLOSE_WRITE,CLOSE" "$T/in-directory"
+done
+unlinked() { jq -e ".[] | select(.id == $1) | .linked == false" "$O/members" >/dev/null; }
+until_true 60 unlinked "$leader"
 until_true 60 grep -q "^member $leader .*cannot be reached" "$O/health"
 
 say "without a quorum everything can still be read"
 other=$(a_follower)
 [ "$other" != "$observer" ] || other=$(wait_leader)
+: >"$T/on-files"
 member_kill "$other"
+for file in members health; do
+	until_true 60 changed $file
+done
+until_true 60 unlinked "$other"
 leaderless() { [ "$(cat "$O/leader")" = "" ]; }
 until_true 60 leaderless
 until_true 30 grep -q '^no leader' "$O/health"
@@ -190,3 +227,7 @@ member_start "$leader"
 until_true 60 grep -qx "$(wait_leader)" "$O/leader"
 member_start "$other"
 until_true 60 grep -qx ok "$O/health"
+
+say "where nobody has looked at it, nothing is done"
+equal "$(st "$leader" '.mirror | "\(.on) \(.done)"')" "true 0" "a mount whose control directory nobody knows"
+result "$(st "$observer" .mirror.done) events made known by member $observer"
