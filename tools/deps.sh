@@ -12,7 +12,7 @@ BUILD='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libraft-dev libuv1-dev l
        libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libjansson-dev uthash-dev'
 TEST='libcmocka-dev attr acl inotify-tools iproute2 nftables jq sqlite3 procps util-linux
       rsync diffutils git python3-minimal vim-tiny faketime
-      entr python3-watchdog dnsmasq-base moreutils curl wget openssl strace'
+      entr python3-watchdog node-chokidar incron dnsmasq-base moreutils curl wget openssl strace'
 LINT='clang clang-format clang-tidy cppcheck binutils shellcheck'
 
 SOURCES=/etc/apt/sources.list.d/coordfs-backports.sources
