@@ -102,15 +102,17 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/l
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS) $(LDFLAGS_$*)
 SIM_OBJ  := $(BUILD)/tests/test_sim.o $(SIM_SRC:%.c=$(BUILD)/%.o) $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/test_sim: $(SIM_OBJ)
-LDFLAGS_test_sim := $(foreach f,die check_failed node_session node_applied keeper_ended pwrite64 fsync renameat \
-                      unlinkat unlink,-Wl$(comma)--wrap=$(f))
+WRAP_FILES := $(foreach f,pwrite64 fsync renameat unlinkat unlink,-Wl$(comma)--wrap=$(f))
+LDFLAGS_test_sim := $(foreach f,die check_failed node_session node_applied keeper_ended,-Wl$(comma)--wrap=$(f)) $(WRAP_FILES)
+LDFLAGS_coordfsd_cut := $(WRAP_FILES)
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tool_%.o $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(LDFLAGS_$*)
 $(filter $(BUILD)/tests/test_cli_%,$(TESTS)) $(BUILD)/tests/test_fs_ioctl: \
 	$(addprefix $(BUILD)/cli/,cli.o place.o transact.o txn_text.o words.o)
 $(BUILD)/tests/localfs: $(BUILD)/tests/local_backend.o $(BUILD)/tests/local_serve.o
 $(BUILD)/tests/history: $(BUILD)/tests/observed.o
+$(BUILD)/tests/coordfsd_cut: $(addprefix $(BUILD)/,daemon/coordfsd.o tests/crash_vfs.o tests/sim/files.o)
 $(BUILD)/tests/workload: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/chaos/*.c))
 
 $(BUILD)/%.o: %.c $(PB_H)

@@ -46,6 +46,7 @@ static struct name_change {
 static size_t n_name_changes;
 static void (*watcher)(const char *path);
 
+static bool lies;
 static unsigned fail_in;
 static int fail_rc;
 static unsigned long operations, syncs;
@@ -138,6 +139,8 @@ static void add_pending(struct image *i, uint64_t at, const void *data, size_t l
 
 static void sync_image(struct image *i)
 {
+    if (lies)
+        return;
     for (size_t n = 0; n < i->n_pending; n++)
         apply(&i->durable, &i->pending[n], false);
     forget_pending(i);
@@ -253,6 +256,19 @@ void crash_vfs_kill(const char *from_dir, const char *to_dir)
 {
     pthread_mutex_lock(&mutex);
     cut(from_dir, to_dir, false);
+    pthread_mutex_unlock(&mutex);
+}
+
+void crash_vfs_power_off(const char *from_dir, const char *to_dir)
+{
+    pthread_mutex_lock(&mutex);
+    cut(from_dir, to_dir, true);
+}
+
+void crash_vfs_lie(bool lying)
+{
+    pthread_mutex_lock(&mutex);
+    lies = lying;
     pthread_mutex_unlock(&mutex);
 }
 
@@ -505,7 +521,8 @@ void crash_vfs_synced(const char *path)
     for (i = images; i != NULL; i = i->next)
         if (i->path != NULL && strcmp(i->path, path) == 0)
             sync_image(i);
-    settle_names(path, SIZE_MAX);
+    if (!lies)
+        settle_names(path, SIZE_MAX);
     pthread_mutex_unlock(&mutex);
 }
 

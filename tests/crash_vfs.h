@@ -20,7 +20,13 @@ void crash_vfs_forget_dir(const char *dir); /* the same for its files only */
  * and an arbitrary part (random()) of what was not, in sectors of 512 bytes. */
 void crash_vfs_cut(const char *from_dir, const char *to_dir);
 
-/* The same for a process that is killed: all that was written is there. */
+/* The same, and no such operation of this process ever returns again: kill it. */
+void crash_vfs_power_off(const char *from_dir, const char *to_dir);
+
+/* From now on the disk lies: it says that it has synced, and has not. */
+void crash_vfs_lie(bool lying);
+
+/* What crash_vfs_cut would leave if only the process were killed: all that was written. */
 void crash_vfs_kill(const char *from_dir, const char *to_dir);
 
 /* The n-th write, sync or truncation from now (1: the next) and all after it fail with this SQLite

@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "base/clock.h"
 #include "proto/ioctl.h"
 
@@ -136,6 +138,24 @@ int by_call(const void *a, const void *b)
     const struct note *x = a, *y = b;
 
     return order(x->call_ns, y->call_ns);
+}
+
+void line_make(char out[CHAOS_NAME], unsigned worker, uint64_t number)
+{
+    uint64_t words[2] = {worker, number};
+
+    snprintf(out, CHAOS_NAME, "w%03u %012" PRIu64 " %016" PRIx64 "\n", worker, number,
+             (uint64_t)XXH3_64bits(words, sizeof(words)));
+}
+
+bool line_parse(const char *text, unsigned *worker, uint64_t *number)
+{
+    char again[CHAOS_NAME];
+
+    if (sscanf(text, "w%u %" SCNu64, worker, number) != 2)
+        return false;
+    line_make(again, *worker, *number);
+    return strcmp(text, again) == 0;
 }
 
 /* ---- Files --------------------------------------------------------------------------------------
@@ -296,6 +316,8 @@ static const struct workload *find_workload(const char *name)
     for (size_t i = 0; i < ARRAY_LEN(name_workloads); i++)
         if (strcmp(name_workloads[i].name, name) == 0)
             return &name_workloads[i];
+    if (strcmp(lockset_workload.name, name) == 0)
+        return &lockset_workload;
     return strcmp(queue_workload.name, name) == 0 ? &queue_workload : NULL;
 }
 

@@ -55,6 +55,7 @@ struct workload {
 extern const struct workload lock_workloads[3]; /* tests/chaos/locks.c */
 extern const struct workload name_workloads[3]; /* tests/chaos/names.c */
 extern const struct workload queue_workload;    /* tests/chaos/queue.c */
+extern const struct workload lockset_workload;  /* tests/chaos/lockset.c */
 
 /* ---- tests/tool_workload.c ----
  */
@@ -78,6 +79,17 @@ int by_call(const void *a, const void *b);
 /* A whole small file: at most CHAOS_NAME - 1 bytes, terminated. 0 or an errno. */
 int put_text(int dir, const char *path, int flags, const char *text);
 int get_text(int dir, const char *path, char out[CHAOS_NAME]);
+/* A line that cannot be taken for another one, nor for a part of it; "\n" included. */
+void line_make(char out[CHAOS_NAME], unsigned worker, uint64_t number);
+bool line_parse(const char *text, unsigned *worker, uint64_t *number);
+
+/* Has the handle's lock been held all the time since it was granted? */
+bool lock_held(int fd);
+/* What is in the directory may only be changed by the session that holds the lock on a file. */
+void guard_dir(int root, const char *dir, const char *lock_file);
+/* The lock on a file must be free again. */
+void verify_free_flock(int root, const char *lock_file);
+
 /* While all is well: ends the program when it fails. */
 void make_dir(int root, const char *path);
 void make_file(int root, const char *path, const char *text);

@@ -30,7 +30,7 @@
 #define SLOT       24 /* bytes of a counter */
 #define FREE_S     70 /* a session's ttl, an election, and 60 s */
 
-static bool still_held(int fd)
+bool lock_held(int fd)
 {
     uint64_t session = 0;
 
@@ -96,20 +96,27 @@ static void verify_counter(const struct notes *all, unsigned slot, uint64_t valu
 /* ---- flock --------------------------------------------------------------------------------------
  */
 
+void guard_dir(int root, const char *dir, const char *lock_file)
+{
+    char *path = xasprintf("/%s", lock_file);
+    int fd = openat(root, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || fsetxattr(fd, "user.coordfs.guard", path, strlen(path), 0) != 0)
+        die("user.coordfs.guard: %s", strerror(errno));
+    close(fd);
+    free(path);
+}
+
 static void flock_prepare(int root)
 {
     char zero[SLOT + 1];
-    int fd;
 
     format_slot(zero, 0);
     make_dir(root, "flock");
     make_dir(root, "flock/guarded");
     make_file(root, LOCK_FILE, "lock\n");
     make_file(root, COUNT_FILE, zero);
-    fd = openat(root, "flock/guarded", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsetxattr(fd, "user.coordfs.guard", "/" LOCK_FILE, strlen(LOCK_FILE) + 1, 0) != 0)
-        die("user.coordfs.guard: %s", strerror(errno));
-    close(fd);
+    guard_dir(root, "flock/guarded", LOCK_FILE);
 }
 
 static uint64_t read_fence(int fd)
@@ -152,7 +159,7 @@ static void flock_step(struct worker *w)
     } else {
         n.call_ns = now_ns();
         n.fence = read_fence(fd);
-        if (still_held(fd)) {
+        if (lock_held(fd)) {
             if (n.fence == 0)
                 violation("worker %u holds the lock without a token", w->id);
             note_add(&w->other, &n);
@@ -185,6 +192,11 @@ static void verify_free(int root, const char *path, bool (*take)(int fd))
 static bool take_flock(int fd)
 {
     return flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+void verify_free_flock(int root, const char *lock_file)
+{
+    verify_free(root, lock_file, take_flock);
 }
 
 static void verify_tokens(void)
@@ -221,7 +233,7 @@ static void flock_verify(int root)
         violation(COUNT_FILE ": %s", strerror(err));
     verify_counter(&all, 0, strtoull(text, NULL, 10));
     verify_tokens();
-    verify_free(root, LOCK_FILE, take_flock);
+    verify_free_flock(root, LOCK_FILE);
     free(all.at);
 }
 
@@ -254,7 +266,7 @@ static void look_twice(struct worker *w, int fd, off_t at)
     if (read_slot(fd, at, &first) != 0)
         return;
     usleep((useconds_t)chance(w, 3000));
-    if (read_slot(fd, at, &second) == 0 && first != second && still_held(fd))
+    if (read_slot(fd, at, &second) == 0 && first != second && lock_held(fd))
         violation("a counter went from %" PRIu64 " to %" PRIu64 " under a shared lock", first,
                   second);
 }

@@ -17,27 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <xxhash.h>
-
-/* A line that cannot be taken for another one, nor for a part of it. */
-static void make_line(char out[CHAOS_NAME], unsigned worker, uint64_t number)
-{
-    uint64_t words[2] = {worker, number};
-
-    snprintf(out, CHAOS_NAME, "w%03u %012" PRIu64 " %016" PRIx64 "\n", worker, number,
-             (uint64_t)XXH3_64bits(words, sizeof(words)));
-}
-
-static bool parse_line(const char *text, unsigned *worker, uint64_t *number)
-{
-    char again[CHAOS_NAME];
-
-    if (sscanf(text, "w%u %" SCNu64, worker, number) != 2)
-        return false;
-    make_line(again, *worker, *number);
-    return strcmp(text, again) == 0;
-}
-
 /* ---- append -------------------------------------------------------------------------------------
  */
 
@@ -52,7 +31,7 @@ static void append_step(struct worker *w)
     char line[CHAOS_NAME];
     bool done;
 
-    make_line(line, w->id, n.number);
+    line_make(line, w->id, n.number);
     done = counted(w, put_text(w->root, "append", O_APPEND, line), "append");
     n.return_ns = done ? 0 : UINT64_MAX;
     note_add(&w->notes, &n);
@@ -66,7 +45,7 @@ static void append_read(FILE *in, unsigned **seen, int64_t *last)
     uint64_t number;
 
     while (fgets(line, sizeof(line), in) != NULL) {
-        if (!parse_line(line, &worker, &number) || worker >= n_workers ||
+        if (!line_parse(line, &worker, &number) || worker >= n_workers ||
             number >= workers[worker].notes.n) {
             violation("a line that nobody wrote: %s", line);
             continue;
@@ -132,7 +111,7 @@ static void swap_prepare(int root)
     char line[CHAOS_NAME], left[CHAOS_NAME], right[CHAOS_NAME];
 
     make_dir(root, "swap");
-    make_line(line, 0, 0);
+    line_make(line, 0, 0);
     make_file(root, "swap/current", line);
     make_file(root, "swap/left", LEFT);
     make_file(root, "swap/right", RIGHT);
@@ -149,7 +128,7 @@ static void swap_replace(struct worker *w)
     int err;
 
     snprintf(temp, sizeof(temp), "swap/new-%u-%u", w->id, w->steps);
-    make_line(line, w->id, n.number);
+    line_make(line, w->id, n.number);
     if (!counted(w, put_text(w->root, temp, O_CREAT | O_EXCL, line), temp))
         return;
     n.call_ns = now_ns();
@@ -184,7 +163,7 @@ static void swap_read(struct worker *w, const char *path, bool current)
 
     if (err != 0)
         excused(w, err, path);
-    else if (current ? !parse_line(text, &worker, &number)
+    else if (current ? !line_parse(text, &worker, &number)
                      : strcmp(text, LEFT) != 0 && strcmp(text, RIGHT) != 0)
         violation("worker %u on %s: %s is not whole: '%s'", w->id, w->mount, path, text);
 }
@@ -215,7 +194,7 @@ static void verify_last(const char *text)
     uint64_t number, shown = 0; /* until when the one that is shown may have happened */
     unsigned worker;
 
-    if (!parse_line(text, &worker, &number) || worker >= n_workers) {
+    if (!line_parse(text, &worker, &number) || worker >= n_workers) {
         violation("swap/current is '%s'", text);
         return;
     }
@@ -292,7 +271,7 @@ static void set_step(struct worker *w)
         n.what = EXISTED;
     } else {
         n.return_ns = counted(w, err, name) ? 0 : UINT64_MAX;
-        make_line(line, w->id, n.number);
+        line_make(line, w->id, n.number);
         if (fd >= 0 && write(fd, line, strlen(line)) < 0)
             excused(w, errno, name);
     }
@@ -319,7 +298,7 @@ static void verify_name(int root, uint64_t number, const unsigned *made, const s
     if (err == 0 && made[0] + made[1] == 0)
         violation("%s is there, and nobody has created it", name);
     if (err == 0 && text[0] != '\0' && maker != NULL &&
-        (!parse_line(text, &worker, &content) || worker != maker->worker || content != number))
+        (!line_parse(text, &worker, &content) || worker != maker->worker || content != number))
         violation("%s was created by worker %u, and has '%s'", name, maker->worker, text);
 }
 

@@ -21,6 +21,7 @@ BUILD=${BUILD:-$SRC/build}
 BUILD=$(cd "$BUILD" && pwd)
 # shellcheck disable=SC2034 # used by the scripts
 TOOLS=$BUILD/tests # our own programs: tests/tool_*.c
+DAEMON=$BUILD/coordfsd # a script may take another one
 NAME=$(basename "$0" .sh)
 T=$(mktemp -d "${TMPDIR:-/tmp}/cfs-$NAME.XXXXXX")
 chmod 711 "$T" # other users reach the mounts
@@ -205,7 +206,7 @@ member_start() {
 	local i=$1 rc=0
 	shift
 	member_args "$i"
-	in_network "$i" timeout $((60 * WAIT_FACTOR)) "$BUILD/coordfsd" "${ARGS[@]}" "$@" \
+	CUT_STATE=${STATE[i]} in_network "$i" timeout $((60 * WAIT_FACTOR)) "$DAEMON" "${ARGS[@]}" "$@" \
 		>"$T/start-$i" 2>&1 </dev/null || rc=$?
 	[ $rc = 0 ] || fail "member $i did not start ($rc): $(cat "$T/start-$i")"
 	[ ! -s "$T/start-$i" ] || fail "member $i was not silent: $(cat "$T/start-$i")"
@@ -282,6 +283,34 @@ member_kill() {
 	kill -KILL "$pid"
 	until_true 20 gone "$pid"
 	member_unmount "$1"
+}
+
+# A power cut: what these members have not synced is lost, as far as chance will have it. They were
+# started with DAEMON=$TOOLS/coordfsd_cut, after cuts_possible. It comes before the OPERATIONS-th
+# operation of each one's disk from now.
+members_cut() { # OPERATIONS NUMBER…
+	local i operations=$1 pids=()
+	shift
+	for i in "$@"; do
+		pids[i]=$(member_pid "$i")
+		timeout $((20 * WAIT_FACTOR)) bash -c 'echo "$0 $1" >"$2"' "$operations" "$RANDOM" "${STATE[i]}.cut" ||
+			fail "member $i has no power to cut"
+	done
+	for i in "$@"; do
+		until_true 20 gone "${pids[i]}"
+		member_unmount "$i"
+		rm -r "${STATE[i]}"
+		mv "${STATE[i]}.left" "${STATE[i]}"
+		mkdir "${STATE[i]}.left"
+	done
+}
+
+cuts_possible() { # once, after define_cluster
+	local i
+	for ((i = 1; i <= N; i++)); do
+		mkfifo "${STATE[i]}.cut"
+		mkdir "${STATE[i]}.left"
+	done
 }
 
 member_unmount() {

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "tests/crash_vfs.h"
+#include "tests/sim/files.h"
 #include "tests/sim/impl.h"
 #include "tests/sim/inside.h"
 
@@ -26,6 +27,16 @@ struct member *disk_owner(const char *path)
     if (strncmp(path, w->dir, len) != 0 || sscanf(path + len, "/m%u.", &id) != 1)
         return NULL;
     return id <= RAFT_SIM_MAX ? w->members[id] : NULL;
+}
+
+bool files_ours(const char *path)
+{
+    return disk_owner(path) != NULL;
+}
+
+bool files_fail(const char *path)
+{
+    return disk_owner(path)->failing;
 }
 
 static void fail_disk(struct member *m)

@@ -1,0 +1,93 @@
+#!/bin/bash
+# limit: 120
+# The power goes: what a member has not synced is lost (tests/tool_coordfsd_cut.c). What any mount
+# acknowledged is there again, after the cut of one member and of all. First the proof that these
+# cuts do lose what is not synced: with a disk that lies, what was acknowledged is gone; and it is
+# there when only the process is killed.
+. "$(dirname "$0")/lib.sh"
+
+need_fuse
+DAEMON=$TOOLS/coordfsd_cut
+
+say "a disk that lies"
+define_cluster 1
+cuts_possible
+export CUT_LIES=1
+lost=0
+for ((round = 1; round <= 12 && lost == 0; round++)); do
+	member_start 1
+	for ((k = 1; k <= 20; k++)); do
+		echo "$round" >"${MNT[1]}/r$round-$k"
+	done
+	if [ $round = 1 ]; then
+		member_kill 1
+		member_start 1
+		equal "$(find "${MNT[1]}" -type f -size +0 | wc -l)" 20 "files after the process was killed"
+	fi
+	members_cut 1 1
+	(member_start 1) >"$T/lies" 2>&1 || { lost=damaged; break; }
+	for ((k = 1; k <= 20; k++)); do
+		[ -s "${MNT[1]}/r$round-$k" ] || lost=$((lost + 1))
+	done
+	member_kill 1
+done
+[ "$lost" != 0 ] || fail "nothing of what was not synced was lost in $round cuts"
+say "round $round: of 20 files, lost: $lost"
+unset CUT_LIES
+! member_runs 1 || member_kill 1
+rm -r "${STATE[1]}" "${STATE[1]}.left" "${STATE[1]}.cut"
+
+say "a disk that does not"
+define_cluster 3
+cuts_possible
+members_start 1 2 3
+wait_leader >/dev/null
+mkdir "${MNT[1]}/d" # not below a mount that is gone
+for i in 1 2 3; do
+	"$BUILD/coordfs" sync "${MNT[i]}"
+done
+
+write_lines() { # MEMBER: what is acknowledged is noted
+	local i=$1 n=0
+	until [ -e "$T/stop" ]; do
+		n=$((n + 1))
+		(echo "$i $n" >>"${MNT[i]}/d/lines-$i") 2>/dev/null && echo "$i $n" >>"$T/acknowledged-$i"
+		mounted "${MNT[i]}" || sleep 0.05
+	done
+}
+for i in 1 2 3; do
+	: >"$T/acknowledged-$i"
+	background write_lines "$i"
+done
+
+all_there() {
+	local i m
+	for i in 1 2 3; do
+		cp "$T/acknowledged-$i" "$T/want"
+		for m in 1 2 3; do
+			"$BUILD/coordfs" sync "${MNT[m]}"
+			[ "$(sort "${MNT[m]}/d/lines-$i" | uniq -d | wc -l)" = 0 ] || fail "lines of $i are doubled on $m"
+			LC_ALL=C sort "$T/want" >"$T/want.sorted"
+			LC_ALL=C sort "${MNT[m]}/d/lines-$i" | LC_ALL=C comm -23 "$T/want.sorted" - >"$T/missing"
+			[ ! -s "$T/missing" ] || fail "member $m has not: $(head -n 3 "$T/missing")"
+		done
+	done
+}
+
+for ((round = 1; round <= 4; round++)); do
+	victims=($((round % 3 + 1)))
+	[ $((round % 3)) != 0 ] || victims=(1 2 3)
+	sleep 0.5
+	members_cut $((RANDOM % 8 + 1)) "${victims[@]}"
+	members_start "${victims[@]}"
+	wait_leader >/dev/null
+	all_there
+done
+touch "$T/stop"
+for pid in "${CHILDREN[@]}"; do
+	wait "$pid" || true
+done
+wait_equal
+all_there
+same_mounts
+result "$(cat "$T"/acknowledged-* | wc -l) lines acknowledged, none lost in 3 cuts of one member and 1 of all"

@@ -1,0 +1,10 @@
+/* The calls of tests/sim/files.c ask the program that they are linked into. Any thread. */
+#ifndef TESTS_SIM_FILES_H
+#define TESTS_SIM_FILES_H
+
+#include <stdbool.h>
+
+bool files_ours(const char *path); /* is it on a disk that can lose things? */
+bool files_fail(const char *path); /* of ours: writing fails just now */
+
+#endif
