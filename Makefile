@@ -23,7 +23,7 @@ needs_packages := $(filter-out help deps test-deps lint-deps clean demo-stop,$(o
 
 ifneq ($(needs_packages),)
 ifeq ($(COORDFS_DEPS_LATER),)
-ifneq ($(filter demo test bench coverage lint sim fuzz chaos,$(needs_packages)),)
+ifneq ($(filter demo test bench coverage lint sim fuzz chaos mirror,$(needs_packages)),)
 # These install what is missing first; make is then run again with the packages there.
 COORDFS_BOOTSTRAP := 1
 else ifneq ($(shell pkg-config --exists $(PACKAGES) raft 2>/dev/null && echo ok),ok)
@@ -137,7 +137,7 @@ tools: $(TOOLS)
 .DELETE_ON_ERROR:
 
 # ---- Set-up, tests, tools ------------------------------------------------------------------------------
-.PHONY: deps test test-unit test-it sim mutants fuzz chaos lint coverage bench demo demo-stop install clean test-deps lint-deps
+.PHONY: deps test test-unit test-it sim mutants fuzz chaos mirror lint coverage bench demo demo-stop install clean test-deps lint-deps
 
 SUB := $(MAKE) --no-print-directory COORDFS_DEPS_LATER=1
 
@@ -173,6 +173,13 @@ CHAOS_S ?= 120
 chaos: test-deps
 	$(Q)$(SUB) all tools
 	$(Q)BUILD=$(BUILD) CHAOS_S=$(CHAOS_S) tests/it/chaos.sh
+
+## make mirror [MIRROR_N=10000 MIRROR_SEEDS="1 2 …"]  inotify events of random changes of another host (root)
+MIRROR_N     ?= 10000
+MIRROR_SEEDS ?= 1 2 3 4 5 6 7 8 9 10
+mirror: test-deps
+	$(Q)$(SUB) all tools
+	$(Q)BUILD=$(BUILD) MIRROR_ONLY=1 MIRROR_N=$(MIRROR_N) MIRROR_SEEDS="$(MIRROR_SEEDS)" tests/it/16-inotify.sh
 
 ## make fuzz [FUZZTIME=60] bytes from outside, with clang's libFuzzer
 FUZZTIME ?= 60

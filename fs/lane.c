@@ -348,9 +348,19 @@ static bool must_wait(struct fs *fs, const struct lane_job *job, const struct wa
     return false;
 }
 
+/* Until when it is, nobody tells us. */
+static bool rests(struct fs *fs, const struct lane_job *job)
+{
+    if (job->op == NULL || job->op->rest_until_ms == 0 || job->op->rest_until_ms <= clock_boot_ms())
+        return false;
+    atomic_store(&fs->lanes.look_again, true);
+    return true;
+}
+
 static bool can_run(struct fs *fs, const struct lane_job *job, const struct waiting *w)
 {
-    return !must_wait(fs, job, w) && (job->op == NULL || fs->lanes.a.n_done >= job->after_a);
+    return !must_wait(fs, job, w) && !rests(fs, job) &&
+           (job->op == NULL || fs->lanes.a.n_done >= job->after_a);
 }
 
 static void begin_jobs(struct fs *fs)
@@ -447,6 +457,11 @@ static void on_job_done(struct mail *mail)
     if (job->op != NULL && job->err == -EAGAIN) { /* its turn comes again */
         if (!mirror_find_paths(fs, job->op))
             atomic_store(&job->op->refused, true);
+        return;
+    }
+    if (job->op != NULL && job->err == -EINPROGRESS) { /* so it does, in a while */
+        job->op->rest_until_ms =
+            clock_boot_ms() + min_u64(1ull << min_u64(job->op->rests, 20), MIRROR_REST_MS);
         return;
     }
     job->lane->n_done++;

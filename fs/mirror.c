@@ -117,6 +117,8 @@ struct mirror_op *mirror_op_new(struct fs *fs, const Cfs__Change *c)
     op = op_add(m, kinds[c->kind].kind, c->ino);
     op->index = c->index;
     op->victim = c->victim;
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
+        atomic_init(&op->names[i].newer, false);
     if (kinds[c->kind].named) {
         op->names[0].dir = c->parent;
         op->names[0].name = copy_name(&c->name);
@@ -201,6 +203,16 @@ void mirror_own(struct fs *fs, const Cfs__Change *c)
         if (c->kind == CFS__CHANGE__KIND__RMDIR && op->ino == c->ino)
             op->removed_dir = true;
     }
+}
+
+bool mirror_renames_in(const struct fs *fs, uint64_t dir)
+{
+    const struct mirror_op *op;
+
+    TAILQ_FOREACH(op, &fs->mirror.ops, link)
+    if (has_names(op) && (op->names[0].dir == dir || op->names[1].dir == dir))
+        return true;
+    return false;
 }
 
 void mirror_refuse_all(struct fs *fs)

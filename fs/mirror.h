@@ -20,6 +20,12 @@
  *  - another process has looked up a name between the change and its mirror: the kernel has an
  *    entry from the future, and says EEXIST or ENOENT without asking us. The names are made to be
  *    looked up again, and it is tried again, a few times;
+ *  - the same happens while it is tried: what the kernel is about to remove or rename may be
+ *    another inode than the operation's. It is told to look again (ESTALE), and lists do not bring
+ *    names of directories that operations wait for (READDIRPLUS answers without inodes);
+ *  - a directory has been looked up by a later name of its, and the kernel cannot take it away from
+ *    there, as a local process holds the lock of the directory which that is in (d_splice_alias
+ *    fails with ESTALE): it is tried again when that one has had time;
  *  - the process dies: another is started. The operation is performed by that one unless the
  *    kernel may have raised the event already;
  *  - something is mounted on what is removed or renamed: the name stays as long as it is (to forget
@@ -40,13 +46,17 @@
 #include "fs/fs.h"
 #include "fs/mirror_wire.h"
 
-#define MIRROR_TRIES     8     /* of one operation */
+#define MIRROR_TRIES     8     /* of one operation, at once */
+#define MIRROR_RESTS     100   /* between so many tries */
+#define MIRROR_REST_MS   100   /* each at most: together longer than a request of ours may wait */
 #define MIRROR_QUEUE_MAX 65536 /* what inotify itself would not keep either */
 
 struct mirror_name {
     uint64_t dir; /* 0: none */
     char *name;
     bool soft; /* it leads, or led, to a directory: there may be mounts below it */
+    /* Another process was told what it leads to now, since the mirror's was told what it led to. */
+    atomic_bool newer;
 };
 
 struct mirror_op {
@@ -63,7 +73,9 @@ struct mirror_op {
     bool unwatched;   /* nobody: there is nothing to be done */
     bool removed_dir; /* this host has removed ino, a directory, since */
     unsigned looks;   /* attempts to prepare it */
-    char *paths[2];   /* of the directories; NULL: not asked for */
+    unsigned rests;
+    uint64_t rest_until_ms;
+    char *paths[2]; /* of the directories; NULL: not asked for */
     atomic_bool refused;
     atomic_bool answered; /* the kernel was told that it was done */
 };
@@ -109,6 +121,9 @@ void mirror_own(struct fs *fs, const Cfs__Change *c);
  * for what is not about the tree. */
 void mirror_refuse_all(struct fs *fs);
 
+/* Is there an operation about names of this directory? */
+bool mirror_renames_in(const struct fs *fs, uint64_t dir);
+
 #define MIRROR_INOS 4
 /* The inodes whose locks it needs. */
 unsigned mirror_inos(const struct mirror_op *op, uint64_t out[MIRROR_INOS]);
@@ -126,7 +141,7 @@ struct io;
 void mirror_start(struct mirror *m);
 void mirror_stop(struct mirror *m);
 /* Performs it, and forgets the names if that could not be done. -EAGAIN: it needs paths. -EBUSY:
- * something is mounted there, try again much later. */
+ * something is mounted there, try again much later. -EINPROGRESS: it is to rest for a while. */
 int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op);
 /* Any thread: makes mirror_run return soon. */
 void mirror_ask_end(struct mirror *m);
@@ -137,6 +152,8 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out);
  * returns true then. ---- */
 
 bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name);
+/* Another process is told what the name leads to. */
+void mirror_told(struct fs *fs, uint64_t parent, const char *name);
 bool mirror_make(fuse_req_t req, uint64_t parent, const char *name);
 bool mirror_remove(fuse_req_t req, uint64_t parent, const char *name);
 bool mirror_rename(fuse_req_t req, uint64_t parent, const char *name, uint64_t new_parent,

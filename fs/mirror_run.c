@@ -243,6 +243,8 @@ static int attempt(struct mirror *m, struct mirror_op *op)
     mirror_start(m);
     if (m->sock < 0)
         return -ENOTCONN;
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
+        atomic_store(&op->names[i].newer, false);
     atomic_store(&m->current, op);
     got = tell(m, op) ? receive(m, &answer) : 0;
     atomic_store(&m->current, NULL);
@@ -259,8 +261,14 @@ static int attempt(struct mirror *m, struct mirror_op *op)
         return m->submounts ? -EBUSY : -ECANCELED;
     /* The kernel may have found nothing to do (two names of one file, one renamed to the other). */
     if (answer.err == 0 && !atomic_load(&op->answered))
-        return -ESTALE;
+        return -ENODATA;
     return answer.err;
+}
+
+static bool is_locked_elsewhere(const struct mirror_op *op, int err)
+{
+    return err == -ESTALE && (op->names[0].soft || op->names[1].soft) &&
+           !atomic_load(&op->refused) && op->rests < MIRROR_RESTS;
 }
 
 int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op)
@@ -277,13 +285,20 @@ int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op)
             return -EBUSY;
         if (err == -EAGAIN)
             return err;
+        log_debug("mirror: operation %d on inode %llu at index %llu: attempt %u: %s", (int)op->kind,
+                  (unsigned long long)op->ino, (unsigned long long)op->index, tries,
+                  strerror(-err));
         if (is_final(m, op, err))
             break;
         ask_again(io, op);
     }
+    if (is_locked_elsewhere(op, err)) {
+        op->rests++;
+        return -EINPROGRESS;
+    }
     count(m, atomic_load(&op->refused) ? &m->status.refused : &m->status.missed);
-    log_debug("mirror: operation %d on inode %llu at index %llu: %s", (int)op->kind,
-              (unsigned long long)op->ino, (unsigned long long)op->index, strerror(-err));
+    log_debug("mirror: operation %d on inode %llu at index %llu is given up", (int)op->kind,
+              (unsigned long long)op->ino, (unsigned long long)op->index);
     forget_names(io, op);
     return err;
 }

@@ -40,12 +40,6 @@ static void refuse(fuse_req_t req)
     fuse_reply_err(req, ECANCELED);
 }
 
-static void accept_plain(fuse_req_t req, struct mirror_op *op)
-{
-    atomic_store(&op->answered, true);
-    fuse_reply_err(req, 0);
-}
-
 /* ---- The state before and after the operation
  * --------------------------------------------------*/
 
@@ -155,13 +149,14 @@ static uint64_t before(const struct mirror_op *op, unsigned i)
 
 bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name)
 {
-    const struct mirror_op *op;
+    struct mirror_op *op;
 
     if (!is_mirror(req) || (op = current_op(req)) == NULL)
         return false;
     for (unsigned i = 0; i < ARRAY_LEN(op->names); i++) {
         if (!same_name(&op->names[i], parent, name))
             continue;
+        atomic_store(&op->names[i].newer, false);
         if (before(op, i) == 0)
             reply_none(req);
         else
@@ -169,6 +164,27 @@ bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name)
         return true;
     }
     return false;
+}
+
+void mirror_told(struct fs *fs, uint64_t parent, const char *name)
+{
+    struct mirror_op *op = atomic_load(&fs->mirror.current);
+
+    for (unsigned i = 0; op != NULL && i < ARRAY_LEN(op->names); i++)
+        if (same_name(&op->names[i], parent, name))
+            atomic_store(&op->names[i].newer, true);
+}
+
+/* The kernel asks for it with the directories locked: what their names lead to, was settled before.
+ */
+static void accept_names(fuse_req_t req, struct mirror_op *op)
+{
+    if (atomic_load(&op->names[0].newer) || atomic_load(&op->names[1].newer)) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    atomic_store(&op->answered, true);
+    fuse_reply_err(req, 0);
 }
 
 bool mirror_make(fuse_req_t req, uint64_t parent, const char *name)
@@ -197,7 +213,7 @@ bool mirror_remove(fuse_req_t req, uint64_t parent, const char *name)
     op = current_op(req);
     if (accepts(op, op != NULL && (op->kind == MIRROR_UNLINK || op->kind == MIRROR_RMDIR) &&
                         same_name(&op->names[0], parent, name)))
-        accept_plain(req, op);
+        accept_names(req, op);
     else
         refuse(req);
     return true;
@@ -214,7 +230,7 @@ bool mirror_rename(fuse_req_t req, uint64_t parent, const char *name, uint64_t n
     if (accepts(op, op != NULL && (op->kind == MIRROR_RENAME || op->kind == MIRROR_EXCHANGE) &&
                         same_name(&op->names[0], parent, name) &&
                         same_name(&op->names[1], new_parent, new_name)))
-        accept_plain(req, op);
+        accept_names(req, op);
     else
         refuse(req);
     return true;

@@ -17,7 +17,8 @@ struct listing {
     struct fs *fs;
     fuse_req_t req;
     bool plus;
-    size_t size; /* wanted by the kernel */
+    bool looked_up; /* with plus: entries bring what they lead to into the kernel's cache */
+    size_t size;    /* wanted by the kernel */
     size_t used;
     unsigned known; /* entries that the kernel is told of, in fs->scratch order */
     uint64_t *inos; /* of these: to be forgotten if it does not take the reply */
@@ -88,7 +89,7 @@ static int fill(struct listing *l, uint64_t ino, uint64_t after)
     if (after < DOTDOT && !listing_add(l, "..", attr.parent, S_IFDIR, DOTDOT, NULL))
         return 0;
     return -l->fs->backend.ops->readdir(l->fs->backend.ctx, ino, after < FIRST ? 0 : after - FIRST,
-                                        l->plus, on_entry, l);
+                                        l->looked_up, on_entry, l);
 }
 
 static void list(fuse_req_t req, uint64_t ino, size_t size, off_t off, bool plus)
@@ -98,6 +99,7 @@ static void list(fuse_req_t req, uint64_t ino, size_t size, off_t off, bool plus
     int error, taken;
 
     l.size = min_u64(size, LIMIT_WRITE_MAX);
+    l.looked_up = plus && !mirror_renames_in(fs, ino); /* see fs/mirror.h */
     error = fill(&l, ino, (uint64_t)off);
     taken =
         error != 0 ? fuse_reply_err(req, error) : fuse_reply_buf(req, (char *)fs->scratch, l.used);

@@ -64,6 +64,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     struct request *r;
 
     if (error != 0) {
+        mirror_told(fs, parent, name);
         again_found(&fs->again, fuse_req_ctx(req)->pid, 0);
         reply_missing(fs, req, ops_dir_error(fs, req, parent, error));
         return;
@@ -77,6 +78,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
         return;
     }
     draft_show(fs, &attr);
+    mirror_told(fs, parent, name);
     again_found(&fs->again, fuse_req_ctx(req)->pid, attr.ino);
     reply_entry(fs, req, &attr);
 }

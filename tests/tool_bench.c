@@ -7,7 +7,8 @@
  *                                       fdatasync: what a disk can do at best
  *   bench fill DIR WRITERS FILES BYTES  makes FILES files of BYTES bytes in directories of 1000,
  *                                       which belong to one writer each
- *   bench churn DIR WRITERS CHANGES     CHANGES overwrites altogether
+ *   bench churn DIR WRITERS CHANGES [RATE]  CHANGES overwrites altogether, RATE a second
+ *   bench make DIR WRITERS CHANGES [RATE]   the same with new empty files
  *
  * Prints one line of JSON: operations, seconds, per second, latency in microseconds. An error of
  * any operation ends the program with 1. */
@@ -57,6 +58,8 @@ static atomic_bool stopping;
 static atomic_ullong next_number; /* of the operations, when they are counted */
 static uint64_t all_numbers;
 static unsigned fill_bytes;
+static uint64_t rate; /* of operations, a second, when they are counted; 0: as fast as can be */
+static uint64_t all_began;
 
 /* ---- The steps ----------------------------------------------------------------------------------
  */
@@ -121,6 +124,7 @@ static const struct job jobs[] = {
     {.name = "sync", .step = step_sync, .by_time = true},
     {.name = "fill", .step = step_fill},
     {.name = "churn", .step = step_write},
+    {.name = "make", .step = step_create},
 };
 
 /* ---- Running ------------------------------------------------------------------------------------
@@ -148,12 +152,22 @@ static void prepare(struct writer *w, const char *dir)
     close(top);
 }
 
+static void wait_for_turn(uint64_t n)
+{
+    uint64_t now = clock_boot_us(), at = all_began + n * 1000000 / rate;
+
+    if (at > now)
+        usleep((useconds_t)(at - now));
+}
+
 /* The number of the writer's next operation; false: there is none. */
 static bool take_number(struct writer *w, uint64_t *out)
 {
     if (atomic_load(&stopping))
         return false;
     *out = w->job->by_time ? w->done : atomic_fetch_add(&next_number, 1);
+    if (rate > 0 && *out < all_numbers)
+        wait_for_turn(*out);
     return w->job->by_time || *out < all_numbers;
 }
 
@@ -212,7 +226,7 @@ static void tidy(struct writer *w, const char *dir)
 {
     char *name = xasprintf("%s/bench-%d-%u", dir, (int)getpid(), w->id);
 
-    for (uint64_t n = 0; w->job->step == step_create && n < w->done; n++) {
+    for (uint64_t n = 0; w->job->step == step_create && w->job->by_time && n < w->done; n++) {
         char *file = xasprintf("f%" PRIu64, n);
 
         unlinkat(w->dir, file, 0);
@@ -221,7 +235,7 @@ static void tidy(struct writer *w, const char *dir)
     if (w->job->step != step_fill) {
         unlinkat(w->dir, "data", 0);
         close(w->fd);
-        rmdir(name);
+        (void)rmdir(name); /* what was counted is left */
     }
     close(w->dir);
     free(name);
@@ -239,6 +253,7 @@ static int run(const struct job *job, const char *dir, unsigned seconds)
         prepare(&writers[i], dir);
     }
     began = clock_boot_us();
+    all_began = began;
     for (unsigned i = 0; i < n_writers; i++)
         if (pthread_create(&writers[i].thread, NULL, work, &writers[i]) != 0)
             die("no thread");
@@ -265,10 +280,11 @@ int main(int argc, char **argv)
     if (job == NULL || n_writers == 0 || n_writers > MAX_WRITERS) {
         fprintf(stderr, "usage: bench write|create|sync DIR WRITERS SECONDS\n"
                         "       bench fill DIR WRITERS FILES BYTES\n"
-                        "       bench churn DIR WRITERS CHANGES\n");
+                        "       bench churn|make DIR WRITERS CHANGES [RATE]\n");
         return 2;
     }
     all_numbers = strtoull(argv[4], NULL, 10);
     fill_bytes = argc > 5 ? (unsigned)min_u64(strtoull(argv[5], NULL, 10), MAX_BYTES) : 0;
+    rate = argc > 5 && job->step != step_fill ? strtoull(argv[5], NULL, 10) : 0;
     return run(job, argv[2], (unsigned)all_numbers);
 }
