@@ -595,6 +595,18 @@ void draft_keep_truncate(struct fs *fs, uint64_t ino)
     lane_forget_inode(fs, ino); /* it looked empty */
 }
 
+/* What a writer waits for, he does not know to be written: who sees it before it is committed could
+ * see it vanish, or not be there yet on the next host. A truncation is part of such a write. */
+static struct patch shown_of(const struct batch *b)
+{
+    struct patch shown = b->patch;
+
+    shown.n = b->acked;
+    if (!has_acked(b))
+        shown.truncate = false;
+    return shown;
+}
+
 bool draft_show(struct fs *fs, Cfs__Attr *attr)
 {
     struct draft *d = draft_find(fs, attr->ino);
@@ -603,8 +615,11 @@ bool draft_show(struct fs *fs, Cfs__Attr *attr)
     if (!draft_exists(fs, attr->ino))
         return false;
     TAILQ_FOREACH(b, &d->flying, link)
-    if (!b->append)
-        attr->size = patch_size(&b->patch, attr->size);
+    {
+        struct patch shown = shown_of(b);
+
+        attr->size = patch_size(&shown, attr->size);
+    }
     attr->size = patch_size(&d->patch, attr->size);
     return true;
 }
@@ -630,8 +645,11 @@ int64_t draft_read(struct fs *fs, uint64_t ino, uint64_t offset, uint8_t *out, s
     if (n < 0)
         return n;
     TAILQ_FOREACH(b, &d->flying, link)
-    if (!b->append)
-        patch_overlay(&b->patch, offset, out, len);
+    {
+        struct patch shown = shown_of(b);
+
+        patch_overlay(&shown, offset, out, len);
+    }
     patch_overlay(&d->patch, offset, out, len);
     return (int64_t)len;
 }

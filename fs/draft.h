@@ -19,8 +19,9 @@
  * 100 ms without a write) passes before it closes the file. What is written more slowly, or by a
  * file's size too large for memory (DRAFT_MEMORY), appears in steps, each of which is a draft.
  *
- * Local readers see drafts at once: what is read here is laid over the store's content. All writers
- * of a file on this host share its draft, so their writes keep their order.
+ * Local readers see what was acknowledged at once: it is laid over the store's content. What a
+ * writer still waits for nobody sees before it is committed. All writers of a file on this host
+ * share its draft, so their writes keep their order.
  *
  * A commit whose transport failed (no quorum in time) is reported to the write that waited for it;
  * what was acknowledged before is kept and tried again, without limit. What the state machine

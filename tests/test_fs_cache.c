@@ -441,15 +441,34 @@ static void describe_all(unsigned host, struct buf *out)
     describe(rig.mnt[host], "", out);
 }
 
+/* The line that begins at `at`, or around it; a static buffer for each of the two. */
+static const char *line_at(const struct buf *text, size_t at, unsigned which)
+{
+    static char lines[2][300];
+    size_t from = min_u64(at, text->len);
+    const uint8_t *end;
+
+    while (from > 0 && text->data[from - 1] != '\n')
+        from--;
+    end = memchr(text->data + from, '\n', text->len - from);
+    snprintf(lines[which], sizeof(lines[which]), "%.*s",
+             (int)(end == NULL ? text->len - from : (size_t)(end - text->data) - from),
+             (const char *)text->data + from);
+    return lines[which];
+}
+
 static void assert_same(unsigned host, const struct buf *expected)
 {
     struct buf got = BUF_EMPTY;
+    size_t i = 0;
 
     rig_sync(&rig, host);
     describe_all(host, &got);
-    if (got.len != expected->len || memcmp(got.data, expected->data, got.len) != 0)
-        fail_msg("host %u shows\n%.*s\ninstead of\n%.*s", host, (int)got.len, got.data,
-                 (int)expected->len, expected->data);
+    while (i < got.len && i < expected->len && got.data[i] == expected->data[i])
+        i++;
+    if (got.len != expected->len || i < got.len)
+        fail_msg("host %u shows\n%s\ninstead of\n%s", host, line_at(&got, i, 0),
+                 line_at(expected, i, 1));
     buf_fini(&got);
 }
 

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -170,6 +171,91 @@ static void reads_go_on(void **state)
     assert_exits(pid, 0);
 }
 
+static void assert_reads(int fd, const char *expected)
+{
+    char buf[40] = "";
+
+    assert_int_equal(pread(fd, buf, sizeof(buf) - 1, 0), strlen(expected));
+    assert_string_equal(buf, expected);
+}
+
+struct writing {
+    pthread_t thread;
+    int fd;
+    const char *text;
+    ssize_t result;
+};
+
+static void *write_it(void *arg)
+{
+    struct writing *w = arg;
+
+    w->result = pwrite(w->fd, w->text, strlen(w->text), 0);
+    return NULL;
+}
+
+static void begin_writing(struct writing *w, int flags, const char *text)
+{
+    *w = (struct writing){.fd = open(rig_path(&rig, 0, "f"), flags), .text = text};
+    assert_true(w->fd >= 0);
+    assert_int_equal(pthread_create(&w->thread, NULL, write_it, w), 0);
+    assert_true(rig_wait_pending(&rig, 1));
+}
+
+static ssize_t end_writing(struct writing *w)
+{
+    assert_int_equal(pthread_join(w->thread, NULL), 0);
+    close(w->fd);
+    return w->result;
+}
+
+/* What was seen is committed: neither the writer's own process nor who has had the file open for
+ * long sees a write before. (A register showed what it did not have on the next host yet.) */
+static void what_is_not_committed_is_not_seen(void **state)
+{
+    struct writing w;
+    struct stat st;
+    int before, meanwhile;
+
+    (void)state;
+    assert_int_equal(do_put(), 0);
+    before = open(rig_path(&rig, 0, "f"), O_RDONLY);
+    assert_true(before >= 0);
+    rig_tell(&rig, "stall");
+    begin_writing(&w, O_WRONLY, "HELLO, you");
+    meanwhile = open(rig_path(&rig, 0, "f"), O_RDONLY);
+    assert_true(meanwhile >= 0);
+    assert_reads(before, "hello");
+    assert_reads(meanwhile, "hello");
+    assert_int_equal(fstat(meanwhile, &st), 0);
+    assert_int_equal(st.st_size, 5);
+    rig_tell(&rig, "resume");
+    assert_int_equal(end_writing(&w), 10);
+    assert_reads(before, "HELLO, you");
+    assert_reads(meanwhile, "HELLO, you");
+    close(before);
+    close(meanwhile);
+}
+
+/* Nor does a file that is replaced look empty, or half-written, meanwhile. */
+static void what_is_replaced_is_seen_until_then(void **state)
+{
+    struct writing w;
+    int meanwhile;
+
+    (void)state;
+    assert_int_equal(do_put(), 0);
+    rig_tell(&rig, "stall");
+    begin_writing(&w, O_WRONLY | O_TRUNC, "ok");
+    meanwhile = open(rig_path(&rig, 0, "f"), O_RDONLY);
+    assert_true(meanwhile >= 0);
+    assert_reads(meanwhile, "hello");
+    rig_tell(&rig, "resume");
+    assert_int_equal(end_writing(&w), 2);
+    assert_reads(meanwhile, "ok");
+    close(meanwhile);
+}
+
 static void many_wait_at_once(void **state)
 {
     enum { N = 40 };
@@ -260,6 +346,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(signals_leave_time_to_finish, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlines_end_waiting, set_up_impatient, tear_down),
         cmocka_unit_test_setup_teardown(reads_go_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_committed_is_not_seen, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_replaced_is_seen_until_then, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_wait_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(transport_failures_reach_the_caller, set_up, tear_down),
         cmocka_unit_test(stopping_answers_all),

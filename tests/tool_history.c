@@ -10,13 +10,15 @@
  *
  * WORKERS threads for each DIR, which are the same directory in different mounts. A mount may
  * vanish and come back meanwhile. Every operation opens the file. A write that fails may have
- * happened.
+ * happened. SIGTERM ends it before its time.
  *
- * Prints "operations writes failed" and exits with 0; or what is wrong, and exits with 1. */
+ * Prints "operations writes failed" and exits with 0; or what is wrong, and exits with 1. Then
+ * $HISTORY_DUMP, if it is set, becomes the whole history. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,6 +153,21 @@ static void make_registers(void)
     }
 }
 
+/* A line for each operation: mount, register, w or r, value, call and return (ns; -1: failed). */
+static void dump(const struct observed *h, const char *name)
+{
+    FILE *out = name == NULL ? NULL : fopen(name, "w");
+
+    for (size_t i = 0; out != NULL && i < h->n; i++) {
+        const struct observed_op *op = &h->ops[i];
+
+        fprintf(out, "%u %u %c %" PRIx64 " %" PRIu64 " %" PRId64 "\n", op->host, op->reg,
+                op->write ? 'w' : 'r', op->value, op->call_ns, (int64_t)op->return_ns);
+    }
+    if (out != NULL)
+        fclose(out);
+}
+
 static int judge(void)
 {
     struct observed all = {0};
@@ -165,18 +182,35 @@ static int judge(void)
         observed_fini(&workers[i].history);
     }
     error = shared ? observed_linearizable(&all) : observed_prefixes(&all, n_mounts, REGISTERS);
-    if (error != NULL)
+    if (error != NULL) {
         fprintf(stderr, "history: %s\n", error);
-    else
+        dump(&all, getenv("HISTORY_DUMP"));
+    } else {
         printf("%zu %" PRIu64 " %" PRIu64 "\n", all.n, writes, failed);
+    }
     observed_fini(&all);
     return error != NULL;
+}
+
+/* Until the time is over, or SIGTERM comes. */
+static void until_told(unsigned seconds)
+{
+    struct timespec time = {.tv_sec = seconds};
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigtimedwait(&set, NULL, &time);
 }
 
 int main(int argc, char **argv)
 {
     unsigned seconds, each;
+    sigset_t set;
 
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    check(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
     if (argc < 5 || argc - 4 > MAX_MOUNTS) {
         fprintf(stderr, "usage: history shared|owned SECONDS WORKERS DIR...\n");
         return 2;
@@ -196,7 +230,7 @@ int main(int argc, char **argv)
         w->seed = n_workers + (unsigned)time(NULL);
         check(pthread_create(&w->thread, NULL, work, w) == 0);
     }
-    sleep(seconds);
+    until_told(seconds);
     atomic_store(&stopping, true);
     for (unsigned i = 0; i < n_workers; i++)
         check(pthread_join(workers[i].thread, NULL) == 0);

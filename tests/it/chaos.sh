@@ -325,7 +325,7 @@ start_workload() { # NAME CONSISTENCY
 	files) background "$TOOLS/writers" run "$T/journal" 100000 1 "${MNT[@]}" >"$out" 2>&1 ;;
 	register)
 		mkdir "${MNT[1]}/register"
-		background "$TOOLS/history" $how $((CHAOS_S + 2)) 2 "${MNT[@]/%//register}" >"$out" 2>&1
+		HISTORY_DUMP=$T/out-history background "$TOOLS/history" $how $((CHAOS_S + 2)) 2 "${MNT[@]/%//register}" >"$out" 2>&1
 		;;
 	*)
 		background "$TOOLS/workload" "$1" "$T/stop" "$T/verify" "${MNT[@]}" >"$out" 2>&1
