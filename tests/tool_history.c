@@ -12,8 +12,8 @@
  * vanish and come back meanwhile. Every operation opens the file. A write that fails may have
  * happened. SIGTERM ends it before its time.
  *
- * Prints "operations writes failed" and exits with 0; or what is wrong, and exits with 1. Then
- * $HISTORY_DUMP, if it is set, becomes the whole history. */
+ * Prints "ready" when it begins, at the end "operations writes failed", and exits with 0; or what
+ * is wrong, and exits with 1. Then $HISTORY_DUMP, if it is set, becomes the whole history. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -146,8 +146,10 @@ static void make_registers(void)
             die("%s: %s", mounts[0], strerror(errno));
     }
     for (unsigned i = 0; i < n_mounts; i++) { /* the barrier */
-        int fd = open(mounts[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int fd;
 
+        while ((fd = open(mounts[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 && errno == ENOENT)
+            usleep(RETRY_US); /* its host has not heard of the directory yet */
         if (fd < 0 || fsync(fd) != 0 || close(fd) != 0)
             die("%s: %s", mounts[i], strerror(errno));
     }
@@ -222,6 +224,8 @@ int main(int argc, char **argv)
         mounts[n_mounts++] = argv[i];
     check(each * n_mounts <= MAX_WORKERS);
     make_registers();
+    puts("ready");
+    fflush(stdout);
     for (n_workers = 0; n_workers < each * n_mounts; n_workers++) {
         struct worker *w = &workers[n_workers];
 

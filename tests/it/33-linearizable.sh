@@ -36,7 +36,7 @@ run_history() { # shared|owned [option…]
 	kill_leaders "$CHILD" "$@"
 	wait "$CHILD" || rc=$?
 	[ $rc = 0 ] || fail "$what: $(cat "$T/verdict")"
-	read -r count writes failed <"$T/history"
+	read -r count writes failed < <(tail -n 1 "$T/history")
 	[ "$count" -gt 100 ] || fail "$what: $count operations only"
 	[ $KILLS -gt 0 ] || fail "no leader was killed"
 	result "$what: $count operations, $writes writes of which $failed failed, $KILLS leaders killed"

@@ -43,7 +43,7 @@ kill -TERM "$CHILD"
 rc=0
 wait "$CHILD" || rc=$?
 [ $rc = 0 ] || fail "$(cat "$T/verdict")"
-read -r count writes failed <"$T/history"
+read -r count writes failed < <(tail -n 1 "$T/history")
 [ "$count" -gt 100 ] || fail "$count operations only"
 [ "$(installed)" -gt 0 ] || fail "no snapshot was installed"
 result "$cuts members cut off, $(installed) snapshots installed: $count operations, $writes writes of which $failed failed"

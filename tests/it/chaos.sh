@@ -326,6 +326,7 @@ start_workload() { # NAME CONSISTENCY
 	register)
 		mkdir "${MNT[1]}/register"
 		HISTORY_DUMP=$T/out-history background "$TOOLS/history" $how $((CHAOS_S + 2)) 2 "${MNT[@]/%//register}" >"$out" 2>&1
+		until_true 60 grep -qx ready "$out"
 		;;
 	*)
 		background "$TOOLS/workload" "$1" "$T/stop" "$T/verify" "${MNT[@]}" >"$out" 2>&1
