@@ -4,21 +4,20 @@
 # with consistency=strong; without, each host shows prefixes of what was written, and never goes
 # back (tests/tool_history.c). The checker has its own test, tests/test_observed.c.
 #
-#   HISTORY_S=6   seconds of each
+#   HISTORY_S=6   seconds of each, or longer: a leader is killed
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
 HISTORY_S=${HISTORY_S:-6}
 WORKERS=3 # for each mount
 
-# Kills the leader, and starts it again, as long as PID runs.
+# Kills the leader, and starts it again, for a while.
 kill_leaders() { # PID [option…]
-	local pid=$1 leader
+	local pid=$1 leader end=$((SECONDS + HISTORY_S))
 	shift
-	while alive "$pid"; do
+	while alive "$pid" && { [ $SECONDS -lt $end ] || [ $KILLS = 0 ]; }; do
 		sleep 1.5
 		leader=$(leader_now) || continue
-		alive "$pid" || break
 		member_kill "$leader"
 		sleep 0.5
 		member_start "$leader" "$@"
@@ -31,9 +30,11 @@ run_history() { # shared|owned [option…]
 	shift
 	KILLS=0
 	mkdir -p "${MNT[1]}/$what"
-	background "$TOOLS/history" "$what" "$HISTORY_S" $WORKERS "${MNT[1]}/$what" "${MNT[2]}/$what" "${MNT[3]}/$what" \
+	background "$TOOLS/history" "$what" 120 $WORKERS "${MNT[1]}/$what" "${MNT[2]}/$what" "${MNT[3]}/$what" \
 		>"$T/history" 2>"$T/verdict"
+	until_true 60 grep -qx ready "$T/history"
 	kill_leaders "$CHILD" "$@"
+	kill -TERM "$CHILD" || true
 	wait "$CHILD" || rc=$?
 	[ $rc = 0 ] || fail "$what: $(cat "$T/verdict")"
 	read -r count writes failed < <(tail -n 1 "$T/history")
