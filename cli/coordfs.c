@@ -14,10 +14,10 @@ static const struct command {
     {"status", cli_status, "status [--json] MOUNT|NAME|STATEDIR", "what a member knows", NULL},
     {"sync", cli_sync, "sync PATH", "wait until this host has everything committed anywhere", NULL},
     {"check", cli_check, "check STATEDIR|FILE", "verify the database of a stopped member", NULL},
-    {"stat", cli_stat, "stat [--json] [--hash] PATH…", "versions, indexes, life time of entries",
+    {"stat", cli_stat, "stat [--json] [--hash] PATH...", "versions, indexes, life time of entries",
      "--json  one object a line\n"
      "--hash  also XXH3-64 of files' content, as 'check PATH hash' of txn compares it"},
-    {"create", cli_create, "create [OPTION…] PATH", "make an entry, print its name",
+    {"create", cli_create, "create [OPTION...] PATH", "make an entry, print its name",
      "-s, --sequential           append the directory's next number, which is never given again\n"
      "--ephemeral[=session]      it goes with this host's session\n"
      "--ephemeral=open           it goes when nobody on this host has it open\n"
@@ -37,13 +37,13 @@ static const struct command {
      "is none. In both cases, and in all other failures, nothing was done.\n"
      "  check PATH exists|absent|locked|version N|cversion N|aversion N|hash XXH3\n"
      "  put|append PATH CONTENT [mode=M] [sequential] [ephemeral=session|open]\n"
-     "  create PATH [mode=M] [sequential] [ephemeral=…]    mkdir PATH [MODE] [sequential] […]\n"
+     "  create PATH [mode=M] [sequential] [ephemeral=...]    mkdir PATH [MODE] [sequential] [...]\n"
      "  symlink TARGET PATH   ln EXISTING NEW   mv OLD NEW [noreplace|exchange]\n"
      "  rm PATH   rmdir PATH   setxattr PATH NAME VALUE   rmxattr PATH NAME\n"
-     "  setattr PATH mode M|uid N|gid N|size N|mtime now|SECONDS|atime … (several pairs)\n"
-     "Words may be quoted as in a shell; \"…\" knows \\n, \\t, \\0 and \\xHH. A last word <<END\n"
+     "  setattr PATH mode M|uid N|gid N|size N|mtime now|SECONDS|atime ... (several pairs)\n"
+     "Words may be quoted as in a shell; \"...\" knows \\n, \\t, \\0 and \\xHH. A last word <<END\n"
      "stands for the lines up to END. # begins a comment. Symbolic links are not followed."},
-    {"lock", cli_lock, "lock [OPTION…] PATH [--] COMMAND…", "run a command under a lock",
+    {"lock", cli_lock, "lock [OPTION...] PATH [--] COMMAND...", "run a command under a lock",
      "-s, --shared               others may share the lock\n"
      "-n, --nonblock             do not wait for it\n"
      "-w, --wait TIME            do not wait for longer\n"
@@ -53,12 +53,12 @@ static const struct command {
      "PATH is made if need be. The command finds COORDFS_LOCK (PATH) and COORDFS_FENCE (the\n"
      "fencing token) in its environment. The lock is given up when the command ends. Exit status:\n"
      "the command's; 128 and the number of the signal that killed it; 75 when the lock was lost."},
-    {"elect", cli_elect, "elect [OPTION…] PATH [--] COMMAND…", "run a command while leading",
+    {"elect", cli_elect, "elect [OPTION...] PATH [--] COMMAND...", "run a command while leading",
      "-i, --id ID       what PATH contains while this one leads (the host's name)\n"
      "--once            end when the lead is lost, with exit status 75, instead of waiting again\n"
      "-k, --grace TIME  between SIGTERM and SIGKILL when the lead is lost (5s)\n"
      "Environment and exit status are as those of lock, and COORDFS_ID."},
-    {"once", cli_once, "once --every TIME [OPTION…] PATH [--] COMMAND…",
+    {"once", cli_once, "once --every TIME [OPTION...] PATH [--] COMMAND...",
      "run a command on one host a period",
      "-e, --every TIME   the period: 90s, 10m, 1h, 1d\n"
      "-w, --within TIME  how long to wait for a host that is running it (the period)\n"
@@ -70,13 +70,13 @@ static const struct command {
      "by cron for example. The command finds its period's number in COORDFS_PERIOD. It is run\n"
      "again, by another host, if its host dies before it has ended. Exit status: the command's;\n"
      "0 if another host has run it; 1 if it is still being run; 75 when the lock was lost."},
-    {"hold", cli_hold, "hold [OPTION…] PATH [--] COMMAND…",
+    {"hold", cli_hold, "hold [OPTION...] PATH [--] COMMAND...",
      "an entry that lives as long as a command",
      "-c, --content TEXT  what it contains\n"
      "-k, --grace TIME    between SIGTERM and SIGKILL when the entry is gone (5s)\n"
      "The entry is ephemeral: it goes when this host dies, too. Exit status: the command's; 3 if\n"
      "PATH exists; 75 when the entry was lost."},
-    {"watch", cli_watch, "watch [OPTION…] PATH…", "follow changes, from all hosts",
+    {"watch", cli_watch, "watch [OPTION...] PATH...", "follow changes, from all hosts",
      "-r, --recursive       also what is below the entries of PATH\n"
      "-s, --since INDEX     first all changes after this raft index (that of the last line seen)\n"
      "-j, --json            objects instead of lines \"INDEX OP PATH [-> NEW]\"\n"
@@ -105,7 +105,7 @@ static int help(void)
 {
     puts("Usage:");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        printf("  coordfs %-46s %s\n", commands[i].usage, commands[i].help);
+        printf("  coordfs %-50s %s\n", commands[i].usage, commands[i].help);
     puts("coordfs COMMAND --help tells more.");
     return fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
 }

@@ -430,7 +430,7 @@ static const struct verb {
     {"mv", 2, 3, parse_move, "OLD NEW [noreplace|exchange]"},
     {"rm", 1, 1, parse_remove, "PATH"},
     {"rmdir", 1, 1, parse_remove, "PATH"},
-    {"setattr", 3, 13, parse_setattr, "PATH mode|uid|gid|size|mtime|atime VALUE …"},
+    {"setattr", 3, 13, parse_setattr, "PATH mode|uid|gid|size|mtime|atime VALUE ..."},
     {"setxattr", 3, 3, parse_setxattr, "PATH NAME VALUE"},
     {"rmxattr", 2, 2, parse_rmxattr, "PATH NAME"},
 };

@@ -245,7 +245,7 @@ static const struct option_def defs[] = {
      "error, warn, info, debug [info]"},
     {"sloppy", NULL, set_true, FIELD(sloppy), 0, 0, "ignore unknown keys in the -o that follow"},
     {"debug-fuse", NULL, set_true, FIELD(debug_fuse), 0, 0, "log every request of the kernel"},
-    {"o", "KEY[=VALUE],…", set_options, 0, 0, 0, "the same keys, as in fstab"},
+    {"o", "KEY[=VALUE],...", set_options, 0, 0, 0, "the same keys, as in fstab"},
 };
 
 /* mount(8)'s own: flags for mount(2), and words that mean nothing to us. */

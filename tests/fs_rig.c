@@ -15,7 +15,7 @@
 #include "proto/ioctl.h"
 #include "tests/local_serve.h"
 
-#define PATIENCE_MS 20000 /* never the point of a test: a hang becomes a failure */
+#define PATIENCE_MS 60000 /* never the point of a test: a hang becomes a failure */
 
 const char *rig_missing(void)
 {

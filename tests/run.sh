@@ -122,7 +122,7 @@ remove_leftovers() {
 	local what
 	settle
 	for what in $(left_processes); do
-		echo "left behind: process $what: $(tr '\0' ' ' <"/proc/$what/cmdline" 2>/dev/null)"
+		echo "left behind: process $what: $(tr '\0' ' ' 2>/dev/null <"/proc/$what/cmdline")"
 		kill -9 "$what" 2>/dev/null
 	done
 	left_mounts | while read -r what; do

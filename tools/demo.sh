@@ -35,7 +35,7 @@ fail() {
 pid_of() {
 	local pid
 	pid=$(cat "$DIR/state-$1/coordfsd.pid" 2>/dev/null) || return 1
-	tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$DIR/state-$1" && echo "$pid"
+	tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "$DIR/state-$1" && echo "$pid"
 }
 
 mounted() { # the kernel writes a space in a path as \040

@@ -252,7 +252,7 @@ gone() { ! alive "$1"; }
 member_runs() {
 	local pid
 	pid=$(member_pid "$1") && [ -n "$pid" ] && alive "$pid" &&
-		tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q coordfsd
+		tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q coordfsd
 }
 
 running() { # the numbers of the members that run
