@@ -126,11 +126,16 @@ void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock)
     start(rig, 0);
 }
 
-void rig_start_patient(struct rig *rig)
+void rig_start_deadline(struct rig *rig, unsigned timeout_ms)
 {
     make_dirs(rig, 2);
     rig->draft_ms = 3600000;
-    start(rig, 60000);
+    start(rig, timeout_ms);
+}
+
+void rig_start_patient(struct rig *rig)
+{
+    rig_start_deadline(rig, 60000);
 }
 
 void rig_start_deny(struct rig *rig, unsigned deny_ms)

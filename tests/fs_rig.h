@@ -40,6 +40,7 @@ void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock);
 /* Two mounts whose drafts are not committed because of time: what a test writes is one step,
  * however slow the machine is. */
 void rig_start_patient(struct rig *rig);
+void rig_start_deadline(struct rig *rig, unsigned timeout_ms); /* the same, for changes that fail */
 /* Two mounts, the second with stale=deny, after deny_ms. */
 void rig_start_deny(struct rig *rig, unsigned deny_ms);
 /* n mounts, with inotify events for other mounts' changes. */

@@ -10,8 +10,8 @@ BEGIN=$P/begin # what began, one line each
 mkdir -p "$P/tests/it" "$P/build/tests"
 cp "$SRC/tests/run.sh" "$P/tests/"
 export P BEGIN
-unset CI JOBS TEST_LIMIT_FACTOR
-export TEST_SETTLE=2
+unset CI JOBS
+export TEST_SETTLE=2 TEST_LIMIT_FACTOR=1
 
 unit() { # NAME SCRIPT [COMMENT OF THE SOURCE]: an executable, as if from C
 	printf '#!/bin/bash\necho %s >>"$BEGIN"\n%s\n' "$1" "$2" >"$P/build/tests/test_$1"
