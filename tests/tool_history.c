@@ -34,6 +34,7 @@
 #define REGISTERS   3
 #define TEXT        20 /* the content of a register: digits */
 #define RETRY_US    20000
+#define PREPARE_S   60
 
 struct worker {
     pthread_t thread;
@@ -134,25 +135,46 @@ static void *work(void *arg)
     return NULL;
 }
 
+static bool make_register(unsigned reg, const char *zeros)
+{
+    int fd = open_register(0, reg, O_WRONLY | O_CREAT);
+    bool made = fd >= 0 && pwrite(fd, zeros, TEXT, 0) == TEXT;
+
+    if (fd >= 0)
+        made &= close(fd) == 0;
+    return made;
+}
+
+/* The barrier: what was made is there. */
+static bool reach(const char *mount)
+{
+    int fd = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool reached = fd >= 0 && fsync(fd) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return reached;
+}
+
+/* A host that is slow may not have heard of the directory yet, and calls may time out. */
 static void make_registers(void)
 {
+    uint64_t end = now_ns() + PREPARE_S * 1000000000ull;
     char zeros[TEXT + 1];
 
     snprintf(zeros, sizeof(zeros), "%0*d", TEXT, 0);
-    for (unsigned reg = 0; reg < n_mounts * REGISTERS; reg++) {
-        int fd = open_register(0, reg, O_WRONLY | O_CREAT);
-
-        if (fd < 0 || pwrite(fd, zeros, TEXT, 0) != TEXT || close(fd) != 0)
-            die("%s: %s", mounts[0], strerror(errno));
-    }
-    for (unsigned i = 0; i < n_mounts; i++) { /* the barrier */
-        int fd;
-
-        while ((fd = open(mounts[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 && errno == ENOENT)
-            usleep(RETRY_US); /* its host has not heard of the directory yet */
-        if (fd < 0 || fsync(fd) != 0 || close(fd) != 0)
-            die("%s: %s", mounts[i], strerror(errno));
-    }
+    for (unsigned reg = 0; reg < n_mounts * REGISTERS; reg++)
+        while (!make_register(reg, zeros)) {
+            if (now_ns() > end)
+                die("%s: %s", mounts[0], strerror(errno));
+            usleep(RETRY_US);
+        }
+    for (unsigned i = 0; i < n_mounts; i++)
+        while (!reach(mounts[i])) {
+            if (now_ns() > end)
+                die("%s: %s", mounts[i], strerror(errno));
+            usleep(RETRY_US);
+        }
 }
 
 /* A line for each operation: mount, register, w or r, value, call and return (ns; -1: failed). */
