@@ -131,6 +131,15 @@ static void out_send(struct driver *d, struct snapshot_out *s)
     }
 }
 
+/* It has what the copy has: by the copy, or by the log. */
+static void out_received(struct driver *d, struct snapshot_out *s)
+{
+    out_close(d, s);
+    s->phase = SNAPSHOT_SETTLING;
+    s->heard = d->guard.now;
+    s->target = d->log.last;
+}
+
 static void out_copied(struct driver *d, struct snapshot_out *s)
 {
     enum machine_progress progress = d->machine.ops->copy_poll(d->machine.ctx, s->copy);
@@ -178,6 +187,8 @@ static void out_turn(struct driver *d, struct snapshot_out *s)
     }
     if (s->phase == SNAPSHOT_COPYING)
         out_copied(d, s);
+    if (s->phase == SNAPSHOT_SENDING && guard_match(&d->guard, s->peer) >= s->info.index)
+        out_received(d, s);
     if (s->phase == SNAPSHOT_SENDING)
         out_send(d, s);
     if (s->phase == SNAPSHOT_SETTLING)
@@ -196,10 +207,8 @@ void snapshot_on_ack(struct driver *d, uint64_t from, const Cfs__Peer__SnapshotA
     s->heard = d->guard.now;
     s->wanted = ack->offset;
     if (ack->state == CFS__PEER__SNAPSHOT_ACK__STATE__DONE) {
-        out_close(d, s);
         d->snapshot.sent++;
-        s->phase = SNAPSHOT_SETTLING;
-        s->target = d->log.last;
+        out_received(d, s);
         guard_has(&d->guard, from, s->info.index);
     } else if (ack->state != CFS__PEER__SNAPSHOT_ACK__STATE__MORE) {
         log_warn("member %llu cannot take its snapshot", (unsigned long long)from);
@@ -383,7 +392,8 @@ static void in_turn(struct driver *d)
 {
     struct snapshot_in *s = &d->snapshot.in;
 
-    if (s->phase == SNAPSHOT_WRITING && d->guard.now - s->heard > SNAPSHOT_SILENT_MS)
+    if (s->phase == SNAPSHOT_WRITING &&
+        (d->guard.now - s->heard > SNAPSHOT_SILENT_MS || s->info.index <= d->guard.applied))
         in_close(d);
     if (s->phase == SNAPSHOT_VERIFYING)
         in_verified(d);

@@ -337,6 +337,26 @@ static void test_a_removed_receiver_is_not_served(void **state)
     raft_sim_free(sim);
 }
 
+/* Who has caught up from the log needs no copy any more, though nothing is heard of its wishes. */
+static void test_a_receiver_that_has_caught_up_is_not_served(void **state)
+{
+    struct raft_sim *sim = sim_of(3, 0, 3);
+    unsigned leader = await_leader(sim), other = other_than(sim, leader);
+
+    (void)state;
+    raft_sim_run(sim, SECOND);
+    assert_int_equal(raft_sim_leader(sim), leader);
+    raft_sim_cut(sim, other, leader, true);
+    snapshot_wanted(raft_sim_driver(sim, leader), other);
+    assert_int_equal(streams(sim, leader), 1);
+    raft_sim_kick(sim, leader);
+    raft_sim_run(sim, SECOND);
+    assert_int_equal(raft_sim_leader(sim), leader);
+    assert_int_equal(streams(sim, leader), 0);
+    assert_fine(sim);
+    raft_sim_free(sim);
+}
+
 /* The leader dies while it streams; the next one has the receiver served all the same. */
 static void test_the_sender_of_a_snapshot_dies(void **state)
 {
@@ -594,6 +614,7 @@ int main(void)
         cmocka_unit_test(test_a_snapshot_while_others_write),
         cmocka_unit_test(test_a_dead_receiver_does_not_hold_the_log),
         cmocka_unit_test(test_a_removed_receiver_is_not_served),
+        cmocka_unit_test(test_a_receiver_that_has_caught_up_is_not_served),
         cmocka_unit_test(test_the_sender_of_a_snapshot_dies),
         cmocka_unit_test(test_members_come_and_go),
         cmocka_unit_test(test_a_member_alone_sleeps),
