@@ -80,6 +80,10 @@ static void copy_options(struct fs_options *out, const struct fs_options *in)
     out->mirror_program = in->mirror_program == NULL ? NULL : xstrdup(in->mirror_program);
     if (out->timeout_ms == 0)
         out->timeout_ms = DEFAULT_TIMEOUT_MS;
+    if (out->mirror_ms == 0)
+        out->mirror_ms = MIRROR_PATIENCE_MS + (unsigned)min_u64(out->timeout_ms, MIRROR_LOCAL_MS);
+    if (out->lane_max == 0)
+        out->lane_max = LANE_JOBS_MAX;
     if (out->file_max == 0)
         out->file_max = LIMIT_FILE_MAX;
 }
@@ -117,6 +121,7 @@ static void set_up_mirror(struct fs *fs)
     struct mirror *m = &fs->mirror;
 
     m->mount_id = fs->mount_id;
+    m->patience_ms = fs->options.mirror_ms;
     if (fs->options.mirror_program == NULL)
         snprintf(m->status.why, sizeof(m->status.why), "mirror=off");
     else if ((fs->options.ms_flags & MS_RDONLY) != 0)

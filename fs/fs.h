@@ -25,6 +25,8 @@ struct fs_options {
     bool strong;            /* a barrier before each open, lookup and getattr */
     unsigned deny_ms;       /* stale=deny: without a quorum for so long; 0: stale=serve */
     unsigned draft_ms;      /* tests: drafts wait so long; 0: DRAFT_IDLE_MS and DRAFT_AGE_MS */
+    unsigned mirror_ms;     /* tests: patience with the mirror's process; 0: by timeout_ms */
+    unsigned lane_max;      /* tests: jobs of lane B (fs/lane.h); 0: LANE_JOBS_MAX */
     bool uncached;          /* the kernel asks for everything each time */
     bool debug;             /* log every request */
     enum fs_lostlock lostlock;

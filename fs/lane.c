@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "fs/mirror.h"
+#include "fs/mount.h"
 #include "fs/notify.h"
 #include "fs/state.h"
 
@@ -149,6 +150,7 @@ bool lanes_ended(struct fs *fs)
 static void job_free(struct lane_job *job)
 {
     TAILQ_REMOVE(&job->lane->jobs, job, link);
+    job->lane->n_jobs--;
     if (job->op != NULL)
         mirror_op_free(&job->lane->fs->mirror, job->op);
     free(job->name);
@@ -207,12 +209,20 @@ static struct lane_job *job_alloc(struct lane *lane, enum lane_what what, uint64
     return job;
 }
 
+static void job_add(struct lane_job *job)
+{
+    struct lane *lane = job->lane;
+
+    TAILQ_INSERT_TAIL(&lane->jobs, job, link);
+    lane->n_jobs++;
+    lane->n_posted++;
+}
+
 static struct lane_job *job_new(struct lane *lane, enum lane_what what, uint64_t ino)
 {
     struct lane_job *job = job_alloc(lane, what, ino);
 
-    TAILQ_INSERT_TAIL(&lane->jobs, job, link);
-    lane->n_posted++;
+    job_add(job);
     return job;
 }
 
@@ -253,9 +263,20 @@ void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const
         node->moving++;
 }
 
+static struct lane_job *forget_all_names(struct fs *fs)
+{
+    fs->lanes.n_epochs++;
+    return job_new(&fs->lanes.b, LANE_EPOCH, 0);
+}
+
 void lane_forget_all_names(struct fs *fs)
 {
-    job_new(&fs->lanes.b, LANE_EPOCH, 0);
+    forget_all_names(fs);
+}
+
+bool lane_moves(const struct fs *fs, const struct node *node)
+{
+    return fs->lanes.n_epochs > 0 || (node != NULL && node->moving > 0);
 }
 
 static void add_moving(struct fs *fs, uint64_t ino)
@@ -309,12 +330,48 @@ static void finish_job(struct fs *fs, struct lane_job *job)
 {
     struct lane_job *before = TAILQ_PREV(job, lane_jobs, link);
 
+    if (job->what == LANE_EPOCH)
+        fs->lanes.n_epochs--;
     unmark_node(fs, job);
     if (before != NULL)
         requests_move(&job->after, &before->after);
     request_wake(&job->waiters, 0);
     request_wake(&job->after, 0);
     job_free(job);
+}
+
+/* ---- Too many jobs ------------------------------------------------------------------------------
+ */
+
+/* Who waits for one of them waits for `instead`. */
+static void replace_jobs(struct fs *fs, struct lane_job *instead)
+{
+    struct lane_job *job, *next;
+
+    for (job = TAILQ_FIRST(&fs->lanes.b.jobs); job != instead; job = next) {
+        next = TAILQ_NEXT(job, link);
+        if (job->running)
+            continue;
+        if (job->op != NULL)
+            mirror_count_given_up(&fs->mirror, job->op);
+        requests_move(&job->after, &instead->after);
+        finish_job(fs, job);
+    }
+}
+
+static void shed_jobs(struct fs *fs)
+{
+    struct lane *b = &fs->lanes.b;
+    struct lane_job *job;
+
+    if (b->n_jobs <= fs->options.lane_max || b->n_posted < fs->lanes.shed_at)
+        return;
+    fs->lanes.shed_at = b->n_posted + fs->options.lane_max;
+    TAILQ_FOREACH(job, &b->jobs, link)
+    if (job->op != NULL && !job->running)
+        mirror_drop(job->op);
+    if (notify_has_epoch(&fs->io) && !mount_has_submounts(fs->mount_id))
+        replace_jobs(fs, forget_all_names(fs));
 }
 
 /* ---- Which job of lane B is next ----------------------------------------------------------------
@@ -490,8 +547,7 @@ static int retry_due(struct fs *fs)
                 continue;
             }
             TAILQ_REMOVE(&l->retries, job, retry_link);
-            TAILQ_INSERT_TAIL(&job->lane->jobs, job, link);
-            job->lane->n_posted++;
+            job_add(job);
             if (job->op == NULL) /* else its turn comes */
                 job_post(job);
         }
@@ -503,6 +559,7 @@ int lanes_turn(struct fs *fs)
 {
     int wait_ms = retry_due(fs);
 
+    shed_jobs(fs);
     begin_jobs(fs);
     return atomic_load(&fs->lanes.look_again) ? LOOK_AGAIN_MS : wait_ms;
 }

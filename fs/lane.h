@@ -9,6 +9,11 @@
  * the same locks waits. The mirror's operations (fs/mirror.h) are jobs of lane B, too: they also
  * need the locks of what the names lead to.
  *
+ * Lane B may be slower than changes come, or hang for as long as the mirror's process may
+ * (mirror.patience_ms). When it has too many jobs, those that wait are given up, and all names are
+ * forgotten instead; where that cannot be (before Linux 6.16, and when something is mounted on a
+ * directory of ours: it would be unmounted), each only forgets its names, which is fast.
+ *
  * All functions: reader thread. */
 #ifndef FS_LANE_H
 #define FS_LANE_H
@@ -18,6 +23,8 @@
 #include <sys/queue.h>
 
 #include "fs/request.h"
+
+#define LANE_JOBS_MAX 65536 /* of lane B; inotify itself would not keep as many events either */
 
 enum lane_what {
     LANE_ATTR,
@@ -31,6 +38,7 @@ enum lane_what {
 
 struct lane_job;
 struct mirror_op;
+struct node;
 TAILQ_HEAD(lane_jobs, lane_job);
 
 struct lane {
@@ -41,7 +49,8 @@ struct lane {
     STAILQ_HEAD(, lane_job) todo; /* under the lock */
     bool stop;                    /* under the lock */
     atomic_bool ended;
-    struct lane_jobs jobs;     /* all that are not done, in order */
+    struct lane_jobs jobs; /* all that are not done, in order */
+    unsigned n_jobs;
     unsigned n_running;        /* of them: handed to the thread */
     uint64_t n_posted, n_done; /* since the start */
 };
@@ -49,6 +58,8 @@ struct lane {
 struct lanes {
     struct lane a, b;
     atomic_bool look_again; /* a job of lane B waits for what is about to come */
+    unsigned n_epochs;      /* jobs that forget all names: any inode may be moving */
+    uint64_t shed_at;       /* not before so many jobs were posted */
     uint64_t next_retry_ms;
     struct lane_jobs retries;
 };
@@ -82,6 +93,9 @@ bool lane_move_waiters(struct fs *fs, uint64_t ino, struct request_queue *queue)
 bool lane_wait_all(struct lane *lane, struct request *r);
 /* r ends when all that the lane has to do now is done; at once when that is nothing. */
 void lane_then(struct lane *lane, struct request *r);
+
+/* Is the kernel about to forget a name of the inode (or all names)? */
+bool lane_moves(const struct fs *fs, const struct node *node);
 
 /* Does lane B have a job that needs the lock of this inode? */
 bool lane_needs(struct fs *fs, uint64_t ino);

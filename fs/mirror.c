@@ -102,7 +102,6 @@ static struct mirror_op *op_add(struct mirror *m, enum mirror_kind kind, uint64_
     atomic_init(&op->refused, false);
     atomic_init(&op->answered, false);
     TAILQ_INSERT_TAIL(&m->ops, op, link);
-    m->n_ops++;
     return op;
 }
 
@@ -111,8 +110,8 @@ struct mirror_op *mirror_op_new(struct fs *fs, const Cfs__Change *c)
     struct mirror *m = &fs->mirror;
     struct mirror_op *op;
 
-    if (!mirror_wanted(m) || m->n_ops >= MIRROR_QUEUE_MAX || (size_t)c->kind >= ARRAY_LEN(kinds) ||
-        !kinds[c->kind].mirrored || !may_be_watched(fs, c))
+    if (!mirror_wanted(m) || (size_t)c->kind >= ARRAY_LEN(kinds) || !kinds[c->kind].mirrored ||
+        !may_be_watched(fs, c))
         return NULL;
     op = op_add(m, kinds[c->kind].kind, c->ino);
     op->index = c->index;
@@ -135,8 +134,7 @@ struct mirror_op *mirror_op_control(struct fs *fs, uint64_t ino, const char *nam
     struct mirror *m = &fs->mirror;
     struct mirror_op *op;
 
-    if (!mirror_wanted(m) || m->n_ops >= MIRROR_QUEUE_MAX ||
-        (!known(fs, ino) && !known(fs, VDIR_INO)))
+    if (!mirror_wanted(m) || (!known(fs, ino) && !known(fs, VDIR_INO)))
         return NULL;
     op = op_add(m, MIRROR_DATA, ino);
     op->mode = S_IFREG;
@@ -150,7 +148,6 @@ struct mirror_op *mirror_op_control(struct fs *fs, uint64_t ino, const char *nam
 void mirror_op_free(struct mirror *m, struct mirror_op *op)
 {
     TAILQ_REMOVE(&m->ops, op, link);
-    m->n_ops--;
     for (unsigned i = 0; i < ARRAY_LEN(op->names); i++) {
         free(op->names[i].name);
         free(op->paths[i]);
@@ -222,6 +219,12 @@ void mirror_refuse_all(struct fs *fs)
     TAILQ_FOREACH(op, &fs->mirror.ops, link)
     if (!vdir_owns(op->ino))
         atomic_store(&op->refused, true);
+}
+
+void mirror_drop(struct mirror_op *op)
+{
+    op->dropped = !atomic_load(&op->refused) || op->dropped;
+    atomic_store(&op->refused, true);
 }
 
 /* ---- What the tree tells ------------------------------------------------------------------------

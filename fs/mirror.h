@@ -28,8 +28,12 @@
  *    fails with ESTALE): it is tried again when that one has had time;
  *  - the process dies: another is started. The operation is performed by that one unless the
  *    kernel may have raised the event already;
+ *  - the process hangs (somebody has stopped or frozen it). Whoever was granted a lock waits for
+ *    it, as names may be stale. So it is killed after a while (patience_ms), and all goes on as if
+ *    it had died; when the next one hangs, too, there is none for a minute;
  *  - something is mounted on what is removed or renamed: the name stays as long as it is (to forget
  *    it would unmount that);
+ *  - it cannot keep up, and lane B has too many jobs: all of them are given up (fs/lane.c);
  *  - it cannot be: names are forgotten as if there were no mirror.
  * Events are lost then, but caches are right always.
  *
@@ -46,10 +50,13 @@
 #include "fs/fs.h"
 #include "fs/mirror_wire.h"
 
-#define MIRROR_TRIES     8     /* of one operation, at once */
-#define MIRROR_RESTS     100   /* between so many tries */
-#define MIRROR_REST_MS   100   /* each at most: together longer than a request of ours may wait */
-#define MIRROR_QUEUE_MAX 65536 /* what inotify itself would not keep either */
+#define MIRROR_TRIES   8   /* of one operation, at once */
+#define MIRROR_RESTS   100 /* between so many tries */
+#define MIRROR_REST_MS 100 /* each at most: together longer than a request of ours may wait */
+/* For an answer, beyond what a change of a local process may take, which the process may have to
+ * wait for in the kernel; that is reckoned with up to MIRROR_LOCAL_MS. */
+#define MIRROR_PATIENCE_MS 2000
+#define MIRROR_LOCAL_MS    30000
 
 struct mirror_name {
     uint64_t dir; /* 0: none */
@@ -72,6 +79,7 @@ struct mirror_op {
     bool late;        /* something was mounted there: names are to be forgotten when it is not */
     bool unwatched;   /* nobody: there is nothing to be done */
     bool removed_dir; /* this host has removed ino, a directory, since */
+    bool dropped;     /* refused as there were too many; set before that */
     unsigned looks;   /* attempts to prepare it */
     unsigned rests;
     uint64_t rest_until_ms;
@@ -84,7 +92,6 @@ TAILQ_HEAD(mirror_ops, mirror_op);
 
 struct mirror {
     struct mirror_ops ops;
-    unsigned n_ops;
     _Atomic(struct mirror_op *) current; /* that the process performs now */
     atomic_int pid;                      /* of the process; 0: there is none */
     int mount_id;
@@ -95,6 +102,8 @@ struct mirror {
     int stop_fd;         /* readable: to end */
     bool submounts;
     uint64_t retry_at_ms; /* when another may be started */
+    unsigned patience_ms; /* with a process that does not answer */
+    unsigned n_hung;      /* in a row */
 
     pthread_mutex_t lock; /* covers what follows */
     struct fs_mirror_status status;
@@ -120,6 +129,10 @@ void mirror_own(struct fs *fs, const Cfs__Change *c);
 /* A state of which no single changes are known: nothing that is queued makes sense any more, but
  * for what is not about the tree. */
 void mirror_refuse_all(struct fs *fs);
+/* There are too many: it is not to be performed, and counts as missed. */
+void mirror_drop(struct mirror_op *op);
+/* Any thread: it was not performed. */
+void mirror_count_given_up(struct mirror *m, const struct mirror_op *op);
 
 /* Is there an operation about names of this directory? */
 bool mirror_renames_in(const struct fs *fs, uint64_t dir);

@@ -18,7 +18,11 @@
 #include "fs/mirror_child.h"
 #include "fs/notify.h"
 
-#define RESTART_MS 1000 /* between two attempts to have a process */
+#define RESTART_MS     1000  /* between two attempts to have a process */
+#define HUNG_MS        60000 /* until the next, when two in a row have hung */
+#define PATIENCE_STEPS 20
+
+static const char hangs[] = "its process hangs";
 
 extern char **environ;
 
@@ -40,6 +44,13 @@ static void count(struct mirror *m, uint64_t *which)
     pthread_mutex_unlock(&m->lock);
 }
 
+void mirror_count_given_up(struct mirror *m, const struct mirror_op *op)
+{
+    bool missed = op->dropped || !atomic_load(&op->refused);
+
+    count(m, missed ? &m->status.missed : &m->status.refused);
+}
+
 void mirror_get_status(struct mirror *m, struct fs_mirror_status *out)
 {
     pthread_mutex_lock(&m->lock);
@@ -51,9 +62,10 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out)
 /* ---- The process --------------------------------------------------------------------------------
  */
 
-/* The pid is nobody else's until it was waited for. It may take until the kernel has an answer that
- * the process sleeps for: a killed one does not wait for what has not been read yet, and the reader
- * thread goes on answering. */
+/* The pid is nobody else's until it was waited for, and until then a system call of the process may
+ * still come, which must not be taken for a change of somebody else's. It may take until the kernel
+ * has an answer that the process sleeps for: a killed one does not wait for what has not been read
+ * yet, and the reader thread goes on answering. */
 static void end_process(struct mirror *m)
 {
     int pid = atomic_load(&m->pid);
@@ -64,9 +76,9 @@ static void end_process(struct mirror *m)
     if (pid == 0)
         return;
     kill(pid, SIGKILL);
-    atomic_store(&m->pid, 0);
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
+    atomic_store(&m->pid, 0);
 }
 
 void mirror_ask_end(struct mirror *m)
@@ -74,18 +86,32 @@ void mirror_ask_end(struct mirror *m)
     check(eventfd_write(m->stop_fd, 1) == 0 || errno == EAGAIN);
 }
 
-/* 1, 0 at the end of the process, or -ECANCELED when we are to end. */
-static int receive(struct mirror *m, struct mirror_answer *out)
+/* 1: there is an answer, or the end of the process; -ECANCELED: we are to end; -ETIMEDOUT: it
+ * hangs. In steps, so that a time in which we were stopped ourselves counts as one of them only. */
+static int await_answer(struct mirror *m)
 {
     struct pollfd fds[] = {{.fd = m->sock, .events = POLLIN}, {.fd = m->stop_fd, .events = POLLIN}};
-    ssize_t n;
 
-    do {
-        if (poll(fds, ARRAY_LEN(fds), -1) < 0 && errno != EINTR)
-            return 0;
+    for (unsigned i = 0; i < PATIENCE_STEPS; i++) {
+        if (poll(fds, ARRAY_LEN(fds), (int)(m->patience_ms / PATIENCE_STEPS) + 1) < 0)
+            continue; /* EINTR */
         if (fds[1].revents != 0)
             return -ECANCELED;
-    } while (fds[0].revents == 0);
+        if (fds[0].revents != 0)
+            return 1;
+    }
+    log_warn("the mirror's process does not answer");
+    return -ETIMEDOUT;
+}
+
+/* 1, 0 at the end of the process, or as await_answer. */
+static int receive(struct mirror *m, struct mirror_answer *out)
+{
+    int err = await_answer(m);
+    ssize_t n;
+
+    if (err < 0)
+        return err;
     do
         n = recv(m->sock, out, sizeof(*out), 0);
     while (n < 0 && errno == EINTR);
@@ -128,8 +154,10 @@ static const char *start_process(struct mirror *m, struct mirror_answer *hello)
     if (err != 0)
         return strerror(-err);
     err = receive(m, hello);
-    if (err < 0)
+    if (err == -ECANCELED)
         return "ending";
+    if (err == -ETIMEDOUT)
+        return hangs;
     if (err == 0)
         return "the process does not start";
     hello->why[sizeof(hello->why) - 1] = '\0';
@@ -147,7 +175,7 @@ void mirror_start(struct mirror *m)
         return;
     why = start_process(m, &hello);
     said = m->retry_at_ms != 0;
-    m->retry_at_ms = clock_boot_ms() + RESTART_MS;
+    m->retry_at_ms = clock_boot_ms() + (why == hangs ? HUNG_MS : RESTART_MS);
     set_state(m, why == NULL, why == NULL ? "" : why);
     if (why == NULL)
         return;
@@ -167,6 +195,19 @@ static void lose_process(struct mirror *m)
     end_process(m);
     set_state(m, false, "its process has ended");
     count(m, &m->status.restarts);
+}
+
+/* The second time in a row, there is none for a while: everything that waits for lane B has waited
+ * long enough. */
+static void lose_hung(struct mirror *m)
+{
+    m->n_hung++;
+    lose_process(m);
+    if (m->n_hung == 1)
+        return;
+    set_state(m, false, hangs);
+    m->retry_at_ms = clock_boot_ms() + HUNG_MS;
+    m->n_hung = 0;
 }
 
 /* ---- Operations ---------------------------------------------------------------------------------
@@ -247,13 +288,16 @@ static int attempt(struct mirror *m, struct mirror_op *op)
         atomic_store(&op->names[i].newer, false);
     atomic_store(&m->current, op);
     got = tell(m, op) ? receive(m, &answer) : 0;
-    atomic_store(&m->current, NULL);
-    if (got < 0)
-        return got;
-    if (got == 0) {
+    if (got == -ETIMEDOUT)
+        lose_hung(m);
+    else if (got == 0)
         lose_process(m);
+    atomic_store(&m->current, NULL); /* nothing more comes of a process that is lost */
+    if (got == -ECANCELED)
+        return got;
+    if (got <= 0)
         return atomic_load(&op->answered) ? -ENOTCONN : -EINTR;
-    }
+    m->n_hung = 0;
     m->submounts = (answer.flags & MIRROR_SUBMOUNTS) != 0;
     if ((answer.flags & MIRROR_WANTS_PATHS) != 0)
         return -EAGAIN;
@@ -296,7 +340,7 @@ int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op)
         op->rests++;
         return -EINPROGRESS;
     }
-    count(m, atomic_load(&op->refused) ? &m->status.refused : &m->status.missed);
+    mirror_count_given_up(m, op);
     log_debug("mirror: operation %d on inode %llu at index %llu is given up", (int)op->kind,
               (unsigned long long)op->ino, (unsigned long long)op->index);
     forget_names(io, op);

@@ -19,6 +19,7 @@
 
 struct mount_line {
     int id;
+    int parent; /* what it is mounted on */
     char *path;
     char *options; /* of the mount: "rw,nosuid…" */
     char *type;
@@ -51,6 +52,8 @@ static bool parse_line(char *line, struct mount_line *out)
     for (int i = 0; word != NULL; i++, word = strtok_r(NULL, " ", &save)) {
         if (i == 0)
             out->id = atoi(word);
+        else if (i == 1)
+            out->parent = atoi(word);
         else if (i == 4)
             out->path = word;
         else if (i == 5)
@@ -230,6 +233,22 @@ void mount_close(int id)
         log_warn("%s stays mounted: something else is mounted over it", ours.at);
     else if (umount2(ours.at, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
         log_warn("cannot unmount %s: %s", ours.at, strerror(errno));
+}
+
+static bool find_child(void *arg, const struct mount_line *m)
+{
+    struct find *find = arg;
+
+    find->found = m->parent == find->id;
+    return find->found;
+}
+
+bool mount_has_submounts(int id)
+{
+    struct find find = {.id = id};
+
+    each_mount(find_child, &find);
+    return find.found;
 }
 
 bool mount_is_read_only(int id)

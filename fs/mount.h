@@ -17,6 +17,9 @@ int mount_open(const struct fs_options *options, int dev_fd, int *id, char *errm
  * must be closed: so nothing can wait for an answer. */
 void mount_close(int id);
 
+/* Is something mounted on a directory of it? */
+bool mount_has_submounts(int id);
+
 /* Is it read-only just now (it may have been remounted)? Asks the kernel, not the filesystem. */
 bool mount_is_read_only(int id);
 

@@ -107,7 +107,7 @@ double ops_attr_valid_s(struct fs *fs, uint64_t ino)
 static int open_error(struct fs *fs, int tid, const Cfs__Attr *attr, bool found)
 {
     const struct node *node = node_find(&fs->nodes, attr->ino);
-    bool unlinked = attr->nlink == 0, moving = node != NULL && node->moving > 0;
+    bool unlinked = attr->nlink == 0, moving = lane_moves(fs, node);
 
     if (!unlinked && !moving)
         return 0;
@@ -125,7 +125,7 @@ int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out)
     int error, tid = fuse_req_ctx(req)->pid;
     bool found = again_take(&fs->again, tid, ino);
 
-    if (out == NULL && node != NULL && node->alive && node->moving == 0)
+    if (out == NULL && node != NULL && node->alive && !lane_moves(fs, node))
         return 0;
     error = ops_attr(fs, ino, &attr);
     if (error == 0)

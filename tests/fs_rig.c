@@ -49,6 +49,9 @@ static void serve(const struct rig *rig, unsigned timeout_ms, int in_fd, int out
     options.deny_ms = rig->deny_ms;
     options.draft_ms = rig->draft_ms;
     options.mirror = rig->mirror;
+    options.mirror_program = rig->mirror_program[0] == '\0' ? NULL : rig->mirror_program;
+    options.mirror_ms = rig->mirror_ms;
+    options.lane_max = rig->lane_max;
     snprintf(store, sizeof(store), "%s/store", rig->dir);
     for (unsigned i = 0; i < rig->n; i++)
         mountpoints[i] = rig->mnt[i];
@@ -145,11 +148,21 @@ void rig_start_deny(struct rig *rig, unsigned deny_ms)
     start(rig, 0);
 }
 
-void rig_start_mirror(struct rig *rig, unsigned n, unsigned timeout_ms)
+void rig_start_mirror(struct rig *rig, unsigned mirror_ms, unsigned lane_max, const char *script)
 {
-    make_dirs(rig, n);
+    FILE *file;
+
+    make_dirs(rig, 2);
     rig->mirror = true;
-    start(rig, timeout_ms);
+    rig->mirror_ms = mirror_ms;
+    rig->lane_max = lane_max;
+    if (script != NULL) {
+        snprintf(rig->mirror_program, sizeof(rig->mirror_program), "%s/mirror", rig->dir);
+        file = fopen(rig->mirror_program, "we");
+        check(file != NULL && fprintf(file, "#!/bin/sh\n%s\n", script) > 0);
+        check(fchmod(fileno(file), 0700) == 0 && fclose(file) == 0);
+    }
+    start(rig, 60000);
 }
 
 void rig_restart(struct rig *rig, unsigned timeout_ms)

@@ -20,6 +20,8 @@ struct rig {
     unsigned deny_ms;
     unsigned draft_ms;
     bool mirror;
+    char mirror_program[80]; /* "": the real one */
+    unsigned mirror_ms, lane_max;
     pid_t pid; /* of the child */
     FILE *to, *from;
 };
@@ -43,8 +45,9 @@ void rig_start_patient(struct rig *rig);
 void rig_start_deadline(struct rig *rig, unsigned timeout_ms); /* the same, for changes that fail */
 /* Two mounts, the second with stale=deny, after deny_ms. */
 void rig_start_deny(struct rig *rig, unsigned deny_ms);
-/* n mounts, with inotify events for other mounts' changes. */
-void rig_start_mirror(struct rig *rig, unsigned n, unsigned timeout_ms);
+/* Two mounts, with inotify events for other mounts' changes; for the numbers see fs/fs.h. `script`
+ * is what runs as the mirror's process, by /bin/sh; NULL: the real one. */
+void rig_start_mirror(struct rig *rig, unsigned mirror_ms, unsigned lane_max, const char *script);
 /* Ends the child in an orderly way and checks that it was one; removes everything. */
 void rig_stop(struct rig *rig);
 /* Kills the child (SIGKILL); the mounts stay behind. */

@@ -75,9 +75,13 @@ static bool mount_one(const struct local_serve_options *o, const char *mountpoin
                                  .uncached = o->last_uncached && n_mounts + 1 == o->n,
                                  .debug = o->debug,
                                  .lostlock = o->lostlock,
-                                 .mirror_program = o->mirror ? mirror_program() : NULL};
+                                 .mirror_ms = o->mirror_ms,
+                                 .lane_max = o->lane_max,
+                                 .mirror_program = o->mirror_program};
     char errmsg[256];
 
+    if (o->mirror && o->mirror_program == NULL)
+        options.mirror_program = mirror_program();
     memset(m, 0, sizeof(*m));
     m->host = local_host_new(local);
     if (fs_mount(&options, local_host_backend(m->host), &m->fs, errmsg, sizeof(errmsg)) != 0) {

@@ -20,7 +20,9 @@ struct local_serve_options {
     unsigned draft_ms;   /* as in struct fs_options */
     unsigned deny_ms;    /* all but the first mount have stale=deny, after so long; 0: none */
     bool strong;         /* all but the first mount have consistency=strong */
-    bool mirror;         /* inotify events for other hosts' changes: BUILD/coordfsd makes them */
+    bool mirror; /* inotify events for other hosts' changes: BUILD/coordfsd makes them … */
+    const char *mirror_program;   /* … or this */
+    unsigned mirror_ms, lane_max; /* as in struct fs_options */
     bool debug;
     enum fs_lostlock lostlock;
 };

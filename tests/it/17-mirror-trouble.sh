@@ -1,8 +1,12 @@
 #!/bin/bash
 # limit: 240
 # The mirror and whatever may happen to it: local changes that are faster, processes that look too
-# early, kill -9 of it and of the daemon, umount, directories that are mounted over or removed.
+# early, kill -9 of it and of the daemon, umount, directories that are mounted over or removed, locks
+# while it is stopped.
 . "$(dirname "$0")/lib.sh"
+
+# As long a time, and 2 s, may its process be held.
+DAEMON_OPTS+=(-o timeout=60)
 
 need_fuse
 need_tool inotifywait python3
@@ -285,6 +289,42 @@ sync_b
 	sync_b
 	! touch there 2>/dev/null || fail "a file in a removed directory"
 )
+
+say "a lock that is granted while the mirror is stopped: nothing stale, and not for ever"
+member_stop "$B_NUMBER"
+member_start "$B_NUMBER" -o timeout=5
+until_true 60 mirror_on
+mkdir "$A/p4"
+echo old >"$A/p4/f"
+echo old >"$A/p4/gone"
+: >"$A/p4/lock"
+sync_b
+cat "$B/p4/f" "$B/p4/gone" >/dev/null
+[ ! -e "$B/p4/made" ] || fail "there is a file 'made'"
+watch_begin "$B/p4"
+exec 8<"$A/p4/lock"
+flock 8
+# What the next holder, on B, sees at once.
+background bash -c "exec 9<'$B/p4/lock'; flock 9
+	echo \$(stat -c %i '$B/p4/f') \$(cat '$B/p4/f') \$(test -e '$B/p4/gone' && echo gone) \$(test -e '$B/p4/made' && echo made) >'$T/p4'"
+WAITER=$CHILD
+waits() { jq -e "any(.[]; .path == \"/p4/lock\" and .waiting)" "$A/.coordfs/locks" >/dev/null; }
+until_true 60 waits
+pid=$(mirror pid) restarts=$(mirror restarts) missed=$(mirror missed)
+hold
+echo new >"$A/p4/tmp"
+mv "$A/p4/tmp" "$A/p4/f"
+rm "$A/p4/gone"
+mkdir "$A/p4/made"
+begin=$(now_ms)
+flock -u 8 # the waiter has the handle as well
+until_true 60 gone "$WAITER"
+exec 8<&-
+equal "$(cat "$T/p4")" "$(stat -c %i "$A/p4/f") new made" "what the next holder saw"
+[ "$(mirror pid)" != "$pid" ] && [ "$(mirror restarts)" -gt "$restarts" ] || fail "the stopped process is there still"
+equal "$(mirror missed)" "$missed" "missed changes"
+result "a lock granted $(($(now_ms) - begin)) ms after it was free: the mirror was stopped, with 7 s for an answer"
+watch_end "$A/p4" 'CREATE tmp;MODIFY tmp;CLOSE_WRITE,CLOSE tmp;MOVED_FROM tmp;MOVED_TO f;DELETE gone;CREATE,ISDIR made;'
 
 say "without it, the mount works as before"
 member_stop "$B_NUMBER"
