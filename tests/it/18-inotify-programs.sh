@@ -1,17 +1,20 @@
 #!/bin/bash
 # Programs that know nothing of coordfs see what another host changes: inotifywait, entr, Python's
-# watchdog, dnsmasq.
+# watchdog, Node's chokidar, incron, dnsmasq.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
-need_tool inotifywait entr dnsmasq python3
+need_tool inotifywait entr dnsmasq python3 incrond node
 /usr/bin/python3 -c 'import watchdog' 2>/dev/null || skip "python3-watchdog is not installed"
+export NODE_PATH=/usr/share/nodejs # where Debian's packages are, for whichever node
+node -e 'require("chokidar")' 2>/dev/null || skip "node-chokidar is not installed"
 start_cluster 3
 A=${MNT[$(wait_leader)]} B=${MNT[$(a_follower)]}
-mkdir "$A/d" "$A/hosts" "$A/tree"
+mkdir "$A/d" "$A/hosts" "$A/tree" "$A/node" "$A/jobs"
 echo one >"$A/d/config"
 "$BUILD/coordfs" sync "$B"
 
+uses_inotify() { grep -qs '^inotify wd' /proc/"$1"/fdinfo/*; }
 says() { grep -q -- "$1" "$2"; }
 
 say "inotifywait, waiting for one event"
@@ -26,9 +29,9 @@ echo "$B/d/config" >"$T/list"
 background bash -c "exec entr -n cat '$B/d/config' <'$T/list' >'$T/entr' 2>&1"
 until_true 60 says two "$T/entr"
 # It drops what happens while its command runs.
-again() { eval "$1" && sleep 0.3 && says "$2" "$T/entr"; }
-until_true 60 again "echo three >'$A/d/config'" three
-until_true 60 again "echo four >'$A/d/tmp' && mv '$A/d/tmp' '$A/d/config'" four
+again() { eval "$1" && sleep 0.3 && says "$2" "$3"; }
+until_true 60 again "echo three >'$A/d/config'" three "$T/entr"
+until_true 60 again "echo four >'$A/d/tmp' && mv '$A/d/tmp' '$A/d/config'" four "$T/entr"
 kill "$CHILD"
 
 say "Python's watchdog"
@@ -59,6 +62,54 @@ until_true 60 says "moved $B/tree/sub/f $B/tree/g" "$T/watchdog"
 rm "$A/tree/g"
 until_true 60 says "deleted $B/tree/g" "$T/watchdog"
 kill "$WATCHDOG"
+
+say "Node's chokidar"
+cat >"$T/watch.js" <<'END'
+const watcher = require('chokidar').watch(process.argv[2], { usePolling: false });
+for (const event of ['add', 'addDir', 'change', 'unlink', 'unlinkDir'])
+	watcher.on(event, (path) => console.log(event + ' ' + path));
+watcher.on('ready', () => console.log('ready'));
+END
+background node "$T/watch.js" "$B/node" >"$T/chokidar"
+CHOKIDAR=$CHILD
+until_true 60 says '^ready' "$T/chokidar"
+uses_inotify "$CHOKIDAR" || fail "it does not use inotify"
+mkdir "$A/node/sub"
+until_true 60 says "^addDir $B/node/sub\$" "$T/chokidar"
+echo x >"$A/node/sub/f"
+until_true 60 says "^add $B/node/sub/f\$" "$T/chokidar"
+# It leaves out what comes too soon after the last.
+until_true 60 again "echo more >>'$A/node/sub/f'" "^change $B/node/sub/f\$" "$T/chokidar"
+mv "$A/node/sub/f" "$A/node/g"
+until_true 60 says "^unlink $B/node/sub/f\$" "$T/chokidar"
+until_true 60 says "^add $B/node/g\$" "$T/chokidar"
+rm -r "$A/node/g" "$A/node/sub"
+until_true 60 says "^unlink $B/node/g\$" "$T/chokidar"
+until_true 60 says "^unlinkDir $B/node/sub\$" "$T/chokidar"
+kill "$CHOKIDAR"
+
+say "incron starts a command for each file that arrives"
+mkdir "$T/incron.d" "$T/incron-users" "$T/incron-run"
+cat >"$T/incron.conf" <<END
+system_table_dir = $T/incron.d
+user_table_dir = $T/incron-users
+lockfile_dir = $T/incron-run
+END
+printf '#!/bin/sh\necho "$1 $(cat "$2/$1")" >>"%s"\n' "$T/incron" >"$T/on-job"
+chmod 755 "$T/on-job"
+echo "$B/jobs IN_CLOSE_WRITE,IN_MOVED_TO $T/on-job \$# \$@" >"$T/incron.d/jobs"
+background incrond --foreground --config="$T/incron.conf"
+INCRON=$CHILD
+until_true 60 uses_inotify "$INCRON"
+: >"$T/incron"
+# When it has one watch, it may be about to set up the others.
+until_true 60 again "echo probe >'$A/jobs/probe'" '^probe probe' "$T/incron"
+echo one >"$A/jobs/written"
+until_true 60 says '^written one' "$T/incron"
+echo two >"$A/jobs/.tmp"
+mv "$A/jobs/.tmp" "$A/jobs/moved"
+until_true 60 says '^moved two' "$T/incron"
+kill "$INCRON"
 
 say "dnsmasq --hostsdir answers for a host that was added on another machine"
 DNS=$(address 10)
