@@ -41,6 +41,17 @@ static int find_start(struct db *db, uint64_t first, uint64_t *out)
     return row > 0 ? 0 : -EIO;
 }
 
+static int get_applied(struct db *db, uint64_t *out)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_STATE_GET);
+    int row = db_step(db, st);
+
+    if (row > 0)
+        *out = db_u64(st, 0);
+    db_reset(st);
+    return row > 0 ? 0 : -EIO;
+}
+
 static int range_in(struct db *db, struct reader_history *out)
 {
     struct history_state state;
@@ -51,7 +62,7 @@ static int range_in(struct db *db, struct reader_history *out)
         return row;
     *out = (struct reader_history){.first = state.first, .last = state.last, .end = state.bytes};
     if (state.first > state.last)
-        return 0;
+        return state.first > 1 ? get_applied(db, &out->oldest) : 0;
     row = find(db, state.first, &c);
     if (row < 0)
         return row;

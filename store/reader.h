@@ -134,7 +134,7 @@ struct reader_history {
     uint64_t
         first; /* numbers of the changes that are kept; first is last + 1 when there are none */
     uint64_t last;
-    uint64_t oldest; /* index of the first; 0 when there is none */
+    uint64_t oldest; /* index of the first; when there is none: up to which there was no history */
     uint64_t start;  /* of the first line, and the end of the last: bytes of all lines ever */
     uint64_t end;
 };

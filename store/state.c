@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proto/limits.h"
+#include "store/row.h"
 
 static int load_counters(struct db *db, struct state *s)
 {
@@ -71,18 +72,48 @@ static int count_rows(struct db *db, enum statement which, uint64_t *out)
 }
 
 /* No rows: nothing was ever changed. The last change of all is never deleted. */
+/* Whatever is made first, is made in the root. */
+static int was_changed(struct db *db, bool *out)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_INODE_GET);
+    struct inode root;
+    int row;
+
+    db_bind(st, 1, ROW_ROOT_INO);
+    row = db_step(db, st);
+    if (row > 0)
+        row_inode_read(st, 0, &root);
+    db_reset(st);
+    *out = row > 0 && root.cversion + root.aversion > 0;
+    return row;
+}
+
+/* There is no history of what an older version of this program has done: it begins as if one change
+ * had been deleted. */
+static int load_none(struct db *db, struct history_state *out)
+{
+    bool changed;
+    int row = was_changed(db, &changed);
+
+    out->last = changed ? 1 : 0;
+    out->first = out->last + 1;
+    return row;
+}
+
 int state_load_history(struct db *db, struct history_state *out)
 {
     sqlite3_stmt *st = db_get(db, STATEMENT_HISTORY_RANGE);
     int row = db_step(db, st);
 
-    *out = (struct history_state){.first = 1, .limit = LIMIT_HISTORY};
+    *out = (struct history_state){.limit = LIMIT_HISTORY};
     if (row > 0) {
         out->first = db_u64(st, 0);
         out->last = db_u64(st, 1);
         out->bytes = db_u64(st, 2);
     }
     db_reset(st);
+    if (row == 0)
+        row = load_none(db, out);
     if (row < 0)
         return row;
     st = db_get(db, STATEMENT_SETTING_GET);

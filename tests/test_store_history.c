@@ -435,6 +435,77 @@ static bool collect(void *arg, const struct feed_change *c)
     return true;
 }
 
+static bool add_hash(void *arg, const struct feed_change *c)
+{
+    hash_add(arg, history_hash(c));
+    return true;
+}
+
+/* As version 2 of the schema would have left it: without a history, and without its hash. */
+static void make_old(void)
+{
+    struct store_hash sum, of_history = {0, 0};
+    uint8_t bytes[HASH_SIZE];
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    char *path = xasprintf("%s/coordfs.db", k->dir);
+
+    assert_int_equal(reader_history(k->reader, 0, add_hash, &of_history), 0);
+    kit_close(k);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT sum FROM state", -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    sum = hash_decode(sqlite3_column_blob(st, 0));
+    sqlite3_finalize(st);
+    hash_sub(&sum, of_history);
+    hash_encode(sum, bytes);
+    assert_int_equal(sqlite3_prepare_v2(db, "UPDATE state SET sum = ?1", -1, &st, NULL), SQLITE_OK);
+    sqlite3_bind_blob(st, 1, bytes, sizeof bytes, SQLITE_STATIC);
+    assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+    sqlite3_finalize(st);
+    assert_int_equal(sqlite3_exec(db,
+                                  "DROP TABLE part; DROP TABLE quota; DROP TABLE charged;"
+                                  "DROP TABLE history; DROP TABLE setting;"
+                                  "PRAGMA user_version = 2",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    free(path);
+    kit_open(k);
+}
+
+/* Nobody is told that there was nothing before. */
+static void test_migrated(void **state)
+{
+    uint64_t number, then;
+    struct reader_history r;
+
+    (void)state;
+    kit_make(k, ROOT, "old", S_IFDIR | 0755);
+    make_old();
+    then = store_applied(k->store);
+    for (int i = 0; i < 2; i++) {
+        r = range(k);
+        assert_int_equal(r.first, 2);
+        assert_int_equal(r.last, 1);
+        assert_int_equal(r.oldest, then);
+        assert_int_equal(reader_history_since(k->reader, then - 1, &number), -ESTALE);
+        assert_int_equal(reader_history_since(k->reader, then, &number), 0);
+        assert_told(number, "");
+        kit_close(k);
+        kit_open(k);
+    }
+    kit_make(k, ROOT, "new", S_IFDIR | 0755);
+    assert_told(number, "create /new;");
+    r = range(k);
+    assert_int_equal(r.first, 2);
+    assert_int_equal(r.oldest, then + 1);
+    assert_int_equal(reader_history_since(k->reader, 0, &number), -ESTALE);
+    assert_int_equal(reader_history_since(k->reader, then, &number), -ESTALE);
+    assert_int_equal(reader_history_since(k->reader, r.oldest, &number), 0);
+    assert_int_equal(number, 2);
+}
+
 static void test_offsets(void **state)
 {
     struct feed_change changes[300], *end = changes;
@@ -551,10 +622,15 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_each_kind),   T(test_refused),       T(test_many_names),   T(test_moved_directories),
-        T(test_transaction), T(test_fields),        T(test_nobodys),      T(test_deep),
-        T(test_limit),       T(test_lowered_limit), T(test_limit_undone), T(test_since),
-        T(test_offsets),     T(test_copy),          T(test_replay),       T(test_reserved_name),
+        T(test_each_kind),     T(test_refused),
+        T(test_many_names),    T(test_moved_directories),
+        T(test_transaction),   T(test_fields),
+        T(test_nobodys),       T(test_deep),
+        T(test_limit),         T(test_lowered_limit),
+        T(test_limit_undone),  T(test_since),
+        T(test_migrated),      T(test_offsets),
+        T(test_copy),          T(test_replay),
+        T(test_reserved_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
