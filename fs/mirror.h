@@ -20,9 +20,11 @@
  *  - another process has looked up a name between the change and its mirror: the kernel has an
  *    entry from the future, and says EEXIST or ENOENT without asking us. The names are made to be
  *    looked up again, and it is tried again, a few times;
- *  - the same happens while it is tried: what the kernel is about to remove or rename may be
- *    another inode than the operation's. It is told to look again (ESTALE), and lists do not bring
- *    names of directories that operations wait for (READDIRPLUS answers without inodes);
+ *  - the same happens while it is tried. What other processes are told of its names meanwhile is
+ *    valid for a moment only, so the kernel asks again when the mirror's system call has locked the
+ *    directory. Should it be about to remove or rename another inode than the operation's, it is
+ *    told to look again (ESTALE). Lists do not bring names into the cache while operations in the
+ *    directory wait (READDIRPLUS answers without inodes);
  *  - a directory has been looked up by a later name of its, and the kernel cannot take it away from
  *    there, as a local process holds the lock of the directory which that is in (d_splice_alias
  *    fails with ESTALE): it is tried again when that one has had time;
@@ -165,8 +167,9 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out);
  * returns true then. ---- */
 
 bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name);
-/* Another process is told what the name leads to. */
-void mirror_told(struct fs *fs, uint64_t parent, const char *name);
+/* Another process is told what the name leads to. True: the kernel is not to believe it for longer
+ * than that process needs it, as the current operation is about this name. */
+bool mirror_told(struct fs *fs, uint64_t parent, const char *name);
 bool mirror_make(fuse_req_t req, uint64_t parent, const char *name);
 bool mirror_remove(fuse_req_t req, uint64_t parent, const char *name);
 bool mirror_rename(fuse_req_t req, uint64_t parent, const char *name, uint64_t new_parent,

@@ -286,13 +286,11 @@ static int attempt(struct mirror *m, struct mirror_op *op)
         return -ENOTCONN;
     for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
         atomic_store(&op->names[i].newer, false);
-    atomic_store(&m->current, op);
     got = tell(m, op) ? receive(m, &answer) : 0;
     if (got == -ETIMEDOUT)
         lose_hung(m);
     else if (got == 0)
         lose_process(m);
-    atomic_store(&m->current, NULL); /* nothing more comes of a process that is lost */
     if (got == -ECANCELED)
         return got;
     if (got <= 0)
@@ -315,19 +313,16 @@ static bool is_locked_elsewhere(const struct mirror_op *op, int err)
            !atomic_load(&op->refused) && op->rests < MIRROR_RESTS;
 }
 
-int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op)
+/* 0, -EBUSY and -EAGAIN as mirror_run, or why the last attempt has failed. */
+static int try(struct mirror *m, struct io *io, struct mirror_op *op)
 {
     int err = -ECANCELED;
 
     for (unsigned tries = 0; tries < MIRROR_TRIES && !atomic_load(&op->refused); tries++) {
         err = attempt(m, op);
-        if (err == 0) {
-            count(m, &m->status.done);
-            return 0;
-        }
-        if (err == -EBUSY || (op->late && m->sock < 0))
+        if (op->late && m->sock < 0)
             return -EBUSY;
-        if (err == -EAGAIN)
+        if (err == 0 || err == -EBUSY || err == -EAGAIN)
             return err;
         log_debug("mirror: operation %d on inode %llu at index %llu: attempt %u: %s", (int)op->kind,
                   (unsigned long long)op->ino, (unsigned long long)op->index, tries,
@@ -335,6 +330,22 @@ int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op)
         if (is_final(m, op, err))
             break;
         ask_again(io, op);
+    }
+    return err;
+}
+
+int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op)
+{
+    int err;
+
+    atomic_store(&m->current, op);
+    err = try(m, io, op);
+    atomic_store(&m->current, NULL);
+    if (err == -EBUSY || err == -EAGAIN)
+        return err;
+    if (err == 0) {
+        count(m, &m->status.done);
+        return 0;
     }
     if (is_locked_elsewhere(op, err)) {
         op->rests++;

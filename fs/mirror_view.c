@@ -166,13 +166,17 @@ bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name)
     return false;
 }
 
-void mirror_told(struct fs *fs, uint64_t parent, const char *name)
+bool mirror_told(struct fs *fs, uint64_t parent, const char *name)
 {
     struct mirror_op *op = atomic_load(&fs->mirror.current);
+    bool told = false;
 
     for (unsigned i = 0; op != NULL && i < ARRAY_LEN(op->names); i++)
-        if (same_name(&op->names[i], parent, name))
+        if (same_name(&op->names[i], parent, name)) {
             atomic_store(&op->names[i].newer, true);
+            told = true;
+        }
+    return told;
 }
 
 /* The kernel asks for it with the directories locked: what their names lead to, was settled before.

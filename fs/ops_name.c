@@ -8,14 +8,20 @@
 #include "proto/limits.h"
 
 /* The kernel counts a lookup for each entry that it was told of, if it took the reply. */
-static void reply_entry(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
+static void reply_name(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, double valid_s)
 {
     struct fuse_entry_param entry;
 
     ops_entry(fs, attr, &entry);
+    entry.entry_timeout = valid_s;
     node_remember(&fs->nodes, attr);
     if (fuse_reply_entry(req, &entry) != 0)
         node_forget(&fs->nodes, attr->ino, 1);
+}
+
+static void reply_entry(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
+{
+    reply_name(fs, req, attr, ops_valid_s(fs));
 }
 
 static void finish_entry(struct request *r, int error)
@@ -44,9 +50,9 @@ static struct request *name_request(fuse_req_t req, uint64_t dir, request_finish
 }
 
 /* That a name does not exist is worth remembering, too. */
-static void reply_missing(struct fs *fs, fuse_req_t req, int error)
+static void reply_missing(fuse_req_t req, int error, double valid_s)
 {
-    struct fuse_entry_param none = {.entry_timeout = ops_valid_s(fs)};
+    struct fuse_entry_param none = {.entry_timeout = valid_s};
 
     if (error == ENOENT && none.entry_timeout > 0)
         fuse_reply_entry(req, &none);
@@ -62,11 +68,12 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     Cfs__Attr attr = CFS__ATTR__INIT;
     int error = -b->ops->lookup(b->ctx, parent, name, strlen(name), &attr);
     struct request *r;
+    double valid_s;
 
     if (error != 0) {
-        mirror_told(fs, parent, name);
+        valid_s = mirror_told(fs, parent, name) ? 0 : ops_valid_s(fs);
         again_found(&fs->again, fuse_req_ctx(req)->pid, 0);
-        reply_missing(fs, req, ops_dir_error(fs, req, parent, error));
+        reply_missing(req, ops_dir_error(fs, req, parent, error), valid_s);
         return;
     }
     if (!waited && draft_is_foreign(fs, attr.ino, fuse_req_ctx(req)->pid)) {
@@ -78,9 +85,9 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
         return;
     }
     draft_show(fs, &attr);
-    mirror_told(fs, parent, name);
+    valid_s = mirror_told(fs, parent, name) ? 0 : ops_valid_s(fs);
     again_found(&fs->again, fuse_req_ctx(req)->pid, attr.ino);
-    reply_entry(fs, req, &attr);
+    reply_name(fs, req, &attr, valid_s);
 }
 
 /* Another process's writes are committed, or it takes too long: the file as it is. */
