@@ -38,13 +38,19 @@ static bool is_dir(struct fs *fs, uint64_t ino)
 }
 
 /* The directory's list. What the kernel keeps of it is filled in without a lock (fuse_readdir), so
- * an old piece may still come: the next OPENDIR begins anew. */
+ * an old piece may still come: the next OPENDIR begins anew. When there was none since the last
+ * change, nobody reads what is kept. */
 static void list_changed(struct fs *fs, uint64_t dir)
 {
     struct node *node = node_get(&fs->nodes, dir);
 
-    if (node != NULL)
-        node->changed = true;
+    if (node == NULL)
+        return;
+    if (node->changed && opens_count(&fs->opens, dir) == 0) {
+        lane_forget_attr(fs, dir);
+        return;
+    }
+    node->changed = true;
     lane_forget_inode(fs, dir);
 }
 

@@ -2,8 +2,10 @@
  * function returns, it has happened. 0 or -errno: -ENOENT when the kernel has no such thing (which
  * is nothing to worry about), -ENOSYS when this kernel cannot.
  *
- * notify_inode takes page locks only. The others take the directory's lock (inode_lock), and wait
- * for requests of the kernel's that hold it: never on the reader thread. Any other thread. */
+ * notify_attr and notify_inode wait for page locks only: the latter for those of the pages that it
+ * forgets, both for those of an inode that is just being evicted (the look-up in the kernel's table
+ * waits for that), so for READs. The others take the directory's lock (inode_lock), and wait for
+ * requests of the kernel's that hold it. Never on the reader thread; any other. */
 #ifndef FS_NOTIFY_H
 #define FS_NOTIFY_H
 
