@@ -310,7 +310,14 @@ static void appends_never_overwrite(void **state)
 static int set_up_strong(void **state)
 {
     (void)state;
-    rig_start_strong(&rig, 300);
+    rig_start_strong(&rig, 60000);
+    return 0;
+}
+
+static int set_up_strong_impatient(void **state)
+{
+    (void)state;
+    rig_start_strong(&rig, 600);
     return 0;
 }
 
@@ -588,7 +595,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(big_writes_keep_their_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strong_mounts_are_never_behind, set_up_strong,
                                         tear_down_strong),
-        cmocka_unit_test_setup_teardown(strong_mounts_do_not_guess, set_up_strong,
+        cmocka_unit_test_setup_teardown(strong_mounts_do_not_guess, set_up_strong_impatient,
                                         tear_down_strong),
         cmocka_unit_test_setup_teardown(znode_numbers_count, set_up, tear_down),
     };

@@ -108,7 +108,7 @@ need_network_namespace() {
 
 # A command of another user. Built for coverage it writes its counts where that user may.
 as_user() { # UID COMMAND…
-	mkdir -p -m 1777 "$T/counts"
+	[ -d "$T/counts" ] || mkdir -m 1777 "$T/counts"
 	GCOV_PREFIX=$T/counts setpriv --reuid "$1" --regid "$1" --clear-groups "${@:2}"
 }
 
