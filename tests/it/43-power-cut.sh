@@ -1,5 +1,5 @@
 #!/bin/bash
-# limit: 120
+# limit: 240
 # The power goes: what a member has not synced is lost (tests/tool_coordfsd_cut.c). What any mount
 # acknowledged is there again, after the cut of one member and of all. First the proof that these
 # cuts do lose what is not synced: with a disk that lies, what was acknowledged is gone; and it is
@@ -52,7 +52,7 @@ write_lines() { # MEMBER: what is acknowledged is noted
 	until [ -e "$T/stop" ]; do
 		n=$((n + 1))
 		(echo "$i $n" >>"${MNT[i]}/d/lines-$i") 2>/dev/null && echo "$i $n" >>"$T/acknowledged-$i"
-		mounted "${MNT[i]}" || sleep 0.05
+		sleep 0.02
 	done
 }
 for i in 1 2 3; do
@@ -61,20 +61,18 @@ for i in 1 2 3; do
 done
 
 all_there() {
-	local i m
-	for i in 1 2 3; do
-		cp "$T/acknowledged-$i" "$T/want"
-		for m in 1 2 3; do
-			"$BUILD/coordfs" sync "${MNT[m]}"
-			[ "$(sort "${MNT[m]}/d/lines-$i" | uniq -d | wc -l)" = 0 ] || fail "lines of $i are doubled on $m"
-			LC_ALL=C sort "$T/want" >"$T/want.sorted"
-			LC_ALL=C sort "${MNT[m]}/d/lines-$i" | LC_ALL=C comm -23 "$T/want.sorted" - >"$T/missing"
-			[ ! -s "$T/missing" ] || fail "member $m has not: $(head -n 3 "$T/missing")"
-		done
+	local m
+	LC_ALL=C sort "$T"/acknowledged-* >"$T/want"
+	for m in 1 2 3; do
+		"$BUILD/coordfs" sync "${MNT[m]}"
+		LC_ALL=C sort "${MNT[m]}"/d/lines-* >"$T/got"
+		[ "$(uniq -d "$T/got" | wc -l)" = 0 ] || fail "lines are doubled on $m: $(uniq -d "$T/got" | head -n 3)"
+		LC_ALL=C comm -23 "$T/want" "$T/got" >"$T/missing"
+		[ ! -s "$T/missing" ] || fail "member $m has not: $(head -n 3 "$T/missing")"
 	done
 }
 
-for ((round = 1; round <= 4; round++)); do
+for ((round = 1; round <= 3; round++)); do
 	victims=($((round % 3 + 1)))
 	[ $((round % 3)) != 0 ] || victims=(1 2 3)
 	sleep 0.5
@@ -90,4 +88,4 @@ done
 wait_equal
 all_there
 same_mounts
-result "$(cat "$T"/acknowledged-* | wc -l) lines acknowledged, none lost in 3 cuts of one member and 1 of all"
+result "$(cat "$T"/acknowledged-* | wc -l) lines acknowledged, none lost in 2 cuts of one member and 1 of all"
