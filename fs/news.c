@@ -198,6 +198,15 @@ static void handle_other(struct fs *fs, const Cfs__Change *c, bool mirrored)
         handlers[c->kind].names(fs, c);
 }
 
+/* Our own rename: the kernel moves what it believes to be at the names. If that may be something
+ * else, because one of them is about to be forgotten, what it has made of it is forgotten as well.
+ */
+static void own_rename(struct fs *fs, const Cfs__Change *c)
+{
+    if (lane_needs(fs, c->parent) || lane_needs(fs, c->new_parent))
+        names_rename(fs, c);
+}
+
 static void handle(struct fs *fs, const Cfs__Change *c, bool own)
 {
     unsure(fs, c->ino);
@@ -216,6 +225,8 @@ static void handle(struct fs *fs, const Cfs__Change *c, bool own)
         handle_other(fs, c, false);
     else if (c->kind == CFS__CHANGE__KIND__DATA)
         own_data(fs, c);
+    else if (c->kind == CFS__CHANGE__KIND__RENAME || c->kind == CFS__CHANGE__KIND__EXCHANGE)
+        own_rename(fs, c);
 }
 
 static void forget_node(void *arg, uint64_t ino)
