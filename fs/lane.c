@@ -468,6 +468,35 @@ bool lane_needs(struct fs *fs, uint64_t ino)
     return false;
 }
 
+static bool is_other(struct fs *fs, uint64_t was, uint64_t ino)
+{
+    return was != 0 && was != ino && node_lookups(&fs->nodes, was) > 0;
+}
+
+static bool is_name_of(const struct mirror_op *op, uint64_t parent, const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
+        if (op->names[i].dir == parent && strcmp(op->names[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+bool lane_forgets_other(struct fs *fs, uint64_t parent, const char *name, uint64_t ino)
+{
+    const struct lane_job *job;
+
+    TAILQ_FOREACH(job, &fs->lanes.b.jobs, link)
+    {
+        if (job->name != NULL && job->parent == parent && strcmp(job->name, name) == 0 &&
+            is_other(fs, job->ino, ino))
+            return true;
+        if (job->op != NULL && is_name_of(job->op, parent, name) &&
+            (is_other(fs, job->op->ino, ino) || is_other(fs, job->op->victim, ino)))
+            return true;
+    }
+    return false;
+}
+
 /* ---- Done ---------------------------------------------------------------------------------------
  */
 

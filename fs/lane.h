@@ -100,6 +100,11 @@ bool lane_moves(const struct fs *fs, const struct node *node);
 /* Does lane B have a job that needs the lock of this inode? */
 bool lane_needs(struct fs *fs, uint64_t ino);
 
+/* Is this name about to be forgotten, and has led to something else than `ino` that the kernel
+ * knows?
+ */
+bool lane_forgets_other(struct fs *fs, uint64_t parent, const char *name, uint64_t ino);
+
 /* Retries what is due, and begins jobs of lane B that need not wait any more; the time until there
  * is more to do, in ms; -1: nothing. */
 int lanes_turn(struct fs *fs);

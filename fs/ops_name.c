@@ -61,6 +61,7 @@ static void reply_missing(fuse_req_t req, int error, double valid_s)
 }
 
 static void finish_lookup(struct request *r, int error);
+static void finish_lookup_early(struct request *r, int error);
 
 static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *name, bool waited)
 {
@@ -73,7 +74,19 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     if (error != 0) {
         valid_s = mirror_told(fs, parent, name) ? 0 : ops_valid_s(fs);
         again_found(&fs->again, fuse_req_ctx(req)->pid, 0);
+        moved_ends(fs, fuse_req_ctx(req)->pid);
         reply_missing(req, ops_dir_error(fs, req, parent, error), valid_s);
+        return;
+    }
+    if (moved_is_early(fs, attr.ino)) {
+        r = name_request(req, parent, finish_lookup_early);
+        r->name = xstrdup(name);
+        r->count = waited;
+        request_after_mail(r);
+        return;
+    }
+    if (moved_misleads(fs, fuse_req_ctx(req)->pid, parent, name, attr.ino)) {
+        fuse_reply_err(req, ESTALE);
         return;
     }
     if (!waited && draft_is_foreign(fs, attr.ino, fuse_req_ctx(req)->pid)) {
@@ -88,6 +101,14 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     valid_s = mirror_told(fs, parent, name) ? 0 : ops_valid_s(fs);
     again_found(&fs->again, fuse_req_ctx(req)->pid, attr.ino);
     reply_name(fs, req, &attr, valid_s);
+}
+
+static void finish_lookup_early(struct request *r, int error)
+{
+    if (error != 0)
+        fuse_reply_err(r->req, error);
+    else
+        look_up(r->fs, r->req, r->ino, r->name, r->count != 0);
 }
 
 /* Another process's writes are committed, or it takes too long: the file as it is. */
@@ -336,6 +357,7 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
         fuse_reply_err(req, error);
         return;
     }
+    moved_ends(fs, fuse_req_ctx(req)->pid);
     /* The new name is not to show less than the old one did. */
     if (lookup_ino(fs, parent, name, &ino) == 0)
         draft_submit(fs, ino);

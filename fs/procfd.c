@@ -8,9 +8,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define FDS_MAX    4096 /* descriptors to look at */
-#define TEXT_MAX   512
-#define STATUS_MAX (1u << 20) /* 65536 groups, of up to 10 digits */
+#define FDS_MAX     4096 /* descriptors to look at */
+#define TEXT_MAX    512
+#define SLEEP_LOOKS 20 /* for a thread that is about to sleep */
+#define SLEEP_US    100
+#define STATUS_MAX  (1u << 20) /* 65536 groups, of up to 10 digits */
 
 /* The number behind "key:" in the text; false when there is none. */
 static bool number_of(const char *text, const char *key, int base, unsigned long long *out)
@@ -85,6 +87,25 @@ bool procfd_status(pid_t tid, struct buf *out)
     close(fd);
     out->data[out->len] = '\0';
     return n == 0;
+}
+
+/* Whoever waits for an answer will sleep as soon as it gets the processor. The lock that the kernel
+ * takes for this is exec's, when it has no other threads and looks nothing up any more. */
+int procfd_syscall(pid_t tid)
+{
+    char path[64], text[TEXT_MAX];
+    int call = -1;
+
+    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)tid);
+    for (unsigned i = 0; call < 0 && i < SLEEP_LOOKS; i++) {
+        if (i > 0)
+            usleep(SLEEP_US);
+        if (!read_entry(AT_FDCWD, path, text))
+            return -1;
+        if (text[0] >= '0' && text[0] <= '9')
+            call = (int)strtol(text, NULL, 10);
+    }
+    return call;
 }
 
 /* Not from /proc/PID/stat, though that has the flag PF_EXITING: whoever reads it waits for the end

@@ -22,6 +22,9 @@ void procfd_find(int mount_id, const uint64_t *inos, size_t n,
 /* Appends /proc/TID/status, and a zero byte that is not counted. False: there is none (any more).
  */
 bool procfd_status(pid_t tid, struct buf *out);
+/* The number of the system call that the thread sleeps in; -1: it does not sleep, or the kernel
+ * does not tell. */
+int procfd_syscall(pid_t tid);
 /* Is the process ending (or gone)? Then nobody hears of an error of the close(2) that comes with
  * it, and no signal reaches it any more: it must not wait for long. */
 bool procfd_ends(pid_t tid);

@@ -19,6 +19,7 @@
 #include "fs/mailbox.h"
 #include "fs/mirror.h"
 #include "fs/mortal.h"
+#include "fs/moved.h"
 #include "fs/node.h"
 #include "fs/opens.h"
 #include "fs/request.h"
@@ -38,6 +39,7 @@ struct fs {
     struct drafts drafts;
     struct opens opens;
     struct again again;
+    struct moved moved;
     struct lanes lanes;
     struct stale stale;
     struct mirror mirror;

@@ -122,6 +122,13 @@ void rig_start_strong(struct rig *rig, unsigned timeout_ms)
     start(rig, timeout_ms);
 }
 
+void rig_start_strong_three(struct rig *rig)
+{
+    make_dirs(rig, 3);
+    rig->strong = true;
+    start(rig, 0);
+}
+
 void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock)
 {
     make_dirs(rig, n);

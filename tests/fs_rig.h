@@ -37,6 +37,8 @@ void rig_start(struct rig *rig, unsigned n, unsigned timeout_ms);
 void rig_start_uncached(struct rig *rig);
 /* Two mounts, the second with consistency=strong. */
 void rig_start_strong(struct rig *rig, unsigned timeout_ms);
+/* Three mounts, the second and the third with consistency=strong. */
+void rig_start_strong_three(struct rig *rig);
 /* n mounts with this option. */
 void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock);
 /* Two mounts whose drafts are not committed because of time: what a test writes is one step,

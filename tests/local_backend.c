@@ -163,6 +163,17 @@ static uint64_t open_session(struct local *l, uint64_t member, struct applied *a
     return session;
 }
 
+static void set_changing(struct local *l, bool changing)
+{
+    struct local_host *host;
+
+    pthread_mutex_lock(&l->lock);
+    LIST_FOREACH(host, &l->hosts, link)
+    if (host->fs != NULL)
+        fs_changing(host->fs, changing);
+    pthread_mutex_unlock(&l->lock);
+}
+
 static void tell(struct local *l, const struct local_host *maker, const struct applied *applied,
                  uint64_t index)
 {
@@ -219,9 +230,12 @@ static void renew(struct local *l, struct job *job)
 {
     struct local_host *host = job->host;
     struct applied applied;
-    uint64_t session = open_session(l, host->member, &applied);
+    uint64_t session;
 
+    set_changing(l, true);
+    session = open_session(l, host->member, &applied);
     tell(l, NULL, &applied, applied.index);
+    set_changing(l, false);
     tell_session(host, 0);
     tell_grants(l, &applied);
     host->seq = 0;
@@ -249,12 +263,14 @@ static void carry_out(struct local *l, struct job *job)
         finish(l, job, 0, &nothing);
         return;
     }
+    set_changing(l, true);
     apply(l, job->host->session, ++job->host->seq, &job->command, &applied);
     pthread_mutex_lock(&l->lock);
     l->applied++;
     pthread_mutex_unlock(&l->lock);
     check(applied.reply != NULL);
     tell(l, job->host, &applied, applied.index);
+    set_changing(l, false);
     finish(l, job, 0, applied.reply);
     tell_grants(l, &applied);
     applied_fini(&applied);
