@@ -258,7 +258,10 @@ start_dead() { # those that do not run: they may be dying just now
 	done
 }
 
-all_well() { [ "$(running | wc -l)" = "$MEMBERS" ] && leader_now; }
+all_well() { # one may still be dying when the trouble is over
+	start_dead
+	[ "$(running | wc -l)" = "$MEMBERS" ] && leader_now
+}
 
 heal() {
 	local i
@@ -267,7 +270,6 @@ heal() {
 		rm -f "${STATE[i]}/filler"
 	done
 	heal_networks
-	start_dead
 	until_true 60 all_well >/dev/null
 }
 
