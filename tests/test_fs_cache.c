@@ -430,8 +430,11 @@ static void describe_names(unsigned host, struct buf *out)
             const char *path = dir == DIRS ? rig_path(&rig, host, "n%u", i)
                                            : rig_path(&rig, host, "d%u/n%u", dir, i);
 
-            buf_printf(out, "%u/%u: %ld\n", dir, i,
-                       lstat(path, &st) == 0 ? (long)st.st_ino : -(long)errno);
+            if (lstat(path, &st) == 0)
+                buf_printf(out, "%u/%u: %lu%s\n", dir, i, (unsigned long)st.st_ino,
+                           S_ISDIR(st.st_mode) ? "/" : "");
+            else
+                buf_printf(out, "%u/%u: %s\n", dir, i, strerror(errno));
         }
 }
 

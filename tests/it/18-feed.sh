@@ -23,18 +23,8 @@ for i in 1 2 3; do
 	followers+=($!)
 	CHILDREN+=($!)
 done
-write_all() { # MEMBER: changes of all kinds until $T/enough; what fails is tried again
-	local m=${MNT[$1]} n=0 f
-	while [ ! -e "$T/enough" ]; do
-		n=$((n + 1))
-		f=$m/w$1-$((n % 20))
-		{ echo $n >"$f" && chmod 600 "$f" && ln -f "$f" "$f.link" && mkdir -p "$f.dir" &&
-			mv "$f" "$f.dir/moved" && mv "$f.dir" "$f.Dir$n" && rm -r "$f.Dir$n"; } 2>/dev/null || sleep 0.05
-		echo $n >"$T/count-$1"
-	done
-}
 for i in 1 2 3; do
-	write_all $i &
+	python3 "$HERE/feed_write.py" "${MNT[$i]}" $i "$T" &
 	writers+=($!)
 	CHILDREN+=($!)
 done
