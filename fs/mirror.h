@@ -166,6 +166,9 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out);
 /* ---- The kernel's view: fs/mirror_view.c. Each answers the request if it is the mirror's and
  * returns true then. ---- */
 
+/* Is the process with this pid the mirror's? */
+bool mirror_sends(struct mirror *m, int pid);
+
 bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name);
 /* Another process is told what the name leads to. True: the kernel is not to believe it for longer
  * than that process needs it, as the current operation is about this name. */

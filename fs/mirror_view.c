@@ -11,11 +11,14 @@
 
 /* ---- Recognising it ---------------------------------------------------------------------------*/
 
+bool mirror_sends(struct mirror *m, int pid)
+{
+    return pid != 0 && atomic_load(&m->pid) == pid;
+}
+
 static bool is_mirror(fuse_req_t req)
 {
-    int pid = atomic_load(&fs_of(req)->mirror.pid);
-
-    return pid != 0 && fuse_req_ctx(req)->pid == pid;
+    return mirror_sends(&fs_of(req)->mirror, fuse_req_ctx(req)->pid);
 }
 
 static struct mirror_op *current_op(fuse_req_t req)
@@ -104,7 +107,8 @@ static double name_valid_s(struct fs *fs, uint64_t parent, const char *name, uin
     return ops_valid_s(fs);
 }
 
-static void reply_entry(fuse_req_t req, const struct mirror_op *op, uint64_t ino, double valid_s)
+static void reply_entry(fuse_req_t req, const struct mirror_op *op, uint64_t ino, double valid_s,
+                        bool unsure)
 {
     struct fs *fs = fs_of(req);
     struct fuse_entry_param entry;
@@ -113,7 +117,7 @@ static void reply_entry(fuse_req_t req, const struct mirror_op *op, uint64_t ino
     view(fs, op, ino, &attr);
     ops_entry(fs, &attr, &entry);
     entry.entry_timeout = valid_s;
-    entry.attr_timeout = valid_s == 0 ? 0 : entry.attr_timeout;
+    entry.attr_timeout = valid_s == 0 || unsure ? OPS_UNSURE_S : entry.attr_timeout;
     node_remember(&fs->nodes, &attr);
     if (fuse_reply_entry(req, &entry) != 0)
         node_forget(&fs->nodes, ino, 1);
@@ -126,7 +130,7 @@ static void reply_none(fuse_req_t req)
     fuse_reply_entry(req, &none);
 }
 
-static void reply_attr(fuse_req_t req, const struct mirror_op *op, uint64_t ino)
+static void reply_attr(fuse_req_t req, const struct mirror_op *op, uint64_t ino, double valid_s)
 {
     struct fs *fs = fs_of(req);
     Cfs__Attr attr = CFS__ATTR__INIT;
@@ -134,7 +138,7 @@ static void reply_attr(fuse_req_t req, const struct mirror_op *op, uint64_t ino)
 
     view(fs, op, ino, &attr);
     convert_stat(&attr, &st);
-    fuse_reply_attr(req, &st, ops_attr_valid_s(fs, ino));
+    fuse_reply_attr(req, &st, valid_s);
 }
 
 /* ---- Requests ---------------------------------------------------------------------------------*/
@@ -160,7 +164,7 @@ bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name)
         if (before(op, i) == 0)
             reply_none(req);
         else
-            reply_entry(req, op, before(op, i), ops_valid_s(fs_of(req)));
+            reply_entry(req, op, before(op, i), ops_valid_s(fs_of(req)), false);
         return true;
     }
     return false;
@@ -204,7 +208,7 @@ bool mirror_make(fuse_req_t req, uint64_t parent, const char *name)
         return true;
     }
     atomic_store(&op->answered, true);
-    reply_entry(req, op, op->ino, name_valid_s(fs_of(req), parent, name, op->ino));
+    reply_entry(req, op, op->ino, name_valid_s(fs_of(req), parent, name, op->ino), true);
     return true;
 }
 
@@ -252,7 +256,7 @@ bool mirror_getattr(fuse_req_t req, uint64_t ino)
         return false;
     op = current_op(req);
     if (op != NULL && (ino == op->ino || ino == op->victim)) {
-        reply_attr(req, op, ino);
+        reply_attr(req, op, ino, ops_attr_valid_s(fs, ino));
         return true;
     }
     error = ops_attr(fs, ino, &attr);
@@ -281,7 +285,7 @@ bool mirror_setattr(fuse_req_t req, uint64_t ino)
     if (vdir_owns(ino))
         vdir_getattr(req, ino);
     else
-        reply_attr(req, op, ino);
+        reply_attr(req, op, ino, OPS_UNSURE_S);
     return true;
 }
 

@@ -13,6 +13,12 @@ extern const struct fuse_lowlevel_ops ops_table;
 #define OPS_VALID_S       3600.0
 #define OPS_VALID_SHORT_S 60.0
 
+/* What the answer to a change says of an inode that the kernel knows. It takes that for the truth
+ * when the caller gets to it, even if it was told meanwhile of what another host did: so it is to
+ * ask before it believes anything. (For answers to GETATTR and LOOKUP it looks at which was first.)
+ */
+#define OPS_UNSURE_S 0.0
+
 double ops_valid_s(const struct fs *fs);
 /* The same for attributes of this inode: not while there is a draft of its content. */
 double ops_attr_valid_s(struct fs *fs, uint64_t ino);

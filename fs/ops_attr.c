@@ -5,12 +5,12 @@
 #include "fs/ops.h"
 #include "proto/limits.h"
 
-static void reply_attr(fuse_req_t req, const Cfs__Attr *attr)
+static void reply_attr(fuse_req_t req, const Cfs__Attr *attr, double valid_s)
 {
     struct stat st;
 
     convert_stat(attr, &st);
-    fuse_reply_attr(req, &st, ops_attr_valid_s(fs_of(req), attr->ino));
+    fuse_reply_attr(req, &st, valid_s);
 }
 
 static void getattr_now(struct fs *fs, fuse_req_t req, uint64_t ino)
@@ -21,7 +21,7 @@ static void getattr_now(struct fs *fs, fuse_req_t req, uint64_t ino)
     if (error != 0)
         fuse_reply_err(req, error);
     else
-        reply_attr(req, &attr);
+        reply_attr(req, &attr, ops_attr_valid_s(fs, ino));
 }
 
 /* Another process's writes are committed, or it takes too long: the file as it is. */
@@ -81,7 +81,7 @@ static void finish_setattr(struct request *r, int error)
     check(r->call.has_attr);
     node_note(&r->fs->nodes, &r->call.attr);
     draft_show(r->fs, &r->call.attr);
-    reply_attr(r->req, &r->call.attr);
+    reply_attr(r->req, &r->call.attr, OPS_UNSURE_S);
 }
 
 /* With HANDLE_KILLPRIV_V2 the kernel leaves it to us: a new owner always takes setuid away (setgid
@@ -138,7 +138,7 @@ static void empty(struct fs *fs, fuse_req_t req, Cfs__Attr *attr, int to_set, ui
         draft_truncate(fs, attr->ino, fuse_req_ctx(req)->pid,
                        (to_set & FUSE_SET_ATTR_KILL_SUID) != 0);
     attr->size = 0;
-    reply_attr(req, attr);
+    reply_attr(req, attr, OPS_UNSURE_S);
 }
 
 void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,

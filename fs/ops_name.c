@@ -7,21 +7,25 @@
 #include "fs/ops.h"
 #include "proto/limits.h"
 
-/* The kernel counts a lookup for each entry that it was told of, if it took the reply. */
-static void reply_name(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, double valid_s)
+/* The kernel counts a lookup for each entry that it was told of, if it took the reply.
+ * unsure: what it says of the inode answers a change of an inode that the kernel knows. */
+static void reply_name(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, double valid_s,
+                       bool unsure)
 {
     struct fuse_entry_param entry;
 
     ops_entry(fs, attr, &entry);
     entry.entry_timeout = valid_s;
+    if (unsure)
+        entry.attr_timeout = OPS_UNSURE_S;
     node_remember(&fs->nodes, attr);
     if (fuse_reply_entry(req, &entry) != 0)
         node_forget(&fs->nodes, attr->ino, 1);
 }
 
-static void reply_entry(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr)
+static void reply_entry(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, bool unsure)
 {
-    reply_name(fs, req, attr, ops_valid_s(fs));
+    reply_name(fs, req, attr, ops_valid_s(fs), unsure);
 }
 
 static void finish_entry(struct request *r, int error)
@@ -31,7 +35,15 @@ static void finish_entry(struct request *r, int error)
         return;
     }
     check(r->call.has_attr);
-    reply_entry(r->fs, r->req, &r->call.attr);
+    reply_entry(r->fs, r->req, &r->call.attr, false);
+}
+
+static void finish_link(struct request *r, int error)
+{
+    if (error != 0)
+        finish_entry(r, error);
+    else
+        reply_entry(r->fs, r->req, &r->call.attr, true);
 }
 
 static void finish_plain(struct request *r, int error)
@@ -100,7 +112,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     draft_show(fs, &attr);
     valid_s = mirror_told(fs, parent, name) ? 0 : ops_valid_s(fs);
     again_found(&fs->again, fuse_req_ctx(req)->pid, attr.ino);
-    reply_name(fs, req, &attr, valid_s);
+    reply_name(fs, req, &attr, valid_s, false);
 }
 
 static void finish_lookup_early(struct request *r, int error)
@@ -277,7 +289,7 @@ void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *nam
     link.name = convert_bytes(name, strlen(name));
     command.op_case = CFS__COMMAND__OP_LINK;
     command.link = &link;
-    request_submit(name_request(req, parent, finish_entry), &command);
+    request_submit(name_request(req, parent, finish_link), &command);
 }
 
 static void remove_name(fuse_req_t req, uint64_t parent, const char *name, bool directory)

@@ -35,9 +35,7 @@ static bool is_exempt(struct fs *fs, uint64_t node, uint32_t opcode)
  * for them. */
 static bool is_mirror(struct fs *fs)
 {
-    int pid = atomic_load(&fs->mirror.pid);
-
-    return pid != 0 && io_pid(&fs->io) == pid;
+    return mirror_sends(&fs->mirror, io_pid(&fs->io));
 }
 
 bool stale_denies(struct fs *fs)
