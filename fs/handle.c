@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "fs/hash.h"
+#include "fs/pass.h"
 
 void handles_init(struct handles *hs, struct opens *opens)
 {
@@ -27,6 +28,9 @@ static void handle_free(struct handles *hs, struct handle *handle)
     opens_drop(hs->opens, handle->ino);
     HASH_DEL(hs->table, handle);
     exchange_free(handle->exchange);
+    if (handle->pass != NULL)
+        buf_fini(&handle->pass->rest);
+    free(handle->pass);
     free(handle);
 }
 

@@ -14,13 +14,17 @@
 #include "fs/locks.h"
 #include "fs/opens.h"
 
+struct pass;
+
 struct handle {
     uint64_t fh;
     uint64_t ino;
     int flags;                 /* of open(2); O_APPEND may change: see the flags of each WRITE */
     int tid;                   /* thread that opened it; 0: not known */
     bool gave_up;              /* its last write timed out */
+    bool passes;               /* it reads through the page cache, and nothing else */
     unsigned errors;           /* lost writes of the file that it has been told of (fs/draft.h) */
+    struct pass *pass;         /* NULL: none */
     struct exchange *exchange; /* NULL: none */
     struct handle_locks locks;
     UT_hash_handle hh;

@@ -240,6 +240,11 @@ bool io_kill_sgid(const struct io *io)
            (io->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0;
 }
 
+bool io_maps_direct(const struct io *io)
+{
+    return (io->granted & IO_DIRECT_IO_ALLOW_MMAP) != 0;
+}
+
 static void io_patch_init(struct io *io, struct fuse_init_out *out)
 {
     uint64_t flags = out->flags | (uint64_t)out->flags2 << 32;

@@ -34,6 +34,9 @@ struct io {
 void io_init(struct io *io, int dev_fd, bool debug);
 void io_fini(struct io *io);
 
+/* Can a file that is read past the page cache be mapped shared? */
+bool io_maps_direct(const struct io *io);
+
 /* Reads the next request into buf: 1, 0 when there is none now, or -errno: -ENODEV when the
  * filesystem was unmounted or the connection aborted. */
 int io_read(struct io *io);

@@ -37,8 +37,10 @@ struct lane_job {
     char *name;
     struct mirror_op *op; /* LANE_MIRROR: its own */
     uint64_t moving[2];   /* inodes that it marks as such */
-    uint64_t after_a;     /* jobs of lane A that come before it */
+    uint64_t number;      /* in its lane */
+    uint64_t after_a;     /* the last job of lane A that comes before it */
     bool running;
+    uint64_t held_until_ms; /* 0: it is not */
     int err;
     unsigned tries;
     uint64_t retry_at_ms;
@@ -123,6 +125,7 @@ void lanes_start(struct fs *fs)
 {
     fs->lanes.next_retry_ms = UINT64_MAX;
     TAILQ_INIT(&fs->lanes.retries);
+    TAILQ_INIT(&fs->lanes.held);
     lane_start(&fs->lanes.a, fs);
     lane_start(&fs->lanes.b, fs);
 }
@@ -215,7 +218,7 @@ static void job_add(struct lane_job *job)
 
     TAILQ_INSERT_TAIL(&lane->jobs, job, link);
     lane->n_jobs++;
-    lane->n_posted++;
+    job->number = ++lane->n_posted;
 }
 
 static struct lane_job *job_new(struct lane *lane, enum lane_what what, uint64_t ino)
@@ -226,14 +229,22 @@ static struct lane_job *job_new(struct lane *lane, enum lane_what what, uint64_t
     return job;
 }
 
-static void forget(struct fs *fs, enum lane_what what, uint64_t ino)
+/* NULL: the kernel does not know the inode. */
+static struct lane_job *forget_new(struct fs *fs, enum lane_what what, uint64_t ino)
 {
     struct node *node = node_get(&fs->nodes, ino);
 
-    if (node == NULL)
-        return;
-    node->job = job_new(&fs->lanes.a, what, ino);
-    job_post(node->job);
+    if (node != NULL)
+        node->job = job_new(&fs->lanes.a, what, ino);
+    return node == NULL ? NULL : node->job;
+}
+
+static void forget(struct fs *fs, enum lane_what what, uint64_t ino)
+{
+    struct lane_job *job = forget_new(fs, what, ino);
+
+    if (job != NULL)
+        job_post(job);
 }
 
 void lane_forget_attr(struct fs *fs, uint64_t ino)
@@ -244,6 +255,40 @@ void lane_forget_attr(struct fs *fs, uint64_t ino)
 void lane_forget_inode(struct fs *fs, uint64_t ino)
 {
     forget(fs, LANE_INODE, ino);
+}
+
+void lane_forget_inode_at(struct fs *fs, uint64_t ino, uint64_t at_ms)
+{
+    struct lane_job *job = forget_new(fs, LANE_INODE, ino);
+
+    if (job == NULL)
+        return;
+    job->held_until_ms = at_ms;
+    TAILQ_INSERT_TAIL(&fs->lanes.held, job, retry_link);
+}
+
+static void unhold(struct fs *fs, struct lane_job *job)
+{
+    TAILQ_REMOVE(&fs->lanes.held, job, retry_link);
+    job->held_until_ms = 0;
+    job_post(job);
+}
+
+/* ino 0: of all. */
+static void unhold_those(struct fs *fs, uint64_t ino)
+{
+    struct lane_job *job, *next;
+
+    for (job = TAILQ_FIRST(&fs->lanes.held); job != NULL; job = next) {
+        next = TAILQ_NEXT(job, retry_link);
+        if (ino == 0 || job->ino == ino)
+            unhold(fs, job);
+    }
+}
+
+void lane_forget_now(struct fs *fs, uint64_t ino)
+{
+    unhold_those(fs, ino);
 }
 
 void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,
@@ -416,8 +461,10 @@ static bool rests(struct fs *fs, const struct lane_job *job)
 
 static bool can_run(struct fs *fs, const struct lane_job *job, const struct waiting *w)
 {
+    const struct lane_job *a = TAILQ_FIRST(&fs->lanes.a.jobs);
+
     return !must_wait(fs, job, w) && !rests(fs, job) &&
-           (job->op == NULL || fs->lanes.a.n_done >= job->after_a);
+           (job->op == NULL || a == NULL || a->number > job->after_a);
 }
 
 static void begin_jobs(struct fs *fs)
@@ -550,7 +597,6 @@ static void on_job_done(struct mail *mail)
             clock_boot_ms() + min_u64(1ull << min_u64(job->op->rests, 20), MIRROR_REST_MS);
         return;
     }
-    job->lane->n_done++;
     if (wants_retry(fs, job))
         retry_later(fs, job);
     else if (job->op != NULL && job->err == -EBUSY)
@@ -584,9 +630,28 @@ static int retry_due(struct fs *fs)
     return l->next_retry_ms == UINT64_MAX ? -1 : (int)(l->next_retry_ms - now);
 }
 
+static int unhold_due(struct fs *fs)
+{
+    struct lane_job *job, *next;
+    uint64_t now, first = UINT64_MAX;
+
+    if (TAILQ_EMPTY(&fs->lanes.held))
+        return -1;
+    now = clock_boot_ms();
+    for (job = TAILQ_FIRST(&fs->lanes.held); job != NULL; job = next) {
+        next = TAILQ_NEXT(job, retry_link);
+        if (job->held_until_ms <= now)
+            unhold(fs, job);
+        else
+            first = min_u64(first, job->held_until_ms);
+    }
+    return first == UINT64_MAX ? -1 : (int)(first - now);
+}
+
 int lanes_turn(struct fs *fs)
 {
-    int wait_ms = retry_due(fs);
+    int again_ms = retry_due(fs), held_ms = unhold_due(fs);
+    int wait_ms = again_ms < 0 || (held_ms >= 0 && held_ms < again_ms) ? held_ms : again_ms;
 
     shed_jobs(fs);
     begin_jobs(fs);
@@ -622,6 +687,7 @@ bool lane_wait_all(struct lane *lane, struct request *r)
 
     if (last == NULL)
         return false;
+    unhold_those(lane->fs, 0); /* a barrier, or a lock: it is to be fast */
     request_wait(r, &last->after);
     return true;
 }

@@ -51,8 +51,8 @@ struct lane {
     atomic_bool ended;
     struct lane_jobs jobs; /* all that are not done, in order */
     unsigned n_jobs;
-    unsigned n_running;        /* of them: handed to the thread */
-    uint64_t n_posted, n_done; /* since the start */
+    unsigned n_running; /* of them: handed to the thread */
+    uint64_t n_posted;  /* since the start */
 };
 
 struct lanes {
@@ -62,6 +62,7 @@ struct lanes {
     uint64_t shed_at;       /* not before so many jobs were posted */
     uint64_t next_retry_ms;
     struct lane_jobs retries;
+    struct lane_jobs held; /* of lane A */
 };
 
 void lanes_start(struct fs *fs);
@@ -75,6 +76,10 @@ void lanes_fini(struct fs *fs); /* after lanes_ended */
 
 void lane_forget_attr(struct fs *fs, uint64_t ino);
 void lane_forget_inode(struct fs *fs, uint64_t ino);
+/* The same, but at_ms (CLOCK_BOOTTIME), or with lane_forget_now, or when somebody waits for the
+ * whole lane. */
+void lane_forget_inode_at(struct fs *fs, uint64_t ino, uint64_t at_ms);
+void lane_forget_now(struct fs *fs, uint64_t ino);
 /* what: LANE_ENTRY, LANE_EXPIRE or LANE_DELETE. ino: what the name was or is. Until it is done, an
  * OPEN of ino is told to look again. */
 void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,

@@ -8,15 +8,31 @@
  * (Change.unseen).
  *
  * Content is another matter: what a draft commits is told to the kernel always, as the kernel has
- * long answered the writes. */
+ * long answered the writes.
+ *
+ * One reading, one state. A program reads a file in several steps: open, read until there is
+ * nothing more, close; and each read(2) through the page cache is several looks of the kernel's: at
+ * its idea of the size (GETATTR if it is to ask), at the page (READ if it is not there), at the
+ * size again. A change that the kernel hears of in between could show as the beginning of one state
+ * and the end of another. So:
+ *  - what the kernel has cached stays until those who have just opened the file have closed it, for
+ *    PASS_MS at most; who opens it meanwhile waits (lane_wait_inode). That is enough where changes
+ *    are rare: during the whole pass nobody asks us anything.
+ *  - where they follow one another, sizes and pages would come from different states. So what has
+ *    changed while the kernel had pages of it is opened past the page cache for a while: one read
+ *    is one request then, and the steps of one pass are kept together by fs/pass.h. */
 #include "fs/news.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "fs/ask.h"
 #include "fs/state.h"
+
+#define BYPASS_MS 10000 /* renewed by each change */
+#define PASS_MS   100   /* that a program takes to read a file, from open to close, at most */
 
 struct news {
     struct mail mail;
@@ -142,10 +158,16 @@ static void on_data(struct fs *fs, const Cfs__Change *c)
 {
     struct node *node = node_find(&fs->nodes, c->ino);
 
-    if (node != NULL && node->cached)
-        forget_pages(fs, c->ino, node);
-    else
+    if (node == NULL || !node->cached) {
         lane_forget_attr(fs, c->ino);
+        return;
+    }
+    node->bypass_ms = clock_boot_ms() + BYPASS_MS;
+    if (node->passes > 0 && clock_boot_ms() - node->passed_ms < PASS_MS)
+        lane_forget_inode_at(fs, c->ino, node->passed_ms + PASS_MS);
+    else
+        lane_forget_inode(fs, c->ino);
+    node->cached = node->readers > 0; /* they go on reading */
 }
 
 /* Our own writes: the kernel knows that size and times have changed, but pages may have been read

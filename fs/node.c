@@ -138,8 +138,15 @@ void node_settle(struct nodes *ns, uint64_t ino)
     const struct node *node = k == NULL ? NULL : k->node;
 
     if (node != NULL && node->last == NULL && node->job == NULL && node->moving == 0 &&
-        node->readers == 0 && !node->cached && !node->changed)
+        node->readers == 0 && node->bypass_ms == 0 && !node->cached && !node->changed)
         drop_node(k);
+}
+
+bool node_bypassed(struct node *node, uint64_t now_ms)
+{
+    if (node->bypass_ms <= now_ms)
+        node->bypass_ms = 0;
+    return node->bypass_ms != 0;
 }
 
 void node_note(struct nodes *ns, const Cfs__Attr *attr)

@@ -21,7 +21,10 @@ struct node {
     struct lane_job *job; /* that makes the kernel forget its pages or attributes; NULL: none */
     int stale_tid;        /* was told ESTALE last; 0: nobody */
     unsigned moving;      /* names of it that the kernel is about to forget */
-    unsigned readers;     /* open handles through the page cache */
+    unsigned readers;     /* open handles that may put content into the page cache */
+    unsigned passes;      /* of them: those that read through it, and nothing else */
+    uint64_t passed_ms;   /* when the last of these was opened */
+    uint64_t bypass_ms;   /* until when it is read past the page cache; 0: it is not */
     bool cached;          /* the kernel may have pages of its content */
     bool changed;         /* a directory: another host has changed its list */
     bool alive;           /* the tree has it, and has had no change of it since that was seen */
@@ -50,6 +53,8 @@ struct node *node_find(const struct nodes *ns, uint64_t ino);
 struct node *node_get(struct nodes *ns, uint64_t ino);
 /* There may be nothing to remember of it any more. */
 void node_settle(struct nodes *ns, uint64_t ino);
+/* Is it to be read past the page cache now? */
+bool node_bypassed(struct node *node, uint64_t now_ms);
 uint64_t node_lookups(const struct nodes *ns, uint64_t ino);
 /* S_IFMT bits of what the kernel was told; 0: it does not know it (or it is the root). */
 uint32_t node_type(const struct nodes *ns, uint64_t ino);

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "fs/convert.h"
 #include "fs/ops.h"
 #include "fs/procfd.h"
@@ -17,6 +18,13 @@ static bool uses_pages(int flags)
     return (flags & O_ACCMODE) != O_WRONLY;
 }
 
+/* What another host changes while it is read here: see fs/news.c. Only where such a handle can be
+ * mapped as any other. */
+static bool bypasses(struct fs *fs, struct node *node)
+{
+    return node != NULL && io_maps_direct(&fs->io) && node_bypassed(node, clock_boot_ms());
+}
+
 /* Who writes sees drafts and store themselves. Who only reads has the page cache, whose pages are
  * forgotten with each change, and no FLUSH at close. With O_DIRECT a read is one request, whose
  * answer is one state of the file, whatever the kernel believes of its size. */
@@ -28,11 +36,20 @@ void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info
     h->errors = draft_errors(fs, ino);
     fi->fh = h->fh;
     fi->direct_io = handle_writes(fi->flags) || (fi->flags & O_DIRECT) != 0;
+    if (!fi->direct_io && bypasses(fs, node)) {
+        fi->direct_io = true;
+        h->pass = xcalloc(1, sizeof(*h->pass));
+    }
     fi->noflush = !handle_changes(fi->flags);
     fi->keep_cache = !fs->options.uncached;
-    if (node != NULL) {
-        node->readers++;
-        node->cached = true;
+    if (node == NULL)
+        return;
+    node->readers++;
+    node->cached = true;
+    h->passes = !fi->direct_io;
+    if (h->passes) {
+        node->passes++;
+        node->passed_ms = clock_boot_ms();
     }
 }
 
@@ -43,6 +60,10 @@ void ops_close_handle(struct fs *fs, uint64_t fh)
 
     if (node != NULL && uses_pages(h->flags) && node->readers > 0)
         node->readers--;
+    if (node != NULL && h->passes && node->passes > 0 && --node->passes == 0)
+        lane_forget_now(fs, h->ino);
+    if (h != NULL && h->pass != NULL)
+        pass_end(fs, h->pass);
     handle_close(&fs->handles, fh);
 }
 
@@ -197,13 +218,18 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
+    struct handle *h = handle_find(&fs->handles, fi->fh);
     int64_t n;
 
-    if (locks_lost(fs, handle_find(&fs->handles, fi->fh))) {
+    if (locks_lost(fs, h)) {
         fuse_reply_err(req, EIO);
         return;
     }
-    n = draft_read(fs, ino, (uint64_t)off, fs->scratch, min_u64(size, LIMIT_WRITE_MAX));
+    size = min_u64(size, LIMIT_WRITE_MAX);
+    if (h != NULL && h->pass != NULL)
+        n = pass_read(fs, h->pass, fuse_req_ctx(req)->pid, ino, (uint64_t)off, size);
+    else
+        n = draft_read(fs, ino, (uint64_t)off, fs->scratch, size);
     if (n < 0)
         fuse_reply_err(req, (int)-n);
     else

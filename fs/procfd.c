@@ -69,6 +69,34 @@ bool procfd_writes(pid_t tid, uint64_t ino)
     return found;
 }
 
+static bool entry_listens(int dir, const char *name)
+{
+    char target[32];
+    ssize_t n = readlinkat(dir, name, target, sizeof(target) - 1);
+
+    if (n < 0)
+        return false;
+    target[n] = '\0';
+    return strstr(target, "notify") != NULL && strncmp(target, "anon_inode:", 11) == 0;
+}
+
+bool procfd_listens(pid_t tid)
+{
+    char path[64];
+    struct dirent *e;
+    DIR *dir;
+    bool found = false;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)tid);
+    dir = tid <= 0 ? NULL : opendir(path);
+    if (dir == NULL)
+        return true;
+    for (unsigned i = 0; !found && (e = readdir(dir)) != NULL; i++)
+        found = i >= FDS_MAX || (e->d_name[0] != '.' && entry_listens(dirfd(dir), e->d_name));
+    closedir(dir);
+    return found;
+}
+
 bool procfd_status(pid_t tid, struct buf *out)
 {
     char path[64];

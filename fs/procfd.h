@@ -14,6 +14,10 @@
  * (before 5.14). Takes about 100 µs; touches no filesystem but /proc. */
 bool procfd_writes(pid_t tid, uint64_t ino);
 
+/* Can the process (of thread tid) hear of changes, by inotify or fanotify? Yes when it is not
+ * known. Takes about 50 µs. */
+bool procfd_listens(pid_t tid);
+
 /* Calls fn for each process, other than ours, that has one of the inodes open through the mount
  * with this id (as in mountinfo), with a pidfd that is borrowed for the call. Takes long; touches
  * no filesystem but /proc. Any thread. */

@@ -22,6 +22,7 @@
 #include "fs/moved.h"
 #include "fs/node.h"
 #include "fs/opens.h"
+#include "fs/pass.h"
 #include "fs/request.h"
 #include "fs/stale.h"
 #include "fs/vdir.h"
@@ -36,6 +37,7 @@ struct fs {
     struct requests requests;
     struct nodes nodes;
     struct handles handles;
+    struct passes passes;
     struct drafts drafts;
     struct opens opens;
     struct again again;
