@@ -168,14 +168,25 @@ static bool enqueue(struct driver *d, struct buf *data)
     return true;
 }
 
+/* Would every member take it? What is not acceptable must not get into a log. */
+static bool is_acceptable(struct driver *d, uint64_t from, const uint8_t *data, size_t len)
+{
+    if (d->machine.ops->acceptable(d->machine.ctx, from, data, len))
+        return true;
+    log_warn("member %" PRIu64 " proposed what no state machine would take", from);
+    return false;
+}
+
+/* Another leader asks for itself (on_propose). */
 bool driver_propose(struct driver *d, struct buf *data)
 {
     uint64_t leader = guard_leader(&d->guard);
+    bool ours = leader == d->config.id;
 
     check(data->len <= LIMIT_COMMAND_MAX);
-    if (leader == 0 || (leader != d->config.id && !d->env.linked(d->env.ctx, leader)))
+    if (leader == 0 || (!ours && !d->env.linked(d->env.ctx, leader)))
         return false;
-    if (!enqueue(d, data))
+    if ((ours && !is_acceptable(d, d->config.id, data->data, data->len)) || !enqueue(d, data))
         buf_fini(data); /* as if lost on the way */
     return true;
 }
@@ -188,10 +199,8 @@ static void on_propose(struct driver *d, uint64_t from, const Cfs__Peer__Propose
         const ProtobufCBinaryData *entry = &propose->entries[i];
         struct buf data;
 
-        if (!d->machine.ops->acceptable(d->machine.ctx, from, entry->data, entry->len)) {
-            log_warn("member %" PRIu64 " proposed what no state machine would take", from);
+        if (!is_acceptable(d, from, entry->data, entry->len))
             return;
-        }
         data = buf_copy(entry->data, entry->len);
         /* In order or not at all: what follows a lost one would only be refused. */
         if (!enqueue(d, &data)) {

@@ -89,7 +89,8 @@ void driver_link(struct driver *d, uint64_t peer, bool up);
 
 /* Offers a log entry of type COMMAND: takes the bytes. On the leader it will be appended; on
  * others it is sent to the leader. It may get lost with the leader (never silently reordered
- * within a term): the caller sends it again when on_leader says so (raft/client.h does).
+ * within a term): the caller sends it again when on_leader says so (raft/client.h does). What the
+ * state machine would not take (machine.h, acceptable) is lost always, wherever it comes from.
  * False (and the bytes untouched) when no leader is known. */
 bool driver_propose(struct driver *d, struct buf *data);
 

@@ -92,6 +92,43 @@ static void test_three_elect_replicate_and_forward(void **state)
     raft_sim_free(sim);
 }
 
+/* A machine that takes nothing of 80 bytes. */
+static bool takes_not_80(void *ctx, uint64_t from, const uint8_t *data, size_t len)
+{
+    (void)ctx;
+    (void)data;
+    assert_true(from >= 1 && from <= 3);
+    return len != 80;
+}
+
+static void test_what_no_machine_takes_is_in_no_log(void **state)
+{
+    struct raft_sim *sim = sim_of(3, 0, 3);
+    unsigned leader = await_leader(sim), i;
+    struct machine_ops ops = *raft_sim_driver(sim, leader)->machine.ops;
+    uint64_t before;
+
+    (void)state;
+    raft_sim_run(sim, SECOND);
+    ops.acceptable = takes_not_80;
+    for (i = 1; i <= 3; i++)
+        raft_sim_driver(sim, i)->machine.ops = &ops;
+    before = raft_sim_applied(sim, leader);
+    for (i = 1; i <= 3; i++) /* the leader's own among them */
+        assert_true(raft_sim_propose(sim, i, 80));
+    raft_sim_run(sim, SECOND);
+    for (i = 1; i <= 3; i++) {
+        assert_int_equal(raft_sim_applied(sim, i), before);
+        assert_int_equal(raft_sim_driver(sim, i)->raft.commit_index, before);
+        assert_true(raft_sim_propose(sim, i, 88)); /* others are not held up */
+    }
+    for (i = 1; i <= 3; i++)
+        await_applied(sim, i, before + 3);
+    assert_int_equal(raft_sim_leader(sim), leader);
+    assert_fine(sim);
+    raft_sim_free(sim);
+}
+
 static void test_followers_learn_a_commit_at_once(void **state)
 {
     struct raft_sim *sim = sim_of(3, 0, 3);
@@ -605,6 +642,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_three_elect_replicate_and_forward),
+        cmocka_unit_test(test_what_no_machine_takes_is_in_no_log),
         cmocka_unit_test(test_followers_learn_a_commit_at_once),
         cmocka_unit_test(test_a_single_member_commits_alone),
         cmocka_unit_test(test_all_crash_and_nothing_is_lost),
