@@ -156,6 +156,8 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     vdir_init(fs);
     fs->scratch = xmalloc(LIMIT_WRITE_MAX);
     atomic_init(&fs->changing, false);
+    atomic_init(&fs->news_posted, 0);
+    TAILQ_INIT(&fs->for_news);
     atomic_init(&fs->stopping, false);
     atomic_init(&fs->told, 0);
     mirror_init(&fs->mirror);
@@ -276,6 +278,7 @@ static int serve_or_wait(struct fs *fs)
     if (mailbox_waiting(&fs->mailbox))
         mailbox_deliver(&fs->mailbox);
     fs->told_seen = told;
+    news_turn(fs);
     got = serve(fs);
     timeout_ms = turn(fs);
     if (got != 0)

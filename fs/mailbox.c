@@ -10,7 +10,6 @@ int mailbox_init(struct mailbox *box)
     if (box->event_fd < 0)
         return -errno;
     STAILQ_INIT(&box->list);
-    STAILQ_INIT(&box->taken);
     atomic_init(&box->waiting, false);
     check(pthread_mutex_init(&box->lock, NULL) == 0);
     return 0;
@@ -52,20 +51,20 @@ void mailbox_post(struct mailbox *box, struct mail *mail, mail_fn deliver)
 
 unsigned mailbox_deliver(struct mailbox *box)
 {
+    struct mail_list mine = STAILQ_HEAD_INITIALIZER(mine);
     struct mail *mail;
     uint64_t counter;
     unsigned n = 0;
 
-    check(STAILQ_EMPTY(&box->taken));
     /* Read before taking the list: what is posted later wakes us again. */
     if (read(box->event_fd, &counter, sizeof(counter)) < 0)
         check(errno == EAGAIN || errno == EINTR);
     pthread_mutex_lock(&box->lock);
-    STAILQ_CONCAT(&box->taken, &box->list);
+    STAILQ_CONCAT(&mine, &box->list);
     atomic_store(&box->waiting, false);
     pthread_mutex_unlock(&box->lock);
-    while ((mail = STAILQ_FIRST(&box->taken)) != NULL) {
-        STAILQ_REMOVE_HEAD(&box->taken, link);
+    while ((mail = STAILQ_FIRST(&mine)) != NULL) {
+        STAILQ_REMOVE_HEAD(&mine, link);
         mail->deliver(mail);
         n++;
     }

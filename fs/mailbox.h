@@ -27,9 +27,8 @@ STAILQ_HEAD(mail_list, mail);
 struct mailbox {
     pthread_mutex_t lock;
     struct mail_list list;
-    struct mail_list taken; /* the reader's: being delivered */
-    atomic_bool waiting;    /* there is mail */
-    int event_fd;           /* readable while there is something to do */
+    atomic_bool waiting; /* there is mail */
+    int event_fd;        /* readable while there is something to do */
 };
 
 int mailbox_init(struct mailbox *box);  /* 0 or -errno */
@@ -44,14 +43,7 @@ static inline bool mailbox_waiting(struct mailbox *box)
     return atomic_load_explicit(&box->waiting, memory_order_relaxed);
 }
 
-/* Is there anything posted, but not delivered? The mail that is being delivered has been. Reader
- * thread. */
-static inline bool mailbox_pending(struct mailbox *box)
-{
-    return mailbox_waiting(box) || !STAILQ_EMPTY(&box->taken);
-}
-
-/* Delivers what is there; returns how many. Reader thread, and not while mail is delivered. */
+/* Delivers what is there; returns how many. Reader thread. */
 unsigned mailbox_deliver(struct mailbox *box);
 
 #endif

@@ -6,14 +6,14 @@
 #include <xxhash.h>
 
 #include "base/clock.h"
+#include "fs/news.h"
 #include "fs/procfd.h"
 #include "fs/state.h"
 
 /* The store shows a change before its news are delivered, but not before they are announced. */
 bool moved_is_early(struct fs *fs, uint64_t ino)
 {
-    return node_lookups(&fs->nodes, ino) > 0 &&
-           (atomic_load(&fs->changing) || mailbox_pending(&fs->mailbox));
+    return node_lookups(&fs->nodes, ino) > 0 && news_missing(fs);
 }
 
 static bool is_rename(int call)

@@ -275,9 +275,26 @@ void news_forget_all(struct fs *fs)
 /* ---- The way here -------------------------------------------------------------------------------
  */
 
+void news_turn(struct fs *fs)
+{
+    struct request_queue now;
+
+    if (TAILQ_EMPTY(&fs->for_news) || news_missing(fs))
+        return;
+    TAILQ_INIT(&now);
+    requests_move(&fs->for_news, &now); /* some may come to wait for the next */
+    request_wake(&now, 0);
+}
+
+bool news_missing(struct fs *fs)
+{
+    return atomic_load(&fs->changing) || atomic_load(&fs->news_posted) != fs->news_seen;
+}
+
 static void news_deliver(struct mail *mail)
 {
     struct news *news = CONTAINER_OF(mail, struct news, mail);
+    struct fs *fs = news->fs;
 
     if (news->replaced) {
         news_forget_all(news->fs);
@@ -289,9 +306,10 @@ static void news_deliver(struct mail *mail)
         handle(news->fs, news->changes[i], news->own && !news->changes[i]->unseen);
         cfs__change__free_unpacked(news->changes[i], NULL);
     }
-    vdir_news(news->fs);
+    vdir_news(fs);
     free(news->changes);
     free(news);
+    fs->news_seen++;
 }
 
 static Cfs__Change *copy_change(const Cfs__Change *change)
@@ -310,6 +328,7 @@ static Cfs__Change *copy_change(const Cfs__Change *change)
 static void post(struct fs *fs, struct news *news)
 {
     news->fs = fs;
+    atomic_fetch_add(&fs->news_posted, 1);
     mailbox_post(&fs->mailbox, &news->mail, news_deliver);
 }
 

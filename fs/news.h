@@ -14,4 +14,9 @@ void news_forget_all(struct fs *fs);
 /* Reader thread: a call has come back. */
 void news_of_call(struct fs *fs, const struct call *c);
 
+/* Does the store perhaps show what the news of are not delivered yet? */
+bool news_missing(struct fs *fs);
+/* Wakes who waits for them (fs.for_news). */
+void news_turn(struct fs *fs);
+
 #endif

@@ -94,7 +94,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
         r = name_request(req, parent, finish_lookup_early);
         r->name = xstrdup(name);
         r->count = waited;
-        request_after_mail(r);
+        request_wait(r, &fs->for_news);
         return;
     }
     if (moved_misleads(fs, fuse_req_ctx(req)->pid, parent, name, attr.ino)) {

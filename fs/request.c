@@ -105,18 +105,6 @@ void request_barrier(struct request *r)
     call_barrier(r->fs, &r->call, timeout_of(r), on_call_done);
 }
 
-static void on_mail(struct mail *mail)
-{
-    struct request *r = CONTAINER_OF(mail, struct request, call.mail);
-
-    request_end(r, r->fs->ended ? ENOTCONN : 0);
-}
-
-void request_after_mail(struct request *r)
-{
-    mailbox_post(&r->fs->mailbox, &r->call.mail, on_mail);
-}
-
 void request_wait(struct request *r, struct request_queue *queue)
 {
     TAILQ_INSERT_TAIL(queue, r, wait_link);

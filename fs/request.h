@@ -63,15 +63,13 @@ struct requests {
 
 void requests_init(struct requests *rs);
 
-/* A parked request for req; then one of those below. */
+/* A parked request for req; then one of the three below. */
 struct request *request_new(struct fs *fs, fuse_req_t req, request_finish finish);
 /* The same request's next wait, from within r's finish: what r had for its finish goes over to it.
  */
 struct request *request_next(struct request *r, request_finish finish);
 void request_submit(struct request *r, const Cfs__Command *command);
 void request_barrier(struct request *r);
-/* Ends when all is delivered that the mailbox has now. */
-void request_after_mail(struct request *r);
 /* Waits in a queue until it is woken. */
 void request_wait(struct request *r, struct request_queue *queue);
 

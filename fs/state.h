@@ -55,7 +55,10 @@ struct fs {
     struct losts lost;         /* what is uncertain */
     uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */
     bool ended;                /* fs_run has returned: nothing is submitted any more */
-    atomic_bool changing;      /* the store shows what its news have not been posted of */
+    atomic_uint_fast64_t news_posted;
+    uint64_t news_seen;            /* and delivered */
+    struct request_queue for_news; /* wait until there are none missing */
+    atomic_bool changing;          /* the store shows what its news have not been posted of */
     atomic_bool stopping;
 };
 
