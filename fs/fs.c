@@ -220,7 +220,7 @@ static int serve(struct fs *fs)
         io_answer(&fs->io, EIO);
         return 1;
     }
-    passes_note(fs);
+    pass_note(fs);
     buf.size = fs->io.request_len;
     fuse_session_process_buf(fs->session, &buf);
     return 1;

@@ -21,7 +21,7 @@ static bool only_looks(uint32_t opcode)
     return opcode < ARRAY_LEN(looks) && looks[opcode];
 }
 
-void passes_note(struct fs *fs)
+void pass_note(struct fs *fs)
 {
     if (only_looks(io_opcode(&fs->io)) && !vdir_owns(io_node(&fs->io)))
         return;

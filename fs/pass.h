@@ -35,7 +35,7 @@ struct passes {
 };
 
 /* A request (fs->io) is about to be handled. */
-void passes_note(struct fs *fs);
+void pass_note(struct fs *fs);
 
 /* Reads for the handle's pass, by thread tid, into fs->scratch; as draft_read. */
 int64_t pass_read(struct fs *fs, struct pass *p, int tid, uint64_t ino, uint64_t off, size_t size);

@@ -39,7 +39,7 @@ static int set_up(void **state)
 static int set_up_mirror(void **state)
 {
     (void)state;
-    rig_start_mirror(&rig, 2, 0);
+    rig_start_mirror(&rig, 0, 0, NULL);
     return 0;
 }
 
