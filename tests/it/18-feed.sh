@@ -37,14 +37,14 @@ progress() {
 until_true 30 test -s "$T/count-1" -a -s "$T/count-2" -a -s "$T/count-3"
 killed=()
 for ((n = 1; n <= KILLS; n++)); do
-	progress 20
+	progress 10
 	leader=$(wait_leader)
 	member_kill "$leader"
 	killed+=("$leader")
-	progress 20
+	progress 10
 	member_start "$leader"
 done
-progress 20
+progress 10
 touch "$T/enough"
 wait "${writers[@]}"
 wait_equal

@@ -1,6 +1,6 @@
 """feed_write MOUNT WHO DIR: changes of all kinds in MOUNT until DIR/enough; what fails is tried again.
 How often it went round is in DIR/count-WHO."""
-import os, shutil, sys, time
+import os, sys, time
 
 
 def change(f, n):
@@ -13,7 +13,8 @@ def change(f, n):
     os.makedirs(f + ".dir", exist_ok=True)
     os.rename(f, f + ".dir/moved")
     os.rename(f + ".dir", f"{f}.Dir{n}")
-    shutil.rmtree(f"{f}.Dir{n}")
+    os.unlink(f"{f}.Dir{n}/moved")
+    os.rmdir(f"{f}.Dir{n}")
 
 
 def main(mount, who, out):
