@@ -7,7 +7,7 @@
 need_fuse
 need_tool strace
 TTL=2
-DAEMON_OPTS=(--election-timeout 1000 --session-ttl "$TTL")
+DAEMON_OPTS+=(--session-ttl "$TTL")
 
 # What a daemon knows of the sessions; FILTER as for jq.
 sessions() { # MEMBER FILTER

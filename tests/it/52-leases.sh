@@ -6,7 +6,7 @@
 
 need_fuse
 need_tool flock
-DAEMON_OPTS=(--election-timeout 1000 --session-ttl 3)
+DAEMON_OPTS+=(--session-ttl 3)
 
 all_have_leases() {
 	local i

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 KILLS=${LOCKS_KILLS:-3}
-DAEMON_OPTS=(--election-timeout 1000 --session-ttl 3)
+DAEMON_OPTS+=(--session-ttl 3)
 
 need_fuse
 need_network_namespace

@@ -42,7 +42,9 @@ NETNS=()     # by member number; empty: the host's own network
 NETWORKS=()  # network namespaces to delete
 AT_END=()    # functions of the script to call at the end, whatever the outcome
 CHILDREN=()  # pids of our own background processes
-DAEMON_OPTS=(--election-timeout 1000) # for all members; member_start takes more
+# For all members; member_start takes more. On a busy machine there are elections meanwhile, which a
+# change may wait for; where it must not, the test says so.
+DAEMON_OPTS=(--election-timeout 1000 --timeout 60)
 
 # Sanitized builds write their reports to files: a daemon's stderr is gone.
 export ASAN_OPTIONS="log_path=$T/sanitizer${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
