@@ -22,12 +22,12 @@ done
 echo hello >"$D/1/greeting"
 exits 0 "$BUILD/coordfs" sync "$D/3"
 equal "$(cat "$D/3/greeting")" hello "the greeting in mount 3"
-pids=$(cat "$D"/state-*/coordfsd.pid)
+before=$(cat "$D"/state-*/coordfsd.pid)
 
 say "start again: nothing changes"
 exits 0 demo start
 matches "$OUT" "runs already" "the second start"
-equal "$(cat "$D"/state-*/coordfsd.pid)" "$pids" "the pids"
+equal "$(cat "$D"/state-*/coordfsd.pid)" "$before" "the pids"
 
 say "one member killed: start brings it back"
 pid=$(cat "$D/state-2/coordfsd.pid")
