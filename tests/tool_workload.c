@@ -1,10 +1,12 @@
 /* One workload of tests/chaos/, on several mounts of one cluster, while somebody else makes
  * trouble.
  *
- *   workload NAME STOP VERIFY DIR...   runs until the file STOP exists; when VERIFY exists, all
- *                                      must be well again, and each DIR is looked at
+ *   workload NAME START STOP VERIFY DIR...
  *
- * Prints "ready" when trouble may begin, "stopped" in between, at the end "ok: N done, M in doubt",
+ * Prepares; runs when the file START exists, until STOP exists; when VERIFY exists, all must be
+ * well again, and each DIR is looked at.
+ *
+ * Prints "ready" when it is prepared, "stopped" in between, at the end "ok: N done, M in doubt",
  * or what is wrong; then it exits with 1. */
 #include "tests/chaos/chaos.h"
 
@@ -25,6 +27,7 @@
 #include "base/clock.h"
 #include "proto/ioctl.h"
 
+#define FIRST_DIR   5 /* argument */
 #define MAX_WORKERS 64
 #define PAUSE_US    4000
 #define AWAY_US     20000
@@ -323,25 +326,26 @@ static const struct workload *find_workload(const char *name)
 
 int main(int argc, char **argv)
 {
-    unsigned n_mounts = (unsigned)(argc - 4);
+    unsigned n_mounts = (unsigned)(argc - FIRST_DIR);
 
-    workload = argc > 4 ? find_workload(argv[1]) : NULL;
+    workload = argc > FIRST_DIR ? find_workload(argv[1]) : NULL;
     if (workload == NULL || n_mounts * workload->per_mount > MAX_WORKERS) {
-        fprintf(stderr, "usage: workload NAME STOP VERIFY DIR...\n");
+        fprintf(stderr, "usage: workload NAME START STOP VERIFY DIR...\n");
         return 2;
     }
-    look_at(argv[4], workload->prepare);
-    for (int i = 4; i < argc; i++)
+    look_at(argv[FIRST_DIR], workload->prepare);
+    for (int i = FIRST_DIR; i < argc; i++)
         look_at(argv[i], catch_up);
     puts("ready");
     fflush(stdout);
-    start_workers(argv + 4, n_mounts);
     await_file(argv[2]);
+    start_workers(argv + FIRST_DIR, n_mounts);
+    await_file(argv[3]);
     atomic_store(&stopping, true);
     for (unsigned i = 0; i < n_workers; i++)
         check(pthread_join(workers[i].thread, NULL) == 0);
     puts("stopped");
     fflush(stdout);
-    await_file(argv[3]);
-    return judge(argv + 4, n_mounts);
+    await_file(argv[4]);
+    return judge(argv + FIRST_DIR, n_mounts);
 }

@@ -260,7 +260,7 @@ start_dead() { # those that do not run: they may be dying just now
 
 all_well() { # one may still be dying when the trouble is over
 	start_dead
-	[ "$(running | wc -l)" = "$MEMBERS" ] && leader_now
+	[ "$(running | wc -l)" = "$MEMBERS" ] && leader_now >/dev/null
 }
 
 heal() {
@@ -270,7 +270,7 @@ heal() {
 		rm -f "${STATE[i]}/filler"
 	done
 	heal_networks
-	until_true 60 all_well >/dev/null
+	until_true 300 all_well
 }
 
 begin_round() { # CONSISTENCY
@@ -284,7 +284,7 @@ begin_round() { # CONSISTENCY
 		cuts_possible
 	fi
 	for i in $(everybody); do
-		[ "$NEMESIS" != disk ] || mount -t tmpfs -o size=100m none "${STATE[i]}"
+		[ "$NEMESIS" != disk ] || mount -t tmpfs -o size=500m none "${STATE[i]}"
 		set_clock "$i" 0s
 		: >"$T/log-$i"
 	done
@@ -313,7 +313,7 @@ forget_round() {
 		! mounted "${STATE[i]}" || umount "${STATE[i]}"
 		rm -rf "${STATE[i]}" "${STATE[i]}.left" "${STATE[i]}.cut"
 	done
-	rm -f "$T"/out-* "$T"/stop "$T"/verify "$T"/journal*
+	rm -f "$T"/out-* "$T"/start "$T"/stop "$T"/verify "$T"/journal*
 }
 
 # ---- Workloads: pids in PID, verdicts in VERDICT ----------------------------------------------------
@@ -331,7 +331,7 @@ start_workload() { # NAME CONSISTENCY
 		until_true 60 grep -qx ready "$out"
 		;;
 	*)
-		background "$TOOLS/workload" "$1" "$T/stop" "$T/verify" "${MNT[@]}" >"$out" 2>&1
+		background "$TOOLS/workload" "$1" "$T/start" "$T/stop" "$T/verify" "${MNT[@]}" >"$out" 2>&1
 		until_true 60 grep -qx ready "$out"
 		;;
 	esac
@@ -467,6 +467,7 @@ round() { # CONSISTENCY
 	for w in $WORKLOADS; do
 		start_workload "$w" "$1"
 	done
+	touch "$T/start"
 	sleep 0.5
 	end=$((SECONDS + CHAOS_S))
 	while [ $SECONDS -lt $end ]; do
