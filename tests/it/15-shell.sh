@@ -94,23 +94,28 @@ run_reference() { # ROW; the exit code into WANT
 	copy_or_none "$dir/f" "$T/new"
 }
 
-# Commands of the writing host between two indexes: the leader reaps the files of earlier rows.
-commands_between() { # FROM TO
+# Commands of a session between two indexes: the leader reaps the files of earlier rows.
+commands_between() { # SESSION FROM TO
 	local session
-	session=$(printf '%016X' "$(st "$WRITER" .session)" | fold -w 2 | tac | tr -d '\n')
+	session=$(printf '%016X' "$1" | fold -w 2 | tac | tr -d '\n')
 	sqlite3 -readonly "${STATE[$WRITER]}/coordfs.db" "SELECT count(*) FROM log
-		WHERE idx > $1 AND idx <= $2 AND hex(substr(data, 9, 8)) = '$session'"
+		WHERE idx > $2 AND idx <= $3 AND hex(substr(data, 9, 8)) = '$session'"
 }
 
-# Nobody else looks: a file that is unlinked while somebody has it open makes an entry more.
+# Nobody else looks: a file that is unlinked while somebody has it open makes an entry more. Counted
+# again if the host got another session meanwhile.
 count_entries() { # ROW
-	local dir=$A/count/$1 before
-	prepare "$dir" "$1"
-	until_true 20 settled
-	before=$INDEX
-	env -C "$dir" "${SHELL_OF[$1]}" -c "${COMMAND[$1]}" >"$T/out" 2>&1 </dev/null || true
-	until_true 20 settled
-	commands_between "$before" "$INDEX"
+	local row=$1 dir before session
+	for dir in "$A/count/$row" "$A/count/$row-again" "$A/count/$row-last"; do
+		prepare "$dir" "$row"
+		until_true 20 settled
+		before=$INDEX
+		session=$(st "$WRITER" .session)
+		env -C "$dir" "${SHELL_OF[row]}" -c "${COMMAND[row]}" >"$T/out" 2>&1 </dev/null || true
+		until_true 20 settled
+		[ "$(st "$WRITER" .session)" != "$session" ] || break
+	done
+	commands_between "$session" "$before" "$INDEX"
 }
 
 check_row() { # ROW
