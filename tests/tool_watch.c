@@ -4,8 +4,8 @@
  *
  * Runs the command (without input and output), and reads FILE all the time until it has ended and
  * then until FILE shows NEW (for ten seconds at most): each look is one read of up to 1 MiB past
- * the page cache, so what it gets is one state of the file (what should not be there is shown). OLD and NEW are files with the content
- * before and after.
+ * the page cache, so what it gets is one state of the file (what should not be there is shown). OLD
+ * and NEW are files with the content before and after.
  *
  * Prints what was seen, as letters: o OLD, n NEW, e nothing (an empty file, where that is neither),
  * p a beginning of NEW, a no such file, x anything else; then the number of looks and the exit

@@ -1,4 +1,5 @@
 #!/bin/bash
+# alone: what a slow program writes is committed by time, and the entries are counted
 # limit: 240
 # The table of commands, tests/shell/commands.tbl: how many log entries each makes, what a reader on
 # another host sees meanwhile, and what the command says when there is no quorum.
