@@ -22,6 +22,9 @@
 /* Logs the message and aborts the process. Any thread. */
 BASE_NORETURN BASE_PRINTF(1, 2) void die(const char *fmt, ...);
 
+/* What die() calls last, in the thread that dies: what may not wait for the process's end. */
+void die_calls(void (*fn)(void));
+
 BASE_NORETURN void check_failed(const char *expr, const char *file, int line);
 
 /* An invariant of the program. Stays on in production. */

@@ -172,6 +172,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     if (err == 0)
         err = mount_open(&fs->options, dev_fd, &fs->mount_id, errmsg, errmsg_len);
     if (err == 0) {
+        guardian_start(&fs->guardian, mount_device(fs->mount_id));
         set_up_mirror(fs);
         lanes_start(fs);
         *out = fs;
@@ -332,6 +333,7 @@ void fs_free(struct fs *fs)
     requests_abandon(fs, ENOTCONN);
     end_lanes(fs);
     fuse_session_destroy(fs->session); /* closes /dev/fuse: from here on nothing can wait for us */
+    guardian_stop(&fs->guardian);
     mount_close(fs->mount_id);
     free_parts(fs);
 }

@@ -20,6 +20,7 @@
 struct mount_line {
     int id;
     int parent; /* what it is mounted on */
+    int device; /* minor number */
     char *path;
     char *options; /* of the mount: "rw,nosuid…" */
     char *type;
@@ -54,6 +55,8 @@ static bool parse_line(char *line, struct mount_line *out)
             out->id = atoi(word);
         else if (i == 1)
             out->parent = atoi(word);
+        else if (i == 2)
+            out->device = strchr(word, ':') == NULL ? -1 : atoi(strchr(word, ':') + 1);
         else if (i == 4)
             out->path = word;
         else if (i == 5)
@@ -94,6 +97,7 @@ struct find {
     bool found;
     bool ours;
     bool read_only;
+    int device;
     char at[PATH_MAX];
 };
 
@@ -116,6 +120,7 @@ static bool find_id(void *arg, const struct mount_line *m)
     if (m->id != find->id)
         return false;
     find->read_only = strncmp(m->options, "ro", 2) == 0;
+    find->device = m->device;
     find->found = strlen(m->path) < sizeof(find->at);
     if (find->found)
         strcpy(find->at, m->path);
@@ -249,6 +254,14 @@ bool mount_has_submounts(int id)
 
     each_mount(find_child, &find);
     return find.found;
+}
+
+int mount_device(int id)
+{
+    struct find find = {.id = id, .device = -1};
+
+    each_mount(find_id, &find);
+    return find.device;
 }
 
 bool mount_is_read_only(int id)

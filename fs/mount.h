@@ -17,6 +17,9 @@ int mount_open(const struct fs_options *options, int dev_fd, int *id, char *errm
  * must be closed: so nothing can wait for an answer. */
 void mount_close(int id);
 
+/* The minor number of its device, or -1. */
+int mount_device(int id);
+
 /* Is something mounted on a directory of it? */
 bool mount_has_submounts(int id);
 

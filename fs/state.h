@@ -11,6 +11,7 @@
 #include "fs/backend.h"
 #include "fs/draft.h"
 #include "fs/fs.h"
+#include "fs/guardian.h"
 #include "fs/handle.h"
 #include "fs/io.h"
 #include "fs/lane.h"
@@ -45,6 +46,7 @@ struct fs {
     struct lanes lanes;
     struct stale stale;
     struct mirror mirror;
+    struct guardian guardian;
     atomic_uint_fast64_t told; /* raft index up to which all changes were posted */
     uint64_t told_seen;        /* and delivered */
     struct locks locks;

@@ -71,12 +71,11 @@ static int count_rows(struct db *db, enum statement which, uint64_t *out)
     return row;
 }
 
-/* No rows: nothing was ever changed. The last change of all is never deleted. */
 /* Whatever is made first, is made in the root. */
 static int was_changed(struct db *db, bool *out)
 {
     sqlite3_stmt *st = db_get(db, STATEMENT_INODE_GET);
-    struct inode root;
+    struct inode root = {.ino = 0};
     int row;
 
     db_bind(st, 1, ROW_ROOT_INO);
@@ -100,6 +99,7 @@ static int load_none(struct db *db, struct history_state *out)
     return row;
 }
 
+/* No rows: nothing was ever changed. The last change of all is never deleted. */
 int state_load_history(struct db *db, struct history_state *out)
 {
     sqlite3_stmt *st = db_get(db, STATEMENT_HISTORY_RANGE);

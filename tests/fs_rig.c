@@ -235,10 +235,14 @@ void rig_stop(struct rig *rig)
 
 void rig_kill(struct rig *rig)
 {
-    int status;
-
     check(kill(rig->pid, SIGKILL) == 0);
-    check(waitpid(rig->pid, &status, 0) == rig->pid);
+    for (unsigned ms = 0; waitpid(rig->pid, NULL, WNOHANG) != rig->pid; ms += 10) {
+        if (ms > PATIENCE_MS) {
+            rig_clean(rig);
+            die("the serving process does not die");
+        }
+        usleep(10000);
+    }
     forget_child(rig);
 }
 

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "fs/notify.h"
+#include "fs/state.h"
 #include "tests/local_backend.h"
 
 struct mounted {
@@ -124,9 +126,38 @@ static void answer_mirror(struct fs *fs)
             (unsigned long long)s.restarts);
 }
 
+struct wedge {
+    struct fs *fs;
+    uint64_t dir;
+    char name[64];
+};
+
+/* Tells the kernel to forget a name, whoever holds the directory's lock: the lane would wait. */
+static void *wedge(void *arg)
+{
+    struct wedge *w = arg;
+
+    notify_entry(&w->fs->io, w->dir, w->name);
+    free(w);
+    return NULL;
+}
+
+static void start_wedge(unsigned mount, unsigned long long dir, const char *name)
+{
+    struct wedge *w = xcalloc(1, sizeof(*w));
+    pthread_t thread;
+
+    w->fs = mounts[mount].fs;
+    w->dir = dir;
+    snprintf(w->name, sizeof(w->name), "%s", name);
+    check(pthread_create(&thread, NULL, wedge, w) == 0 && pthread_detach(thread) == 0);
+}
+
 static void obey(const char *line)
 {
     char why[256];
+    char name[64];
+    unsigned long long dir;
     unsigned a, b;
 
     if (strcmp(line, "applied") == 0) {
@@ -160,6 +191,10 @@ static void obey(const char *line)
             local_set_deaf(mounts[a].host, true);
         else if (sscanf(line, "hear %u", &a) == 1 && a < n_mounts)
             local_set_deaf(mounts[a].host, false);
+        else if (sscanf(line, "wedge %u %llu %63s", &a, &dir, name) == 3 && a < n_mounts)
+            start_wedge(a, dir, name);
+        else if (strcmp(line, "die") == 0)
+            die("as it was told to");
         else if (strcmp(line, "replaced") == 0)
             for (unsigned i = 0; i < n_mounts; i++)
                 fs_replaced(mounts[i].fs);

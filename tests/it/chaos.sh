@@ -249,21 +249,9 @@ start_members() { # NUMBER…
 	return $rc
 }
 
-# Who has said that he dies may hang in the kernel, in news for a directory that a request to him
-# holds, until his mount is taken away (docs/TESTING.md, "Open"); so do what a supervisor would.
-bury() { # MEMBER
-	local pid
-	tail -n 1 "$T/log-$1" | grep -q 'error: the database failed' || return 0
-	pid=$(member_pid "$1")
-	within 5 gone "$pid" || say "member $1 hangs in its death"
-	member_unmount "$1"
-	until_true 60 gone "$pid"
-}
-
 start_dead() { # those that do not run: they may be dying just now
 	local i
 	for i in $(everybody); do
-		bury "$i"
 		member_runs "$i" && continue
 		member_unmount "$i"
 		start_members "$i"
