@@ -65,7 +65,8 @@ static uint32_t find_start(struct txn *t, bool root, struct inode *out)
 
 static uint32_t find_place(struct txn *t, ProtobufCBinaryData path, struct place *out)
 {
-    const uint8_t *p = path.data, *end = path.data + path.len;
+    static const uint8_t none[1];
+    const uint8_t *p = path.len > 0 ? path.data : none, *end = p + path.len;
     struct inode at;
     uint32_t status;
 
