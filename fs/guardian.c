@@ -53,19 +53,20 @@ static void replace_connection(int old, int new)
 static int open_abort(int device)
 {
     char path[32];
-    int context = fsopen("fusectl", FSOPEN_CLOEXEC), mount = -1, fd = -1, err;
+    int context = fsopen("fusectl", FSOPEN_CLOEXEC), mount = -1, fd = -1;
 
     if (context >= 0 && fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
         mount = fsmount(context, FSMOUNT_CLOEXEC, 0);
     snprintf(path, sizeof(path), "%d/abort", device);
     if (mount >= 0)
         fd = openat(mount, path, O_WRONLY | O_CLOEXEC);
-    err = fd < 0 ? -errno : fd;
+    if (fd < 0)
+        fd = -errno;
     if (mount >= 0)
         close(mount);
     if (context >= 0)
         close(context);
-    return err;
+    return fd;
 }
 
 /* All but fd, which becomes the only one. /dev/fuse is among them. */

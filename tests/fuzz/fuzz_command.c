@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "proto/stamp.h"
+#include "proto/encode.h"
 #include "tests/store_kit.h"
 
 #define CHECK_EVERY 5000 /* inputs; then the tree begins anew */
@@ -68,7 +68,7 @@ static void open_session(void)
     open.nonce = 1000 + inputs;
     c.op_case = CFS__COMMAND__OP_OPEN_SESSION;
     c.open_session = &open;
-    entry = kit_encode(&stamp, &c);
+    entry = encode_stamped(&stamp, &c);
     apply(entry.data, entry.len);
     buf_fini(&entry);
     kit.seq = 0;
