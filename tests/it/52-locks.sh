@@ -172,10 +172,9 @@ assert_lost "$follower"
 say "lostlock=term: who has lost a lock is told by a signal"
 member_stop "$follower"
 member_start "$follower" --lostlock term
-background flock "$F/lock" sleep 1000
+background flock "$F/lock" sh -c 'echo >"$0"; exec sleep 1000' "$T/has"
 holder=$CHILD
-held() { ! flock -n "${MNT[other]}/lock" true; }
-until_true 30 held
+until_true 30 [ -e "$T/has" ] # it knows, not only the log
 member_pause "$follower"
 flock -w 60 "${MNT[other]}/lock" true
 member_resume "$follower"
