@@ -223,8 +223,11 @@ static int wait_child(const struct rig *rig)
 
 void rig_stop(struct rig *rig)
 {
+    const char *wrong = rig_tell(rig, "check");
     int status;
 
+    if (strcmp(wrong, "ok") != 0)
+        die("the store: %s", wrong);
     rig_tell(rig, "stop");
     status = wait_child(rig);
     forget_child(rig);

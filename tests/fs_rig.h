@@ -50,7 +50,8 @@ void rig_start_deny(struct rig *rig, unsigned deny_ms);
 /* Two mounts, with inotify events for other mounts' changes; for the numbers see fs/fs.h. `script`
  * is what runs as the mirror's process, by /bin/sh; NULL: the real one. */
 void rig_start_mirror(struct rig *rig, unsigned mirror_ms, unsigned lane_max, const char *script);
-/* Ends the child in an orderly way and checks that it was one; removes everything. */
+/* Checks the store, ends the child in an orderly way and checks that it was one; removes
+ * everything. */
 void rig_stop(struct rig *rig);
 /* Kills the child (SIGKILL); the mounts stay behind. */
 void rig_kill(struct rig *rig);

@@ -36,7 +36,6 @@ static struct rig rig;
 static int tear_down(void **state)
 {
     (void)state;
-    assert_string_equal(rig_tell(&rig, "check"), "ok");
     rig_stop(&rig);
     return 0;
 }

@@ -40,7 +40,6 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    assert_string_equal(rig_tell(&rig, "check"), "ok");
     rig_stop(&rig);
     free(noise);
     return 0;

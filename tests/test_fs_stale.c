@@ -40,7 +40,6 @@ static int tear_down(void **state)
 {
     (void)state;
     rig_tell(&rig, "resume");
-    assert_string_equal(rig_tell(&rig, "check"), "ok");
     rig_stop(&rig);
     return 0;
 }
