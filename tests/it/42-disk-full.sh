@@ -13,6 +13,7 @@ members_start 1 2 3
 wait_leader >/dev/null
 mkdir "${MNT[1]}/d"
 head -c 100000 /dev/urandom >"$T/random"
+wait_equal
 cp "$T/random" "${MNT[$small]}/d/first"
 wait_equal
 
