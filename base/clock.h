@@ -11,4 +11,12 @@ uint64_t clock_boot_us(void);
 int64_t clock_real_ns(void);  /* wall clock, nanoseconds since the epoch */
 uint64_t clock_entropy(void); /* 64 bits from the kernel's random source */
 
+/* Of two times to wait, in ms, the sooner; -1: never. */
+static inline int clock_sooner(int a_ms, int b_ms)
+{
+    if (a_ms < 0 || b_ms < 0)
+        return a_ms > b_ms ? a_ms : b_ms;
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
 #endif

@@ -227,19 +227,13 @@ static int serve(struct fs *fs)
     return 1;
 }
 
-static int sooner(int a_ms, int b_ms) /* -1: never */
-{
-    if (a_ms < 0 || b_ms < 0)
-        return a_ms > b_ms ? a_ms : b_ms;
-    return a_ms < b_ms ? a_ms : b_ms;
-}
-
 /* Does what is due; the time until there is more, in ms; -1: nothing. */
 static int turn(struct fs *fs)
 {
     locks_turn(fs);
-    return sooner(drafts_turn(fs),
-                  sooner(requests_turn(fs), sooner(stale_turn(fs), lanes_turn(fs))));
+    return clock_sooner(
+        drafts_turn(fs),
+        clock_sooner(requests_turn(fs), clock_sooner(stale_turn(fs), lanes_turn(fs))));
 }
 
 /* Gives what was written, and who waits for it, some time to come to an end. */

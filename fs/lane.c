@@ -650,8 +650,8 @@ static int unhold_due(struct fs *fs)
 
 int lanes_turn(struct fs *fs)
 {
-    int again_ms = retry_due(fs), held_ms = unhold_due(fs);
-    int wait_ms = again_ms < 0 || (held_ms >= 0 && held_ms < again_ms) ? held_ms : again_ms;
+    int again_ms = retry_due(fs);
+    int wait_ms = clock_sooner(again_ms, unhold_due(fs));
 
     shed_jobs(fs);
     begin_jobs(fs);
