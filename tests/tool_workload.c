@@ -10,6 +10,7 @@
  * or what is wrong; then it exits with 1. */
 #include "tests/chaos/chaos.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -197,6 +198,27 @@ int get_text(int dir, const char *path, char out[CHAOS_NAME])
         err = errno;
     out[n < 0 ? 0 : n] = '\0';
     close(fd);
+    return err;
+}
+
+int each_name(int root, const char *path, void (*fn)(void *arg, const char *name), void *arg)
+{
+    int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    int err;
+
+    if (dir == NULL) {
+        err = errno;
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    while (errno = 0, (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.')
+            fn(arg, entry->d_name);
+    err = errno;
+    closedir(dir);
     return err;
 }
 

@@ -90,6 +90,9 @@ void guard_dir(int root, const char *dir, const char *lock_file);
 /* The lock on a file must be free again. */
 void verify_free_flock(int root, const char *lock_file);
 
+/* Calls fn with the names of a directory, but for those that begin with a dot: 0 or an errno. */
+int each_name(int root, const char *path, void (*fn)(void *arg, const char *name), void *arg);
+
 /* While all is well: ends the program when it fails. */
 void make_dir(int root, const char *path);
 void make_file(int root, const char *path, const char *text);

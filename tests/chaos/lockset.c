@@ -5,7 +5,6 @@
  * lock. One thread for each mount: the guard knows sessions. */
 #include "tests/chaos/chaos.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -28,30 +27,19 @@ static void lockset_prepare(int root)
     guard_dir(root, SETS, LOCK);
 }
 
+static void on_set(void *arg, const char *name)
+{
+    unsigned number, *last = arg;
+
+    if (sscanf(name, "set-%u", &number) == 1 && number > *last)
+        *last = number;
+}
+
 /* The number of the last set, 0: there is none. 0 or an errno. */
 static int last_set(int root, unsigned *last)
 {
-    int fd = openat(root, SETS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-    int err;
-
     *last = 0;
-    if (dir == NULL) {
-        err = errno;
-        if (fd >= 0)
-            close(fd);
-        return err;
-    }
-    while (errno = 0, (entry = readdir(dir)) != NULL) {
-        unsigned number;
-
-        if (sscanf(entry->d_name, "set-%u", &number) == 1 && number > *last)
-            *last = number;
-    }
-    err = errno;
-    closedir(dir);
-    return err;
+    return each_name(root, SETS, on_set, last);
 }
 
 /* 0 or an errno. Text is terminated. */

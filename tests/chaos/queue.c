@@ -3,7 +3,6 @@
  * exactly once; numbers are given once, and grow. Which way it is taken follows from the number. */
 #include "tests/chaos/chaos.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -63,28 +62,6 @@ static void queue_take(struct worker *w, uint64_t number)
         return; /* somebody else has */
     n.return_ns = counted(w, err, from) ? 0 : UINT64_MAX;
     note_add(&w->other, &n);
-}
-
-/* Calls fn with the names of a directory: 0 or an errno. */
-static int each_name(int root, const char *path, void (*fn)(void *arg, const char *name), void *arg)
-{
-    int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-    int err;
-
-    if (dir == NULL) {
-        err = errno;
-        if (fd >= 0)
-            close(fd);
-        return err;
-    }
-    while (errno = 0, (entry = readdir(dir)) != NULL)
-        if (entry->d_name[0] != '.')
-            fn(arg, entry->d_name);
-    err = errno;
-    closedir(dir);
-    return err;
 }
 
 struct first {
