@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # coordfs: one makefile for everything. `make help` lists the targets.
 #
 # Variables: SANITIZE=address,undefined | thread   CC=…   CFLAGS=…   PREFIX=/usr   DESTDIR=…
@@ -57,17 +58,17 @@ PROTOS   := $(wildcard proto/*.proto)
 PB_C     := $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
 PB_H     := $(PROTOS:%.proto=$(BUILD)/%.pb-c.h)
 MAINS    := daemon/coordfsd.c cli/coordfs.c mount-helper/mount.coordfs.c
-LIB_SRC  := $(filter-out $(MAINS),$(foreach d,$(LAYERS),$(wildcard $(d)/*.c)))
+LIB_SRC  := $(filter-out $(MAINS),$(foreach d,$(LAYERS),$(wildcard $(d)/*.c $(d)/*/*.c)))
 CLI_SRC  := $(filter-out $(MAINS),$(wildcard cli/*.c))
 HELPER_SRC := $(filter-out $(MAINS),$(wildcard mount-helper/*.c))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(PB_C:.c=.o)
 PROGRAMS := $(foreach m,$(MAINS),$(if $(wildcard $(m)),$(BUILD)/$(basename $(notdir $(m)))))
-TEST_SRC := $(wildcard tests/test_*.c)
-TESTS    := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
-TEST_LIB_SRC := $(filter-out $(TEST_SRC) $(wildcard tests/tool_*.c),$(wildcard tests/*.c))
+TEST_SRC := $(wildcard tests/unit/test_*.c)
+TESTS    := $(TEST_SRC:tests/unit/%.c=$(BUILD)/tests/%)
+TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 SIM_SRC  := $(wildcard tests/sim/*.c)
-TOOL_SRC := $(wildcard tests/tool_*.c)
-TOOLS    := $(TOOL_SRC:tests/tool_%.c=$(BUILD)/tests/%)
+TOOL_SRC := $(wildcard tests/tools/*.c)
+TOOLS    := $(TOOL_SRC:tests/tools/%.c=$(BUILD)/tests/%)
 TEST_LIBS := -lcmocka
 
 .PHONY: all tests tools help
@@ -97,22 +98,22 @@ $(PROGRAMS):
 	$(Q)echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS)
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS) $(LDFLAGS_$*)
-SIM_OBJ  := $(BUILD)/tests/test_sim.o $(SIM_SRC:%.c=$(BUILD)/%.o) $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
+SIM_OBJ  := $(BUILD)/tests/unit/test_sim.o $(SIM_SRC:%.c=$(BUILD)/%.o) $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/test_sim: $(SIM_OBJ)
 WRAP_FILES := $(foreach f,pwrite64 fsync renameat unlinkat unlink,-Wl$(comma)--wrap=$(f))
 LDFLAGS_test_sim := $(foreach f,die check_failed node_session node_applied keeper_ended,-Wl$(comma)--wrap=$(f)) $(WRAP_FILES)
 LDFLAGS_coordfsd_cut := $(WRAP_FILES)
-$(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tool_%.o $(BUILD)/libcoordfs.a
+$(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tools/%.o $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(LDFLAGS_$*)
 $(filter $(BUILD)/tests/test_cli_%,$(TESTS)) $(BUILD)/tests/test_fs_ioctl: \
 	$(addprefix $(BUILD)/cli/,cli.o place.o transact.o txn_text.o words.o)
-$(BUILD)/tests/localfs: $(BUILD)/tests/local_backend.o $(BUILD)/tests/local_serve.o
-$(BUILD)/tests/history: $(BUILD)/tests/observed.o
-$(BUILD)/tests/coordfsd_cut: $(addprefix $(BUILD)/,daemon/coordfsd.o tests/crash_vfs.o tests/sim/files.o)
+$(BUILD)/tests/localfs: $(BUILD)/tests/lib/local_backend.o $(BUILD)/tests/lib/local_serve.o
+$(BUILD)/tests/history: $(BUILD)/tests/lib/observed.o
+$(BUILD)/tests/coordfsd_cut: $(addprefix $(BUILD)/,daemon/coordfsd.o tests/lib/crash_vfs.o tests/sim/files.o)
 $(BUILD)/tests/workload: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/chaos/*.c))
 
 $(BUILD)/%.o: %.c $(PB_H)
@@ -132,7 +133,7 @@ tests: $(TESTS)
 tools: $(TOOLS)
 
 # Only our own folders: a demo's mounts may be below $(BUILD).
--include $(foreach d,$(LAYERS) cli mount-helper tests tests/sim tests/chaos,$(wildcard $(BUILD)/$(d)/*.d))
+-include $(foreach d,$(LAYERS) cli mount-helper tests,$(wildcard $(BUILD)/$(d)/*.d $(BUILD)/$(d)/*/*.d))
 .SECONDARY:
 .DELETE_ON_ERROR:
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every file may use: attributes, check() and die().
  *
  * Three kinds of wrong (docs/ARCHITECTURE.md): a broken invariant is check()ed, in production too,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A growable byte buffer. Invariant: len <= cap; data is NULL iff cap is 0.
  * Not thread-safe. {0} is an empty buffer. */
 #ifndef BASE_BUF_H

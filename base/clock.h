@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The clocks. Only daemon/, cli/ and fs/ call these (fs/ for grace periods of requests): raft/ gets
  * its time through a seam, store/ and the log from the command, so that both can run on virtual
  * time. Any thread. */

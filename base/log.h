@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The process's log: one line per message, to standard error and, once log_to_syslog() was called,
  * to syslog instead. Lines are written whole. Any thread.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command line: one function a command. Each gets the arguments behind its name (argv[0] is
  * the name) and returns the exit status; messages go to standard error, one line. */
 #ifndef CLI_CLI_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Talking to a daemon over its control socket. */
 #ifndef CLI_CONTROL_H
 #define CLI_CONTROL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What commands hold while something runs: locks, as flock(1) takes them (the whole file, by
  * flock(2), which excludes all hosts), and the session that everything hangs on. */
 #ifndef CLI_HELD_H

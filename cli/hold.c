@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* coordfs hold: an entry that is there as long as a command runs, and as its host lives. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* coordfs lock and coordfs elect: a command that runs while this host holds a lock. */
 #include <errno.h>
 #include <getopt.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* coordfs once: a command that runs on one host a period.
  *
  * Periods are numbered: the wall clock divided by the period. Clocks differ, so that a lock alone

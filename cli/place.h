@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Paths in mounted coordfs trees. */
 #ifndef CLI_PLACE_H
 #define CLI_PLACE_H

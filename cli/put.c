@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* coordfs put, get, rm: whole files, of a certain version if that is asked for. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs a command as long as something is held (a lock, an entry), and stops it when that is lost.
  *
  * The command gets a process group of its own: signals that reach us are passed on to all of it;

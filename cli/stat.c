@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* coordfs stat: what stat(2) and the xattrs user.coordfs.* tell. */
 #include <errno.h>
 #include <fcntl.h>

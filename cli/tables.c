@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* coordfs locks, coordfs sessions: lists that a daemon gives, as tables. */
 #include <getopt.h>
 #include <jansson.h>

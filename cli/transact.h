@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions from a program: over the ioctls of proto/ioctl.h. */
 #ifndef CLI_TRANSACT_H
 #define CLI_TRANSACT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions as text: one step a line.
  *
  *   check PATH exists | absent | locked

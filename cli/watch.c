@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* coordfs watch: follows the feed of the mount that PATH lies in (.coordfs/events). */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of words, quoted as in a shell. In '…' everything is literal; in "…" and outside of quotes
  * a backslash takes away the next character's meaning, and in "…" \n, \t, \0, \xHH stand for bytes.
  * Quotes may span lines; adjacent pieces are one word. # begins a comment. A last word <<END is the

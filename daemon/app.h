@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the daemons of a cluster say to one another beside raft (proto/app.proto). Loop thread. */
 #ifndef DAEMON_APP_H
 #define DAEMON_APP_H

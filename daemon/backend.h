@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Puts store/ (reads) and raft/ (changes) behind fs/backend.h. */
 #ifndef DAEMON_BACKEND_H
 #define DAEMON_BACKEND_H

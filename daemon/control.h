@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Serves the control socket (proto/control.h) on the loop thread. Admits root and the daemon's own
  * user (SO_PEERCRED). */
 #ifndef DAEMON_CONTROL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* coordfsd: one member of a cluster, with a mount of the replicated tree.
  *
  * Life: options, state directory, database, loop thread, control socket, mount; then the main
@@ -26,7 +27,7 @@
 #include "daemon/reaper.h"
 #include "daemon/status.h"
 #include "daemon/views.h"
-#include "fs/mirror_child.h"
+#include "fs/mirror/mirror_child.h"
 #include "proto/encode.h"
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One running member: the place where fs/, raft/ and store/ meet. */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H

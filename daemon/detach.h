@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Detaching from the terminal while the caller waits for the verdict: the parent process stays
  * until the daemon is ready or has failed, and exits with its status. Main thread, before any
  * other thread exists. */

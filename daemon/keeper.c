@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
  * As member. While there is a session, a heartbeat goes to the leader every quarter of its ttl,

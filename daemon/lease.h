@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A member's lease of its own session: until when it may believe that nobody has expired it.
  *
  * The member sends heartbeats with its own time; the leader sends that time back once it has proof

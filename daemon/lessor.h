@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The leader's side of leases: which sessions have shown a sign of life, which are overdue.
  *
  * Rules, and why:

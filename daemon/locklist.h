@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What `coordfs locks` shows. Loop thread. */
 #ifndef DAEMON_LOCKLIST_H
 #define DAEMON_LOCKLIST_H

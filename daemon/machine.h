@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Puts store/ behind raft/machine.h, and carries what the application of entries brought (replies
  * and changes) to the client and the filesystem once its transaction is committed. Loop thread. */
 #ifndef DAEMON_MACHINE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One table holds every option: how it is parsed, where it goes, and its line of help. */
 #include "daemon/options.h"
 

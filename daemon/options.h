@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The daemon's options: `--key value`, and the same keys in mount(8)'s `-o key=value,…`.
  * What mount(8) passes along for itself (rw, nofail, _netdev, user …) is accepted and ignored. */
 #ifndef DAEMON_OPTIONS_H

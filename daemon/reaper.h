@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Frees unlinked files once no host holds them open: on the leader, about once a second, asks every
  * member that has a session which of the next orphans it holds, and proposes the reaping of those
  * that all have answered "not I" for, as of an index at or after the unlink. A member that is away

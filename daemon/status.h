@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What `coordfs status` shows. Loop thread. */
 #ifndef DAEMON_STATUS_H
 #define DAEMON_STATUS_H

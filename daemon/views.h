@@ -1,5 +1,6 @@
-/* What the control files of .coordfs show (fs/vdir.h); the control socket answers the same names.
- * Loop thread, but new and free: main thread, while the node does not run. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the control files of .coordfs show (fs/control/vdir.h); the control socket answers the same
+ * names. Loop thread, but new and free: main thread, while the node does not run. */
 #ifndef DAEMON_VIEWS_H
 #define DAEMON_VIEWS_H
 

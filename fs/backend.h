@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the filesystem needs of the system below it: reads, which are answered at once from a
  * snapshot of the local state, and changes, which are submitted and answered later.
  * daemon/backend.c is behind it in production; tests implement it in memory. */
@@ -129,8 +130,8 @@ struct backend_ops {
      * none, or it may have been expired. Never waits. Any thread. NULL: always 1. */
     uint64_t (*session)(void *ctx);
 
-    /* ---- The control directory and the feed (fs/vdir.h): the FUSE reader thread only; never wait.
-     * control NULL: there is none of them. ---- */
+    /* ---- The control directory and the feed (fs/control/vdir.h): the FUSE reader thread only;
+     * never wait. control NULL: there is none of them. ---- */
     void (*control)(void *ctx, struct backend_control *c);
     int (*past)(void *ctx, struct backend_past *out);
     /* Changes with a number > after, in order; fn returns false to stop. -ESTALE: the next one is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/fs.h"
 
 #include <errno.h>
@@ -11,11 +12,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "fs/ask.h"
-#include "fs/mount.h"
-#include "fs/news.h"
-#include "fs/ops.h"
-#include "fs/route.h"
+#include "fs/cache/invalidate.h"
+#include "fs/kernel/mount.h"
+#include "fs/lock/lock_request.h"
+#include "fs/ops/ops.h"
+#include "fs/ops/route.h"
 #include "proto/limits.h"
 
 #define DEFAULT_TIMEOUT_MS 8000
@@ -97,9 +98,9 @@ static void free_parts(struct fs *fs)
       program = {.in = fs->options.mirror_program};
 
     vdir_fini(fs);
-    drafts_fini(&fs->drafts);
+    writebacks_fini(&fs->writebacks);
     locks_fini(fs);
-    mortals_forget(fs);
+    open_lifetimes_forget(fs);
     handles_fini(&fs->handles);
     nodes_fini(&fs->nodes);
     opens_fini(&fs->opens);
@@ -151,12 +152,12 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     nodes_init(&fs->nodes);
     handles_init(&fs->handles, &fs->opens);
     requests_init(&fs->requests);
-    drafts_init(&fs->drafts);
+    writebacks_init(&fs->writebacks);
     locks_init(&fs->locks);
     vdir_init(fs);
     fs->scratch = xmalloc(LIMIT_WRITE_MAX);
     atomic_init(&fs->changing, false);
-    atomic_init(&fs->news_posted, 0);
+    atomic_init(&fs->invalidate_posted, 0);
     TAILQ_INIT(&fs->for_news);
     atomic_init(&fs->stopping, false);
     atomic_init(&fs->told, 0);
@@ -232,7 +233,7 @@ static int turn(struct fs *fs)
 {
     locks_turn(fs);
     return clock_sooner(
-        drafts_turn(fs),
+        writebacks_turn(fs),
         clock_sooner(requests_turn(fs), clock_sooner(stale_turn(fs), lanes_turn(fs))));
 }
 
@@ -242,7 +243,7 @@ static void drain(struct fs *fs)
     struct pollfd fd = {.fd = fs->mailbox.event_fd, .events = POLLIN};
     uint64_t now, end = clock_boot_ms() + DRAIN_MS;
 
-    while (!drafts_drain(fs) && (now = clock_boot_ms()) < end) {
+    while (!writebacks_drain(fs) && (now = clock_boot_ms()) < end) {
         if (poll(&fd, 1, (int)(end - now)) < 0 && errno != EINTR)
             break;
         mailbox_deliver(&fs->mailbox);
@@ -273,7 +274,7 @@ static int serve_or_wait(struct fs *fs)
     if (mailbox_waiting(&fs->mailbox))
         mailbox_deliver(&fs->mailbox);
     fs->told_seen = told;
-    news_turn(fs);
+    invalidate_turn(fs);
     got = serve(fs);
     timeout_ms = turn(fs);
     if (got != 0)
@@ -342,17 +343,17 @@ void fs_changing(struct fs *fs, bool changing)
 
 void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
 {
-    news_post(fs, changes, n, own);
+    invalidate_post(fs, changes, n, own);
 }
 
 void fs_replaced(struct fs *fs)
 {
-    news_post_replaced(fs);
+    invalidate_post_replaced(fs);
 }
 
 void fs_granted(struct fs *fs, uint64_t id, uint64_t fence)
 {
-    ask_post_grant(fs, id, fence);
+    lock_request_post_grant(fs, id, fence);
 }
 
 void fs_session(struct fs *fs, uint64_t session)

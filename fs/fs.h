@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The kernel's side: a FUSE session over libfuse3's low-level interface.
  *
  * One reader thread (fs_run's caller) takes requests in the kernel's order, answers what is local
@@ -24,13 +25,13 @@ struct fs_options {
     uint64_t file_max;      /* bytes of a file */
     bool strong;            /* a barrier before each open, lookup and getattr */
     unsigned deny_ms;       /* stale=deny: without a quorum for so long; 0: stale=serve */
-    unsigned draft_ms;      /* tests: drafts wait so long; 0: DRAFT_IDLE_MS and DRAFT_AGE_MS */
+    unsigned writeback_ms;  /* tests: drafts wait so long; 0: DRAFT_IDLE_MS and DRAFT_AGE_MS */
     unsigned mirror_ms;     /* tests: patience with the mirror's process; 0: by timeout_ms */
-    unsigned lane_max;      /* tests: jobs of lane B (fs/lane.h); 0: LANE_JOBS_MAX */
+    unsigned lane_max;      /* tests: jobs of lane B (fs/cache/lane.h); 0: LANE_JOBS_MAX */
     bool uncached;          /* the kernel asks for everything each time */
     bool debug;             /* log every request */
     enum fs_lostlock lostlock;
-    /* A program that can be the mirror (fs/mirror_child.h); NULL: no events for other hosts'
+    /* A program that can be the mirror (fs/mirror/mirror_child.h); NULL: no events for other hosts'
      * changes. */
     const char *mirror_program;
 };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The filesystem's state, shared by the files of fs/. Everything in it belongs to the reader
  * thread but mailbox, opens, again and the atomic flags. */
 #ifndef FS_STATE_H
@@ -7,26 +8,26 @@
 
 #include <fuse_lowlevel.h>
 
-#include "fs/again.h"
 #include "fs/backend.h"
-#include "fs/draft.h"
+#include "fs/cache/lane.h"
+#include "fs/cache/lost.h"
+#include "fs/cache/moved.h"
+#include "fs/cache/pass.h"
+#include "fs/cache/stale.h"
+#include "fs/control/vdir.h"
 #include "fs/fs.h"
-#include "fs/guardian.h"
-#include "fs/handle.h"
-#include "fs/io.h"
-#include "fs/lane.h"
-#include "fs/locks.h"
-#include "fs/lost.h"
-#include "fs/mailbox.h"
-#include "fs/mirror.h"
-#include "fs/mortal.h"
-#include "fs/moved.h"
-#include "fs/node.h"
-#include "fs/opens.h"
-#include "fs/pass.h"
-#include "fs/request.h"
-#include "fs/stale.h"
-#include "fs/vdir.h"
+#include "fs/inode/again.h"
+#include "fs/inode/handle.h"
+#include "fs/inode/node.h"
+#include "fs/inode/opens.h"
+#include "fs/kernel/guardian.h"
+#include "fs/kernel/io.h"
+#include "fs/lifetime/open_lifetime.h"
+#include "fs/lock/locks.h"
+#include "fs/mirror/mirror.h"
+#include "fs/request/mailbox.h"
+#include "fs/request/request.h"
+#include "fs/writeback/writeback.h"
 
 struct fs {
     struct fs_options options; /* strings are its own */
@@ -39,7 +40,7 @@ struct fs {
     struct nodes nodes;
     struct handles handles;
     struct passes passes;
-    struct drafts drafts;
+    struct writebacks writebacks;
     struct opens opens;
     struct again again;
     struct moved moved;
@@ -51,14 +52,14 @@ struct fs {
     uint64_t told_seen;        /* and delivered */
     struct locks locks;
     struct vdir vdir;
-    struct mortals mortals;
+    struct open_lifetimes open_lifetimes;
     uint64_t last_serial;      /* of the calls */
-    uint64_t uncertain_serial; /* see fs/news.c; 0: nothing is uncertain */
+    uint64_t uncertain_serial; /* see fs/cache/invalidate.c; 0: nothing is uncertain */
     struct losts lost;         /* what is uncertain */
     uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */
     bool ended;                /* fs_run has returned: nothing is submitted any more */
-    atomic_uint_fast64_t news_posted;
-    uint64_t news_seen;            /* and delivered */
+    atomic_uint_fast64_t invalidate_posted;
+    uint64_t invalidate_seen;      /* and delivered */
     struct request_queue for_news; /* wait until there are none missing */
     atomic_bool changing;          /* the store shows what its news have not been posted of */
     atomic_bool stopping;

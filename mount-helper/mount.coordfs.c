@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mount.coordfs: mount(8)'s helper for `mount -t coordfs NAME DIR -o …`.
  *
  * It translates mount(8)'s argv and becomes coordfsd, which detaches and lets this process exit

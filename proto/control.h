@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where a daemon is found and how it is talked to: its control socket, STATE/control.sock, takes
  * one request and gives one answer a connection, both one JSON object on a line:
  *   {"cmd": "status"}  ->  {"ok": true, …}  or  {"error": "…"}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Decoding of bytes that come from outside: like protobuf-c's unpack, but what it may allocate is
  * bounded, so a small hostile message cannot ask for much memory. */
 #ifndef PROTO_DECODE_H

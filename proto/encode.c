@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/encode.h"
 
 static void append(struct buf *out, const Cfs__Command *command)

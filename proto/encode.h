@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands as bytes. Pure functions; each gives a buffer. */
 #ifndef PROTO_ENCODE_H
 #define PROTO_ENCODE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One change as the feed tells of it (.coordfs/events, .coordfs/log, `coordfs watch`), and what a
  * line about it looks like. Every member makes the same line of the same change: the state machine
  * counts their bytes. So feed_json may not be changed without a new version of the database.

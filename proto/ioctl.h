@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ioctls on any file or directory of a mounted coordfs. A descriptor opened O_RDONLY is enough, for
  * every user: what they do is permitted or not as if the caller had done it through the directory
  * (user, groups and capabilities are the calling thread's, whatever is passed). EINTR and ETIMEDOUT

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every limit of coordfs, in one place. `coordfs status --json` reports them. */
 #ifndef PROTO_LIMITS_H
 #define PROTO_LIMITS_H

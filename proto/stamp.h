@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The stamp: the fixed 40 bytes in front of every Command in the log (little endian).
  *
  *   0  u8   version (1)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "raft/calls.h"
 
 #include <errno.h>
@@ -144,8 +145,7 @@ void calls_expire(struct calls *c, uint64_t now)
     if (now < c->earliest)
         return;
     c->earliest = CALLS_NEVER;
-    HASH_ITER(hh, c->waiting, call, following)
-    {
+    HASH_ITER (hh, c->waiting, call, following) {
         if (call->kind != CALL_BARRIER)
             continue;
         if (call->deadline_ms <= now)
@@ -255,8 +255,7 @@ void calls_shut(struct calls *c)
     struct call *call, *following;
 
     c->stopping = true;
-    HASH_ITER(hh, c->waiting, call, following)
-    {
+    HASH_ITER (hh, c->waiting, call, following) {
         if (call->kind == CALL_BARRIER)
             complete(call, -ESHUTDOWN, NULL, 0);
     }

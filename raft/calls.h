@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What other threads ask of the loop: commands, barriers, their cancellation, functions to be
  * called, and the order to stop. They travel through the inbox; commands and barriers then wait
  * under their ticket, on the loop thread, until they are done.

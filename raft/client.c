@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
  * One queue, in the order of submission. Its front part is numbered (seq 1, 2, 3 … of this

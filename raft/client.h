@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The exactly-once client of the log: one per daemon, on the loop thread.
  *
  * It opens a session through the log, numbers the commands 1, 2, 3 …, keeps them in a queue in

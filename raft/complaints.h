@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Complaints that may come as often as strangers like are logged once a minute per kind and origin.
  * {0} has none. Not thread-safe. */
 #ifndef RAFT_COMPLAINTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The consensus driver: libraft's I/O-free core (raft_step), the guards that make it safe
  * (raft/guard.h), one database transaction per turn, replication, snapshots, forwarding of
  * proposals to the leader, and the read index.

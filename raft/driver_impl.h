@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of the driver, shared by its files only:
  *
  *   driver.c      life cycle, what comes in, turns, status

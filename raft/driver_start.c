@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How a driver starts: from what the database holds, nothing is replayed.
  *
  * libraft is told that there is a snapshot at `applied` (which the database is), and the terms of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The raft log as the driver knows it: the term of every row, and the payloads of the recent ones,
  * so that neither replication nor application reads the database in the normal case.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Frames: how messages lie in a byte stream.
  *
  *   0  u32  length of the payload, 1 … FRAME_MAX   (little endian)

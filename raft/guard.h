@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Everything between the driver and libraft's raft_step(): each call steps the core once or a few
  * times, with the guards that neutralise the defects of libraft 0.22.1 around each step, and gives
  * every update to `consume`. Daemon and simulator share this file; nobody else calls raft_step().

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "raft/inbox.h"
 
 static void on_async(uv_async_t *async)

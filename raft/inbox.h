@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The one crossing between threads: any thread puts items in, the loop thread takes them out, in
  * the order in which they were put.
  *

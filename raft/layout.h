@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Is the libraft at hand the one that this code was written for?
  *
  * The guards read and write public fields of struct raft, and the ownership of memory that goes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
  * Sending: link_send only appends to the current batch. link_flush turns the batch into one

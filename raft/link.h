@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One connection between two members: a TCP stream of frames (raft/frame.h), on the loop thread.
  * It knows nothing of who the other side is: raft/tcp.h decides that with the first frame.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What consensus needs of the system below it: a database that holds the raft log, term and vote
  * AND the replicated state, changed together in one transaction, and copied as a whole when a
  * member is too far behind. store/ is behind it in production (daemon/machine.c); tests implement

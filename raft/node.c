@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
  * Everything below happens on one thread, in the phases of libuv's loop. Callbacks (frames, links,

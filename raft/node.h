@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The loop thread: libuv, the driver, the client and the peer links put together. The rest of the
  * daemon talks to it through an inbox: the node_ functions marked "any thread" queue a message
  * and wake the loop; the callbacks come on the loop thread.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Linearizable points: the read index (Ongaro, dissertation, 6.4), for ourselves and for the
  * members that ask us when we lead.
  *

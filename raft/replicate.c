@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages out.
  *
  * The core says "send n entries after prev to that peer"; what goes out, and when, is decided here.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Copies of the database for members whose next log entries are compacted away.
  *
  * Out (leader): libraft says that a peer needs a snapshot; a copy of the database is made in the

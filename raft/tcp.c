@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: raft/tcp.h has the rules, raft/tcp_impl.h what there is. */
 #include <errno.h>
 #include <netdb.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The links to the other members: at most one per peer, each an ordered stream of messages.
  *
  * Who calls whom: both may, so that it does not matter which of the two knows the other's address

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of raft/tcp.h, shared by its files only:
  *
  *   tcp.c      the set: who is a member, being called, sending, the end

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the core wants done.
  *
  * Events are stepped as they come, and their updates collected: entries go into `log`, messages

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The messages between drivers: proto/peer.proto to and from bytes, and to and from libraft's
  * structures. Decoding bounds what it allocates and checks every size and every enumeration; what
  * the numbers mean for the state of this member is checked by raft/guard.h.

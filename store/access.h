@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Permissions, for what reaches the state machine past the kernel's own checks (transactions): by
  * modes and ACLs, as in Linux (fs/namei.c). cred NULL: all is permitted; so it is to uid 0. See
  * store/op.h. */

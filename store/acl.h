@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* POSIX ACLs (POSIX 1003.1e draft 17, withdrawn), kept as the extended attributes in which Linux
  * passes them: system.posix_acl_access and system.posix_acl_default. They and the mode say the same
  * (the owner's and others' permissions, and the mask as the group's); an access ACL that says no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Carries out committed log entries: stamp, duplicate check, decoding, dispatch, reply. */
 #ifndef STORE_APPLY_H
 #define STORE_APPLY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/background.h"
 
 const struct background_plan *background_plan;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Work that may take long, on a thread of its own: copies, verifications, checkpoints.
  *
  * A simulation has one thread and decides itself when such work is done: it sets

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The invariants of the database, executed. Slow: they read everything. Any thread; each check uses
  * a read-only connection of its own.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
  * A PASSIVE checkpoint copies what it can without disturbing anybody. If it could copy everything,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* WAL checkpoints, on a thread and a connection of their own, so that the loop thread does not pay
  * for them: what the write-ahead log holds is copied into the database file, and then the log can
  * be written from its start again. An idle store costs nothing: the thread sleeps until told. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The content of regular files: blocks of 16 KiB. A block that is not there is a hole; one that is
  * short has zeros behind it. Invariants: no stored byte lies at or past the file's size, so that a
  * file that grows again shows zeros; no block is empty.

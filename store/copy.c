@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
  * A copy is a new database that is filled table by table from one read transaction on the store's.
@@ -235,8 +236,8 @@ void internal_stop_copies(struct store *s)
 {
     struct store_copy *c;
 
-    LIST_FOREACH(c, &s->copies, next)
-    stop(c);
+    LIST_FOREACH (c, &s->copies, next)
+        stop(c);
 }
 
 void store_copy_close(struct store_copy *c)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
  * The database is in WAL mode with synchronous=NORMAL: a commit appends to the write-ahead log and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A connection to SQLite, its pragmas, and its prepared statements. One thread at a time.
  *
  * The writer's connection (DB_WRITER) never returns an error from db_get, db_step and db_run: a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The end of sessions, and of entries that end by themselves (store/special.h). What each command
  * does and answers is said in proto/command.proto. See store/op.h. */
 #ifndef STORE_EXPIRE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Guarded directories: below one, nothing is changed but by a session that holds, at that index of
  * the log, the exclusive lock (flock, or POSIX on the whole) on the guard's lock file. So a holder
  * that was paused or cut off, and has lost the lock, cannot damage what it protects.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hashes of rows, and their sum: the state hash. XXH3 (xxHash >= 0.8: its values are frozen).
  *
  * A row's canonical form is a sequence of 64-bit little-endian words: the table's number, the

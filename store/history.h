@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The history of the tree: what commands have changed, in order, the last LIMIT_HISTORY changes (or
  * user.coordfs.history, an xattr of the root). Part of the replicated state, so any member can tell
  * what happened since any index that is still kept, also after a snapshot.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The state directory: its lock, the names of its files, and the two-step replacement of the
  * database that a crash cannot tear apart.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* struct store: for the files of store/ that implement its parts. Nobody else includes this. */
 #ifndef STORE_INTERNAL_H
 #define STORE_INTERNAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/lock.h"
 
 #include <errno.h>
@@ -15,9 +16,9 @@ static struct lock *held_by(const struct lock_owner *owner, const struct lock_fi
 
     if (owner == NULL)
         return NULL;
-    LIST_FOREACH(lock, &owner->held, in_owner)
-    if (lock->file == file)
-        return lock;
+    LIST_FOREACH (lock, &owner->held, in_owner)
+        if (lock->file == file)
+            return lock;
     return NULL;
 }
 
@@ -26,8 +27,7 @@ static const struct lock *find_holder(const struct lock_file *file, const struct
 {
     const struct lock *lock;
 
-    TAILQ_FOREACH(lock, &file->held, in_file)
-    {
+    TAILQ_FOREACH (lock, &file->held, in_file) {
         if (locktab_conflict(&lock->row, want))
             return lock;
         if (want->kind == LOCK_FLOCK &&
@@ -47,8 +47,7 @@ static const struct lock *find_earlier(struct locktab *t, const struct lock_file
 
     if (want->kind == LOCK_FLOCK && held_by(owner, file) != NULL)
         return NULL;
-    TAILQ_FOREACH(w, &file->waiting, in_file)
-    {
+    TAILQ_FOREACH (w, &file->waiting, in_file) {
         if (w->row.number >= want->number)
             break;
         if (!locktab_conflict(&w->row, want))
@@ -91,8 +90,7 @@ static struct own find_own(const struct locktab *t, const struct lock_row *range
 
     if (file == NULL || owner == NULL)
         return own;
-    LIST_FOREACH(lock, &owner->held, in_owner)
-    {
+    LIST_FOREACH (lock, &owner->held, in_owner) {
         if (lock->file != file || lock->row.first > range->last + 1 ||
             range->first > lock->row.last + 1)
             continue;
@@ -172,8 +170,8 @@ static void add_others_of(struct files *f, const struct lock_owner *owner)
 {
     const struct lock *w;
 
-    LIST_FOREACH(w, &owner->waiting, in_owner)
-    add_file(f, w->file);
+    LIST_FOREACH (w, &owner->waiting, in_owner)
+        add_file(f, w->file);
 }
 
 /* Did the owner lose something by it? The file and the owner stay: something is held. */
@@ -233,10 +231,10 @@ static struct lock *find_free(struct op *op, const struct lock_owner *owner,
 {
     struct lock *w, *first = NULL;
 
-    LIST_FOREACH(w, &owner->waiting, in_owner)
-    if (w->file == file && (first == NULL || w->row.number < first->row.number) &&
-        is_free(op->locks, file, &w->row))
-        first = w;
+    LIST_FOREACH (w, &owner->waiting, in_owner)
+        if (w->file == file && (first == NULL || w->row.number < first->row.number) &&
+            is_free(op->locks, file, &w->row))
+            first = w;
     return first;
 }
 
@@ -383,14 +381,14 @@ static bool waits_for_marked(const struct locktab *t, const struct lock_file *fi
 {
     const struct lock *lock;
 
-    TAILQ_FOREACH(lock, &file->held, in_file)
-    if (locktab_conflict(&lock->row, want) && waits_marked(t, lock->by))
-        return true;
+    TAILQ_FOREACH (lock, &file->held, in_file)
+        if (locktab_conflict(&lock->row, want) && waits_marked(t, lock->by))
+            return true;
     if (edges == WAITS_HARD)
         return false;
-    TAILQ_FOREACH(lock, &file->waiting, in_file)
-    if (locktab_conflict(&lock->row, want) && waits_marked(t, lock->by))
-        return true;
+    TAILQ_FOREACH (lock, &file->waiting, in_file)
+        if (locktab_conflict(&lock->row, want) && waits_marked(t, lock->by))
+            return true;
     return false;
 }
 
@@ -617,17 +615,18 @@ static bool check_held(const struct lock_file *file, char *why, size_t why_len)
 {
     const struct lock *a, *b;
 
-    TAILQ_FOREACH(a, &file->held, in_file)
-    for (b = TAILQ_NEXT(a, in_file); b != NULL; b = TAILQ_NEXT(b, in_file)) {
-        bool same = a->by == b->by;
+    TAILQ_FOREACH (a, &file->held, in_file)
+        for (b = TAILQ_NEXT(a, in_file); b != NULL; b = TAILQ_NEXT(b, in_file)) {
+            bool same = a->by == b->by;
 
-        if (locktab_conflict(&a->row, &b->row) || (same && overlap(&a->row, &b->row))) {
-            snprintf(why, why_len, "sessions %llu and %llu hold conflicting locks of inode %llu",
-                     (unsigned long long)a->row.session, (unsigned long long)b->row.session,
-                     (unsigned long long)a->row.ino);
-            return false;
+            if (locktab_conflict(&a->row, &b->row) || (same && overlap(&a->row, &b->row))) {
+                snprintf(why, why_len,
+                         "sessions %llu and %llu hold conflicting locks of inode %llu",
+                         (unsigned long long)a->row.session, (unsigned long long)b->row.session,
+                         (unsigned long long)a->row.ino);
+                return false;
+            }
         }
-    }
     return true;
 }
 
@@ -636,12 +635,12 @@ static bool check_waiting(struct locktab *t, const struct lock_file *file, char 
 {
     const struct lock *w;
 
-    TAILQ_FOREACH(w, &file->waiting, in_file)
-    if (is_free(t, file, &w->row)) {
-        snprintf(why, why_len, "request %llu for inode %llu waits for nothing",
-                 (unsigned long long)w->row.number, (unsigned long long)w->row.ino);
-        return false;
-    }
+    TAILQ_FOREACH (w, &file->waiting, in_file)
+        if (is_free(t, file, &w->row)) {
+            snprintf(why, why_len, "request %llu for inode %llu waits for nothing",
+                     (unsigned long long)w->row.number, (unsigned long long)w->row.ino);
+            return false;
+        }
     return true;
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rules of locks: flock(2), and the byte ranges of fcntl(2), POSIX and OFD. What each command
  * does and answers is said in proto/command.proto. See store/op.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/locktab.h"
 
 #include <stdlib.h>
@@ -296,10 +297,10 @@ struct store_hash locktab_hash(const struct locktab *t)
     for (const struct lock_file *file = t->files; file != NULL; file = file->hh.next) {
         const struct lock *lock;
 
-        TAILQ_FOREACH(lock, &file->held, in_file)
-        hash_add(&sum, locktab_row_hash(&lock->row, false));
-        TAILQ_FOREACH(lock, &file->waiting, in_file)
-        hash_add(&sum, locktab_row_hash(&lock->row, true));
+        TAILQ_FOREACH (lock, &file->held, in_file)
+            hash_add(&sum, locktab_row_hash(&lock->row, false));
+        TAILQ_FOREACH (lock, &file->waiting, in_file)
+            hash_add(&sum, locktab_row_hash(&lock->row, true));
     }
     return sum;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of all locks, those that are held and those that are waited for: in memory, where the
  * rules of store/lock.c are decided, and in the database, row by row with each change. Writer's
  * thread (or a check's, over a connection of its own). No rule is in here.

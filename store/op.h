@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One command while it is being applied: what the operations of store/tree.c and store/file.c work
  * on. Each returns the replicated status (0 or an errno, positive), validates everything before it
  * changes anything, fills the reply, and records what it changed. */

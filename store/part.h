@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Content that is staged: extents of a change that is too large for one log entry, put aside by
  * Stage commands until a Write names their stage and applies all of them at once. A stage belongs
  * to a session, goes with it, and counts as content of the tree (struct counters) meanwhile.

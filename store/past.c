@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What readers see of the history (store/history.h). Numbers have no gaps, and indexes and ends
  * grow with them: what is looked for is found by bisection, some twenty descents. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Quotas: limits on what lies below a directory, and how much that is.
  *
  * What is charged. For each inode below the directory (not for itself): one entry, and as bytes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The raft log, term and vote, and whose database this is: the tables `log` and `local`, which are
  * this member's alone. Each row of the log carries the XXH3 of its other columns. Writer's thread.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Operations on ranges of content: fallocate, copy_file_range. What each does and answers is said
  * in proto/command.proto. See store/op.h. */
 #ifndef STORE_RANGE_H

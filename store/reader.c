@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/reader.h"
 
 #include <errno.h>
@@ -53,9 +54,9 @@ void internal_close_readers(struct store *s)
     struct store_reader *r;
 
     pthread_mutex_lock(&s->readers_mutex);
-    LIST_FOREACH(r, &s->readers, next)
-    if (r->db.conn != NULL)
-        db_abandon(&r->db);
+    LIST_FOREACH (r, &s->readers, next)
+        if (r->db.conn != NULL)
+            db_abandon(&r->db);
     pthread_mutex_unlock(&s->readers_mutex);
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads of the tree: a read-only connection of its own, for one thread (the FUSE reader's), while
  * the loop thread writes. Each read sees the newest committed state; reads between reader_begin
  * and reader_end see one and the same.

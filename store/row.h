@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The replicated tables, row by row. Each change keeps the sum of hashes and the counters in
  * struct state: nothing else may write these tables. Writer's thread; nothing here fails (the
  * writer's connection dies instead), and nothing is validated: callers have done that. */

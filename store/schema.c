@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
  * Replicated tables (all covered by the state hash): state, config, session, reply, inode, symlink,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The database's schema and its version: creation, numbered migrations, comparison. */
 #ifndef STORE_SCHEMA_H
 #define STORE_SCHEMA_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/session.h"
 
 #include <stdlib.h>
@@ -82,8 +83,8 @@ void sessions_fini(struct sessions *s)
 {
     struct session *session, *next;
 
-    HASH_ITER(hh, s->by_id, session, next)
-    drop(s, session);
+    HASH_ITER (hh, s->by_id, session, next)
+        drop(s, session);
 }
 
 void sessions_save(struct sessions *s)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions and the replies they may ask for again. All sessions are kept in memory by the writer;
  * rows that changed are written once per transaction.
  *

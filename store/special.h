@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What makes an inode special: a row of table `special` for each that is anything of the following.
  * Most trees have few; as long as there are none, looking costs nothing.
  *

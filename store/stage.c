@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
  * A copy that was received is trusted only after its schema was found to be exactly ours, SQLite

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The counters of the replicated state and the last configuration: one row each, kept in memory by
  * the writer and written once per transaction. */
 #ifndef STORE_STATE_H

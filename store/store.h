@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The replicated state machine and its disk: ONE SQLite database per member, with the raft log,
  * term and vote, and the replicated tree, sessions and counters.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/tree.h"
 
 #include <errno.h>
@@ -28,7 +29,7 @@ static uint32_t check_name(ProtobufCBinaryData name, uint32_t dot, uint32_t dotd
     return 0;
 }
 
-/* The control directory's name means that one, in every mount (fs/vdir.h). */
+/* The control directory's name means that one, in every mount (fs/control/vdir.h). */
 static uint32_t check_reserved(uint64_t dir, ProtobufCBinaryData name)
 {
     const size_t len = sizeof LIMIT_CONTROL_NAME - 1;

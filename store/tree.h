@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The operations on names: make, link, unlink and rmdir, rename. What each does and answers is said
  * in proto/command.proto; the errors are those of ext4. See store/op.h. */
 #ifndef STORE_TREE_H

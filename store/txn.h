@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions: several steps, by paths, all or none, within one log entry. What each does and
  * answers is said in proto/command.proto. Since they reach us past the kernel, permissions are
  * checked here (store/access.h), and their changes are unseen by the kernel of their own host.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "store/waits.h"
 
 /* Calls fn for each owner with an edge to `owner`, and stops when it returns false. */
@@ -6,16 +7,16 @@ static bool each_before(const struct lock_owner *owner, enum waits_edges edges,
 {
     const struct lock *lock, *w;
 
-    LIST_FOREACH(lock, &owner->held, in_owner)
-    TAILQ_FOREACH(w, &lock->file->waiting, in_file)
-    if (locktab_conflict(&lock->row, &w->row) && !fn(arg, w->by))
-        return false;
+    LIST_FOREACH (lock, &owner->held, in_owner)
+        TAILQ_FOREACH (w, &lock->file->waiting, in_file)
+            if (locktab_conflict(&lock->row, &w->row) && !fn(arg, w->by))
+                return false;
     if (edges == WAITS_HARD)
         return true;
-    LIST_FOREACH(lock, &owner->waiting, in_owner)
-    for (w = TAILQ_NEXT(lock, in_file); w != NULL; w = TAILQ_NEXT(w, in_file))
-        if (locktab_conflict(&lock->row, &w->row) && !fn(arg, w->by))
-            return false;
+    LIST_FOREACH (lock, &owner->waiting, in_owner)
+        for (w = TAILQ_NEXT(lock, in_file); w != NULL; w = TAILQ_NEXT(w, in_file))
+            if (locktab_conflict(&lock->row, &w->row) && !fn(arg, w->by))
+                return false;
     return true;
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who waits for whom: the graph between the owners of POSIX locks. Its edges go from an owner with
  * a waiting request
  *   hard: to each other owner that holds a lock in conflict with the request;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The operations on extended attributes. What each does and answers is said in proto/command.proto;
  * names that
  * mean something are those of store/acl.h and store/znode.h. See store/op.h. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* user.coordfs.*: xattrs that are not stored as such, but are a way to see and to set what is
  * special of an inode (store/special.h). Values are text, without a newline.
  *

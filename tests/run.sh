@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs tests, some at once, shows what failed, and says how many passed.
 #
 # Usage: [JOBS=N] tests/run.sh BUILD [unit|it|NAME]...      (nothing named: unit it)
@@ -30,7 +31,7 @@ TAIL=60 # lines shown of a failed test's output
 SETTLE=${TEST_SETTLE:-10} # seconds that processes on their way out are given
 
 usage() {
-	sed -n '2,/^set -u/s/^# \{0,1\}//p' "$0" >&2
+	sed -n '3,/^set -u/s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -151,7 +152,7 @@ now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
 source_of() { # KIND FILE
 	case $1 in
-	unit) echo "$SRC/tests/${2##*/}.c" ;;
+	unit) echo "$SRC/tests/unit/${2##*/}.c" ;;
 	it) echo "$2" ;;
 	esac
 }

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Line coverage per file, from what the tests left in a build with COVERAGE=1.
 # Usage: tools/coverage.sh BUILD      (make coverage does everything before)
 #

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Three members on 127.0.0.1, three mounts of one tree: to try coordfs on one machine.
 #
 # Usage: tools/demo.sh start BUILD DIR
@@ -10,7 +11,7 @@
 set -u
 
 usage() {
-	sed -n '2,/^set -u/s/^# \{0,1\}//p' "$0" >&2
+	sed -n '3,/^set -u/s/^# \{0,1\}//p' "$0" >&2
 	exit 1
 }
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Installs what coordfs needs to build (and, with --test, to be tested) on Debian 12 and 13.
 # Usage: tools/deps.sh [--test] [--lint]      (root; does nothing when everything is there)
 #

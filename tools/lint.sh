@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Checks the sources: the arrows between the layers, the form, and what static analysis finds.
 #
 # Usage: tools/lint.sh BUILD [CHECK]...      (make lint builds everything before)

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The benchmark: commits per second and latency through real mounts of three members on one disk,
 # beside what that disk does by itself in the same run; restart time; fail-over gap.
 #

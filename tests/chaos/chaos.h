@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What programs do with the filesystem while it is in trouble, and what they must find afterwards.
  *
  * Theory of operation. A workload runs in some threads on each mount. Each thread goes step by
@@ -7,7 +8,7 @@
  * mount is held against these notes.
  *
  * All paths are relative to a descriptor of the mount's root, so nothing is ever written into the
- * directory below a mount that is not there. Used by tests/tool_workload.c; tests/it/chaos.sh. */
+ * directory below a mount that is not there. Used by tests/tools/workload.c; tests/it/chaos.sh. */
 #ifndef TESTS_CHAOS_H
 #define TESTS_CHAOS_H
 
@@ -57,7 +58,7 @@ extern const struct workload name_workloads[3]; /* tests/chaos/names.c */
 extern const struct workload queue_workload;    /* tests/chaos/queue.c */
 extern const struct workload lockset_workload;  /* tests/chaos/lockset.c */
 
-/* ---- tests/tool_workload.c ----
+/* ---- tests/tools/workload.c ----
  */
 extern struct worker workers[];
 extern unsigned n_workers;

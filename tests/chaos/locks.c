@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counters under locks. A counter is read, and one more is written, while its lock is held; so the
  * numbers that were written for certain are all different, and the counter ends between their
  * number and that number plus what is in doubt.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A set under a lock. Who holds the lock reads the set, writes it with one more line into a new
  * file, and renames that onto the set. The directory is guarded by the lock, so who has lost it
  * changes nothing: each line that was acknowledged stays, and is there once. A set that is full is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names and lines.
  *
  *   append   Lines of all threads in one file: none lost, doubled, torn, or out of its order.

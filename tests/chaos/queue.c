@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A queue: sequential entries are made in one directory by all, and taken by all, by unlink or by a
  * rename into a directory where the name says who has taken it. Each entry is there, or was taken,
  * exactly once; numbers are given once, and grow. Which way it is taken follows from the number. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fuzzers, for clang's libFuzzer. Each is a program of its own; bytes from outside must do no
  * harm, whatever they are. */
 #ifndef TESTS_FUZZ_FUZZ_H

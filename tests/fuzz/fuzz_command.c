@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands: what store_acceptable() lets pass is applied, by a session of ours, and must neither
  * kill the store nor break an invariant. What it does not let pass is not put into a log. */
 #include "tests/fuzz/fuzz.h"
@@ -7,7 +8,7 @@
 
 #include "base/log.h"
 #include "proto/encode.h"
-#include "tests/store_kit.h"
+#include "tests/lib/store_kit.h"
 
 #define CHECK_EVERY 5000 /* inputs; then the tree begins anew */
 

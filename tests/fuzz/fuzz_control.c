@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The control socket: whatever was asked, the answer is one JSON object on one line. The member is
  * real, but for its node: there is no loop. */
 #include "tests/fuzz/fuzz.h"
@@ -9,7 +10,7 @@
 #include "daemon/control.h"
 #include "daemon/keeper.h"
 #include "daemon/views.h"
-#include "tests/lock_kit.h"
+#include "tests/lib/lock_kit.h"
 
 static struct kit kit;
 static char name[] = "test", address[] = "127.0.0.1:7001";

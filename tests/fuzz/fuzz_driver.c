@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A peer that says anything: a driver takes messages of any bytes, one after another, each with its
  * length in two bytes before it. It drops them or makes of them what a peer may do; it never dies,
- * and its machine sees no call out of order (tests/memory_machine.c checks that). */
+ * and its machine sees no call out of order (tests/lib/memory_machine.c checks that). */
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
 
 #include "base/log.h"
 #include "raft/driver.h"
-#include "tests/memory_machine.h"
+#include "tests/lib/memory_machine.h"
 
 static uint64_t now;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What ioctls hand over. The first byte says which: a transaction (in parts, whose sizes it says as
  * well), an entry to make, a watch. What passes as a transaction makes a command that the state
  * machine takes: what it does not take must not get into a log. */
@@ -8,9 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fs/caller.h"
-#include "fs/exchange.h"
-#include "fs/payload.h"
+#include "fs/kernel/credentials.h"
+#include "fs/ops/ioctl_buffer.h"
+#include "fs/ops/payload.h"
 #include "proto/limits.h"
 #include "proto/stamp.h"
 #include "store/store.h"
@@ -19,13 +20,13 @@ static void propose(Cfs__Txn *txn)
 {
     struct stamp stamp = {.session = 1, .seq = 1, .time_ns = 1};
     Cfs__Command command = CFS__COMMAND__INIT;
-    struct caller caller = {.cred = CFS__CRED__INIT};
+    struct credentials credentials = {.cred = CFS__CRED__INIT};
     uint8_t *entry;
     size_t len;
 
-    caller_check(&caller, txn);
+    credentials_check(&credentials, txn);
     txn->dir = 1;
-    txn->cred = &caller.cred;
+    txn->cred = &credentials.cred;
     command.op_case = CFS__COMMAND__OP_TXN;
     command.txn = txn;
     len = cfs__command__get_packed_size(&command);
@@ -41,28 +42,28 @@ static void propose(Cfs__Txn *txn)
 static void fuzz_txn(const uint8_t *data, size_t len, size_t part)
 {
     size_t total = 0;
-    struct exchange *x = exchange_new(&total);
+    struct ioctl_buffer *x = ioctl_buffer_new(&total);
     uint8_t out[7];
     struct buf bytes;
     Cfs__Txn *txn;
 
     for (size_t at = 0; at < len; at += part)
-        check(exchange_add(x, data + at, min_u64(part, len - at), false) == 0);
+        check(ioctl_buffer_add(x, data + at, min_u64(part, len - at), false) == 0);
     check(total == len);
-    bytes = exchange_take(x);
+    bytes = ioctl_buffer_take(x);
     check(bytes.len == len && (len == 0 || memcmp(bytes.data, data, len) == 0) && total == 0);
     txn = payload_txn(bytes.data, bytes.len);
     if (txn != NULL) {
         propose(txn);
         cfs__txn__free_unpacked(txn, NULL);
     }
-    exchange_answer(x, &bytes);
+    ioctl_buffer_answer(x, &bytes);
     for (size_t at = 0, n; at < len; at += n) {
-        n = exchange_next(x, out, sizeof out);
+        n = ioctl_buffer_next(x, out, sizeof out);
         check(n > 0 && memcmp(out, data + at, n) == 0);
     }
-    check(total == 0 && exchange_next(x, out, sizeof out) == 0);
-    exchange_free(x);
+    check(total == 0 && ioctl_buffer_next(x, out, sizeof out) == 0);
+    ioctl_buffer_free(x);
 }
 
 static void fuzz_create(const uint8_t *data, size_t len)

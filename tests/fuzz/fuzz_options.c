@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command line, and mount(8)'s -o: words, each ended by a NUL or the end of the input. What is
  * taken is within the bounds that the daemon relies on; what is not, is explained in one message.
  */

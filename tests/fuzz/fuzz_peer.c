@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages from a peer, decoded and translated for libraft. */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stamps: what is taken for one is exactly what is written for it. */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stream from a peer, in pieces as they come: frames, whose sizes and checksums are whatever.
  * The first byte says in what pieces. */
 #include "tests/fuzz/fuzz.h"

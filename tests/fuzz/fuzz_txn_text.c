@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The text of `coordfs txn`: what is taken for a transaction is one that the mount takes, too, and
  * whose steps have a path, an operation, a line and a verb; the rest is explained. */
 #include "tests/fuzz/fuzz.h"
@@ -7,7 +8,7 @@
 #include <string.h>
 
 #include "cli/txn_text.h"
-#include "fs/payload.h"
+#include "fs/ops/payload.h"
 #include "proto/limits.h"
 
 static void check_steps(const struct txn_text *t)

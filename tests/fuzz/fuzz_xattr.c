@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values of xattrs that mean something: a byte for the name, one for the inode, the value. Whatever
  * it is, it is taken or refused; what is taken is there, until it is taken away; ACLs are inherited
  * and follow chmod; and the tree's invariants hold. */
@@ -7,7 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "tests/store_kit.h"
+#include "tests/lib/store_kit.h"
 
 #define CHECK_EVERY 5000 /* inputs; then the tree begins anew */
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # One member, one mount: every kind of file and every change of it, also after a restart.
 . "$(dirname "$0")/lib.sh"
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # coordfs status, check and sync: what they say, where they look, how they fail.
 . "$(dirname "$0")/lib.sh"
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Bad input: one clear line, the right exit code, nothing changed.
 . "$(dirname "$0")/lib.sh"
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The daemon's life: foreground and detached, SIGTERM, umount, a mountpoint left dead by kill -9.
 . "$(dirname "$0")/lib.sh"
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # mount(8)'s contract: mount -t coordfs, fstab, remount, -f, -s, umount, bad options.
 # Runs in a mount namespace of its own, with our `make install` laid over the system's programs.
 if [ -z "${IN_NAMESPACE:-}" ] && unshare -m true 2>/dev/null; then

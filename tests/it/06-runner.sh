@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 150
 # The runner of the tests itself: each verdict, on tests made up for it, and that nothing stays.
 . "$(dirname "$0")/lib.sh"
@@ -7,7 +8,7 @@ need_fuse # root, and what a test may leave behind
 need_tool ip
 P=$T/project
 BEGIN=$P/begin # what began, one line each
-mkdir -p "$P/tests/it" "$P/build/tests"
+mkdir -p "$P/tests/it" "$P/tests/unit" "$P/build/tests"
 cp "$SRC/tests/run.sh" "$P/tests/"
 export P BEGIN
 unset CI JOBS
@@ -16,7 +17,7 @@ export TEST_SETTLE=2 TEST_LIMIT_FACTOR=1
 unit() { # NAME SCRIPT [COMMENT OF THE SOURCE]: an executable, as if from C
 	printf '#!/bin/bash\necho %s >>"$BEGIN"\n%s\n' "$1" "$2" >"$P/build/tests/test_$1"
 	chmod 755 "$P/build/tests/test_$1"
-	printf '/* What it is.\n * %s */\n' "${3:-}" >"$P/tests/test_$1.c"
+	printf '/* What it is.\n * %s */\n' "${3:-}" >"$P/tests/unit/test_$1.c"
 }
 
 it() { # NAME SCRIPT [COMMENT]
@@ -25,7 +26,7 @@ it() { # NAME SCRIPT [COMMENT]
 }
 
 no_tests() {
-	rm -f "$P"/build/tests/test_* "$P"/tests/test_* "$P"/tests/it/* "$BEGIN"
+	rm -f "$P"/build/tests/test_* "$P"/tests/unit/* "$P"/tests/it/* "$BEGIN"
 	touch "$BEGIN"
 }
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 150
 # Must show 1: what is written through one mount is the same in the others: 1000 files of 0 B to
 # 1 MiB, a copy of /etc, odd files; then changes through each of the mounts.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 120
 # Programs people use: editors, git, databases, archivers. Through two mounts where it matters.
 . "$(dirname "$0")/lib.sh"

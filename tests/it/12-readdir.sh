@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # A directory that changes while it is read: what stays is seen exactly once. Positions stay valid.
 . "$(dirname "$0")/lib.sh"
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Limits give the errno of a local filesystem, and change nothing.
 . "$(dirname "$0")/lib.sh"
 

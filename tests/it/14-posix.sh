@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 300
 # Every case of tests/posix gives the same results, errnos and metadata as on a local filesystem:
 # through one mount, and through two mounts of the cluster that take turns.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # alone: what a slow program writes is committed by time, and the entries are counted
 # limit: 240
 # The table of commands, tests/shell/commands.tbl: how many log entries each makes, what a reader on

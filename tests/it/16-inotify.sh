@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 300
 # Changes made on one host raise the inotify events on another that a process there would have raised:
 # each kind of change, compared with a local filesystem; then random changes, while the other host

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 200
 # Large files: replaced in one step on every host, though they take many log entries; and when a host
 # dies in the middle, no trace of it is left. Prints how long the largest file takes.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The control directory .coordfs: every file on three mounts; hidden, and nobody can change it; who
 # may read what; poll(2) and inotify; what it says when hosts die.
 . "$(dirname "$0")/lib.sh"

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 240
 # The mirror and whatever may happen to it: local changes that are faster, processes that look too
 # early, kill -9 of it and of the daemon, umount, directories that are mounted over or removed, locks

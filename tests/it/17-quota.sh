@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Quotas of directories on three hosts, with the programs that people use.
 . "$(dirname "$0")/lib.sh"
 

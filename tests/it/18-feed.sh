@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 240
 # The feed of changes: the same lines in the same order on every mount, while leaders are killed, and
 # resumed after a kill -9 without a gap; what it tells is what happened; too old; blocking, polling,

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Programs that know nothing of coordfs see what another host changes: inotifywait, entr, Python's
 # watchdog, Node's chokidar, incron, dnsmasq.
 . "$(dirname "$0")/lib.sh"

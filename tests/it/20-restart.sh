@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Members restart, one at a time and all at once, by SIGTERM and by kill -9: nothing is lost, and who
 # was away has everything soon afterwards.
 . "$(dirname "$0")/lib.sh"

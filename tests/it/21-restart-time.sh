@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 150
 # alone: it measures
 # Must show 4: a restart takes as long with many files as with few. RESTART_N=100000,1000000 for the

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 200
 # Must show 3: a member that was down while SNAP_N changes were made, and whose log was compacted
 # away meanwhile, catches up by snapshot while writers go on. Prints the peak memory of both sides.

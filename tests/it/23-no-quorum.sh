@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 150
 # Without a quorum: reads go on, changes fail with ETIMEDOUT after --timeout, can be interrupted and
 # killed before, and leave nothing half done. With the quorum back everything goes on.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Garbage and oversized messages on the peer port, a member of another cluster: the
 # link is closed, it is logged, and the cluster goes on unharmed.
 . "$(dirname "$0")/lib.sh"

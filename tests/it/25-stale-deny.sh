@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 150
 # Mount option stale=deny: without a quorum reads give EIO on that host, and are answered again, with
 # everything that was changed meanwhile, when there is one.

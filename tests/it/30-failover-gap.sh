@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 180
 # alone: it measures
 # Must show 6, first half: how long no write is acknowledged after kill -9 of the leader's daemon.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 240
 # Must show 6, second half: the leader is cut off from the network (a network namespace for each
 # member). How long the gap is; what the cut-off member shows; that everybody agrees afterwards.

@@ -1,8 +1,9 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 180
 # Histories of concurrent readers and writers on all hosts, while leaders are killed: linearizable
 # with consistency=strong; without, each host shows prefixes of what was written, and never goes
-# back (tests/tool_history.c). The checker has its own test, tests/test_observed.c.
+# back (tests/tools/history.c). The checker has its own test, tests/unit/test_observed.c.
 #
 #   HISTORY_S=6   seconds of each, or longer: a leader is killed
 . "$(dirname "$0")/lib.sh"

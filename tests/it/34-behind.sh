@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 200
 # Members that die, miss more than the log has, and come back by a snapshot and with a new session,
 # again and again, under readers and writers everywhere: with consistency=strong the registers are

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 240
 # Must show 2: writers on all three mounts, kill -9 of the leader's daemon KILL_N times in turn, with
 # restarts; then of all three at once. Every acknowledged write is in all three mounts afterwards, no write is there twice, the

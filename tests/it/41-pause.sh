@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 120
 # A member that stands still (SIGSTOP, as a virtual machine that is moved) and then goes on as if
 # nothing had happened: a leader that was replaced meanwhile, a follower, all at once, with writers.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 120
 # The disk of a member is full. It never acknowledges what it has not stored: it stops, or stands
 # aside, and says why; the others go on; with space again it has everything.

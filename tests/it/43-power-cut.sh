@@ -1,6 +1,7 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 240
-# The power goes: what a member has not synced is lost (tests/tool_coordfsd_cut.c). What any mount
+# The power goes: what a member has not synced is lost (tests/tools/coordfsd_cut.c). What any mount
 # acknowledged is there again, after the cut of one member and of all. First the proof that these
 # cuts do lose what is not synced: with a disk that lies, what was acknowledged is gone; and it is
 # there when only the process is killed.

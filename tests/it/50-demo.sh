@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # make demo, twice, and make demo-stop: as a newcomer does it, in a directory of our own.
 . "$(dirname "$0")/lib.sh"
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Sessions: kept alive by heartbeats, ended by a clean stop at once and by a kill after their ttl, with
 # what hangs on them; not by changes of the leader. Entries with a ttl. An idle cluster
 # writes nothing.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # limit: 240
 # Leases: whoever stands still or is without a quorum loses his, and his session only where somebody
 # else could expire it.

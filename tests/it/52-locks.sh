@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Locks across three hosts: flock(1) as scripts use it, counters while leaders are killed, holders
 # that are killed, stopped or cut off. LOCKS_KILLS leaders are killed.
 . "$(dirname "$0")/lib.sh"

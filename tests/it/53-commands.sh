@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # What the coordination commands do, how they end, and what they say: entries, versions,
 # transactions, locks, elections, on three hosts.
 # limit: 180

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # coordfs once, started on three hosts whose clocks differ by 5 seconds, as cron would: each period
 # has exactly one run and none is skipped, also when a job is shorter than the clocks differ. Then
 # the same while hosts die in the middle: no period is without a run that came to its end.

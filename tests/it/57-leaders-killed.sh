@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Transactions and sequential names from three hosts, while leaders are killed: each transaction
 # happens as a whole or not at all, what was reported done is there, and no number is given twice.
 # limit: 180

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The lint itself: each kind of violation, put into a copy of the sources, must be found.
 . "$(dirname "$0")/lib.sh"
 

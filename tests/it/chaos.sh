@@ -1,6 +1,7 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Everything at once: real daemons, mounts and networks, each trouble (nemesis) against each
-# workload (tests/chaos/, tests/tool_writers.c, tests/tool_history.c), in a new cluster for each
+# workload (tests/chaos/, tests/tools/writers.c, tests/tools/history.c), in a new cluster for each
 # nemesis. A nemesis comes again and again for CHAOS_S seconds and always ends healed. Then every
 # workload must come to its end, all members and mounts be equal, each mount show what the
 # workloads were promised, every lock be free, and `coordfs check` find nothing.
@@ -68,7 +69,7 @@ nemesis_kill() {
 	start_members "${victims[@]}"
 }
 
-nemesis_power() { # of one or of all: what was not synced is lost (tests/tool_coordfsd_cut.c)
+nemesis_power() { # of one or of all: what was not synced is lost (tests/tools/coordfsd_cut.c)
 	local victims=()
 	pick_member
 	victims=("$VICTIM")

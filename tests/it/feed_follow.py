@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """follow MOUNT OUT STATE: appends what MOUNT/.coordfs/events tells of to OUT, from the beginning of
 the history on, through deaths of the daemon: goes on after the last index that was seen in full.
 Ends when the file STOP appears beside OUT and everything up to the index in it was seen."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """feed_write MOUNT WHO DIR: changes of all kinds in MOUNT until DIR/enough; what fails is tried again.
 How often it went round is in DIR/count-WHO."""
 import os, sys, time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # What the integration tests share. Each script begins with
 #
@@ -20,7 +21,7 @@ SRC=${SRC:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 BUILD=${BUILD:-$SRC/build}
 BUILD=$(cd "$BUILD" && pwd)
 # shellcheck disable=SC2034 # used by the scripts
-TOOLS=$BUILD/tests # our own programs: tests/tool_*.c
+TOOLS=$BUILD/tests # our own programs: tests/tools/*.c
 DAEMON=$BUILD/coordfsd # a script may take another one
 NAME=$(basename "$0" .sh)
 T=$(mktemp -d "${TMPDIR:-/tmp}/cfs-$NAME.XXXXXX")

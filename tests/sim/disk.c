@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A member's files. Its disk counts operations; at some of them the power goes, at others the disk
  * begins to fail until the event ends, or the member. What is left is written into a new directory,
  * from which the next process starts: at once (the one that is gone cannot come back to its files),
@@ -8,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "tests/crash_vfs.h"
+#include "tests/lib/crash_vfs.h"
 #include "tests/sim/files.h"
 #include "tests/sim/impl.h"
 #include "tests/sim/inside.h"

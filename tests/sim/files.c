@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the store writes past SQLite. The linker sends these calls here (--wrap, see the Makefile),
  * so that it gets lost as well. */
 #include "tests/sim/files.h"
@@ -7,7 +8,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "tests/crash_vfs.h"
+#include "tests/lib/crash_vfs.h"
 
 #define WRAP(name) __wrap_##name
 #define REAL(name) __real_##name

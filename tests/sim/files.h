@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The calls of tests/sim/files.c ask the program that they are linked into. Any thread. */
 #ifndef TESTS_SIM_FILES_H
 #define TESTS_SIM_FILES_H

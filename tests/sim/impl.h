@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of tests/sim, shared by its files only:
  *
  *   world.c      a run from its beginning to its end
@@ -14,8 +15,8 @@
 #include "daemon/machine.h"
 #include "raft/client.h"
 #include "store/background.h"
-#include "tests/gen.h"
-#include "tests/lock_model.h"
+#include "tests/lib/gen.h"
+#include "tests/lib/lock_model.h"
 #include "tests/sim/reference.h"
 #include "tests/sim/sim.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the store does not tell: it is looked up inside. (In a file of its own, because
  * store/internal.h and <uv.h> cannot meet: both have a struct dirent.) */
 #ifndef TESTS_SIM_INSIDE_H

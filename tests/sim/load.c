@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What hosts do: a few names in few directories, so that they get in each other's way; locks on two
  * files, of few bytes; entries that end by themselves; transactions; sessions that are ended. */
 #include <string.h>
@@ -5,8 +6,8 @@
 
 #include "proto/encode.h"
 #include "proto/stamp.h"
+#include "tests/lib/txn_kit.h"
 #include "tests/sim/impl.h"
-#include "tests/txn_kit.h"
 
 #define LARGE       100000 /* bytes of a command: few are larger, for they take long */
 #define PENDING_MAX 40     /* of a member */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One member: what daemon/ does for a driver in production, for one of raft_sim. The store is
  * behind daemon/machine.c, as there; in front of that, what is done to it is counted, delayed,
  * interrupted and compared. */

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds each of the bugs in tests/sim/mutants into the simulation, runs that until it sees the bug,
 # and prints a table. Called by `make mutants`, which sets CC, LINK, LIBS and OBJS.
 #

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/reference.h"
 
 #include <errno.h>
@@ -7,9 +8,9 @@
 #include <xxhash.h>
 
 #include "proto/stamp.h"
-#include "tests/compare.h"
-#include "tests/crash_vfs.h"
-#include "tests/describe.h"
+#include "tests/lib/compare.h"
+#include "tests/lib/crash_vfs.h"
+#include "tests/lib/describe.h"
 #include "tests/sim/impl.h"
 
 /* ---- Life ------------------------------------------------------------------------------------ */
@@ -40,13 +41,11 @@ void reference_free(struct reference *r)
     struct reference_row *row, *next_row;
     struct reference_session *session, *next_session;
 
-    HASH_ITER(hh, r->rows, row, next_row)
-    {
+    HASH_ITER (hh, r->rows, row, next_row) {
         HASH_DEL(r->rows, row);
         free(row);
     }
-    HASH_ITER(hh, r->sessions, session, next_session)
-    {
+    HASH_ITER (hh, r->sessions, session, next_session) {
         HASH_DEL(r->sessions, session);
         free(session);
     }

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the committed log means: a store that never crashes applies it, and what each command of
- * each session was answered is kept. Besides, the tree's model (tests/model.h) or the locks'
- * (tests/lock_model.h) applies it as well. */
+ * each session was answered is kept. Besides, the tree's model (tests/lib/model.h) or the locks'
+ * (tests/lib/lock_model.h) applies it as well. */
 #ifndef TESTS_SIM_REFERENCE_H
 #define TESTS_SIM_REFERENCE_H
 
@@ -8,8 +9,8 @@
 
 #include "store/reader.h"
 #include "store/store.h"
-#include "tests/lock_model.h"
-#include "tests/model.h"
+#include "tests/lib/lock_model.h"
+#include "tests/lib/model.h"
 
 struct reference_row { /* a command that was carried out */
     struct {

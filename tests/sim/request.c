@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One request of a host: what it was, what had been answered before, and whether its answer is the
  * one that the committed log gives. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A violation in a simpler world: as much of the trouble as possible is left out, as long as the
  * same invariant is violated. */
 #ifndef TESTS_SIM_SHRINK_H

@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whole members in one process, on virtual time: the driver, the client and the store as they are
- * in production, on SQLite files that a power cut tears (tests/crash_vfs.h), on the network of
- * tests/raft_sim.h, with hosts that do all kinds of things to the tree at once. Single-threaded;
- * everything follows from the seed.
+ * in production, on SQLite files that a power cut tears (tests/lib/crash_vfs.h), on the network of
+ * tests/lib/raft_sim.h, with hosts that do all kinds of things to the tree at once.
+ * Single-threaded; everything follows from the seed.
  *
- * What is checked, beyond tests/raft_sim.h; the name is what a violation begins with:
+ * What is checked, beyond tests/lib/raft_sim.h; the name is what a violation begins with:
  *   STATE HASH    after each commit of a member its state is that of the reference, which applies
  *                 the committed log once, in order, and never crashes
- *   MODEL         in some worlds: the reference answers as tests/model.h does, and has its tree
- *   LOCKS         in the others: it grants as tests/lock_model.h does
+ *   MODEL         in some worlds: the reference answers as tests/lib/model.h does, and has its tree
+ *   LOCKS         in the others: it grants as tests/lib/lock_model.h does
  *   ONCE          each (session, number) is applied once, in order, by a session that lives;
  *                 bytes that hosts append are in the file once, and in the order of their answers
  *   ANSWER        who is answered, is answered what the log says, for the command that he sent
@@ -23,11 +24,11 @@
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
 
-#include "tests/raft_sim.h"
+#include "tests/lib/raft_sim.h"
 
 struct sim_config {
     struct raft_sim_config raft;
-    bool model;           /* only what tests/model.h knows */
+    bool model;           /* only what tests/lib/model.h knows */
     unsigned crash_ops;   /* mean number of a member's disk operations between two power cuts */
     unsigned fail_ops;    /* … and between two failures of the disk */
     unsigned deadlines;   /* so many requests in 1000 have one */

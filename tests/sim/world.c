@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/sim.h"
 
 #include <ftw.h>
@@ -12,7 +13,7 @@
 #include <uthash.h>
 
 #include "raft/snapshot.h"
-#include "tests/crash_vfs.h"
+#include "tests/lib/crash_vfs.h"
 #include "tests/sim/impl.h"
 #include "tests/sim/inside.h"
 
@@ -116,9 +117,9 @@ static void check_journal(struct world *w)
     if (attr.size < w->journal_answered)
         world_fail(w, "DURABILITY: the journal has %" PRIu64 " bytes, %" PRIu64 " were answered",
                    attr.size, w->journal_answered);
-    HASH_ITER(hh, r->rows, row, next)
-    if (row->index > r->applied)
-        world_fail(w, "DURABILITY: entry %" PRIu64 " is lost", row->index);
+    HASH_ITER (hh, r->rows, row, next)
+        if (row->index > r->applied)
+            world_fail(w, "DURABILITY: entry %" PRIu64 " is lost", row->index);
 }
 
 /* Where that does not take long: nobody waits for a receiver of a snapshot any more, and as much is

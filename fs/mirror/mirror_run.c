@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "fs/kernel/notify.h"
+#include "fs/mirror/mirror.h"
+#include "fs/mirror/mirror_child.h"
+
+#define RESTART_MS     1000  /* between two attempts to have a process */
+#define HUNG_MS        60000 /* until the next, when two in a row have hung */
+#define PATIENCE_STEPS 20
+
+static const char hangs[] = "its process hangs";
+
+extern char **environ;
+
+/* ---- Status -------------------------------------------------------------------------------------
+ */
+
+static void set_state(struct mirror *m, bool on, const char *why)
+{
+    pthread_mutex_lock(&m->lock);
+    m->status.on = on;
+    snprintf(m->status.why, sizeof(m->status.why), "%s", why);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void count(struct mirror *m, uint64_t *which)
+{
+    pthread_mutex_lock(&m->lock);
+    (*which)++;
+    pthread_mutex_unlock(&m->lock);
+}
+
+void mirror_count_given_up(struct mirror *m, const struct mirror_op *op)
+{
+    bool missed = op->dropped || !atomic_load(&op->refused);
+
+    count(m, missed ? &m->status.missed : &m->status.refused);
+}
+
+void mirror_get_status(struct mirror *m, struct fs_mirror_status *out)
+{
+    pthread_mutex_lock(&m->lock);
+    *out = m->status;
+    out->pid = atomic_load(&m->pid);
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* ---- The process --------------------------------------------------------------------------------
+ */
+
+/* The pid is nobody else's until it was waited for, and until then a system call of the process may
+ * still come, which must not be taken for a change of somebody else's. It may take until the kernel
+ * has an answer that the process sleeps for: a killed one does not wait for what has not been read
+ * yet, and the reader thread goes on answering. */
+static void end_process(struct mirror *m)
+{
+    int pid = atomic_load(&m->pid);
+
+    if (m->sock >= 0)
+        close(m->sock);
+    m->sock = -1;
+    if (pid == 0)
+        return;
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    atomic_store(&m->pid, 0);
+}
+
+void mirror_ask_end(struct mirror *m)
+{
+    check(eventfd_write(m->stop_fd, 1) == 0 || errno == EAGAIN);
+}
+
+/* 1: there is an answer, or the end of the process; -ECANCELED: we are to end; -ETIMEDOUT: it
+ * hangs. In steps, so that a time in which we were stopped ourselves counts as one of them only. */
+static int await_answer(struct mirror *m)
+{
+    struct pollfd fds[] = {{.fd = m->sock, .events = POLLIN}, {.fd = m->stop_fd, .events = POLLIN}};
+
+    for (unsigned i = 0; i < PATIENCE_STEPS; i++) {
+        if (poll(fds, ARRAY_LEN(fds), (int)(m->patience_ms / PATIENCE_STEPS) + 1) < 0)
+            continue; /* EINTR */
+        if (fds[1].revents != 0)
+            return -ECANCELED;
+        if (fds[0].revents != 0)
+            return 1;
+    }
+    log_warn("the mirror's process does not answer");
+    return -ETIMEDOUT;
+}
+
+/* 1, 0 at the end of the process, or as await_answer. */
+static int receive(struct mirror *m, struct mirror_answer *out)
+{
+    int err = await_answer(m);
+    ssize_t n;
+
+    if (err < 0)
+        return err;
+    do
+        n = recv(m->sock, out, sizeof(*out), 0);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)sizeof(*out);
+}
+
+/* It gets its end of the socket pair, standard files, and nothing else of ours. */
+static int spawn(struct mirror *m, int sock)
+{
+    char id[24], name[] = "coordfs-mirror", argument[] = MIRROR_CHILD_ARGUMENT;
+    char *argv[] = {name, argument, id, NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t pid = 0;
+    int err;
+
+    snprintf(id, sizeof(id), "%d", m->mount_id);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, sock, MIRROR_CHILD_SOCKET);
+    /* It outlives the moment in which the daemon lets its caller's go. */
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
+    posix_spawn_file_actions_addclosefrom_np(&actions, MIRROR_CHILD_SOCKET + 1);
+    err = posix_spawn(&pid, m->program, &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (err == 0)
+        atomic_store(&m->pid, pid);
+    return -err;
+}
+
+static const char *start_process(struct mirror *m, struct mirror_answer *hello)
+{
+    int socks[2], err;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) != 0)
+        return "no socket pair";
+    err = spawn(m, socks[1]);
+    close(socks[1]);
+    m->sock = socks[0];
+    if (err != 0)
+        return strerror(-err);
+    err = receive(m, hello);
+    if (err == -ECANCELED)
+        return "ending";
+    if (err == -ETIMEDOUT)
+        return hangs;
+    if (err == 0)
+        return "the process does not start";
+    hello->why[sizeof(hello->why) - 1] = '\0';
+    m->submounts = (hello->flags & MIRROR_SUBMOUNTS) != 0;
+    return hello->err == 0 ? NULL : hello->why;
+}
+
+void mirror_start(struct mirror *m)
+{
+    struct mirror_answer hello;
+    const char *why;
+    bool said;
+
+    if (!mirror_wanted(m) || m->sock >= 0 || clock_boot_ms() < m->retry_at_ms)
+        return;
+    why = start_process(m, &hello);
+    said = m->retry_at_ms != 0;
+    m->retry_at_ms = clock_boot_ms() + (why == hangs ? HUNG_MS : RESTART_MS);
+    set_state(m, why == NULL, why == NULL ? "" : why);
+    if (why == NULL)
+        return;
+    end_process(m);
+    if (!said)
+        log_warn("no inotify events for other hosts' changes: %s", why);
+}
+
+void mirror_stop(struct mirror *m)
+{
+    end_process(m);
+}
+
+static void lose_process(struct mirror *m)
+{
+    log_warn("the mirror's process has ended");
+    end_process(m);
+    set_state(m, false, "its process has ended");
+    count(m, &m->status.restarts);
+}
+
+/* The second time in a row, there is none for a while: everything that waits for lane B has waited
+ * long enough. */
+static void lose_hung(struct mirror *m)
+{
+    m->n_hung++;
+    lose_process(m);
+    if (m->n_hung == 1)
+        return;
+    set_state(m, false, hangs);
+    m->retry_at_ms = clock_boot_ms() + HUNG_MS;
+    m->n_hung = 0;
+}
+
+/* ---- Operations ---------------------------------------------------------------------------------
+ */
+
+static bool tell(struct mirror *m, const struct mirror_op *op)
+{
+    struct mirror_ask lock_request = {.kind = op->late ? MIRROR_PING : op->kind,
+                                      .mode = op->mode,
+                                      .rdev = op->rdev,
+                                      .ino = op->ino,
+                                      .victim = op->victim,
+                                      .dirs = {op->names[0].dir, op->names[1].dir}};
+    const char *texts[MIRROR_TEXTS] = {op->names[0].name, op->names[1].name, op->paths[0],
+                                       op->paths[1]};
+    char all[sizeof(lock_request) + MIRROR_TEXT_MAX];
+    size_t len = sizeof(lock_request), n;
+
+    memcpy(all, &lock_request, sizeof(lock_request));
+    for (unsigned i = 0; i < MIRROR_TEXTS; i++) {
+        const char *text = texts[i] == NULL ? "" : texts[i];
+
+        n = strlen(text) + 1;
+        check(n <= sizeof(all) - len);
+        memcpy(all + len, text, n);
+        len += n;
+    }
+    return send(m->sock, all, len, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+/* The names are looked up again when they are used next. Before Linux 6.2 they are forgotten, which
+ * is not for directories. */
+static void lock_request_again(struct io *io, const struct mirror_op *op)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
+        if (op->names[i].dir != 0 &&
+            notify_expire(io, op->names[i].dir, op->names[i].name) == -ENOSYS && !op->names[i].soft)
+            notify_entry(io, op->names[i].dir, op->names[i].name);
+}
+
+/* What lane B does when there is no mirror. */
+static void forget_names(struct io *io, const struct mirror_op *op)
+{
+    bool named = op->kind != MIRROR_DATA && op->kind != MIRROR_ATTR;
+
+    for (unsigned i = 0; named && i < ARRAY_LEN(op->names); i++) {
+        const struct mirror_name *n = &op->names[i];
+
+        if (n->dir == 0)
+            continue;
+        if (op->kind == MIRROR_RMDIR && !op->late)
+            notify_delete(io, n->dir, op->ino, n->name);
+        else if ((!n->soft && !op->late) || notify_expire(io, n->dir, n->name) == -ENOSYS)
+            notify_entry(io, n->dir, n->name);
+    }
+}
+
+static bool is_final(const struct mirror *m, const struct mirror_op *op, int err)
+{
+    /* To try again, a directory's entry from the future would have to be dropped, and what is
+     * mounted below it with it. */
+    if (m->submounts && (op->names[0].soft || op->names[1].soft))
+        return true;
+    return err == -ECANCELED || err == -EROFS || err == -EPERM || err == -EACCES ||
+           err == -ENOTCONN;
+}
+
+/* 0, or an error after which it is tried again (is_final tells), -EAGAIN: it needs paths. */
+static int attempt(struct mirror *m, struct mirror_op *op)
+{
+    struct mirror_answer answer;
+    int got;
+
+    mirror_start(m);
+    if (m->sock < 0)
+        return -ENOTCONN;
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
+        atomic_store(&op->names[i].newer, false);
+    got = tell(m, op) ? receive(m, &answer) : 0;
+    if (got == -ETIMEDOUT)
+        lose_hung(m);
+    else if (got == 0)
+        lose_process(m);
+    if (got == -ECANCELED)
+        return got;
+    if (got <= 0)
+        return atomic_load(&op->answered) ? -ENOTCONN : -EINTR;
+    m->n_hung = 0;
+    m->submounts = (answer.flags & MIRROR_SUBMOUNTS) != 0;
+    if ((answer.flags & MIRROR_WANTS_PATHS) != 0)
+        return -EAGAIN;
+    if (op->late)
+        return m->submounts ? -EBUSY : -ECANCELED;
+    /* The kernel may have found nothing to do (two names of one file, one renamed to the other). */
+    if (answer.err == 0 && !atomic_load(&op->answered))
+        return -ENODATA;
+    return answer.err;
+}
+
+static bool is_locked_elsewhere(const struct mirror_op *op, int err)
+{
+    return err == -ESTALE && (op->names[0].soft || op->names[1].soft) &&
+           !atomic_load(&op->refused) && op->rests < MIRROR_RESTS;
+}
+
+/* 0, -EBUSY and -EAGAIN as mirror_run, or why the last attempt has failed. */
+static int try(struct mirror *m, struct io *io, struct mirror_op *op)
+{
+    int err = -ECANCELED;
+
+    for (unsigned tries = 0; tries < MIRROR_TRIES && !atomic_load(&op->refused); tries++) {
+        err = attempt(m, op);
+        if (op->late && m->sock < 0)
+            return -EBUSY;
+        if (err == 0 || err == -EBUSY || err == -EAGAIN)
+            return err;
+        log_debug("mirror: operation %d on inode %llu at index %llu: attempt %u: %s", (int)op->kind,
+                  (unsigned long long)op->ino, (unsigned long long)op->index, tries,
+                  strerror(-err));
+        if (is_final(m, op, err))
+            break;
+        lock_request_again(io, op);
+    }
+    return err;
+}
+
+int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op)
+{
+    int err;
+
+    atomic_store(&m->current, op);
+    err = try(m, io, op);
+    atomic_store(&m->current, NULL);
+    if (err == -EBUSY || err == -EAGAIN)
+        return err;
+    if (err == 0) {
+        count(m, &m->status.done);
+        return 0;
+    }
+    if (is_locked_elsewhere(op, err)) {
+        op->rests++;
+        return -EINPROGRESS;
+    }
+    mirror_count_given_up(m, op);
+    log_debug("mirror: operation %d on inode %llu at index %llu is given up", (int)op->kind,
+              (unsigned long long)op->ino, (unsigned long long)op->index);
+    forget_names(io, op);
+    return err;
+}

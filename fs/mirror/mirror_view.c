@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/kernel/convert.h"
+#include "fs/mirror/mirror.h"
+#include "fs/ops/ops.h"
+
+#define SHORT_S     1.0 /* for what is about to change */
+#define COUNTED_MAX 1000u
+
+/* ---- Recognising it ---------------------------------------------------------------------------*/
+
+bool mirror_sends(struct mirror *m, int pid)
+{
+    return pid != 0 && atomic_load(&m->pid) == pid;
+}
+
+static bool is_mirror(fuse_req_t req)
+{
+    return mirror_sends(&fs_of(req)->mirror, fuse_req_ctx(req)->pid);
+}
+
+static struct mirror_op *current_op(fuse_req_t req)
+{
+    return atomic_load(&fs_of(req)->mirror.current);
+}
+
+static bool same_name(const struct mirror_name *n, uint64_t dir, const char *name)
+{
+    return n->dir == dir && n->name != NULL && strcmp(n->name, name) == 0;
+}
+
+/* A change that it asks for is the current operation, or nothing: it must never become one of the
+ * tree. */
+static bool accepts(struct mirror_op *op, bool matches)
+{
+    return op != NULL && matches && !atomic_load(&op->refused);
+}
+
+static void refuse(fuse_req_t req)
+{
+    fuse_reply_err(req, ECANCELED);
+}
+
+/* ---- The state before and after the operation
+ * --------------------------------------------------*/
+
+/* Names that the inode has in the kernel's view more than in the tree. */
+static int more_links(struct fs *fs, uint64_t ino, const struct mirror_op *current)
+{
+    const struct mirror_op *op;
+    unsigned n = 0;
+    int more = 0;
+
+    TAILQ_FOREACH (op, &fs->mirror.ops, link) {
+        if (++n > COUNTED_MAX)
+            break;
+        if ((op->kind == MIRROR_UNLINK && op->ino == ino) ||
+            (op->kind == MIRROR_RENAME && op->victim == ino))
+            more++;
+        if (op->kind == MIRROR_LINK && op->ino == ino && op != current)
+            more--;
+    }
+    return more;
+}
+
+/* The type of what is gone from the tree. Only a directory takes a directory's place. */
+static uint32_t view_type(struct fs *fs, const struct mirror_op *op, uint64_t ino)
+{
+    uint32_t type = node_type(&fs->nodes, ino);
+
+    if (type != 0)
+        return type;
+    if (ino == op->ino)
+        return op->mode & S_IFMT;
+    return op->kind == MIRROR_RENAME && S_ISDIR(op->mode) ? S_IFDIR : S_IFREG;
+}
+
+/* What the kernel is to believe of an inode that exists for it; it may be gone from the tree. */
+static void view(struct fs *fs, const struct mirror_op *op, uint64_t ino, Cfs__Attr *out)
+{
+    uint32_t type = view_type(fs, op, ino);
+    int64_t links;
+
+    if (ops_attr(fs, ino, out) != 0) {
+        out->ino = ino;
+        out->mode = type;
+        out->nlink = 0;
+    }
+    links = (int64_t)out->nlink + more_links(fs, ino, op);
+    if (S_ISDIR(out->mode))
+        out->nlink = out->nlink < 2 ? 2 : out->nlink;
+    else
+        out->nlink = links < 1 ? 1 : (uint32_t)links;
+}
+
+/* Does the tree, too, say that the name leads there? Then the kernel may go on believing it. */
+static double name_valid_s(struct fs *fs, uint64_t parent, const char *name, uint64_t ino)
+{
+    const struct backend *b = &fs->backend;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    if (b->ops->lookup(b->ctx, parent, name, strlen(name), &attr) != 0 || attr.ino != ino)
+        return 0;
+    return ops_valid_s(fs);
+}
+
+static void reply_entry(fuse_req_t req, const struct mirror_op *op, uint64_t ino, double valid_s,
+                        bool unsure)
+{
+    struct fs *fs = fs_of(req);
+    struct fuse_entry_param entry;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    view(fs, op, ino, &attr);
+    ops_entry(fs, &attr, &entry);
+    entry.entry_timeout = valid_s;
+    entry.attr_timeout = valid_s == 0 || unsure ? OPS_UNSURE_S : entry.attr_timeout;
+    node_remember(&fs->nodes, &attr);
+    if (fuse_reply_entry(req, &entry) != 0)
+        node_forget(&fs->nodes, ino, 1);
+}
+
+static void reply_none(fuse_req_t req)
+{
+    struct fuse_entry_param none = {.entry_timeout = SHORT_S};
+
+    fuse_reply_entry(req, &none);
+}
+
+static void reply_attr(fuse_req_t req, const struct mirror_op *op, uint64_t ino, double valid_s)
+{
+    struct fs *fs = fs_of(req);
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    struct stat st;
+
+    view(fs, op, ino, &attr);
+    convert_stat(&attr, &st);
+    fuse_reply_attr(req, &st, valid_s);
+}
+
+/* ---- Requests ---------------------------------------------------------------------------------*/
+
+/* What the i-th name led to before. */
+static uint64_t before(const struct mirror_op *op, unsigned i)
+{
+    if (op->kind == MIRROR_MAKE || op->kind == MIRROR_LINK)
+        return 0;
+    return i == 0 ? op->ino : op->victim;
+}
+
+bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name)
+{
+    struct mirror_op *op;
+
+    if (!is_mirror(req) || (op = current_op(req)) == NULL)
+        return false;
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++) {
+        if (!same_name(&op->names[i], parent, name))
+            continue;
+        atomic_store(&op->names[i].newer, false);
+        if (before(op, i) == 0)
+            reply_none(req);
+        else
+            reply_entry(req, op, before(op, i), ops_valid_s(fs_of(req)), false);
+        return true;
+    }
+    return false;
+}
+
+bool mirror_told(struct fs *fs, uint64_t parent, const char *name)
+{
+    struct mirror_op *op = atomic_load(&fs->mirror.current);
+    bool told = false;
+
+    for (unsigned i = 0; op != NULL && i < ARRAY_LEN(op->names); i++)
+        if (same_name(&op->names[i], parent, name)) {
+            atomic_store(&op->names[i].newer, true);
+            told = true;
+        }
+    return told;
+}
+
+/* The kernel asks for it with the directories locked: what their names lead to, was settled before.
+ */
+static void accept_names(fuse_req_t req, struct mirror_op *op)
+{
+    if (atomic_load(&op->names[0].newer) || atomic_load(&op->names[1].newer)) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    atomic_store(&op->answered, true);
+    fuse_reply_err(req, 0);
+}
+
+bool mirror_make(fuse_req_t req, uint64_t parent, const char *name)
+{
+    struct mirror_op *op;
+
+    if (!is_mirror(req))
+        return false;
+    op = current_op(req);
+    if (!accepts(op, op != NULL && (op->kind == MIRROR_MAKE || op->kind == MIRROR_LINK) &&
+                         same_name(&op->names[0], parent, name))) {
+        refuse(req);
+        return true;
+    }
+    atomic_store(&op->answered, true);
+    reply_entry(req, op, op->ino, name_valid_s(fs_of(req), parent, name, op->ino), true);
+    return true;
+}
+
+bool mirror_remove(fuse_req_t req, uint64_t parent, const char *name)
+{
+    struct mirror_op *op;
+
+    if (!is_mirror(req))
+        return false;
+    op = current_op(req);
+    if (accepts(op, op != NULL && (op->kind == MIRROR_UNLINK || op->kind == MIRROR_RMDIR) &&
+                        same_name(&op->names[0], parent, name)))
+        accept_names(req, op);
+    else
+        refuse(req);
+    return true;
+}
+
+bool mirror_rename(fuse_req_t req, uint64_t parent, const char *name, uint64_t new_parent,
+                   const char *new_name)
+{
+    struct mirror_op *op;
+
+    if (!is_mirror(req))
+        return false;
+    op = current_op(req);
+    if (accepts(op, op != NULL && (op->kind == MIRROR_RENAME || op->kind == MIRROR_EXCHANGE) &&
+                        same_name(&op->names[0], parent, name) &&
+                        same_name(&op->names[1], new_parent, new_name)))
+        accept_names(req, op);
+    else
+        refuse(req);
+    return true;
+}
+
+bool mirror_getattr(fuse_req_t req, uint64_t ino)
+{
+    struct fs *fs = fs_of(req);
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    const struct mirror_op *op;
+    struct stat st;
+    int error;
+
+    if (!is_mirror(req))
+        return false;
+    op = current_op(req);
+    if (op != NULL && (ino == op->ino || ino == op->victim)) {
+        reply_attr(req, op, ino, ops_attr_valid_s(fs, ino));
+        return true;
+    }
+    error = ops_attr(fs, ino, &attr);
+    if (error != 0) {
+        fuse_reply_err(req, error);
+        return true;
+    }
+    convert_stat(&attr, &st);
+    fuse_reply_attr(req, &st, ops_attr_valid_s(fs, ino));
+    return true;
+}
+
+bool mirror_setattr(fuse_req_t req, uint64_t ino)
+{
+    struct mirror_op *op;
+
+    if (!is_mirror(req))
+        return false;
+    op = current_op(req);
+    if (!accepts(op, op != NULL && (op->kind == MIRROR_DATA || op->kind == MIRROR_ATTR) &&
+                         op->ino == ino)) {
+        refuse(req);
+        return true;
+    }
+    atomic_store(&op->answered, true);
+    if (vdir_owns(ino))
+        vdir_getattr(req, ino);
+    else
+        reply_attr(req, op, ino, OPS_UNSURE_S);
+    return true;
+}
+
+bool mirror_open(fuse_req_t req, uint64_t ino)
+{
+    struct fuse_file_info fi = {.fh = 0, .direct_io = 1, .keep_cache = 1, .noflush = 1};
+    struct mirror_op *op;
+
+    if (!is_mirror(req))
+        return false;
+    op = current_op(req);
+    if (accepts(op, op != NULL && op->kind == MIRROR_DATA && op->ino == ino))
+        fuse_reply_open(req, &fi);
+    else
+        refuse(req);
+    return true;
+}
+
+bool mirror_denied(fuse_req_t req)
+{
+    if (!is_mirror(req))
+        return false;
+    refuse(req);
+    return true;
+}

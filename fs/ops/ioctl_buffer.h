@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages that are too long for one ioctl (proto/ioctl.h): what an open file's parts have made up
+ * so far, and what is left of the reply. A program can make us keep them as long as it likes, so
+ * there is a bound on all of them together; root is not bound by what others keep.
+ *
+ * Reader thread only. */
+#ifndef FS_OPS_IOCTL_BUFFER_H
+#define FS_OPS_IOCTL_BUFFER_H
+
+#include "base/buf.h"
+
+struct ioctl_buffer {
+    struct buf request;
+    struct buf reply;
+    size_t given; /* of the reply */
+    size_t *total;
+};
+
+/* total: bytes of all that are kept, where they are counted; outlives the exchange. */
+struct ioctl_buffer *ioctl_buffer_new(size_t *total);
+/* NULL is nothing. */
+void ioctl_buffer_free(struct ioctl_buffer *x);
+
+/* Appends to the request. 0, E2BIG or ENOBUFS: the request is empty then. */
+int ioctl_buffer_add(struct ioctl_buffer *x, const void *data, size_t len, bool root);
+/* Gives the request; the exchange has none any more. */
+struct buf ioctl_buffer_take(struct ioctl_buffer *x);
+
+/* Takes the reply, in place of one that was not fetched. */
+void ioctl_buffer_answer(struct ioctl_buffer *x, struct buf *reply);
+/* Copies the next bytes of the reply, `size` at most; forgets it when that was all. */
+size_t ioctl_buffer_next(struct ioctl_buffer *x, void *out, size_t size);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operations, by subject: each ends in exactly one reply, at once or when its parked request
+ * is finished. Reader thread only. */
+#ifndef FS_OPS_OPS_H
+#define FS_OPS_OPS_H
+
+#include "fs/state.h"
+
+extern const struct fuse_lowlevel_ops ops_table;
+
+/* Seconds for which the kernel may believe names and attributes. It is told of every change, so the
+ * time is long; a kernel that cannot be told to forget all names at once (after a snapshot was
+ * installed) has a shorter one. */
+#define OPS_VALID_S       3600.0
+#define OPS_VALID_SHORT_S 60.0
+
+/* What the answer to a change says of an inode that the kernel knows. It takes that for the truth
+ * when the caller gets to it, even if it was told meanwhile of what another host did: so it is to
+ * ask before it believes anything. (For answers to GETATTR and LOOKUP it looks at which was first.)
+ */
+#define OPS_UNSURE_S 0.0
+
+double ops_valid_s(const struct fs *fs);
+/* The same for attributes of this inode: not while there is a draft of its content. */
+double ops_attr_valid_s(struct fs *fs, uint64_t ino);
+
+/* The attributes of an inode that the kernel knows; of a removed directory, what is left of it.
+ * 0 or a positive errno. */
+int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out);
+
+/* Fills in what a reply tells of an inode. */
+void ops_entry(struct fs *fs, const Cfs__Attr *attr, struct fuse_entry_param *out);
+
+/* May the inode be opened? 0, or ESTALE when it is unlinked, or has a name that the kernel is about
+ * to forget: the caller may have come by a name that is gone. Who insists (node_insists) may open
+ * what is open here already, and who has walked again (fs/inode/again.h) what he has found. What
+ * was there when it was last opened, and has not changed since, the store is not asked for again,
+ * unless its attributes are wanted (`out` is not NULL). */
+int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out);
+
+/* The errno for a request about names in `dir` that came back with `error`: ESTALE is answered
+ * once, and ENOENT then (see node_insists). */
+int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error);
+
+/* 0, or the errno for a name that no command can carry. */
+int ops_name_error(const char *name);
+
+/* ---- ops_name.c: names in directories ---- */
+void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
+void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+                const char *new_name, unsigned flags);
+void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                struct fuse_file_info *fi);
+
+/* ---- ops_attr.c: attributes ---- */
+void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+                 struct fuse_file_info *fi);
+void ops_readlink(fuse_req_t req, fuse_ino_t ino);
+void ops_statfs(fuse_req_t req, fuse_ino_t ino);
+
+/* ---- ops_file.c, ops_sync.c: open files ---- */
+void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+               struct fuse_file_info *fi);
+void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+/* A new handle of a file, and how the kernel is to treat it; fi has the flags. */
+void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info *fi);
+void ops_close_handle(struct fs *fs, uint64_t fh);
+/* The error of lost writes that this handle (or NULL) has not heard of yet; 0: none. */
+int ops_handle_error(struct fs *fs, struct handle *h);
+
+/* ---- ops_ioctl.c: what files cannot say (proto/ioctl.h) ---- */
+void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+               unsigned flags, const void *in, size_t in_size, size_t out_size);
+
+/* ---- ops_lock.c: flock(2) and fcntl(2) ---- */
+void ops_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
+void ops_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
+               int sleep);
+void ops_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
+/* FLUSH: gives up what the process holds of the file by POSIX locks. True: it holds something, and
+ * r ends when that is done. */
+bool ops_unlock_at_flush(struct request *r, struct handle *h, uint64_t owner);
+
+/* ---- ops_range.c: ranges of open files ---- */
+void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+                   struct fuse_file_info *fi);
+void ops_copy_file_range(fuse_req_t req, fuse_ino_t src, off_t src_offset,
+                         struct fuse_file_info *src_fi, fuse_ino_t dst, off_t dst_offset,
+                         struct fuse_file_info *dst_fi, size_t len, int flags);
+void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
+
+/* ---- ops_dir.c: open directories ---- */
+void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                     struct fuse_file_info *fi);
+void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* ---- ops_xattr.c: extended attributes ---- */
+void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+                  int flags);
+void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+#endif

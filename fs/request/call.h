@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One change or barrier on its way through the backend: submitted by the reader thread, completed
+ * on the loop thread, and brought back to the reader thread by the mailbox. So whoever submits and
+ * whoever goes on afterwards are one thread, and calls come back in the order in which the changes
+ * were applied.
+ *
+ * Reader thread only. */
+#ifndef FS_REQUEST_CALL_H
+#define FS_REQUEST_CALL_H
+
+#include "base/buf.h"
+#include "fs/backend.h"
+#include "fs/request/mailbox.h"
+
+struct fs;
+struct call;
+
+typedef void (*call_fn)(struct call *c); /* may free it */
+
+struct call { /* embedded; the outcome is valid from `done` on */
+    struct mail mail;
+    struct fs *fs;
+    call_fn done;
+    uint64_t ticket;
+    uint64_t serial;    /* 1, 2, 3 … in the order of submission */
+    uint64_t signature; /* of the change: fs/cache/lost.h */
+    int err;            /* of the transport: 0 or -errno */
+    uint32_t status;    /* of the command */
+    uint64_t value;
+    bool has_attr;
+    Cfs__Attr attr;
+    bool keep_reply;  /* set before: the whole reply is wanted */
+    struct buf reply; /* packed; whoever asked for it frees it */
+};
+
+/* The command is borrowed for the call. timeout_ms 0: no deadline. */
+void call_submit(struct fs *fs, struct call *c, const Cfs__Command *command, unsigned timeout_ms,
+                 call_fn done);
+/* In this session of the host or not at all (backend_ops.submit_in); 0: in any. */
+void call_submit_in(struct fs *fs, struct call *c, uint64_t session, const Cfs__Command *command,
+                    unsigned timeout_ms, call_fn done);
+void call_barrier(struct fs *fs, struct call *c, unsigned timeout_ms, call_fn done);
+/* Asks for an early end: done follows, with -EINTR or what was faster. */
+void call_cancel(struct call *c);
+
+/* What a program is told: 0 or a positive errno. */
+int call_error(const struct call *c);
+/* The transport failed: whether the change was or will be made is not known. */
+bool call_uncertain(const struct call *c);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model of locks, to hold store/lock.c against: bytes in arrays, owners in matrices, no
+ * cleverness. Written from store/lock.h and proto/command.proto. It decides what a request must be
+ * answered; of the grants that the store reports it checks that each was due, one after the other,
+ * and that none is missing. */
+#ifndef TESTS_LIB_LOCK_MODEL_H
+#define TESTS_LIB_LOCK_MODEL_H
+
+#include "base/buf.h"
+#include "store/store.h"
+
+#define LOCK_MODEL_FILES  2
+#define LOCK_MODEL_BYTES  12 /* of a file; the last stands for all behind it */
+#define LOCK_MODEL_OWNERS 24 /* (session, kind, owner) that there are at one time */
+#define LOCK_MODEL_QUEUE  64
+
+struct lock_model_byte {
+    int type; /* 0: free; 1: shared; 2: exclusive */
+    uint64_t handle;
+    uint64_t since; /* raft index */
+};
+
+struct lock_model_owner {
+    bool used;
+    uint64_t session;
+    uint32_t kind;
+    uint64_t owner;
+    struct lock_model_byte bytes[LOCK_MODEL_FILES][LOCK_MODEL_BYTES];
+};
+
+struct lock_model_request {
+    uint64_t id;
+    int owner; /* in lock_model.owners */
+    int file;
+    int first;
+    int last;
+    int type;
+    uint64_t handle;
+};
+
+struct lock_model {
+    bool single; /* no owner is let wait twice at a time: then there must be no deadlock, ever */
+    uint64_t inos[LOCK_MODEL_FILES];
+    struct lock_model_owner owners[LOCK_MODEL_OWNERS];
+    struct lock_model_request queue[LOCK_MODEL_QUEUE]; /* in order of ids */
+    int n_queue;
+};
+
+/* What a command does, before any grant; index: of its entry. The status that it must have. */
+uint32_t lock_model_lock(struct lock_model *m, uint64_t index, uint64_t session,
+                         const Cfs__Lock *c);
+void lock_model_unlock(struct lock_model *m, uint64_t session, const Cfs__Unlock *c);
+void lock_model_release(struct lock_model *m, uint64_t session, uint64_t handle);
+uint32_t lock_model_cancel(struct lock_model *m, uint64_t session, uint64_t id);
+void lock_model_end(struct lock_model *m, uint64_t session);
+
+/* The next one of a command's grants; false, and why: it was not due. */
+bool lock_model_grant(struct lock_model *m, uint64_t index, const struct store_grant *grant,
+                      struct buf *why);
+/* After all grants of a command: is something missing, or impossible? */
+bool lock_model_settled(struct lock_model *m, struct buf *why);
+
+/* How many requests does this owner have waiting? */
+int lock_model_waiting(const struct lock_model *m, uint64_t session, uint32_t kind, uint64_t owner);
+bool lock_model_holds_any(const struct lock_model_owner *owner);
+
+#endif

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mirror that hangs, or cannot keep up: nobody waits for ever, nobody sees what is stale, and
+ * what was missed is counted. (What it does when all is well, and much other trouble:
+ * tests/it/16-inotify.sh and 17-mirror-trouble.sh.) */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "fs/mirror/mirror_wire.h"
+#include "tests/lib/fs_rig.h"
+
+#define LANE_MAX  200u
+#define CHANGES   (3 * LANE_MAX)
+#define SHORT_MS  1500   /* patience with a process that never answers */
+#define MIDDLE_MS 5000   /* … with one that is held, and whose successor does */
+#define LONG_MS   120000 /* … with one that may be held as long as a test likes */
+#define WAIT_MS   60000
+
+static struct rig rig;
+
+static int tear_down(void **state)
+{
+    (void)state;
+    rig_stop(&rig);
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    rig_start_mirror(&rig, LONG_MS, LANE_MAX, NULL);
+    return 0;
+}
+
+static int set_up_impatient(void **state)
+{
+    (void)state;
+    rig_start_mirror(&rig, MIDDLE_MS, 0, NULL);
+    return 0;
+}
+
+/* It never says that it is ready. */
+static int set_up_silent(void **state)
+{
+    (void)state;
+    rig_start_mirror(&rig, SHORT_MS, 0, "exec sleep 1000");
+    return 0;
+}
+
+/* It says so, in one message, and nothing more. */
+static int set_up_hanging(void **state)
+{
+    char script[80];
+
+    (void)state;
+    snprintf(script, sizeof(script), "head -c %zu /dev/zero >&3; exec sleep 1000",
+             sizeof(struct mirror_answer));
+    rig_start_mirror(&rig, SHORT_MS, 0, script);
+    return 0;
+}
+
+struct status {
+    int on, pid;
+    unsigned long long done, refused, missed, restarts;
+};
+
+static struct status status(void)
+{
+    struct status s;
+
+    assert_int_equal(sscanf(rig_tell(&rig, "mirror 1"), "%d %d %llu %llu %llu %llu", &s.on, &s.pid,
+                            &s.done, &s.refused, &s.missed, &s.restarts),
+                     6);
+    return s;
+}
+
+static void pause_ms(long ms)
+{
+    const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&pause, NULL);
+}
+
+/* The process that the second mount's mirror has, stopped. */
+static int hold(void)
+{
+    uint64_t end = clock_boot_ms() + WAIT_MS;
+    struct status s;
+
+    while (s = status(), !s.on && clock_boot_ms() < end)
+        pause_ms(10);
+    assert_true(s.on);
+    assert_int_equal(kill(s.pid, SIGSTOP), 0);
+    return s.pid;
+}
+
+static bool exists(unsigned i, const char *name)
+{
+    struct stat st;
+
+    return lstat(rig_path(&rig, i, "%s", name), &st) == 0;
+}
+
+static uint64_t ino_of(unsigned i, const char *name)
+{
+    struct stat st;
+
+    assert_int_equal(stat(rig_path(&rig, i, "%s", name), &st), 0);
+    return st.st_ino;
+}
+
+static void make(const char *name)
+{
+    assert_int_equal(mkdir(rig_path(&rig, 0, "%s", name), 0755), 0);
+}
+
+static void put(unsigned i, const char *name, const char *text)
+{
+    assert_int_equal(rig_put(rig_path(&rig, i, "%s", name), text, strlen(text)), 0);
+}
+
+static void assert_holds(unsigned i, const char *name, const char *text)
+{
+    char got[64];
+    ssize_t len = rig_get(rig_path(&rig, i, "%s", name), got, sizeof(got));
+
+    assert_int_equal(len, strlen(text));
+    assert_memory_equal(got, text, strlen(text));
+}
+
+/* What the second host's kernel believes: d, with a file, and no other name. */
+static void let_it_believe(void)
+{
+    make("d");
+    put(0, "d/replaced", "old");
+    put(0, "d/gone", "old");
+    put(0, "d/from", "moved");
+    rig_sync(&rig, 1);
+    assert_true(exists(1, "d/gone"));
+    assert_true(exists(1, "d/from"));
+    assert_true(!exists(1, "d/made"));
+    assert_holds(1, "d/replaced", "old");
+}
+
+static void change(void)
+{
+    put(0, "d/tmp", "new");
+    assert_int_equal(rename(rig_path(&rig, 0, "d/tmp"), rig_path(&rig, 0, "d/replaced")), 0);
+    assert_int_equal(unlink(rig_path(&rig, 0, "d/gone")), 0);
+    assert_int_equal(rename(rig_path(&rig, 0, "d/from"), rig_path(&rig, 0, "d/to")), 0);
+    make("d/made");
+}
+
+static void assert_fresh(void)
+{
+    assert_true(exists(1, "d/made"));
+    assert_true(!exists(1, "d/gone"));
+    assert_true(!exists(1, "d/from"));
+    assert_holds(1, "d/to", "moved");
+    assert_int_equal(ino_of(1, "d/replaced"), ino_of(0, "d/replaced"));
+    assert_holds(1, "d/replaced", "new");
+}
+
+/* ---- Locks: promise P4 ------------------------------------------------------------------------*/
+
+/* A lock on the second host, behind all that the first has changed. */
+static void lock(void)
+{
+    int fd = open(rig_path(&rig, 1, "lock"), O_RDWR | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_fresh();
+    close(fd);
+}
+
+static void a_lock_waits_for_what_is_fresh(void **state)
+{
+    struct status before, after;
+    int pid;
+
+    (void)state;
+    put(0, "lock", "");
+    let_it_believe();
+    before = status();
+    pid = hold();
+    change();
+    lock();
+    after = status();
+    assert_int_not_equal(after.pid, pid);
+    assert_true(after.restarts > before.restarts);
+    /* Its successor has made all of it known. */
+    assert_int_equal(after.missed, before.missed);
+    assert_true(after.done >= before.done + 5);
+}
+
+/* No process ever answers: then names are forgotten without one. */
+static void a_lock_does_not_wait_for_ever(void **state)
+{
+    struct status s;
+
+    (void)state;
+    put(0, "lock", "");
+    let_it_believe();
+    change();
+    lock();
+    s = status();
+    assert_int_equal(s.on, 0);
+    assert_int_equal(s.pid, 0);
+    assert_int_equal(s.done, 0);
+    assert_true(s.missed >= 5);
+    /* The next one does not wait at all: there is no process, for a while. */
+    assert_int_equal(unlink(rig_path(&rig, 0, "d/to")), 0);
+    rig_sync(&rig, 1);
+    assert_true(!exists(1, "d/to"));
+    assert_int_equal(status().pid, 0);
+}
+
+/* ---- Too many changes -------------------------------------------------------------------------*/
+
+static void change_much(void)
+{
+    char name[32];
+
+    for (unsigned i = 0; i < CHANGES; i++) {
+        snprintf(name, sizeof(name), "d/n%u", i);
+        make(name);
+    }
+}
+
+static void assert_all_there(void)
+{
+    char name[32];
+
+    for (unsigned i = 0; i < CHANGES; i++) {
+        snprintf(name, sizeof(name), "d/n%u", i);
+        assert_true(exists(1, name));
+    }
+}
+
+static bool has_missed(unsigned n)
+{
+    uint64_t end = clock_boot_ms() + WAIT_MS;
+
+    while (status().missed < n && clock_boot_ms() < end)
+        pause_ms(10);
+    return status().missed >= n;
+}
+
+static void look_for_all(void)
+{
+    char name[32];
+
+    for (unsigned i = 0; i < CHANGES; i++) {
+        snprintf(name, sizeof(name), "d/n%u", i);
+        assert_true(!exists(1, name));
+    }
+}
+
+static bool can_forget_all(void)
+{
+    struct utsname kernel;
+    int major, minor;
+
+    assert_int_equal(uname(&kernel), 0);
+    assert_int_equal(sscanf(kernel.release, "%d.%d", &major, &minor), 2);
+    return major > 6 || (major == 6 && minor >= 16);
+}
+
+static void too_many_are_given_up(void **state)
+{
+    struct status s;
+    int pid;
+
+    (void)state;
+    let_it_believe();
+    look_for_all(); /* the kernel believes that there are no such names */
+    pid = hold();
+    change();
+    change_much();
+    if (can_forget_all())
+        assert_true(has_missed(CHANGES - LANE_MAX - 1)); /* while it is stopped */
+    /* A stale name of a file that has another now does not lead there. */
+    put(1, "d/from", "mine");
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    rig_sync(&rig, 1);
+    s = status();
+    assert_int_equal(s.pid, pid);
+    assert_true(s.missed > 0 && s.missed <= CHANGES + 8);
+    assert_all_there();
+    assert_holds(1, "d/from", "mine");
+    assert_int_equal(unlink(rig_path(&rig, 1, "d/from")), 0);
+    assert_fresh();
+    make("d/after");
+    rig_sync(&rig, 1);
+    assert_int_equal(status().missed, s.missed);
+    assert_true(status().done > s.done);
+    assert_true(exists(1, "d/after"));
+}
+
+/* All names cannot be forgotten then: that would unmount it. */
+static void what_is_mounted_stays(void **state)
+{
+    struct status s;
+    int pid;
+
+    (void)state;
+    let_it_believe();
+    make("over");
+    rig_sync(&rig, 1);
+    assert_int_equal(mount("tmpfs", rig_path(&rig, 1, "over"), "tmpfs", 0, NULL), 0);
+    put(1, "over/below", "x");
+    look_for_all();
+    pid = hold();
+    change();
+    change_much();
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    rig_sync(&rig, 1);
+    s = status();
+    assert_true(s.missed > 0);
+    assert_all_there();
+    assert_fresh();
+    assert_holds(1, "over/below", "x");
+    assert_int_equal(umount2(rig_path(&rig, 1, "over"), 0), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_lock_waits_for_what_is_fresh, set_up_impatient,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_lock_does_not_wait_for_ever, set_up_silent, tear_down),
+        cmocka_unit_test_setup_teardown(a_lock_does_not_wait_for_ever, set_up_hanging, tear_down),
+        cmocka_unit_test_setup_teardown(too_many_are_given_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_mounted_stays, set_up, tear_down),
+    };
+
+    rig_require();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of fs/ that need no kernel: conversions, mailbox, nodes, handles. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/cache/lost.h"
+#include "fs/inode/again.h"
+#include "fs/inode/handle.h"
+#include "fs/inode/node.h"
+#include "fs/inode/opens.h"
+#include "fs/kernel/convert.h"
+#include "fs/ops/payload.h"
+#include "fs/request/mailbox.h"
+#include "fs/writeback/extents.h"
+#include "proto/limits.h"
+#include "proto/stamp.h"
+#include "store/store.h"
+
+/* ---- convert ----------------------------------------------------------------------------------
+ */
+
+static void times_round_trip(void **state)
+{
+    static const int64_t cases[] = {0,
+                                    1,
+                                    -1,
+                                    999999999,
+                                    1000000000,
+                                    -1000000000,
+                                    -1000000001,
+                                    1700000000123456789,
+                                    -9000000000000000001,
+                                    9000000000000000001};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct timespec t = convert_timespec(cases[i]);
+
+        assert_in_range(t.tv_nsec, 0, 999999999);
+        assert_int_equal(convert_time(&t), cases[i]);
+    }
+}
+
+static void times_are_clamped(void **state)
+{
+    struct timespec far = {.tv_sec = INT64_MAX, .tv_nsec = 999999999};
+    struct timespec old = {.tv_sec = INT64_MIN, .tv_nsec = 0};
+
+    (void)state;
+    assert_true(convert_time(&far) == INT64_MAX);
+    assert_true(convert_time(&old) < -9000000000ll * 1000000000);
+}
+
+static void attributes_become_stat(void **state)
+{
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    struct stat st;
+
+    (void)state;
+    attr.ino = 1ull << 40;
+    attr.mode = S_IFREG | 04755;
+    attr.nlink = 3;
+    attr.uid = 0xfffffffe;
+    attr.gid = 7;
+    attr.size = 1ull << 33;
+    attr.blocks = 99;
+    attr.mtime_ns = -1;
+    convert_stat(&attr, &st);
+    assert_true(st.st_ino == 1ull << 40 && st.st_mode == (S_IFREG | 04755) && st.st_nlink == 3);
+    assert_true(st.st_uid == 0xfffffffe && st.st_gid == 7 && st.st_size == 1ll << 33);
+    assert_true(st.st_blocks == 99 && st.st_mtim.tv_sec == -1 && st.st_mtim.tv_nsec == 999999999);
+}
+
+static void usage_never_wraps(void **state)
+{
+    struct backend_usage usage = {.inodes = 20, .bytes = 9000, .max_inodes = 10, .max_bytes = 8192};
+    struct statvfs out;
+
+    (void)state;
+    convert_usage(&usage, &out);
+    assert_true(out.f_bfree == 0 && out.f_ffree == 0 && out.f_blocks == 2 && out.f_files == 10);
+}
+
+static void transport_errors_become_errnos(void **state)
+{
+    (void)state;
+    assert_int_equal(convert_error(-ETIMEDOUT), ETIMEDOUT);
+    assert_int_equal(convert_error(-EINTR), EINTR);
+    assert_int_equal(convert_error(-ESTALE), EIO);
+    assert_int_equal(convert_error(-ESHUTDOWN), ENOTCONN);
+}
+
+/* ---- mailbox ----------------------------------------------------------------------------------
+ */
+
+#define POSTERS 4
+#define LETTERS 2000
+
+struct letter {
+    struct mail mail;
+    unsigned poster;
+    unsigned n;
+};
+
+static struct mailbox box;
+static unsigned received[POSTERS];
+static bool in_order;
+
+static void on_letter(struct mail *mail)
+{
+    struct letter *letter = CONTAINER_OF(mail, struct letter, mail);
+
+    in_order = in_order && letter->n == received[letter->poster];
+    received[letter->poster]++;
+    free(letter);
+}
+
+static void *post_letters(void *arg)
+{
+    for (unsigned i = 0; i < LETTERS; i++) {
+        struct letter *letter = xcalloc(1, sizeof(*letter));
+
+        letter->poster = *(unsigned *)arg;
+        letter->n = i;
+        mailbox_post(&box, &letter->mail, on_letter);
+    }
+    return NULL;
+}
+
+/* Nothing is lost, nothing sleeps in the box, each sender's order is kept. */
+static void mail_arrives_in_order(void **state)
+{
+    pthread_t threads[POSTERS];
+    unsigned numbers[POSTERS], total = 0;
+    struct pollfd fd = {.events = POLLIN};
+
+    (void)state;
+    in_order = true;
+    memset(received, 0, sizeof(received));
+    assert_int_equal(mailbox_init(&box), 0);
+    fd.fd = box.event_fd;
+    for (unsigned i = 0; i < POSTERS; i++) {
+        numbers[i] = i;
+        assert_int_equal(pthread_create(&threads[i], NULL, post_letters, &numbers[i]), 0);
+    }
+    while (total < POSTERS * LETTERS) {
+        assert_int_equal(poll(&fd, 1, 20000), 1);
+        total += mailbox_deliver(&box);
+    }
+    for (unsigned i = 0; i < POSTERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(total, POSTERS * LETTERS);
+    assert_true(in_order);
+    mailbox_wake(&box);
+    assert_int_equal(poll(&fd, 1, 20000), 1);
+    assert_int_equal(mailbox_deliver(&box), 0);
+    assert_int_equal(poll(&fd, 1, 0), 0);
+    mailbox_fini(&box);
+}
+
+/* ---- nodes ------------------------------------------------------------------------------------
+ */
+
+static Cfs__Attr attr_of(uint64_t ino, uint32_t mode)
+{
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    attr.ino = ino;
+    attr.mode = mode;
+    attr.nlink = S_ISDIR(mode) ? 2 : 1;
+    attr.size = 5;
+    return attr;
+}
+
+static void nodes_count_lookups(void **state)
+{
+    Cfs__Attr file = attr_of(10, S_IFREG | 0644);
+    struct nodes ns;
+
+    (void)state;
+    nodes_init(&ns);
+    assert_int_equal(node_lookups(&ns, 10), 0);
+    node_remember(&ns, &file);
+    node_remember(&ns, &file);
+    node_remember(&ns, &file);
+    node_forget(&ns, 10, 2);
+    assert_int_equal(node_lookups(&ns, 10), 1);
+    node_forget(&ns, 10, 1);
+    assert_int_equal(node_lookups(&ns, 10), 0);
+    node_forget(&ns, 10, 1); /* passed over */
+    node_remember(&ns, &file);
+    node_forget(&ns, 10, 100);
+    assert_int_equal(node_lookups(&ns, 10), 0);
+    nodes_fini(&ns);
+}
+
+static void count_nodes(void *arg, uint64_t ino)
+{
+    (void)ino;
+    ++*(unsigned *)arg;
+}
+
+static void many_nodes_are_found_again(void **state)
+{
+    enum { N = 20000 };
+    struct nodes ns;
+    unsigned n = 0;
+
+    (void)state;
+    nodes_init(&ns);
+    for (uint64_t i = 2; i < N; i++) {
+        Cfs__Attr attr = attr_of(i * 977, i % 10 == 0 ? S_IFDIR : S_IFREG);
+
+        node_remember(&ns, &attr);
+        node_remember(&ns, &attr);
+        if (i % 7 == 0)
+            node_get(&ns, attr.ino)->cached = true;
+    }
+    nodes_each(&ns, count_nodes, &n);
+    assert_int_equal(n, N - 1);
+    for (uint64_t i = 2; i < N; i += 2)
+        node_forget(&ns, i * 977, 2);
+    for (uint64_t i = 2; i < N; i++) {
+        const struct node *node = node_find(&ns, i * 977);
+
+        assert_int_equal(node_lookups(&ns, i * 977), i % 2 == 0 ? 0 : 2);
+        assert_true((node != NULL) == (i % 2 == 1 && (i % 10 == 0 || i % 7 == 0)));
+        assert_int_equal(node_lookups(&ns, i * 977 + 1), 0);
+    }
+    nodes_fini(&ns);
+}
+
+static void the_root_is_never_forgotten(void **state)
+{
+    struct nodes ns;
+
+    (void)state;
+    nodes_init(&ns);
+    node_forget(&ns, 1, UINT64_MAX);
+    assert_true(node_lookups(&ns, 1) > 0);
+    nodes_fini(&ns);
+}
+
+static void dead_directories_are_remembered(void **state)
+{
+    Cfs__Attr dir = attr_of(10, S_IFDIR | 0750), file = attr_of(11, S_IFREG | 0644), out;
+    struct nodes ns;
+
+    (void)state;
+    nodes_init(&ns);
+    assert_false(node_dead(&ns, 10, &out));
+    node_note(&ns, &dir); /* not known to the kernel: nothing to remember */
+    assert_false(node_dead(&ns, 10, &out));
+    node_remember(&ns, &dir);
+    node_remember(&ns, &file);
+    dir.uid = 5;
+    node_note(&ns, &dir);
+    assert_true(node_dead(&ns, 10, &out));
+    assert_true(out.mode == (S_IFDIR | 0750) && out.uid == 5 && out.nlink == 0 && out.size == 0);
+    assert_false(node_dead(&ns, 11, &out));
+    node_forget(&ns, 10, 1);
+    assert_false(node_dead(&ns, 10, &out));
+    nodes_fini(&ns);
+}
+
+static void only_the_same_thread_insists(void **state)
+{
+    Cfs__Attr file = attr_of(10, S_IFREG | 0644);
+    struct nodes ns;
+
+    (void)state;
+    nodes_init(&ns);
+    node_remember(&ns, &file);
+    assert_false(node_insists(&ns, 10, 100));
+    assert_false(node_insists(&ns, 10, 200));
+    assert_false(node_insists(&ns, 10, 100));
+    assert_true(node_insists(&ns, 10, 100));
+    assert_false(node_insists(&ns, 10, 100)); /* each time anew */
+    node_remember(&ns, &file);                /* found by name meanwhile */
+    assert_false(node_insists(&ns, 10, 100));
+    assert_false(node_insists(&ns, 10, 0)); /* nobody is never the same */
+    assert_false(node_insists(&ns, 10, 0));
+    assert_false(node_insists(&ns, 99, 1));
+    nodes_fini(&ns);
+}
+
+/* Who was told ESTALE of the file that a name was, and walks again, opens what the name is now. */
+static void who_walks_again_is_let_in(void **state)
+{
+    struct again a;
+
+    (void)state;
+    again_init(&a);
+    again_found(&a, 100, 11);
+    assert_false(again_take(&a, 100, 11)); /* was told nothing */
+    again_told(&a, 200);
+    assert_false(again_take(&a, 200, 11)); /* has found nothing */
+    again_told(&a, 200);
+    again_found(&a, 200, 12); /* a directory on the way */
+    again_found(&a, 200, 11);
+    assert_true(again_holds(&a, 11) && !again_holds(&a, 12));
+    assert_false(again_take(&a, 100, 11));
+    assert_true(again_take(&a, 200, 11));
+    assert_true(again_holds(&a, 11));      /* until it is open */
+    assert_false(again_take(&a, 200, 11)); /* once */
+    again_told(&a, 200);
+    again_found(&a, 200, 11);
+    again_found(&a, 200, 0);
+    assert_false(again_take(&a, 200, 11));
+    again_told(&a, 0);
+    again_found(&a, 0, 11);
+    assert_false(again_take(&a, 0, 11)); /* nobody is never the same */
+    for (int tid = 1; tid <= 2 * AGAIN_MAX; tid++)
+        again_told(&a, tid);
+    again_found(&a, 1, 11);
+    again_found(&a, AGAIN_MAX + 1, 12);
+    assert_false(again_take(&a, 1, 11));
+    assert_true(again_take(&a, AGAIN_MAX + 1, 12));
+    again_fini(&a);
+}
+
+/* ---- handles ----------------------------------------------------------------------------------
+ */
+
+static void handles_are_never_used_twice(void **state)
+{
+    struct handles hs;
+    struct opens opens;
+    uint64_t last = 0;
+
+    (void)state;
+    opens_init(&opens);
+    handles_init(&hs, &opens);
+    for (unsigned i = 0; i < 1000; i++) {
+        uint64_t fh = handle_open(&hs, 7, 0, 1)->fh;
+
+        assert_true(fh > last);
+        assert_int_equal(handle_find(&hs, fh)->ino, 7);
+        last = fh;
+        handle_close(&hs, fh);
+        handle_close(&hs, fh);
+        assert_null(handle_find(&hs, fh));
+    }
+    handles_fini(&hs);
+    opens_fini(&opens);
+    opens_init(&opens);
+    handles_init(&hs, &opens); /* the next run of a daemon */
+    assert_true(handle_open(&hs, 7, 0, 1)->fh > last);
+    handles_fini(&hs);
+    opens_fini(&opens);
+}
+
+static void open_files_are_counted(void **state)
+{
+    struct handles hs;
+    struct opens opens;
+    uint64_t a, b;
+
+    (void)state;
+    opens_init(&opens);
+    handles_init(&hs, &opens);
+    assert_int_equal(opens_count(&opens, 7), 0);
+    a = handle_open(&hs, 7, 0, 1)->fh;
+    b = handle_open(&hs, 7, 0, 2)->fh;
+    assert_int_equal(opens_count(&opens, 7), 2);
+    handle_close(&hs, a);
+    assert_int_equal(opens_count(&opens, 7), 1);
+    handle_close(&hs, b);
+    assert_int_equal(opens_count(&opens, 7), 0);
+    handle_open(&hs, 8, 0, 1);
+    handles_fini(&hs); /* closes what is open */
+    assert_int_equal(opens_count(&opens, 8), 0);
+    opens_fini(&opens);
+}
+
+/* ---- patches ----------------------------------------------------------------------------------
+ */
+
+#define MODEL_SIZE 3000
+
+/* A file of which everything is known. */
+struct plain {
+    uint8_t bytes[MODEL_SIZE];
+    size_t size;
+};
+
+static unsigned roll(unsigned n)
+{
+    return (unsigned)rand() % n;
+}
+
+static void change(struct plain *file, struct extents *p)
+{
+    uint8_t data[500];
+    size_t len = 1 + roll(sizeof(data)), offset = roll(2) ? file->size : roll(MODEL_SIZE - 500);
+
+    if (roll(12) == 0) {
+        extents_truncate(p);
+        memset(file, 0, sizeof(*file));
+        return;
+    }
+    if (offset + len > MODEL_SIZE)
+        offset = 0;
+    memset(data, 1 + (int)roll(255), len);
+    extents_write(p, offset, data, len, roll(2));
+    memcpy(file->bytes + offset, data, len);
+    file->size = max_u64(file->size, offset + len);
+}
+
+static void assert_shows(const struct plain *expected, const struct plain *base,
+                         const struct extents *p)
+{
+    size_t size = extents_size(p, base->size), offset = roll(MODEL_SIZE);
+    size_t len = roll((unsigned)(MODEL_SIZE - offset) + 1);
+    uint8_t out[MODEL_SIZE];
+
+    assert_int_equal(size, expected->size);
+    memcpy(out, base->bytes + offset, len);
+    extents_overlay(p, offset, out, len);
+    if (len > 0)
+        assert_memory_equal(out, expected->bytes + offset, len);
+}
+
+/* Carries commands out as the store does. */
+static void carry_out(void *arg, Cfs__Write *write)
+{
+    struct plain *file = arg;
+
+    if (write->truncate)
+        memset(file, 0, sizeof(*file));
+    for (size_t i = 0; i < write->n_extents; i++) {
+        const Cfs__Extent *e = write->extents[i];
+
+        memcpy(file->bytes + e->offset, e->data.data, e->data.len);
+        file->size = max_u64(file->size, e->offset + e->data.len);
+    }
+}
+
+static void patches_are_what_was_written(void **state)
+{
+    (void)state;
+    srand(4711);
+    for (unsigned round = 0; round < 500; round++) {
+        struct plain base = {.size = roll(MODEL_SIZE)}, expected, done;
+        struct extents p = {0}, earlier = {0};
+
+        memset(base.bytes, 'b', base.size);
+        expected = done = base;
+        for (unsigned i = roll(8); i > 0; i--)
+            change(&expected, &earlier);
+        for (unsigned i = roll(20); i > 0; i--)
+            change(&expected, &p);
+        extents_prepend(&p, &earlier);
+        assert_true(extents_empty(&earlier));
+        assert_shows(&expected, &base, &p);
+        extents_commands(&p, carry_out, &done);
+        assert_int_equal(done.size, expected.size);
+        assert_memory_equal(done.bytes, expected.bytes, MODEL_SIZE);
+        extents_fini(&earlier);
+        extents_fini(&p);
+    }
+}
+
+struct sizes {
+    size_t n, all;
+    size_t bytes;
+};
+
+static void measure(void *arg, Cfs__Write *write)
+{
+    struct sizes *s = arg;
+    size_t bytes = 0;
+
+    assert_true(write->n_extents <= LIMIT_EXTENTS_MAX);
+    for (size_t i = 0; i < write->n_extents; i++)
+        bytes += write->extents[i]->data.len;
+    assert_true(bytes <= LIMIT_WRITE_MAX);
+    s->bytes += bytes;
+    s->n++;
+    assert_true(write->truncate == (s->n == s->all)); /* the last one says it */
+    assert_true(write->kill_suid == write->truncate);
+}
+
+static void commands_are_within_the_limits(void **state)
+{
+    struct sizes s = {0};
+    struct extents p = {0};
+    char *block = calloc(1, LIMIT_WRITE_MAX);
+
+    (void)state;
+    extents_truncate(&p);
+    assert_int_equal(extents_n_commands(&p), 1);
+    for (unsigned i = 0; i < 5; i++)
+        extents_write(&p, (uint64_t)i * 3000000, block, LIMIT_WRITE_MAX - 100, true);
+    for (unsigned i = 0; i < 2 * LIMIT_EXTENTS_MAX; i++)
+        extents_write(&p, (uint64_t)i * 10, block, 1, true);
+    p.kill_suid = true;
+    s.all = extents_n_commands(&p);
+    extents_commands(&p, measure, &s);
+    assert_int_equal(s.bytes, p.bytes);
+    assert_int_equal(s.n, s.all);
+    extents_cut(&p, 0);
+    assert_true(extents_empty(&p));
+    extents_fini(&p);
+    free(block);
+}
+
+/* ---- Lost changes -------------------------------------------------------------------------------
+ */
+
+static ProtobufCBinaryData name_of(char *name)
+{
+    return (ProtobufCBinaryData){strlen(name), (uint8_t *)name};
+}
+
+/* A command and the change that it makes have one signature; others have others. */
+static void lost_changes_are_recognised(void **state)
+{
+    char a[] = "a", b[] = "b";
+    Cfs__Make make = CFS__MAKE__INIT;
+    Cfs__Rename rename = CFS__RENAME__INIT;
+    Cfs__Write write = CFS__WRITE__INIT;
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Change change = CFS__CHANGE__INIT;
+    struct losts losts = {0};
+
+    (void)state;
+    make.parent = 5;
+    make.name = name_of(a);
+    command.op_case = CFS__COMMAND__OP_MAKE;
+    command.make = &make;
+    lost_add(&losts, lost_of_command(&command));
+    change.kind = CFS__CHANGE__KIND__CREATE;
+    change.ino = 9;
+    change.parent = 5;
+    change.name = name_of(b);
+    assert_false(lost_take(&losts, lost_of_change(&change)));
+    change.name = name_of(a);
+    change.kind = CFS__CHANGE__KIND__UNLINK;
+    assert_false(lost_take(&losts, lost_of_change(&change)));
+    change.kind = CFS__CHANGE__KIND__CREATE;
+    assert_true(lost_take(&losts, lost_of_change(&change)));
+    assert_false(lost_take(&losts, lost_of_change(&change)));
+
+    rename.parent = 5;
+    rename.new_parent = 6;
+    rename.name = name_of(a);
+    rename.new_name = name_of(b);
+    command.op_case = CFS__COMMAND__OP_RENAME;
+    command.rename = &rename;
+    lost_add(&losts, lost_of_command(&command));
+    change.kind = CFS__CHANGE__KIND__EXCHANGE;
+    change.new_parent = 6;
+    change.new_name = name_of(b);
+    assert_false(lost_take(&losts, lost_of_change(&change)));
+    change.kind = CFS__CHANGE__KIND__RENAME;
+    assert_true(lost_take(&losts, lost_of_change(&change)));
+
+    write.ino = 9;
+    command.op_case = CFS__COMMAND__OP_WRITE;
+    command.write = &write;
+    lost_add(&losts, lost_of_command(&command));
+    lost_add(&losts, 0); /* a command without a change */
+    change = (Cfs__Change)CFS__CHANGE__INIT;
+    change.kind = CFS__CHANGE__KIND__DATA;
+    change.ino = 9;
+    assert_true(lost_take(&losts, lost_of_change(&change)));
+    lost_clear(&losts);
+    for (uint64_t i = 1; i <= LOST_MAX + 1; i++)
+        lost_add(&losts, i);
+    assert_false(lost_take(&losts, 1));
+    assert_true(lost_take(&losts, LOST_MAX + 1));
+    lost_clear(&losts);
+}
+
+/* ---- payload ----------------------------------------------------------------------------------
+ */
+
+#define STEPS 3 /* the field in Txn */
+
+static uint32_t groups[LIMIT_TXN_GROUPS];
+
+/* Would the state machine take it, as the command that becomes of it? */
+static bool is_acceptable(Cfs__Txn *txn)
+{
+    const struct stamp stamp = {.session = 1, .seq = 1, .time_ns = 1};
+    Cfs__Command command = CFS__COMMAND__INIT;
+    Cfs__Cred cred = CFS__CRED__INIT;
+    uint8_t *entry;
+    size_t len;
+    bool good;
+
+    cred.groups = groups;
+    cred.n_groups = LIMIT_TXN_GROUPS;
+    txn->cred = &cred;
+    command.op_case = CFS__COMMAND__OP_TXN;
+    command.txn = txn;
+    len = cfs__command__get_packed_size(&command);
+    assert_true(STAMP_SIZE + len <= LIMIT_COMMAND_MAX);
+    entry = malloc(STAMP_SIZE + len);
+    stamp_encode(&stamp, entry);
+    cfs__command__pack(&command, entry + STAMP_SIZE);
+    good = store_acceptable(entry, STAMP_SIZE + len);
+    free(entry);
+    txn->cred = NULL;
+    return good;
+}
+
+/* Small messages that decode to much memory. What the mount takes must be what every member can
+ * decode: it would stop at it, and again after each start. */
+static void what_passes_can_be_decoded(void **state)
+{
+    uint8_t *bytes = malloc(LIMIT_COMMAND_MAX);
+    size_t low = 0, high = 400000; /* steps, of two bytes each */
+
+    (void)state;
+    for (size_t i = 0; i < high; i++) {
+        bytes[2 * i] = STEPS << 3 | 2; /* a length follows */
+        bytes[2 * i + 1] = 0;
+    }
+    assert_null(payload_txn(bytes, 2 * high));
+    while (high - low > 1) { /* to the last step that passes */
+        size_t middle = (low + high) / 2;
+        Cfs__Txn *txn = payload_txn(bytes, 2 * middle);
+
+        if (txn == NULL) {
+            high = middle;
+            continue;
+        }
+        low = middle;
+        assert_int_equal(txn->n_steps, middle);
+        assert_true(is_acceptable(txn));
+        cfs__txn__free_unpacked(txn, NULL);
+    }
+    assert_true(low > LIMIT_TXN_STEPS);
+    free(bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lost_changes_are_recognised),
+        cmocka_unit_test(times_round_trip),
+        cmocka_unit_test(times_are_clamped),
+        cmocka_unit_test(attributes_become_stat),
+        cmocka_unit_test(usage_never_wraps),
+        cmocka_unit_test(transport_errors_become_errnos),
+        cmocka_unit_test(mail_arrives_in_order),
+        cmocka_unit_test(nodes_count_lookups),
+        cmocka_unit_test(many_nodes_are_found_again),
+        cmocka_unit_test(the_root_is_never_forgotten),
+        cmocka_unit_test(dead_directories_are_remembered),
+        cmocka_unit_test(only_the_same_thread_insists),
+        cmocka_unit_test(who_walks_again_is_let_in),
+        cmocka_unit_test(handles_are_never_used_twice),
+        cmocka_unit_test(open_files_are_counted),
+        cmocka_unit_test(patches_are_what_was_written),
+        cmocka_unit_test(commands_are_within_the_limits),
+        cmocka_unit_test(what_passes_can_be_decoded),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

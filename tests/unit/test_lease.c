@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of leases one by one, on both sides. All of them together, in a world that does its
+ * worst: test_lease_sim.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "daemon/lease.h"
+#include "daemon/lessor.h"
+
+enum { TTL = 2000, SESSION = 7, MEMBER = 3, TERM = 5 };
+
+/* ---- The member's side -------------------------------------------------------------------------
+ */
+
+static void test_a_lease_is_a_tenth_shorter(void **state)
+{
+    struct lease l;
+
+    (void)state;
+    lease_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_holds(&l, 1000));
+    assert_true(lease_holds(&l, 2799));
+    assert_false(lease_holds(&l, 2800));
+    lease_close(&l);
+    assert_false(lease_holds(&l, 1000));
+}
+
+static void test_it_counts_from_the_sending(void **state)
+{
+    struct lease l;
+
+    (void)state;
+    lease_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_beat(&l, 1100));
+    assert_int_equal(lease_ack(&l, 2700, SESSION, 1100), LEASE_RENEWED);
+    assert_true(lease_holds(&l, 2899));
+    assert_false(lease_holds(&l, 2900));
+}
+
+static void test_it_never_becomes_shorter(void **state)
+{
+    struct lease l;
+
+    (void)state;
+    lease_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_beat(&l, 1100));
+    assert_true(lease_beat(&l, 1300));
+    assert_int_equal(lease_ack(&l, 1310, SESSION, 1300), LEASE_RENEWED);
+    assert_int_equal(lease_ack(&l, 1320, SESSION, 1100), LEASE_NOTHING); /* late */
+    assert_int_equal(lease_ack(&l, 1320, SESSION, 1300), LEASE_NOTHING); /* twice */
+    assert_true(lease_holds(&l, 3099));
+}
+
+static void test_what_was_not_sent_is_not_believed(void **state)
+{
+    struct lease l;
+
+    (void)state;
+    lease_open(&l, SESSION, TTL, 1000);
+    assert_int_equal(lease_ack(&l, 1100, SESSION, 1050), LEASE_NOTHING); /* nothing was */
+    assert_true(lease_beat(&l, 1100));
+    assert_int_equal(lease_ack(&l, 1110, SESSION, 999999), LEASE_NOTHING);
+    assert_int_equal(lease_ack(&l, 1110, SESSION + 1, 1100), LEASE_NOTHING);
+    assert_false(lease_holds(&l, 2800));
+    lease_close(&l);
+    assert_int_equal(lease_ack(&l, 1110, SESSION, 1100), LEASE_NOTHING);
+}
+
+static void test_beats(void **state)
+{
+    struct lease l = {0};
+
+    (void)state;
+    assert_false(lease_beat(&l, 1000)); /* no session */
+    lease_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_beat(&l, 1000));
+    assert_false(lease_beat(&l, 1124));
+    assert_true(lease_beat(&l, 1125)); /* not acknowledged: soon again */
+    assert_int_equal(lease_ack(&l, 1130, SESSION, 1125), LEASE_RENEWED);
+    assert_false(lease_beat(&l, 1624));
+    assert_true(lease_beat(&l, 1625));
+    lease_hurry(&l);
+    assert_true(lease_beat(&l, 1626));
+}
+
+static void test_what_has_run_out_does_not_come_back(void **state)
+{
+    struct lease l;
+
+    (void)state;
+    lease_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_beat(&l, 2000));
+    assert_false(lease_lapses(&l, 2799));
+    assert_true(lease_lapses(&l, 2800));
+    assert_false(lease_lapses(&l, 2801)); /* once */
+    assert_int_equal(lease_ack(&l, 2900, SESSION, 2000), LEASE_BACK);
+    assert_false(lease_holds(&l, 2900));
+    lease_resume(&l);
+    assert_true(lease_holds(&l, 3799));
+    assert_true(lease_lapses(&l, 3800)); /* and again */
+}
+
+static void test_it_has_run_out_whether_noticed_or_not(void **state)
+{
+    struct lease l;
+
+    (void)state;
+    lease_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_beat(&l, 2790));
+    assert_int_equal(lease_ack(&l, 2800, SESSION, 2790), LEASE_BACK);
+    assert_false(lease_holds(&l, 2800));
+}
+
+static void test_an_acknowledgement_that_comes_too_late(void **state)
+{
+    struct lease l;
+
+    (void)state;
+    lease_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_beat(&l, 1100));
+    assert_int_equal(lease_ack(&l, 2900, SESSION, 1100), LEASE_NOTHING);
+    assert_false(lease_holds(&l, 2900));
+}
+
+/* ---- The leader's side -------------------------------------------------------------------------
+ */
+
+struct heard {
+    unsigned acks, expired;
+    uint64_t member, session, echo;
+};
+
+static void on_ack(void *arg, uint64_t member, uint64_t session, uint64_t echo)
+{
+    struct heard *h = arg;
+
+    h->acks++;
+    h->member = member;
+    h->session = session;
+    h->echo = echo;
+}
+
+static void on_expire(void *arg, uint64_t session)
+{
+    struct heard *h = arg;
+
+    h->expired++;
+    h->session = session;
+}
+
+static void sync_one(struct lessor *l, uint64_t session)
+{
+    lessor_sync_begin(l);
+    lessor_sync_see(l, session, MEMBER, TTL);
+    lessor_sync_end(l);
+}
+
+static struct lessor leader_at(uint64_t now)
+{
+    struct lessor l;
+
+    lessor_init(&l);
+    lessor_lead(&l, now, TERM);
+    sync_one(&l, SESSION);
+    return l;
+}
+
+static void pass(struct lessor *l, uint64_t from, uint64_t to) /* in ticks */
+{
+    for (; from <= to; from += 100)
+        lessor_tick(l, from);
+}
+
+static unsigned expired_at(struct lessor *l, uint64_t now)
+{
+    struct heard h = {0};
+
+    lessor_tick(l, now);
+    lessor_overdue(l, on_expire, &h);
+    return h.expired;
+}
+
+static void test_a_whole_ttl_from_when_it_leads(void **state)
+{
+    struct lessor l = leader_at(50000);
+
+    (void)state;
+    pass(&l, 50000, 52000);
+    assert_int_equal(expired_at(&l, 52000), 0);
+    assert_int_equal(expired_at(&l, 52001), 1);
+    assert_int_equal(expired_at(&l, 52100), 0); /* proposed once */
+    lessor_decided(&l, SESSION);
+    assert_int_equal(expired_at(&l, 52200), 1); /* it came to nothing: again */
+    lessor_lead(&l, 53000, TERM + 1);
+    sync_one(&l, SESSION);
+    pass(&l, 53000, 55000);
+    assert_int_equal(expired_at(&l, 55000), 0);
+    lessor_fini(&l);
+}
+
+static void test_a_session_that_is_new_has_a_ttl(void **state)
+{
+    struct lessor l = leader_at(50000);
+
+    (void)state;
+    pass(&l, 50000, 59000);
+    sync_one(&l, SESSION + 1);
+    assert_int_equal(expired_at(&l, 59100), 0);
+    pass(&l, 59100, 61000);
+    assert_int_equal(expired_at(&l, 61000), 0);
+    assert_int_equal(expired_at(&l, 61001), 1);
+    lessor_fini(&l);
+}
+
+static void test_nothing_counts_without_proof(void **state)
+{
+    struct lessor l = leader_at(50000);
+    struct heard h = {0};
+
+    (void)state;
+    pass(&l, 50000, 51000);
+    assert_true(lessor_beat(&l, 51000, MEMBER, SESSION, 123));
+    assert_true(lessor_ask(&l));
+    pass(&l, 51000, 51900);
+    lessor_unproven(&l);
+    assert_int_equal(lessor_idle_ms(&l, SESSION), 1900);
+    assert_false(lessor_ask(&l)); /* it was dropped */
+    assert_true(lessor_beat(&l, 51900, MEMBER, SESSION, 124));
+    assert_true(lessor_ask(&l));
+    lessor_tick(&l, 51950);
+    lessor_proven(&l, on_ack, &h);
+    assert_int_equal(h.acks, 1);
+    assert_int_equal(h.member, MEMBER);
+    assert_int_equal(h.session, SESSION);
+    assert_int_equal(h.echo, 124);
+    assert_int_equal(lessor_idle_ms(&l, SESSION), 50); /* from when it came in */
+    lessor_fini(&l);
+}
+
+static void test_a_barrier_serves_who_came_before_it(void **state)
+{
+    struct lessor l = leader_at(50000);
+    struct heard h = {0};
+
+    (void)state;
+    assert_true(lessor_beat(&l, 50000, MEMBER, SESSION, 1));
+    assert_true(lessor_ask(&l));
+    assert_true(lessor_beat(&l, 50100, MEMBER, SESSION, 2));
+    assert_false(lessor_ask(&l)); /* one at a time */
+    lessor_proven(&l, on_ack, &h);
+    assert_int_equal(h.echo, 1);
+    assert_true(lessor_ask(&l));
+    lessor_proven(&l, on_ack, &h);
+    assert_int_equal(h.echo, 2);
+    assert_int_equal(h.acks, 2);
+    lessor_fini(&l);
+}
+
+static void test_who_waits_for_proof_is_not_expired(void **state)
+{
+    struct lessor l = leader_at(50000);
+
+    (void)state;
+    pass(&l, 50000, 51500);
+    assert_true(lessor_beat(&l, 51500, MEMBER, SESSION, 1));
+    assert_true(lessor_ask(&l));
+    pass(&l, 51500, 53000);
+    assert_int_equal(expired_at(&l, 53000), 0);
+    lessor_unproven(&l);
+    assert_int_equal(expired_at(&l, 53000), 1);
+    lessor_fini(&l);
+}
+
+static void test_no_word_to_the_doomed(void **state)
+{
+    struct lessor l = leader_at(50000);
+    struct heard h = {0};
+
+    (void)state;
+    pass(&l, 50000, 52000);
+    assert_int_equal(expired_at(&l, 52100), 1);
+    assert_true(lessor_beat(&l, 52100, MEMBER, SESSION, 1));
+    assert_true(lessor_ask(&l));
+    lessor_proven(&l, on_ack, &h);
+    assert_int_equal(h.acks, 0);
+    lessor_fini(&l);
+}
+
+static void test_strangers(void **state)
+{
+    struct lessor l = leader_at(50000);
+
+    (void)state;
+    assert_false(lessor_beat(&l, 50000, MEMBER + 1, SESSION, 1)); /* another's session */
+    assert_false(lessor_beat(&l, 50000, MEMBER, SESSION + 1, 1));
+    assert_false(lessor_ask(&l));
+    lessor_sync_begin(&l);
+    lessor_sync_end(&l); /* it has ended */
+    assert_false(lessor_beat(&l, 50000, MEMBER, SESSION, 1));
+    assert_true(lessor_idle_ms(&l, SESSION) == UINT64_MAX);
+    lessor_fini(&l);
+}
+
+static void test_time_stands_still_with_the_leader(void **state)
+{
+    struct lessor l = leader_at(50000);
+
+    (void)state;
+    pass(&l, 50000, 51400);
+    assert_int_equal(expired_at(&l, 60000), 0); /* 1400 and, for the gap, 500 */
+    assert_int_equal(lessor_idle_ms(&l, SESSION), 1900);
+    pass(&l, 60000, 60400); /* 2300 by now, but what came in must be looked at first */
+    assert_int_equal(expired_at(&l, 60400), 0);
+    assert_int_equal(expired_at(&l, 60500), 1);
+    lessor_fini(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_lease_is_a_tenth_shorter),
+        cmocka_unit_test(test_it_counts_from_the_sending),
+        cmocka_unit_test(test_it_never_becomes_shorter),
+        cmocka_unit_test(test_what_was_not_sent_is_not_believed),
+        cmocka_unit_test(test_beats),
+        cmocka_unit_test(test_what_has_run_out_does_not_come_back),
+        cmocka_unit_test(test_it_has_run_out_whether_noticed_or_not),
+        cmocka_unit_test(test_an_acknowledgement_that_comes_too_late),
+        cmocka_unit_test(test_a_whole_ttl_from_when_it_leads),
+        cmocka_unit_test(test_a_session_that_is_new_has_a_ttl),
+        cmocka_unit_test(test_nothing_counts_without_proof),
+        cmocka_unit_test(test_a_barrier_serves_who_came_before_it),
+        cmocka_unit_test(test_who_waits_for_proof_is_not_expired),
+        cmocka_unit_test(test_no_word_to_the_doomed),
+        cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_time_stands_still_with_the_leader),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
