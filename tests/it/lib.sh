@@ -380,8 +380,21 @@ equal_now() {
 	[ -n "$first" ]
 }
 
+synced() { timeout $((20 * WAIT_FACTOR)) "$BUILD/coordfs" sync "$1" 2>/dev/null; }
+
+# Members with equal hashes may still differ in what their mounts show: the kernel of a host forgets
+# what it has cached after the change is applied. After this barrier every mount shows the state.
+sync_mounts() {
+	local i
+	for i in $(running); do
+		[ -z "${MNT[i]}" ] || not_mounted "${MNT[i]}" || until_true 60 synced "${MNT[i]}"
+	done
+}
+
+# All running members have the same state, and their mounts show it.
 wait_equal() {
 	until_true 60 equal_now
+	sync_mounts
 }
 
 LINE_FILE='%P %y %m %U %G %s %n %l %T@'
@@ -412,6 +425,7 @@ same_trees() { # A B [MORE]
 
 same_mounts() {
 	local i
+	sync_mounts
 	for i in $(running); do
 		[ "$i" = 1 ] || same_trees "${MNT[1]}" "${MNT[$i]}" '%i %s %n %C@ %A@'
 	done
