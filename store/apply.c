@@ -16,7 +16,7 @@
 #include "store/range.h"
 #include "store/tree.h"
 #include "store/txn.h"
-#include "store/xattr.h"
+#include "store/rights.h"
 
 /* ---- Decoding ---------------------------------------------------------------------------------*/
 
@@ -108,12 +108,12 @@ static uint32_t run_write(struct op *op, const Cfs__Command *c)
 
 static uint32_t run_set_xattr(struct op *op, const Cfs__Command *c)
 {
-    return xattr_set(op, c->set_xattr);
+    return rights_set_xattr(op, c->set_xattr);
 }
 
 static uint32_t run_remove_xattr(struct op *op, const Cfs__Command *c)
 {
-    return xattr_remove(op, c->remove_xattr);
+    return rights_remove_xattr(op, c->remove_xattr);
 }
 
 static uint32_t run_reap(struct op *op, const Cfs__Command *c)

@@ -371,6 +371,18 @@ static bool parse(struct bytes text, uint64_t *out)
     return text.len > 0 && !__builtin_mul_overflow(*out, factor, out) && *out < QUOTA_NONE;
 }
 
+bool quota_loosens(struct op *op, const struct inode *inode, struct bytes name,
+                   const struct bytes *value)
+{
+    const struct name *n = find_name(name);
+    struct quota was;
+    uint64_t limit;
+
+    if (!n->settable || !find(op, inode->ino, &was) || *n->field(&was) == QUOTA_NONE)
+        return false;
+    return value == NULL || (parse(*value, &limit) && limit > *n->field(&was));
+}
+
 static uint32_t check_mode(const Cfs__SetXattr *c, bool there)
 {
     if (c->mode == CFS__SET_XATTR__MODE__CREATE && there)

@@ -59,6 +59,9 @@ void quota_reaped(struct op *op, const struct inode *inode); /* it was an orphan
 
 /* ---- Xattrs ---- */
 bool quota_is_name(struct bytes name);
+/* Would this value (NULL: the removal) raise or remove a limit that the directory has? */
+bool quota_loosens(struct op *op, const struct inode *inode, struct bytes name,
+                   const struct bytes *value);
 uint32_t quota_set(struct op *op, const struct inode *inode, const Cfs__SetXattr *c);
 uint32_t quota_remove(struct op *op, const struct inode *inode, const Cfs__RemoveXattr *c);
 /* For readers: appends the value, 0 or -ENODATA; appends the names that are listed. q is NULL when

@@ -359,6 +359,7 @@ static uint32_t run_set_xattr(struct txn *t, const Cfs__TxnStep *s)
         (status = access_check_xattr(t->op, t->cred, &at.inode, op_bytes(c.name))))
         return status;
     c.ino = at.ino;
+    c.cred = t->c->cred;
     return t->run(t->op, COMMAND(set_xattr, SET_XATTR, &c));
 }
 
@@ -372,6 +373,7 @@ static uint32_t run_remove_xattr(struct txn *t, const Cfs__TxnStep *s)
         (status = access_check_xattr(t->op, t->cred, &at.inode, op_bytes(c.name))))
         return status;
     c.ino = at.ino;
+    c.cred = t->c->cred;
     return t->run(t->op, COMMAND(remove_xattr, REMOVE_XATTR, &c));
 }
 

@@ -206,6 +206,17 @@ static bool is_called(struct bytes name, const char *what)
            memcmp(name.data + strlen(ZNODE_PREFIX), what, strlen(what)) == 0;
 }
 
+bool znode_ends(struct bytes name, const struct inode *inode)
+{
+    return is_called(name, "ttl") || is_called(name, "container") ||
+           (is_called(name, "ephemeral") && !op_is_dir(inode));
+}
+
+bool znode_is_restriction(struct bytes name)
+{
+    return is_called(name, "guard");
+}
+
 static const struct name *find_name(struct bytes name)
 {
     for (size_t i = 0; i < ARRAY_LEN(names); i++)

@@ -29,6 +29,10 @@
 #define ZNODE_PREFIX "user.coordfs."
 
 bool znode_is_name(struct bytes name);
+/* Does setting this attribute end the inode's entry, sooner or later? */
+bool znode_ends(struct bytes name, const struct inode *inode);
+/* Does this attribute restrict what other users may change? */
+bool znode_is_restriction(struct bytes name);
 
 /* Carries out a SetXattr or RemoveXattr of such a name, but for what is common to all xattrs (the
  * attributes of the inode, the reply, the change). */

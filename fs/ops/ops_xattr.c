@@ -5,6 +5,7 @@
 #include <sys/xattr.h>
 
 #include "fs/kernel/convert.h"
+#include "fs/kernel/credentials.h"
 #include "fs/ops/ops.h"
 #include "proto/limits.h"
 
@@ -80,12 +81,22 @@ static void finish_xattr(struct request *r, int error)
     fuse_reply_err(r->req, error);
 }
 
-static void submit(fuse_req_t req, uint64_t ino, const Cfs__Command *command)
+/* The kernel has checked that the caller may write the inode. A special attribute of coordfs needs
+ * more than that, so the command carries the credentials and the state machine checks them: *cred
+ * points to the field. */
+static void submit(fuse_req_t req, uint64_t ino, const char *name, Cfs__Cred **cred,
+                   const Cfs__Command *command)
 {
     struct request *r = request_new(fs_of(req), req, finish_xattr);
+    struct credentials credentials = {.capabilities = 0};
 
+    if (is_znode_name(name) && fuse_req_ctx(req)->uid != 0) {
+        credentials_init(&credentials, fuse_req_ctx(req));
+        *cred = &credentials.cred;
+    }
     r->dirs[0] = ino;
     request_submit(r, command);
+    credentials_fini(&credentials);
 }
 
 /* 0, or the errno for a name that no inode can have. */
@@ -134,7 +145,7 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
                                               : CFS__SET_XATTR__MODE__ANY;
     command.op_case = CFS__COMMAND__OP_SET_XATTR;
     command.set_xattr = &set;
-    submit(req, ino, &command);
+    submit(req, ino, name, &set.cred, &command);
 }
 
 void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
@@ -151,7 +162,7 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
     remove.name = convert_bytes(name, strlen(name));
     command.op_case = CFS__COMMAND__OP_REMOVE_XATTR;
     command.remove_xattr = &remove;
-    submit(req, ino, &command);
+    submit(req, ino, name, &remove.cred, &command);
 }
 
 /* n: the length of what is in fs->scratch, or -errno. The kernel asks for the length with size 0.
