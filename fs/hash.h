@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* uthash with our ways: out of memory dies, keys are 64-bit numbers. */
+/* uthash configured for coordfs: it dies when memory runs out, and keys are 64-bit numbers. */
 #ifndef FS_HASH_H
 #define FS_HASH_H
 

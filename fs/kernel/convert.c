@@ -78,7 +78,7 @@ int convert_error(int err)
 {
     check(err < 0);
     switch (err) {
-    case -ESTALE: /* the session was lost: whether the change was made is not known */
+    case -ESTALE: /* The session is lost: nobody knows whether the change was made. */
         return EIO;
     case -ESHUTDOWN:
         return ENOTCONN;

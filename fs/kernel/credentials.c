@@ -14,10 +14,10 @@
 
 #define BIT(cap) (1ull << (cap))
 
-/* What acting on files as root takes. */
+/* The capabilities that root needs to act on files. */
 #define FILES (BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID))
 
-/* What stands behind a key at the beginning of a line, or NULL. */
+/* The text behind a key at the beginning of a line, or NULL. */
 static const char *find_line(const char *text, const char *key)
 {
     const char *at = strstr(text, key);
@@ -25,7 +25,7 @@ static const char *find_line(const char *text, const char *key)
     return at == NULL ? NULL : at + strlen(key);
 }
 
-/* The fourth number is the one that counts for files; it must be what the kernel said. */
+/* The fourth number is the file system id. It must be the one that the kernel sent. */
 static bool is_id(const char *text, const char *key, uint32_t id)
 {
     const char *line = find_line(text, key);
@@ -52,7 +52,7 @@ static void read_groups(struct credentials *c, const char *line)
     }
 }
 
-/* Capabilities are worth something in our own user namespace only. */
+/* Capabilities of another user namespace give no rights here. */
 static bool is_in_our_namespace(pid_t tid)
 {
     struct stat ours, theirs;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* On whose behalf a request acts, where the kernel has not checked what it may do (ioctls): user
- * and group come with the request, supplementary groups and capabilities from /proc. Who is not
- * visible there (another pid namespace) has no supplementary groups.
+/* The credentials of a request that the kernel has not checked (ioctls, special attributes). User
+ * and group come with the request; supplementary groups and capabilities come from /proc. A caller
+ * that /proc does not show (another PID namespace) has no supplementary groups.
  *
- * In the state machine uid 0 may do everything. Here root of a container, who is less than that,
- * is refused what he lacks the capabilities for.
+ * The state machine lets uid 0 do everything. Root of a container has fewer rights:
+ * credentials_check refuses what needs a capability that the caller lacks.
  *
- * Reader thread only: /proc of a thread that waits for us does not change meanwhile. */
+ * Reader thread only. The caller waits for our answer, so its /proc does not change meanwhile. */
 #ifndef FS_KERNEL_CREDENTIALS_H
 #define FS_KERNEL_CREDENTIALS_H
 
@@ -15,16 +15,16 @@
 #include "fs/backend.h"
 
 struct credentials {
-    Cfs__Cred cred; /* its groups belong to the caller */
+    Cfs__Cred cred; /* the groups belong to this struct */
     uint64_t capabilities;
 };
 
-/* Who made the request. */
+/* The credentials of the process that made the request. */
 void credentials_init(struct credentials *c, const struct fuse_ctx *ctx);
 void credentials_fini(struct credentials *c);
 
-/* 0, or EPERM: uid 0 without a capability that the transaction needs. Of other users the state
- * machine knows what they may do. */
+/* 0, or EPERM: the caller is uid 0 but lacks a capability that the transaction needs. The state
+ * machine checks all other users. */
 int credentials_check(const struct credentials *c, const Cfs__Txn *txn);
 
 #endif

@@ -15,18 +15,18 @@
 
 #include "base/log.h"
 
-#define CONNECTIONS_MAX 8 /* of one process: tests have several mounts */
+#define CONNECTIONS_MAX 8 /* of one process: a test can have several mounts */
 #define FILES_MAX       (1 << 16)
 
 /* For die(): file descriptors + 1. */
 static atomic_int connections[CONNECTIONS_MAX];
 
-/* Safe in a signal handler, and after fork. */
+/* Safe in a signal handler and after fork. */
 static void abort_connection(int fd)
 {
     ssize_t n = write(fd, "1", 1);
 
-    (void)n; /* it has ended by itself */
+    (void)n; /* the guardian has ended by itself */
 }
 
 static void abort_all(void)
@@ -49,8 +49,8 @@ static void replace_connection(int old, int new)
     }
 }
 
-/* The file by which the connection is aborted, from a fusectl of our own, which nobody sees; or
- * -errno. */
+/* Opens the file that aborts the connection, in a private mount of fusectl. Returns -errno on
+ * failure. */
 static int open_abort(int device)
 {
     char path[32];
@@ -70,7 +70,8 @@ static int open_abort(int device)
     return fd;
 }
 
-/* All but fd, which becomes the only one. /dev/fuse is among them. */
+/* Closes every descriptor but fd, which becomes the only one. /dev/fuse is among the closed ones.
+ */
 static void close_others(int fd)
 {
     if (fd != 0 && dup2(fd, 0) < 0)

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guardian: a small process that ends the connection with the kernel when the daemon dies.
+/* The guardian: a small process that aborts the FUSE connection when the daemon dies.
  *
- * Normally the kernel does that itself, as /dev/fuse is closed with the daemon's last thread. But a
- * thread that tells the kernel to forget a name (fs/cache/lane.h) may wait in there for a
- * directory's lock, which is held for a request of ours that came in the same moment. If the daemon
- * is killed just then, nobody answers that request any more, so the thread never gets its lock,
- * keeps /dev/fuse open, and the request is never ended: all that use the mount hang, and the next
- * daemon with them. Nothing but aborting the connection ends that, and the dead cannot do it.
+ * Normally the kernel aborts the connection itself: the daemon's last thread closes /dev/fuse. But
+ * a thread that tells the kernel to forget a name (fs/cache/lane.h) may wait for a directory's
+ * lock, and the kernel may hold that lock for one of our own requests. If the daemon is killed at
+ * that moment, nobody answers the request. The thread never gets the lock and keeps /dev/fuse open,
+ * so the request never ends. Every process that uses the mount hangs, and the next daemon hangs,
+ * too. Only an abort of the connection ends this, and a dead process cannot do it.
  *
- * It is started by the thread that starts the mount, and which must live as long as the mount does;
- * its death is the signal (PR_SET_PDEATHSIG). die(), which waits for all threads to write a core,
- * aborts the connections itself before. Where fusectl cannot be had (Linux before 5.2, missing
- * capabilities) there is no guardian, and the log says so. */
+ * The thread that starts the mount starts the guardian. It must live as long as the mount, because
+ * its death is the guardian's signal (PR_SET_PDEATHSIG). die() waits for all threads to write a
+ * core, so it aborts the connections itself first. If fusectl is not available (Linux before 5.2,
+ * missing capabilities), there is no guardian and the log says so. */
 #ifndef FS_KERNEL_GUARDIAN_H
 #define FS_KERNEL_GUARDIAN_H
 
@@ -21,13 +21,14 @@
 
 struct guardian {
     pid_t pid;    /* 0: none */
-    int abort_fd; /* fusectl's file of the connection; -1: none */
+    int abort_fd; /* the file of the connection in fusectl; -1: none */
 };
 
-/* device: the minor number of the mount's device, as fusectl names connections; -1: not known. */
+/* device: the minor number of the mount's device, which is the connection's name in fusectl; -1:
+ * unknown. */
 void guardian_start(struct guardian *g, int device);
 
-/* The mount is about to end in an orderly way. The thread that started it. */
+/* The mount is about to end in order. Call it on the thread that started the guardian. */
 void guardian_stop(struct guardian *g);
 
 #endif

@@ -13,16 +13,17 @@
 /* The kernel wants room for the largest request and its header (fuse_dev_do_read). */
 #define IO_BUF_SIZE (LIMIT_WRITE_MAX + 4096u)
 
-#define IO_DIRECT_IO_ALLOW_MMAP (1ull << 36) /* of newer headers */
+#define IO_DIRECT_IO_ALLOW_MMAP (1ull << 36) /* from newer kernel headers */
 
-/* Flags to add to the reply to INIT where the kernel offers them.
- * HANDLE_KILLPRIV_V2: one request tells of a write and of the setuid bit to drop; without it the
- * kernel asks for security.capability before each write, sends a chmod of its own before some
- * changes, and forgets it on O_TRUNC.
- * PARALLEL_DIROPS: lookups in one directory need not wait for one another; 3.14 means to send it,
- * but does not.
- * SETXATTR_EXT: says with an ACL whether the setgid bit is to go.
- * DIRECT_IO_ALLOW_MMAP: files opened for writing can be mapped shared. From Linux 6.6. */
+/* Flags that we add to the reply to INIT if the kernel offers them.
+ *
+ *  - HANDLE_KILLPRIV_V2: the write request itself says that the setuid bit must be dropped. Without
+ *    it the kernel asks for security.capability before each write, sends an extra chmod before some
+ *    changes, and forgets the bit on O_TRUNC.
+ *  - PARALLEL_DIROPS: look-ups in one directory do not wait for each other. libfuse 3.14 means to
+ *    send the flag, but does not.
+ *  - SETXATTR_EXT: a request that sets an ACL says whether the setgid bit must be dropped.
+ *  - DIRECT_IO_ALLOW_MMAP: a file that is open for writing can be mapped shared. From Linux 6.6. */
 static const struct {
     uint64_t flag;
     const char *name;
@@ -102,7 +103,7 @@ static const struct fuse_in_header *io_header(const struct io *io)
     return (const struct fuse_in_header *)(const void *)io->buf;
 }
 
-/* The part of the current request behind its header, if it has at least `size` bytes. */
+/* The body of the current request, if it has at least `size` bytes. */
 static const void *io_body(const struct io *io, size_t size)
 {
     if (io->request_len < sizeof(struct fuse_in_header) + size)
@@ -128,7 +129,7 @@ static const char *io_opcode_name(uint32_t opcode)
     return opcode < ARRAY_LEN(io_opcodes) && io_opcodes[opcode] != NULL ? io_opcodes[opcode] : "?";
 }
 
-/* libfuse was not told of the longer form, and would take its second half for the name. */
+/* libfuse does not know the longer form and would take its second half for the name. */
 static void io_narrow_setxattr(struct io *io)
 {
     const size_t extra = sizeof(struct fuse_setxattr_in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
@@ -150,7 +151,7 @@ int io_read(struct io *io)
     ssize_t n = read(io->dev_fd, io->buf, io->buf_len);
 
     if (n < 0) {
-        /* ENOENT: the request was interrupted before anybody had read it. */
+        /* ENOENT: the request was interrupted before we read it. */
         if (errno == EAGAIN || errno == EINTR || errno == ENOENT)
             return 0;
         return -errno;
@@ -272,7 +273,8 @@ static ssize_t io_writev_all(struct io *io, struct iovec *iov, int count)
     return n;
 }
 
-/* The kernel did not take the reply (too long, or not what it expects): whoever waits gets EIO. */
+/* The kernel did not take the reply (too long, or not of the expected form): the waiting caller
+ * gets EIO. */
 static void io_refused(struct io *io, const struct fuse_out_header *out)
 {
     struct fuse_out_header sorry = {.len = sizeof(sorry), .error = -EIO, .unique = out->unique};
@@ -301,7 +303,7 @@ ssize_t io_writev(struct io *io, struct iovec *iov, int count)
             atomic_store(&io->ready, true);
         return n;
     }
-    /* Notifications have no unique number; their errors are for the caller. */
+    /* A notification has no unique number; its caller handles the error. */
     if (out->unique == 0)
         return -1;
     if (errno != ENOENT && errno != ENODEV)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The wire to the kernel: reading requests from /dev/fuse, and libfuse's writes to it.
+/* The wire to the kernel: it reads requests from /dev/fuse and carries libfuse's replies to it.
  *
- * libfuse 3.14 does not pass on all that the protocol says. What is missing is added here:
- *  - the reply to INIT gets the flags that this libfuse does not know (io_flag_table in io.c);
- *  - flags of a request that libfuse drops (setuid killing) can be asked for while it is handled;
- *  - SETXATTR in its longer form (SETXATTR_EXT), which tells when setgid is to be dropped, is
- * handed to libfuse in the short one.
+ * libfuse 3.14 does not pass on everything that the protocol offers. This module adds:
+ *  - flags in the reply to INIT that this libfuse does not know (io_flag_table in io.c);
+ *  - flags of a request that libfuse drops (setuid killing): a handler can ask for them while it
+ *    handles the request;
+ *  - the longer form of SETXATTR (SETXATTR_EXT), which says whether setgid must be dropped: libfuse
+ *    gets the short form.
  *
  * Reader thread only, except io_writev. */
 #ifndef FS_KERNEL_IO_H
@@ -21,12 +22,12 @@ struct io {
     int dev_fd; /* /dev/fuse, non-blocking; borrowed */
     uint8_t *buf;
     size_t buf_len;
-    size_t request_len;      /* of the request in buf */
+    size_t request_len;      /* bytes of the request in buf */
     uint64_t init_unique;    /* of the INIT request; 0: not seen yet */
-    uint64_t offered;        /* what the kernel offered in it (FUSE_* flags, both words) */
-    uint64_t granted;        /* what our reply said in the end */
+    uint64_t offered;        /* flags that the kernel offered in it (FUSE_*, both words) */
+    uint64_t granted;        /* flags that our reply contained */
     uint32_t setxattr_flags; /* of the last SETXATTR */
-    uint32_t minor;          /* version of the protocol that the kernel speaks */
+    uint32_t minor;          /* protocol version of the kernel */
     atomic_bool ready;       /* INIT was answered */
     atomic_uint_fast64_t n_requests;
     bool debug;
@@ -35,32 +36,32 @@ struct io {
 void io_init(struct io *io, int dev_fd, bool debug);
 void io_fini(struct io *io);
 
-/* Can a file that is read past the page cache be mapped shared? */
+/* True if a file that is read past the page cache can be mapped shared. */
 bool io_maps_direct(const struct io *io);
 
-/* Reads the next request into buf: 1, 0 when there is none now, or -errno: -ENODEV when the
- * filesystem was unmounted or the connection aborted. */
+/* Reads the next request into buf: 1, 0 if there is none now, or -errno. -ENODEV: the filesystem
+ * was unmounted or the connection aborted. */
 int io_read(struct io *io);
 
-/* Of the request in buf: what it is, on which node; the name that a LOOKUP looks up. */
+/* About the request in buf: its operation, its node, the name that a LOOKUP looks up. */
 uint32_t io_opcode(const struct io *io);
 uint64_t io_node(const struct io *io);
-int io_pid(const struct io *io); /* of the caller's thread; 0: none */
+int io_pid(const struct io *io); /* of the calling thread; 0: none */
 const char *io_lookup_name(const struct io *io);
-/* Answers the request in buf with errno `error`, instead of libfuse. */
+/* Answers the request in buf with errno `error`. libfuse never sees the request. */
 void io_answer(struct io *io, int error);
 
-/* Reads a request, if there is one, and answers it with errno `error`. As io_read. */
+/* Reads a request, if there is one, and answers it with errno `error`. Returns as io_read. */
 int io_refuse(struct io *io, int error);
 
-/* For libfuse: as writev(2); errno ENOENT when nobody waits for the reply (any more). A reply that
- * the kernel refuses is replaced by EIO: nobody may wait for ever. */
+/* For libfuse: as writev(2). errno ENOENT if nobody waits for the reply any more. If the kernel
+ * refuses a reply, EIO replaces it: no caller may wait permanently. */
 ssize_t io_writev(struct io *io, struct iovec *iov, int count);
 
-/* Of the request being handled: did the kernel ask to drop setuid and setgid with it? (WRITE, OPEN
- * and CREATE with O_TRUNC; for SETATTR libfuse tells.) */
+/* True if the kernel asks to drop setuid and setgid with the current request (WRITE, OPEN and
+ * CREATE with O_TRUNC; for SETATTR libfuse passes the flag on). */
 bool io_kill_suid(const struct io *io);
-/* The same, of SETXATTR with an access ACL, for setgid. */
+/* The same for SETXATTR of an access ACL: drop setgid. */
 bool io_kill_sgid(const struct io *io);
 
 #endif

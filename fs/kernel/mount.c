@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A mount whose daemon was killed stays behind: every access gives ENOTCONN until it is unmounted.
- * A new daemon that finds such a left-over of ours at its mountpoint removes it; a mount that still
- * answers is somebody's, and it is refused to cover it. */
+/* mount(2) and umount(2), and the removal of dead mounts.
+ *
+ * A mount whose daemon was killed stays: every access gives ENOTCONN until somebody unmounts it. A
+ * new daemon that finds such a dead mount of ours at its mountpoint removes it. A mount that still
+ * answers belongs to a running daemon, so the new daemon refuses to cover it. */
 #include "fs/kernel/mount.h"
 
 #include <errno.h>
@@ -16,18 +18,18 @@
 
 #include "base/log.h"
 
-#define MOUNT_LEFTOVERS_MAX 16 /* dead mounts on top of one another */
+#define MOUNT_LEFTOVERS_MAX 16 /* dead mounts on top of each other */
 
 struct mount_line {
     int id;
-    int parent; /* what it is mounted on */
+    int parent; /* mountpoint */
     int device; /* minor number */
     char *path;
     char *options; /* of the mount: "rw,nosuid…" */
     char *type;
 };
 
-/* mountinfo writes blanks and the like in names as \ooo. */
+/* mountinfo writes blanks and similar bytes in names as \ooo. */
 static void unescape(char *s)
 {
     char *out = s;
@@ -45,7 +47,7 @@ static void unescape(char *s)
     *out = '\0';
 }
 
-/* "36 35 98:0 /root /path opts tags… - type source superopts"; cuts `line` to pieces. */
+/* Format: "36 35 98:0 /root /path opts tags… - type source superopts". Cuts `line` into pieces. */
 static bool parse_line(char *line, struct mount_line *out)
 {
     char *save = NULL, *word = strtok_r(line, " ", &save);
@@ -73,7 +75,7 @@ static bool parse_line(char *line, struct mount_line *out)
     return true;
 }
 
-/* Calls fn for each mount, in the order of mounting, until it returns true. */
+/* Calls fn for each mount, in the order of mounting, until fn returns true. */
 static void each_mount(bool (*fn)(void *arg, const struct mount_line *m), void *arg)
 {
     FILE *file = fopen("/proc/self/mountinfo", "re");
@@ -128,8 +130,8 @@ static bool find_id(void *arg, const struct mount_line *m)
     return true;
 }
 
-/* realpath(3) that does not touch the last component, behind which a dead mount may be; except for
- * "." and the like, which cannot be told from what they stand for. */
+/* realpath(3) that does not touch the last component: a dead mount may be behind it. The exceptions
+ * are "." and "..", which must be resolved. */
 static int absolute(const char *path, char out[PATH_MAX])
 {
     char *copy = xstrdup(path);
@@ -158,7 +160,7 @@ out:
     return err;
 }
 
-/* Symbolic links at the end are followed, unless a mount is there (then it is no link). */
+/* Follows symbolic links at the end, unless a mount is there (then it is no link). */
 static int resolve(const char *mountpoint, char out[PATH_MAX])
 {
     struct find find = {.path = out};
@@ -178,7 +180,7 @@ static int refuse(int err, char *errmsg, size_t len, const char *path, const cha
     return err;
 }
 
-/* Unmounts what dead daemons of ours left at `path`. -EBUSY when something of ours is alive. */
+/* Unmounts dead mounts of ours at `path`. -EBUSY if a mount of ours there is alive. */
 static int clear_leftovers(const char *path, char *errmsg, size_t errmsg_len)
 {
     for (int i = 0; i < MOUNT_LEFTOVERS_MAX; i++) {
@@ -188,9 +190,10 @@ static int clear_leftovers(const char *path, char *errmsg, size_t errmsg_len)
         each_mount(find_path, &find);
         if (!find.found || !find.ours)
             return 0;
-        /* Not stat, which the kernel may answer for the dead from its cache. */
+        /* Not stat(2): the kernel may answer it from its cache for a dead mount. */
         if (statfs(path, &st) == 0 || (errno != ENOTCONN && errno != ECONNABORTED))
-            return refuse(-EBUSY, errmsg, errmsg_len, path, "coordfs is already mounted there");
+            return refuse(-EBUSY, errmsg, errmsg_len, path,
+                          "coordfs is already mounted there; unmount it first");
         log_info("%s: unmounting what a dead daemon left behind", path);
         if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
             return refuse(-errno, errmsg, errmsg_len, path, strerror(errno));
@@ -233,7 +236,7 @@ void mount_close(int id)
         return;
     each_mount(find_id, &ours);
     if (!ours.found)
-        return; /* somebody was faster */
+        return; /* another process has unmounted it */
     each_mount(find_path, &top);
     if (top.id != id)
         log_warn("%s stays mounted: something else is mounted over it", ours.at);

@@ -9,13 +9,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define FDS_MAX     4096 /* descriptors to look at */
+#define FDS_MAX     4096 /* descriptors that are examined */
 #define TEXT_MAX    512
 #define SLEEP_LOOKS 20 /* for a thread that is about to sleep */
 #define SLEEP_US    100
 #define STATUS_MAX  (1u << 20) /* 65536 groups, of up to 10 digits */
 
-/* The number behind "key:" in the text; false when there is none. */
+/* The number behind "key:" in the text; false if there is none. */
 static bool number_of(const char *text, const char *key, int base, unsigned long long *out)
 {
     const char *at = strstr(text, key);
@@ -26,7 +26,7 @@ static bool number_of(const char *text, const char *key, int base, unsigned long
     return true;
 }
 
-/* What fdinfo says of a descriptor, as far as it matters here: that stands at its beginning. */
+/* The fields of a descriptor's fdinfo that are used here; they stand at its beginning. */
 static bool read_entry(int dir, const char *name, char text[TEXT_MAX])
 {
     ssize_t n;
@@ -118,8 +118,9 @@ bool procfd_status(pid_t tid, struct buf *out)
     return n == 0;
 }
 
-/* Whoever waits for an answer will sleep as soon as it gets the processor. The lock that the kernel
- * takes for this is exec's, when it has no other threads and looks nothing up any more. */
+/* A caller that waits for our answer sleeps as soon as it has run. Reading `syscall` takes exec's
+ * lock; the caller cannot hold it, because it has no other threads and looks nothing up any more.
+ */
 int procfd_syscall(pid_t tid)
 {
     char path[64], text[TEXT_MAX];
@@ -137,10 +138,10 @@ int procfd_syscall(pid_t tid)
     return call;
 }
 
-/* Not from /proc/PID/stat, though that has the flag PF_EXITING: whoever reads it waits for the end
- * of an execve(2) of that process, and that waits for us, when it closes a file of ours that was
- * opened with O_CLOEXEC. An ending process gives up its memory before its files: then `status` has
- * no Vm lines; and it takes no lock that is held while anybody waits. */
+/* Does not read /proc/PID/stat, though it shows PF_EXITING: the reader waits for the end of an
+ * execve(2) of that process, and execve waits for us when it closes one of our files that has
+ * O_CLOEXEC. An exiting process gives up its memory before its files, so its `status` has no Vm
+ * lines. Reading `status` takes no lock that anybody holds while waiting. */
 bool procfd_ends(pid_t tid)
 {
     struct buf status = BUF_EMPTY;
@@ -162,7 +163,7 @@ struct wanted {
     size_t n;
 };
 
-/* The inode that this descriptor is, if it is one of those; else 0. */
+/* The inode of this descriptor, if it is one of those; else 0. */
 static uint64_t wanted_of(const char *text, const struct wanted *w)
 {
     unsigned long long ino, mount;
@@ -194,7 +195,7 @@ static uint64_t search_process(pid_t pid, const struct wanted *w)
     return found;
 }
 
-/* The pidfd comes first: so what is found is what it stands for, or it has ended. */
+/* The pidfd is opened first: the descriptors then belong to that process, or it has ended. */
 void procfd_find(int mount_id, const uint64_t *inos, size_t n,
                  void (*fn)(void *arg, int pidfd, pid_t pid, uint64_t ino), void *arg)
 {

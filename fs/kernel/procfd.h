@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What /proc tells of other processes, above all of their open files. The reader thread must not
- * ask for what takes locks that a process holds while it waits for us: no `stat`, `cmdline`,
+/* Facts about other processes from /proc, above all about their open files. The reader thread must
+ * not read files whose locks a process holds while it waits for us: never `stat`, `cmdline`,
  * `maps`. */
 #ifndef FS_KERNEL_PROCFD_H
 #define FS_KERNEL_PROCFD_H
@@ -10,28 +10,29 @@
 #include "base/base.h"
 #include "base/buf.h"
 
-/* Has the process (of thread tid) inode ino open for writing? Compares inode numbers only (another
- * filesystem's may be equal: who asks must bear an undue yes). No when the kernel does not tell
- * (before 5.14). Takes about 100 µs; touches no filesystem but /proc. */
+/* True if the process (of thread tid) has inode ino open for writing. Compares inode numbers only:
+ * another filesystem's file with the same number also counts, so a caller must tolerate a wrong
+ * yes. False if the kernel does not say (before 5.14). Takes about 100 µs; touches no filesystem
+ * but /proc. */
 bool procfd_writes(pid_t tid, uint64_t ino);
 
-/* Can the process (of thread tid) hear of changes, by inotify or fanotify? Yes when it is not
- * known. Takes about 50 µs. */
+/* True if the process (of thread tid) can get events of inotify or fanotify, or if that is unknown.
+ * Takes about 50 µs. */
 bool procfd_listens(pid_t tid);
 
-/* Calls fn for each process, other than ours, that has one of the inodes open through the mount
- * with this id (as in mountinfo), with a pidfd that is borrowed for the call. Takes long; touches
- * no filesystem but /proc. Any thread. */
+/* Calls fn for each process, except ours, that has one of the inodes open through the mount with
+ * this id (as in mountinfo). The pidfd is borrowed for the call. Slow; touches no filesystem but
+ * /proc. Any thread. */
 void procfd_find(int mount_id, const uint64_t *inos, size_t n,
                  void (*fn)(void *arg, int pidfd, pid_t pid, uint64_t ino), void *arg);
-/* Appends /proc/TID/status, and a zero byte that is not counted. False: there is none (any more).
+/* Appends /proc/TID/status and a zero byte that is not counted. False: the thread does not exist.
  */
 bool procfd_status(pid_t tid, struct buf *out);
-/* The number of the system call that the thread sleeps in; -1: it does not sleep, or the kernel
- * does not tell. */
+/* The number of the system call in which the thread sleeps; -1: it does not sleep, or the kernel
+ * does not say. */
 int procfd_syscall(pid_t tid);
-/* Is the process ending (or gone)? Then nobody hears of an error of the close(2) that comes with
- * it, and no signal reaches it any more: it must not wait for long. */
+/* True if the process is exiting or gone. Nobody then sees an error of its close(2), and no signal
+ * reaches it: its request must not wait long. */
 bool procfd_ends(pid_t tid);
 
 #endif
