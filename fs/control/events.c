@@ -12,8 +12,8 @@
 #include "proto/ioctl.h"
 #include "proto/limits.h"
 
-#define FILL_BYTES (64u << 10) /* lines are made until there are so many … */
-#define FILL_ROWS  1024 /* … or so many changes were looked at: this thread has more to do */
+#define FILL_BYTES (64u << 10) /* one turn makes this many bytes of lines … */
+#define FILL_ROWS  1024 /* … or examines this many changes, then the thread does other work */
 
 struct events_watch {
     char *path;
@@ -58,7 +58,7 @@ void events_close(struct events *f)
 struct fill {
     struct events *events;
     unsigned rows;
-    bool more; /* there is more to look at */
+    bool more; /* there are more changes to examine */
 };
 
 static bool is_watched(const struct events *f, const struct feed_change *c)
@@ -109,7 +109,7 @@ static void on_again(struct mail *mail)
     events_news(fe->fs);
 }
 
-/* The search goes on after other work. */
+/* The search continues after other work. */
 static void search_on(struct events_all *fe)
 {
     if (fe->posted || fe->fs->ended)
@@ -123,7 +123,7 @@ static bool has_lines(const struct events *f)
     return f->at < f->out.len;
 }
 
-/* Makes lines if there are none. 0 or -errno. */
+/* Makes lines if there are none. Returns 0 or -errno. */
 static int fill(struct fs *fs, struct events *f)
 {
     struct fill fill = {.events = f};
@@ -157,7 +157,7 @@ static void reply_lines(fuse_req_t req, struct events *f, size_t size)
 {
     size_t n = min_u64(size, f->out.len - f->at);
 
-    /* Nobody has it if the kernel does not take it: the reader was killed. */
+    /* If the kernel does not take the lines, the reader was killed: nobody has seen them. */
     if (fuse_reply_buf(req, (const char *)f->out.data + f->at, n) == 0)
         f->at += n;
 }
@@ -205,7 +205,7 @@ void events_read(fuse_req_t req, struct vdir_handle *h, size_t size, int flags)
     read_or_wait(req, h, size, flags);
 }
 
-/* Everybody looks again, and waits again if it was in vain. */
+/* Every parked reader looks again. A reader that finds nothing is parked again. */
 void events_news(struct fs *fs)
 {
     struct request_queue now = TAILQ_HEAD_INITIALIZER(now);
@@ -218,8 +218,7 @@ void events_news(struct fs *fs)
             vdir_wake_poll(h);
 }
 
-/* ---- What is to be told -------------------------------------------------------------------------
- */
+/* ---- New changes ---- */
 
 static void add_watch(struct events *f, const struct ioctl_watch *w)
 {
@@ -251,7 +250,7 @@ void events_ioctl(fuse_req_t req, struct events *f, const void *in, size_t in_si
         start_now(fs, f);
     else
         err = fs->backend.ops->past_since(fs->backend.ctx, w->since, &f->after);
-    f->lost = err == -ESTALE; /* its first read says so */
+    f->lost = err == -ESTALE; /* its first read reports this */
     if (err != 0 && !f->lost)
         fuse_reply_err(req, -err);
     else
@@ -280,10 +279,10 @@ uint64_t events_log_size(struct fs *fs)
     return log_range(fs, &past) == 0 ? past.end - fs->vdir.events.base : 0;
 }
 
-/* Lines into fs->scratch. */
+/* State of a read of the log: lines go into fs->scratch. */
 struct log_read {
     struct fs *fs;
-    uint64_t at; /* bytes of all lines: what comes next into scratch */
+    uint64_t at; /* position, in bytes of all lines, of the next byte in scratch */
     size_t used;
     size_t size;
     struct buf line;
@@ -306,7 +305,7 @@ static bool log_one(void *arg, const struct feed_change *c)
     return l->used < l->size;
 }
 
-/* What was deleted meanwhile: empty lines. */
+/* Lines that were deleted meanwhile read as empty lines. */
 static void log_deleted(struct log_read *l, uint64_t start)
 {
     size_t n = l->at < start ? min_u64(start - l->at, l->size) : 0;
@@ -316,7 +315,7 @@ static void log_deleted(struct log_read *l, uint64_t start)
     l->at += n;
 }
 
-/* 0 or -errno: -ESTALE when lines were deleted in between. */
+/* Returns 0, or -errno: -ESTALE if lines were deleted during the read. */
 static int log_lines(struct log_read *l, uint64_t offset)
 {
     const struct backend *b = &l->fs->backend;

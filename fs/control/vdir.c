@@ -21,8 +21,8 @@
 struct vdir_file {
     const char *name;
     enum vdir_kind kind;
-    mode_t mode; /* what tells of paths or of users is for root */
-    bool polls;  /* tells when it changes */
+    mode_t mode; /* files that show paths or users are for root */
+    bool polls;  /* poll(2) reports changes */
 };
 
 static const struct vdir_file files[] = {
@@ -36,7 +36,7 @@ static const struct vdir_file files[] = {
 
 _Static_assert(ARRAY_LEN(files) <= VDIR_FILES_MAX, "room in struct vdir");
 
-/* What the loop is asked for. */
+/* A request to the loop thread for a file's content. */
 struct vdir_job {
     struct backend_control control;
     struct mail mail;
@@ -188,7 +188,7 @@ void vdir_getattr(fuse_req_t req, fuse_ino_t ino)
     fuse_reply_attr(req, &st, 0);
 }
 
-/* Setting the times to now changes nothing, but it makes the kernel raise inotify events. */
+/* Setting the times to now changes nothing, but the kernel then raises inotify events. */
 void vdir_setattr(fuse_req_t req, fuse_ino_t ino, int to_set)
 {
     const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |
@@ -209,7 +209,7 @@ void vdir_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_open(req, fi);
 }
 
-/* False: it does not fit. */
+/* Returns false if the entry does not fit. */
 static bool add_name(fuse_req_t req, struct buf *out, size_t size, const char *name, uint64_t ino,
                      mode_t type, off_t next, bool plus)
 {
@@ -391,8 +391,7 @@ bool vdir_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, const void *in, si
     return true;
 }
 
-/* ---- Being told of changes ----------------------------------------------------------------------
- */
+/* ---- Notification of changes ---- */
 
 static unsigned ready_for(struct fs *fs, struct vdir_handle *h)
 {
@@ -405,7 +404,8 @@ static unsigned ready_for(struct fs *fs, struct vdir_handle *h)
     return POLLIN | POLLRDNORM;
 }
 
-/* Any file of the mount: the kernel asks about all once it has learned that we can answer. */
+/* Handles POLL of any file of the mount: the kernel sends it for every file once it knows that this
+ * server answers POLL. */
 void vdir_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
                struct fuse_pollhandle *ph)
 {
@@ -429,7 +429,7 @@ void vdir_wake_poll(struct vdir_handle *h)
     h->poll = NULL;
 }
 
-/* A control file shows something else: poll(2) ends, and inotify tells of it. */
+/* A control file has new content: poll(2) returns, and inotify reports it. */
 static void changed(struct fs *fs, const struct vdir_file *file)
 {
     struct vdir *v = &fs->vdir;

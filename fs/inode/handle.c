@@ -12,7 +12,8 @@ void handles_init(struct handles *hs, struct opens *opens)
     hs->table = NULL;
     hs->opens = opens;
     hs->exchanged = 0;
-    /* A run of its own: microseconds since boot grow faster than handles are opened. */
+    /* The base differs for each run of the daemon: microseconds since boot grow faster than handles
+     * are opened. */
     hs->next = clock_boot_us() << 8 | 1;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which files this host keeps open: asked by the loop thread (it reports unlinked files that are
- * still in use), kept by the reader thread. Thread-safe. */
+/* The set of files that this host keeps open. The reader thread maintains it; the loop thread asks
+ * it, to report unlinked files that are still in use. Thread-safe. */
 #ifndef FS_INODE_OPENS_H
 #define FS_INODE_OPENS_H
 

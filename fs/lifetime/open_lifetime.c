@@ -61,7 +61,7 @@ void open_lifetime_closed(struct fs *fs, uint64_t ino)
 
     if (m == NULL || opens_count(&fs->opens, ino) > 0)
         return;
-    if (ends_with_open(fs, ino)) /* it may be gone by now */
+    if (ends_with_open(fs, ino)) /* the entry may be gone by now */
         retried_command_ephemeral(fs, locks_session(fs), ino);
     else
         drop(fs, m);

@@ -12,7 +12,7 @@
 #include "proto/limits.h"
 
 #define LOOKS_MAX 1000u
-#define NAMES_MAX 16u /* of one file that are looked at */
+#define NAMES_MAX 16u /* names of one file that are examined */
 
 void mirror_init(struct mirror *m)
 {
@@ -45,7 +45,7 @@ bool mirror_wanted(const struct mirror *m)
 
 static const struct {
     bool mirrored;
-    bool named; /* the change says of which name; the others are about an inode */
+    bool named; /* the change gives the name; other operations are about an inode */
     enum mirror_kind kind;
 } kinds[] = {
     [CFS__CHANGE__KIND__CREATE] = {true, true, MIRROR_MAKE},
@@ -79,7 +79,7 @@ static bool known(struct fs *fs, uint64_t ino)
     return ino != 0 && node_lookups(&fs->nodes, ino) > 0;
 }
 
-/* Which directory a change of content is in, is found out later. */
+/* The directory of a changed file is looked up later. */
 static bool may_be_watched(struct fs *fs, const Cfs__Change *c)
 {
     return !kinds[c->kind].named || known(fs, c->ino) || known(fs, c->parent) ||
@@ -227,19 +227,20 @@ void mirror_drop(struct mirror_op *op)
     atomic_store(&op->refused, true);
 }
 
-/* ---- What the tree tells ------------------------------------------------------------------------
- * The tree is ahead of the operation, and may be ahead of the news, too. What it does not tell any
- * more, the later operations do. */
+/* ---- The tree and the queue ----
+ *
+ * The tree is ahead of the operation, and may also be ahead of the changes that were delivered
+ * here. What the tree no longer shows, the later operations in the queue show. */
 
-/* Have all changes that the tree shows arrived here? They do at once; so who has looked in vain
- * for long need not look again. */
+/* True if every change that the tree shows was delivered here. Delivery is prompt, so a caller that
+ * has waited long need not wait again. */
 static bool is_complete(struct fs *fs, const struct mirror_op *op)
 {
     return op->looks > LOOKS_MAX || fs->backend.ops->applied(fs->backend.ctx) <= fs->told_seen;
 }
 
-/* The type of what is gone from the tree: as the kernel was told, else as it went. What a directory
- * replaces is one. */
+/* The type of an inode that is gone from the tree: the type that the kernel was told, else the one
+ * it had when it went. What a directory replaces is a directory. */
 static uint32_t lost_type(struct fs *fs, const struct mirror_op *op, uint64_t ino)
 {
     uint32_t type = node_type(&fs->nodes, ino);
@@ -310,7 +311,7 @@ static void undo_loss(struct names *ns, const struct mirror_name *name)
     add_name(ns, name->dir, name->name, strlen(name->name));
 }
 
-/* What the names were before it. */
+/* The inodes that the names led to before the operation. */
 static void undo(struct names *ns, const struct mirror_op *op, uint64_t ino)
 {
     if (op->ino == ino) {
@@ -327,8 +328,8 @@ static void undo(struct names *ns, const struct mirror_op *op, uint64_t ino)
     }
 }
 
-/* Content and attributes: by which name does the kernel know it, before the next operations? One in
- * a directory that it knows, if there is one. */
+/* Content and attributes: finds the name by which the kernel knows the inode, before the next
+ * operations. Prefers a name in a directory that the kernel knows. */
 static bool prepare_name(struct fs *fs, struct mirror_op *op)
 {
     const struct mirror_op *later;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The clone (open_tree(2)) keeps the filesystem alive, so it must go when the public mount does:
- * the kernel tells of every mount and unmount through /proc/self/mountinfo, and this process ends
- * when it does not find its mount there any more.
+/* The mirror's process.
  *
- * Directories are found by their numbers (name_to_handle_at(2)'s handles, made by hand): no name on
- * the way to them is looked up, which may have changed since. That works while the kernel has a
- * name of the directory in its cache; if not, the daemon is asked for a path. */
+ * The clone (open_tree(2)) keeps the filesystem alive, so it must go when the public mount goes.
+ * The kernel reports every mount and unmount through /proc/self/mountinfo; this process exits when
+ * it does not find its mount there any more.
+ *
+ * Directories are found by their inode numbers, with hand-made handles of name_to_handle_at(2). So
+ * no name on the way is looked up: it may have changed. This works while the kernel has an entry of
+ * the directory in its cache; if it has none, the process asks the daemon for a path. */
 #include "fs/mirror/mirror_child.h"
 
 #include <errno.h>
@@ -49,7 +51,7 @@ static const struct timespec content_times[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}
 /* ---- The mount ----------------------------------------------------------------------------------
  */
 
-/* \ooo stands for blanks and the like. */
+/* \ooo stands for blanks and similar bytes. */
 static void unescape(char *s)
 {
     char *out = s;
@@ -66,7 +68,7 @@ static void unescape(char *s)
     *out = '\0';
 }
 
-/* Looks for the mount; its path (PATH_MAX, or NULL) and device. Notes mounts below it. */
+/* Looks for the mount, its path (PATH_MAX bytes, or NULL) and device. Notes mounts below it. */
 static bool find_mount(struct child *c, char *path, dev_t *dev)
 {
     static char text[1 << 20];
@@ -110,7 +112,7 @@ static const char *errno_text(const char *what)
     return text;
 }
 
-/* NULL, or why it cannot be. */
+/* Returns NULL, or the reason why there can be no mirror. */
 static const char *make_clone(struct child *c)
 {
     char path[PATH_MAX];
@@ -125,7 +127,7 @@ static const char *make_clone(struct child *c)
     tree = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (tree < 0)
         return errno == ENOSYS ? "open_tree(2) is there from Linux 5.2" : errno_text("open_tree");
-    /* The attributes that the kernel has: the device is always among them. */
+    /* Attributes from the kernel's cache. The device is always among them. */
     if (statx(tree, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &st) != 0)
         return errno_text("statx");
     if (makedev(st.stx_dev_major, st.stx_dev_minor) != mount_dev)
@@ -164,7 +166,7 @@ static int open_path(const struct child *c, const char *path)
     return fd;
 }
 
-/* An open directory (never c->root itself), or -errno. */
+/* Returns an open directory (never c->root itself), or -errno. */
 static int open_dir(const struct child *c, const struct lock_request *lock_request, unsigned i,
                     uint32_t *flags)
 {
@@ -183,9 +185,9 @@ static int open_dir(const struct child *c, const struct lock_request *lock_reque
     return -errno;
 }
 
-/* 0 when the name leads to inode ino (0: to nothing); or -errno. Opens it in *out, if that is not
- * NULL. Also makes the kernel look it up before it takes the locks of a change: a directory that is
- * known under another name could not be found while they are held. */
+/* Returns 0 if the name leads to inode ino (0: to nothing), or -errno. Opens it in *out unless out
+ * is NULL. The look-up also prepares the kernel's cache before the change takes its locks: a
+ * directory that the kernel knows under another name could not be found while they are held. */
 static int expect(int dir, const char *name, uint64_t ino, int *out)
 {
     int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -207,7 +209,7 @@ static int expect(int dir, const char *name, uint64_t ino, int *out)
     return err;
 }
 
-/* ---- The operations: 0 or -errno --------------------------------------------------------------*/
+/* ---- The operations: each returns 0 or -errno ---- */
 
 static int outcome(int rv)
 {
@@ -233,13 +235,13 @@ static int do_link(const struct child *c, const struct lock_request *lock_reques
 {
     int fd = open_number(c, lock_request->head.ino, O_PATH | O_NOFOLLOW), err;
 
-    /* The kernel does not know it: nobody can be watching it. */
+    /* The kernel does not know the inode, so nobody can be watching it. */
     if (fd < 0)
         return do_make(c, lock_request, dirs);
     err = outcome(linkat(fd, "", dirs[0], lock_request->names[0], AT_EMPTY_PATH));
     close(fd);
     return err == -ENOENT ? do_make(c, lock_request, dirs)
-                          : err; /* it believes that it has no name */
+                          : err; /* the kernel believes that the inode has no name */
 }
 
 static int do_remove(const struct child *c BASE_UNUSED, const struct lock_request *lock_request,
@@ -267,7 +269,8 @@ static int do_rename(const struct child *c BASE_UNUSED, const struct lock_reques
     return err;
 }
 
-/* What the operation is about, by name, or by number if it has none; or -errno. */
+/* Opens the object of the operation, by name, or by number if it has no name. Returns -errno on
+ * failure. */
 static int open_subject(const struct child *c, const struct lock_request *lock_request,
                         const int *dirs)
 {
@@ -281,7 +284,7 @@ static int open_subject(const struct child *c, const struct lock_request *lock_r
     return err == 0 ? fd : err;
 }
 
-/* Only the modification time: the kernel calls that a change of content. */
+/* Sets only the modification time: the kernel reports that as a change of content. */
 static int touch_content(int fd, const char *path)
 {
     return outcome(fd >= 0 ? futimens(fd, content_times)
@@ -297,7 +300,7 @@ static int do_data(const struct child *c, const struct lock_request *lock_reques
         return subject;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", subject);
     fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    /* It is being executed, or has a lease (which is broken now). */
+    /* The file is being executed, or has a lease (which this attempt has broken). */
     if (fd >= 0 || errno == ETXTBSY || errno == EWOULDBLOCK)
         err = touch_content(fd, path);
     else
@@ -352,7 +355,7 @@ static int perform(const struct child *c, const struct lock_request *lock_reques
 /* ---- Serving ------------------------------------------------------------------------------------
  */
 
-/* False: nothing more will come. */
+/* Returns false if no more messages will come. */
 static bool receive(const struct child *c, struct lock_request *lock_request)
 {
     struct iovec iov[2] = {{&lock_request->head, sizeof(lock_request->head)},
@@ -389,7 +392,7 @@ static bool answer(const struct child *c, int err, uint32_t flags, const char *w
     return send(c->sock, &a, sizeof(a), MSG_NOSIGNAL) == (ssize_t)sizeof(a);
 }
 
-/* Until the daemon closes its end, or the mount is gone. */
+/* Serves until the daemon closes its end, or the mount is gone. */
 static void serve(struct child *c)
 {
     static struct lock_request lock_request;
@@ -413,7 +416,7 @@ static void serve(struct child *c)
     }
 }
 
-/* Nobody's signal but the kernel's own ends it before the daemon does. */
+/* Only the kernel's own signals may end this process before the daemon ends it. */
 static void set_up_process(void)
 {
     signal(SIGTERM, SIG_IGN);
@@ -421,7 +424,8 @@ static void set_up_process(void)
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_NAME, "coordfs-mirror");
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* who missed it sees the socket's end */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* if the signal came too early, the end of the socket ends
+                                       * the process */
     umask(0);
 }
 

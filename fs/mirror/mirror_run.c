@@ -19,8 +19,8 @@
 #include "fs/mirror/mirror.h"
 #include "fs/mirror/mirror_child.h"
 
-#define RESTART_MS     1000  /* between two attempts to have a process */
-#define HUNG_MS        60000 /* until the next, when two in a row have hung */
+#define RESTART_MS     1000  /* between two attempts to start a process */
+#define HUNG_MS        60000 /* until the next attempt, after two processes in a row have hung */
 #define PATIENCE_STEPS 20
 
 static const char hangs[] = "its process hangs";
@@ -63,10 +63,10 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out)
 /* ---- The process --------------------------------------------------------------------------------
  */
 
-/* The pid is nobody else's until it was waited for, and until then a system call of the process may
- * still come, which must not be taken for a change of somebody else's. It may take until the kernel
- * has an answer that the process sleeps for: a killed one does not wait for what has not been read
- * yet, and the reader thread goes on answering. */
+/* Waits for the process. Until then its pid cannot be reused, and a last system call of the process
+ * may still come, which must not be taken for another process's change. The wait may last until the
+ * kernel gets the answer for which the process sleeps. A killed process does not wait for a request
+ * that we have not read yet, and the reader thread goes on answering. */
 static void end_process(struct mirror *m)
 {
     int pid = atomic_load(&m->pid);
@@ -87,8 +87,9 @@ void mirror_ask_end(struct mirror *m)
     check(eventfd_write(m->stop_fd, 1) == 0 || errno == EAGAIN);
 }
 
-/* 1: there is an answer, or the end of the process; -ECANCELED: we are to end; -ETIMEDOUT: it
- * hangs. In steps, so that a time in which we were stopped ourselves counts as one of them only. */
+/* Returns 1: there is an answer, or the process has ended. -ECANCELED: this thread must end.
+ * -ETIMEDOUT: the process hangs. Waits in steps, so that a pause of the daemon itself counts as one
+ * step only. */
 static int await_answer(struct mirror *m)
 {
     struct pollfd fds[] = {{.fd = m->sock, .events = POLLIN}, {.fd = m->stop_fd, .events = POLLIN}};
@@ -105,7 +106,7 @@ static int await_answer(struct mirror *m)
     return -ETIMEDOUT;
 }
 
-/* 1, 0 at the end of the process, or as await_answer. */
+/* Returns 1, 0 at the end of the process, or as await_answer. */
 static int receive(struct mirror *m, struct mirror_answer *out)
 {
     int err = await_answer(m);
@@ -119,7 +120,8 @@ static int receive(struct mirror *m, struct mirror_answer *out)
     return n == (ssize_t)sizeof(*out);
 }
 
-/* It gets its end of the socket pair, standard files, and nothing else of ours. */
+/* The child gets its end of the socket pair and standard files, and nothing else of the daemon's.
+ */
 static int spawn(struct mirror *m, int sock)
 {
     char id[24], name[] = "coordfs-mirror", argument[] = MIRROR_CHILD_ARGUMENT;
@@ -131,7 +133,7 @@ static int spawn(struct mirror *m, int sock)
     snprintf(id, sizeof(id), "%d", m->mount_id);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, sock, MIRROR_CHILD_SOCKET);
-    /* It outlives the moment in which the daemon lets its caller's go. */
+    /* It must outlive the moment in which the daemon lets its starter exit. */
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
     posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
@@ -198,8 +200,8 @@ static void lose_process(struct mirror *m)
     count(m, &m->status.restarts);
 }
 
-/* The second time in a row, there is none for a while: everything that waits for lane B has waited
- * long enough. */
+/* If the process hangs for the second time in a row, there is no mirror for a while: everything
+ * that waits for lane B has waited long enough. */
 static void lose_hung(struct mirror *m)
 {
     m->n_hung++;
@@ -239,8 +241,8 @@ static bool tell(struct mirror *m, const struct mirror_op *op)
     return send(m->sock, all, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
-/* The names are looked up again when they are used next. Before Linux 6.2 they are forgotten, which
- * is not for directories. */
+/* Marks the names for a new look-up. Before Linux 6.2 it invalidates them instead; names of
+ * directories are left out then. */
 static void lock_request_again(struct io *io, const struct mirror_op *op)
 {
     for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
@@ -249,7 +251,7 @@ static void lock_request_again(struct io *io, const struct mirror_op *op)
             notify_entry(io, op->names[i].dir, op->names[i].name);
 }
 
-/* What lane B does when there is no mirror. */
+/* Invalidates the names: what lane B does without a mirror. */
 static void forget_names(struct io *io, const struct mirror_op *op)
 {
     bool named = op->kind != MIRROR_DATA && op->kind != MIRROR_ATTR;
@@ -268,15 +270,16 @@ static void forget_names(struct io *io, const struct mirror_op *op)
 
 static bool is_final(const struct mirror *m, const struct mirror_op *op, int err)
 {
-    /* To try again, a directory's entry from the future would have to be dropped, and what is
-     * mounted below it with it. */
+    /* A new attempt would need to drop a directory's entry from the future, and with it every mount
+     * below that directory. */
     if (m->submounts && (op->names[0].soft || op->names[1].soft))
         return true;
     return err == -ECANCELED || err == -EROFS || err == -EPERM || err == -EACCES ||
            err == -ENOTCONN;
 }
 
-/* 0, or an error after which it is tried again (is_final tells), -EAGAIN: it needs paths. */
+/* Returns 0, -EAGAIN (it needs paths), or an error after which the operation is tried again (unless
+ * is_final). */
 static int attempt(struct mirror *m, struct mirror_op *op)
 {
     struct mirror_answer answer;
@@ -302,7 +305,8 @@ static int attempt(struct mirror *m, struct mirror_op *op)
         return -EAGAIN;
     if (op->late)
         return m->submounts ? -EBUSY : -ECANCELED;
-    /* The kernel may have found nothing to do (two names of one file, one renamed to the other). */
+    /* The kernel may have found nothing to do (a rename of one name of a file to another name of
+     * it). */
     if (answer.err == 0 && !atomic_load(&op->answered))
         return -ENODATA;
     return answer.err;
@@ -314,7 +318,7 @@ static bool is_locked_elsewhere(const struct mirror_op *op, int err)
            !atomic_load(&op->refused) && op->rests < MIRROR_RESTS;
 }
 
-/* 0, -EBUSY and -EAGAIN as mirror_run, or why the last attempt has failed. */
+/* Returns 0, -EBUSY and -EAGAIN as mirror_run, or the error of the last attempt. */
 static int try(struct mirror *m, struct io *io, struct mirror_op *op)
 {
     int err = -ECANCELED;

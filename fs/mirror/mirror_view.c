@@ -7,7 +7,7 @@
 #include "fs/mirror/mirror.h"
 #include "fs/ops/ops.h"
 
-#define SHORT_S     1.0 /* for what is about to change */
+#define SHORT_S     1.0 /* validity of what is about to change */
 #define COUNTED_MAX 1000u
 
 /* ---- Recognising it ---------------------------------------------------------------------------*/
@@ -32,7 +32,7 @@ static bool same_name(const struct mirror_name *n, uint64_t dir, const char *nam
     return n->dir == dir && n->name != NULL && strcmp(n->name, name) == 0;
 }
 
-/* A change that it asks for is the current operation, or nothing: it must never become one of the
+/* A change that the mirror asks for is the current operation or nothing. It must never change the
  * tree. */
 static bool accepts(struct mirror_op *op, bool matches)
 {
@@ -44,10 +44,9 @@ static void refuse(fuse_req_t req)
     fuse_reply_err(req, ECANCELED);
 }
 
-/* ---- The state before and after the operation
- * --------------------------------------------------*/
+/* ---- The state before and after the operation ---- */
 
-/* Names that the inode has in the kernel's view more than in the tree. */
+/* The number of names that the inode has in the kernel's view and not in the tree. */
 static int more_links(struct fs *fs, uint64_t ino, const struct mirror_op *current)
 {
     const struct mirror_op *op;
@@ -66,7 +65,8 @@ static int more_links(struct fs *fs, uint64_t ino, const struct mirror_op *curre
     return more;
 }
 
-/* The type of what is gone from the tree. Only a directory takes a directory's place. */
+/* The type of an inode that is gone from the tree. Only a directory can take a directory's place.
+ */
 static uint32_t view_type(struct fs *fs, const struct mirror_op *op, uint64_t ino)
 {
     uint32_t type = node_type(&fs->nodes, ino);
@@ -78,7 +78,8 @@ static uint32_t view_type(struct fs *fs, const struct mirror_op *op, uint64_t in
     return op->kind == MIRROR_RENAME && S_ISDIR(op->mode) ? S_IFDIR : S_IFREG;
 }
 
-/* What the kernel is to believe of an inode that exists for it; it may be gone from the tree. */
+/* The attributes that the kernel must believe of an inode that exists for it. The inode may be gone
+ * from the tree. */
 static void view(struct fs *fs, const struct mirror_op *op, uint64_t ino, Cfs__Attr *out)
 {
     uint32_t type = view_type(fs, op, ino);
@@ -96,7 +97,7 @@ static void view(struct fs *fs, const struct mirror_op *op, uint64_t ino, Cfs__A
         out->nlink = links < 1 ? 1 : (uint32_t)links;
 }
 
-/* Does the tree, too, say that the name leads there? Then the kernel may go on believing it. */
+/* True if the name leads there in the tree, too. Then the kernel may keep the answer. */
 static double name_valid_s(struct fs *fs, uint64_t parent, const char *name, uint64_t ino)
 {
     const struct backend *b = &fs->backend;
@@ -143,7 +144,7 @@ static void reply_attr(fuse_req_t req, const struct mirror_op *op, uint64_t ino,
 
 /* ---- Requests ---------------------------------------------------------------------------------*/
 
-/* What the i-th name led to before. */
+/* The inode that the i-th name led to before the operation. */
 static uint64_t before(const struct mirror_op *op, unsigned i)
 {
     if (op->kind == MIRROR_MAKE || op->kind == MIRROR_LINK)
@@ -183,8 +184,7 @@ bool mirror_told(struct fs *fs, uint64_t parent, const char *name)
     return told;
 }
 
-/* The kernel asks for it with the directories locked: what their names lead to, was settled before.
- */
+/* The kernel asks while it holds the directories' locks; the names were decided before. */
 static void accept_names(fuse_req_t req, struct mirror_op *op)
 {
     if (atomic_load(&op->names[0].newer) || atomic_load(&op->names[1].newer)) {

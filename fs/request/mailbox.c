@@ -29,7 +29,7 @@ void mailbox_wake(struct mailbox *box)
     ssize_t n;
     int saved = errno;
 
-    /* EAGAIN means that the counter is full: then it is readable as well. */
+    /* EAGAIN: the counter is full, so the descriptor is readable already. */
     do
         n = write(box->event_fd, &one, sizeof(one));
     while (n < 0 && errno == EINTR);
@@ -57,7 +57,7 @@ unsigned mailbox_deliver(struct mailbox *box)
     uint64_t counter;
     unsigned n = 0;
 
-    /* Read before taking the list: what is posted later wakes us again. */
+    /* The counter is read before the list is taken: mail that is posted later wakes us again. */
     if (read(box->event_fd, &counter, sizeof(counter)) < 0)
         check(errno == EAGAIN || errno == EINTR);
     pthread_mutex_lock(&box->lock);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one crossing into the reader thread: anything that another thread has for it (a completed
- * command, a drained lane) is posted here and handled between two requests of the kernel.
+/* The only way into the reader thread. Another thread posts what it has for the reader thread (a
+ * completed command, a drained lane); the reader thread handles it between two requests of the
+ * kernel.
  *
- * Posting never fails and never waits for more than the mutex. Mail posted by one thread is
+ * Posting never fails and never waits for more than the mutex. Mail that one thread posts is
  * delivered in the order of posting. */
 #ifndef FS_REQUEST_MAILBOX_H
 #define FS_REQUEST_MAILBOX_H
@@ -18,7 +19,7 @@ struct mail;
 /* Reader thread. May free the mail. */
 typedef void (*mail_fn)(struct mail *mail);
 
-struct mail { /* embedded in what is posted; belongs to the mailbox while it is there */
+struct mail { /* embedded in the posted object; belongs to the mailbox until it is delivered */
     STAILQ_ENTRY(mail) link;
     mail_fn deliver;
 };
@@ -38,13 +39,13 @@ void mailbox_fini(struct mailbox *box); /* must be empty */
 void mailbox_post(struct mailbox *box, struct mail *mail, mail_fn deliver); /* any thread; takes */
 void mailbox_wake(struct mailbox *box); /* any thread, and signal handlers */
 
-/* Is there anything to deliver? Costs nothing; only the event_fd can be waited for, though. */
+/* True if there is mail. Costs nothing; to wait for mail, poll event_fd. */
 static inline bool mailbox_waiting(struct mailbox *box)
 {
     return atomic_load_explicit(&box->waiting, memory_order_relaxed);
 }
 
-/* Delivers what is there; returns how many. Reader thread. */
+/* Delivers the mail and returns its number. Reader thread. */
 unsigned mailbox_deliver(struct mailbox *box);
 
 #endif

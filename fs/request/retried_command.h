@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A command that nobody gives up: it is sent again until it was carried out, or until its session
- * is gone. Whoever wants to know may wait for it, and may stop waiting.
+/* A command that is sent again until it was carried out, or until its session is gone. A request
+ * may wait for it, and may stop waiting.
  *
  * Reader thread only. */
 #ifndef FS_REQUEST_RETRIED_COMMAND_H
@@ -10,14 +10,14 @@
 
 struct retried_command;
 
-/* error: 0, the command's errno, or EIO when the session is gone (ENOTCONN: the daemon stops). The
- * errand is freed, and those who wait for it end with the same error, afterwards. */
+/* error: 0, the command's errno, or EIO if the session is gone (ENOTCONN: the daemon stops).
+ * Afterwards the command is freed, and the requests that wait for it end with the same error. */
 typedef void (*retried_command_done)(struct retried_command *e, int error);
 
 struct retried_command {
     struct call call;
     struct fs *fs;
-    uint64_t session; /* of the host, in which it means something */
+    uint64_t session; /* the host's session in which the command has a meaning */
     Cfs__Command command;
     union {
         Cfs__Unlock unlock;
@@ -25,13 +25,13 @@ struct retried_command {
         Cfs__CancelLock cancel;
         Cfs__ReleaseEphemeral ephemeral;
     };
-    uint64_t *numbers;            /* what `release` and `ephemeral` point to; its own */
-    struct request_queue waiters; /* end with it */
+    uint64_t *numbers;            /* storage for `release` and `ephemeral`; owned */
+    struct request_queue waiters; /* requests that end with it */
     retried_command_done done;    /* NULL: nothing else to do */
     void *arg;
 };
 
-/* Each sends the command. The errand is the reader's until it is done. */
+/* Each sends the command. The reader thread owns it until it is done. */
 struct retried_command *retried_command_unlock(struct fs *fs, uint64_t session,
                                                const Cfs__Unlock *unlock,
                                                retried_command_done done);

@@ -102,12 +102,12 @@ void extents_overlay(const struct extents *p, uint64_t offset, uint8_t *out, siz
 
 struct cutter {
     const struct extents *extents;
-    size_t extent; /* what comes next: this extent … */
+    size_t extent; /* the next extent … */
     size_t skip;   /* … from this byte on */
     bool more;
 };
 
-/* Fills one command; false when there is nothing left. */
+/* Fills one command. Returns false if nothing is left. */
 static bool cut(struct cutter *c, Cfs__Write *write, Cfs__Extent *extents, Cfs__Extent **pointers)
 {
     size_t room = LIMIT_WRITE_MAX;
