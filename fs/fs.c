@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/cache/invalidate.h"
+#include "fs/deliver.h"
 #include "fs/kernel/mount.h"
 #include "fs/lock/lock_request.h"
 #include "fs/ops/ops.h"
@@ -23,6 +24,19 @@
 #define LANE_STEP_MS       2
 #define NEWS_STEP_MS       1
 #define DRAIN_MS           2000 /* that fs_run may go on for what is not committed yet */
+
+/* ---- Where a lower file meets the features above it --------------------------------------------
+ */
+
+static const struct call_hooks call_hooks = {
+    .before_submit = locks_send,           /* what was closed before is released before */
+    .before_change = writebacks_submit_of, /* what a thread wrote before is committed before */
+};
+
+static const struct attr_overlay attr_overlay = {
+    .show = writeback_show,
+    .exists = writeback_exists,
+};
 
 /* ---- The session --------------------------------------------------------------------------------
  */
@@ -147,6 +161,8 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
         return err;
     }
     copy_options(&fs->options, options);
+    fs->call_hooks = &call_hooks;
+    fs->attr_overlay = &attr_overlay;
     opens_init(&fs->opens);
     again_init(&fs->again);
     nodes_init(&fs->nodes);
@@ -343,12 +359,12 @@ void fs_changing(struct fs *fs, bool changing)
 
 void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
 {
-    invalidate_post(fs, changes, n, own);
+    deliver_changes(fs, changes, n, own);
 }
 
 void fs_replaced(struct fs *fs)
 {
-    invalidate_post_replaced(fs);
+    deliver_replaced(fs);
 }
 
 void fs_granted(struct fs *fs, uint64_t id, uint64_t fence)
@@ -358,7 +374,7 @@ void fs_granted(struct fs *fs, uint64_t id, uint64_t fence)
 
 void fs_session(struct fs *fs, uint64_t session)
 {
-    locks_post_session(fs, session);
+    deliver_session(fs, session);
 }
 
 void fs_control_changed(struct fs *fs, const char *name)

@@ -10,13 +10,11 @@
 
 #include "fs/backend.h"
 #include "fs/cache/lane.h"
-#include "fs/cache/lost.h"
 #include "fs/cache/moved.h"
-#include "fs/cache/pass.h"
-#include "fs/cache/stale.h"
 #include "fs/control/vdir.h"
 #include "fs/fs.h"
 #include "fs/inode/again.h"
+#include "fs/inode/attr.h"
 #include "fs/inode/handle.h"
 #include "fs/inode/node.h"
 #include "fs/inode/opens.h"
@@ -25,6 +23,9 @@
 #include "fs/lifetime/open_lifetime.h"
 #include "fs/lock/locks.h"
 #include "fs/mirror/mirror.h"
+#include "fs/reading/pass.h"
+#include "fs/reading/stale.h"
+#include "fs/request/lost.h"
 #include "fs/request/mailbox.h"
 #include "fs/request/request.h"
 #include "fs/writeback/writeback.h"
@@ -53,7 +54,9 @@ struct fs {
     struct locks locks;
     struct vdir vdir;
     struct open_lifetimes open_lifetimes;
-    uint64_t last_serial;      /* of the calls */
+    uint64_t last_serial; /* of the calls */
+    const struct call_hooks *call_hooks;
+    const struct attr_overlay *attr_overlay;
     uint64_t uncertain_serial; /* see fs/cache/invalidate.c; 0: nothing is uncertain */
     struct losts lost;         /* what is uncertain */
     uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */

@@ -4,7 +4,7 @@
  * answered EINTR or ETIMEDOUT may still be made later. While that is possible, all our changes are
  * treated like others'. It ends when a command that was submitted after the last such answer has
  * come back applied: a session's commands are applied in order. Which of them the kernel has not
- * made, and the mirror (fs/mirror/mirror.h) is to make, their signatures tell (fs/cache/lost.h).
+ * made, and the mirror (fs/mirror/mirror.h) is to make, their signatures tell (fs/request/lost.h).
  * What a transaction changed, or went by itself with something else, is unknown to the kernel, too
  * (Change.unseen).
  *
@@ -21,7 +21,7 @@
  *    are rare: during the whole pass nobody asks us anything.
  *  - where they follow one another, sizes and pages would come from different states. So what has
  *    changed while the kernel had pages of it is opened past the page cache for a while: one read
- *    is one request then, and the steps of one pass are kept together by fs/cache/pass.h. */
+ *    is one request then, and the steps of one pass are kept together by fs/reading/pass.h. */
 #include "fs/cache/invalidate.h"
 
 #include <errno.h>
@@ -29,20 +29,10 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "fs/lock/lock_request.h"
 #include "fs/state.h"
 
 #define BYPASS_MS 10000 /* renewed by each change */
 #define PASS_MS   100   /* that a program takes to read a file, from open to close, at most */
-
-struct invalidations {
-    struct mail mail;
-    struct fs *fs;
-    bool own;
-    bool replaced;
-    size_t n;
-    Cfs__Change **changes;
-};
 
 /* ---- What each kind of change makes stale -------------------------------------------------------
  */
@@ -230,7 +220,7 @@ static void own_rename(struct fs *fs, const Cfs__Change *c)
         names_rename(fs, c);
 }
 
-static void handle(struct fs *fs, const Cfs__Change *c, bool own)
+void invalidate_change(struct fs *fs, const Cfs__Change *c, bool own)
 {
     unsure(fs, c->ino);
     if (c->victim != 0)
@@ -273,7 +263,8 @@ void invalidate_forget_all(struct fs *fs)
     lane_forget_all_names(fs);
 }
 
-/* ---- The way here -------------------------------------------------------------------------------
+/* ---- Waiting for news
+ * -------------------------------------------------------------------------------
  */
 
 void invalidate_turn(struct fs *fs)
@@ -290,77 +281,4 @@ void invalidate_turn(struct fs *fs)
 bool invalidate_missing(struct fs *fs)
 {
     return atomic_load(&fs->changing) || atomic_load(&fs->invalidate_posted) != fs->invalidate_seen;
-}
-
-static void invalidate_deliver(struct mail *mail)
-{
-    struct invalidations *invalidations = CONTAINER_OF(mail, struct invalidations, mail);
-    struct fs *fs = invalidations->fs;
-
-    if (invalidations->replaced) {
-        invalidate_forget_all(invalidations->fs);
-        lock_requests_replaced(invalidations->fs);
-    }
-    for (size_t i = 0; i < invalidations->n; i++) {
-        if (invalidations->own)
-            open_lifetimes_note(invalidations->fs, invalidations->changes[i]);
-        handle(invalidations->fs, invalidations->changes[i],
-               invalidations->own && !invalidations->changes[i]->unseen);
-        cfs__change__free_unpacked(invalidations->changes[i], NULL);
-    }
-    vdir_news(fs);
-    free(invalidations->changes);
-    free(invalidations);
-    fs->invalidate_seen++;
-}
-
-static Cfs__Change *copy_change(const Cfs__Change *change)
-{
-    size_t len = cfs__change__get_packed_size(change);
-    uint8_t *bytes = xmalloc(len);
-    Cfs__Change *copy;
-
-    cfs__change__pack(change, bytes);
-    copy = cfs__change__unpack(NULL, len, bytes);
-    check(copy != NULL);
-    free(bytes);
-    return copy;
-}
-
-static void post(struct fs *fs, struct invalidations *invalidations)
-{
-    invalidations->fs = fs;
-    atomic_fetch_add(&fs->invalidate_posted, 1);
-    mailbox_post(&fs->mailbox, &invalidations->mail, invalidate_deliver);
-}
-
-void invalidate_post(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
-{
-    struct invalidations *invalidations = xcalloc(1, sizeof(*invalidations));
-
-    invalidations->own = own;
-    invalidations->n = n;
-    invalidations->changes = xcalloc(n, sizeof(*invalidations->changes));
-    for (size_t i = 0; i < n; i++)
-        invalidations->changes[i] = copy_change(changes[i]);
-    post(fs, invalidations);
-}
-
-void invalidate_post_replaced(struct fs *fs)
-{
-    struct invalidations *invalidations = xcalloc(1, sizeof(*invalidations));
-
-    invalidations->replaced = true;
-    post(fs, invalidations);
-}
-
-void invalidate_of_call(struct fs *fs, const struct call *c)
-{
-    if (call_uncertain(c)) {
-        fs->uncertain_serial = fs->last_serial;
-        lost_add(&fs->lost, c->signature);
-    } else if (fs->uncertain_serial != 0 && c->serial > fs->uncertain_serial) {
-        fs->uncertain_serial = 0;
-        lost_clear(&fs->lost);
-    }
 }

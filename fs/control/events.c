@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/ops/payload.h"
+#include "fs/kernel/payload.h"
 #include "fs/state.h"
 #include "proto/feed.h"
 #include "proto/ioctl.h"

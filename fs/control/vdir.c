@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/inode/attr.h"
 #include "fs/kernel/convert.h"
-#include "fs/ops/ops.h"
 #include "fs/state.h"
 #include "proto/ioctl.h"
 #include "proto/limits.h"
@@ -157,7 +157,7 @@ static void fill_stat(struct fs *fs, uint64_t ino, struct stat *out)
 static void reply_entry(fuse_req_t req, uint64_t ino)
 {
     struct fs *fs = fs_of(req);
-    struct fuse_entry_param entry = {.ino = ino, .entry_timeout = ops_valid_s(fs)};
+    struct fuse_entry_param entry = {.ino = ino, .entry_timeout = attr_name_valid_s(fs)};
     Cfs__Attr attr = CFS__ATTR__INIT;
 
     fill_stat(fs, ino, &entry.attr);
@@ -194,7 +194,7 @@ void vdir_setattr(fuse_req_t req, fuse_ino_t ino, int to_set)
     const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME |
                       FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
 
-    if (mirror_setattr(req, ino))
+    if (mirror_setattr(req, ino, vdir_getattr))
         return;
     if ((to_set & ~times) != 0 || fuse_req_ctx(req)->uid != 0)
         fuse_reply_err(req, EPERM);

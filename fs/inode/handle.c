@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "fs/cache/pass.h"
 #include "fs/hash.h"
+#include "fs/reading/pass.h"
 
 void handles_init(struct handles *hs, struct opens *opens)
 {

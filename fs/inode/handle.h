@@ -12,8 +12,8 @@
 #include "base/base.h"
 #include "fs/hash.h"
 #include "fs/inode/opens.h"
+#include "fs/kernel/ioctl_buffer.h"
 #include "fs/lock/locks.h"
-#include "fs/ops/ioctl_buffer.h"
 
 struct pass;
 

@@ -207,35 +207,15 @@ bool locks_lost(struct fs *fs, struct handle *h)
     return h->locks.lost;
 }
 
-struct told {
-    struct mail mail;
-    struct fs *fs;
-    uint64_t session;
-};
-
-static void on_session(struct mail *mail)
+void locks_set_session(struct fs *fs, uint64_t session)
 {
-    struct told *told = CONTAINER_OF(mail, struct told, mail);
-    struct fs *fs = told->fs;
     struct handle *h, *next;
 
-    if (told->session != fs->locks.session)
-        open_lifetimes_forget(fs);
-    fs->locks.session = told->session;
-    free(told);
+    fs->locks.session = session;
     HASH_ITER (hh, fs->handles.table, h, next)
-        if (!h->locks.lost && holds(h) && h->locks.session != fs->locks.session)
+        if (!h->locks.lost && holds(h) && h->locks.session != session)
             lose(fs, h);
     lock_requests_session(fs);
-}
-
-void locks_post_session(struct fs *fs, uint64_t session)
-{
-    struct told *told = xcalloc(1, sizeof(*told));
-
-    told->fs = fs;
-    told->session = session;
-    mailbox_post(&fs->mailbox, &told->mail, on_session);
 }
 
 void locks_turn(struct fs *fs)

@@ -12,7 +12,7 @@
  * for ever: whatever is done through it is EIO, and what was written through it and is not
  * submitted is dropped; what is submitted is refused by the state machine (backend_ops.submit_in).
  *
- * Reader thread only, but for the two that post. */
+ * Reader thread only. */
 #ifndef FS_LOCK_LOCKS_H
 #define FS_LOCK_LOCKS_H
 
@@ -60,8 +60,8 @@ void locks_fini(struct fs *fs);
 uint64_t locks_session(struct fs *fs);
 /* Is this the host's session at this very moment, and its lease holds? */
 bool locks_hold_now(struct fs *fs, uint64_t session);
-/* Loop thread: fs_session. */
-void locks_post_session(struct fs *fs, uint64_t session);
+/* From now on this is the host's session (0: none): locks of another one are lost. */
+void locks_set_session(struct fs *fs, uint64_t session);
 
 /* ---- Handles; h may be NULL ---- */
 

@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/ops/ops.h"
+#include "fs/inode/attr.h"
+#include "fs/state.h"
 #include "proto/limits.h"
 
 #define LOOKS_MAX 1000u
@@ -253,7 +254,7 @@ static uint32_t lost_type(struct fs *fs, const struct mirror_op *op, uint64_t in
             return S_IFDIR;
         if (op->kind != MIRROR_RENAME || op->victim != ino)
             continue;
-        if (ops_attr(fs, op->ino, &attr) == 0)
+        if (attr_get(fs, op->ino, &attr) == 0)
             return S_ISDIR(attr.mode) ? S_IFDIR : S_IFREG;
         ino = op->ino;
     }
@@ -264,7 +265,7 @@ static bool prepare_mode(struct fs *fs, struct mirror_op *op)
 {
     Cfs__Attr attr = CFS__ATTR__INIT;
 
-    if (ops_attr(fs, op->ino, &attr) == 0) {
+    if (attr_get(fs, op->ino, &attr) == 0) {
         op->mode = attr.mode;
         op->rdev = attr.rdev;
         return true;

@@ -184,7 +184,8 @@ bool mirror_remove(fuse_req_t req, uint64_t parent, const char *name);
 bool mirror_rename(fuse_req_t req, uint64_t parent, const char *name, uint64_t new_parent,
                    const char *new_name);
 bool mirror_getattr(fuse_req_t req, uint64_t ino);
-bool mirror_setattr(fuse_req_t req, uint64_t ino);
+/* reply answers for an inode that is not in the tree; NULL: the answer is the tree's. */
+bool mirror_setattr(fuse_req_t req, uint64_t ino, void (*reply)(fuse_req_t req, fuse_ino_t ino));
 /* The mirror's handles have the number 0, and no other handle does. So its RELEASE, which carries
  * no pid, is recognised. */
 bool mirror_open(fuse_req_t req, uint64_t ino);

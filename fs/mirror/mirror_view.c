@@ -3,9 +3,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/inode/attr.h"
 #include "fs/kernel/convert.h"
 #include "fs/mirror/mirror.h"
-#include "fs/ops/ops.h"
+#include "fs/state.h"
 
 #define SHORT_S     1.0 /* validity of what is about to change */
 #define COUNTED_MAX 1000u
@@ -85,7 +86,7 @@ static void view(struct fs *fs, const struct mirror_op *op, uint64_t ino, Cfs__A
     uint32_t type = view_type(fs, op, ino);
     int64_t links;
 
-    if (ops_attr(fs, ino, out) != 0) {
+    if (attr_get(fs, ino, out) != 0) {
         out->ino = ino;
         out->mode = type;
         out->nlink = 0;
@@ -105,7 +106,7 @@ static double name_valid_s(struct fs *fs, uint64_t parent, const char *name, uin
 
     if (b->ops->lookup(b->ctx, parent, name, strlen(name), &attr) != 0 || attr.ino != ino)
         return 0;
-    return ops_valid_s(fs);
+    return attr_name_valid_s(fs);
 }
 
 static void reply_entry(fuse_req_t req, const struct mirror_op *op, uint64_t ino, double valid_s,
@@ -116,9 +117,9 @@ static void reply_entry(fuse_req_t req, const struct mirror_op *op, uint64_t ino
     Cfs__Attr attr = CFS__ATTR__INIT;
 
     view(fs, op, ino, &attr);
-    ops_entry(fs, &attr, &entry);
+    attr_entry(fs, &attr, &entry);
     entry.entry_timeout = valid_s;
-    entry.attr_timeout = valid_s == 0 || unsure ? OPS_UNSURE_S : entry.attr_timeout;
+    entry.attr_timeout = valid_s == 0 || unsure ? ATTR_UNSURE_S : entry.attr_timeout;
     node_remember(&fs->nodes, &attr);
     if (fuse_reply_entry(req, &entry) != 0)
         node_forget(&fs->nodes, ino, 1);
@@ -165,7 +166,7 @@ bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name)
         if (before(op, i) == 0)
             reply_none(req);
         else
-            reply_entry(req, op, before(op, i), ops_valid_s(fs_of(req)), false);
+            reply_entry(req, op, before(op, i), attr_name_valid_s(fs_of(req)), false);
         return true;
     }
     return false;
@@ -256,20 +257,20 @@ bool mirror_getattr(fuse_req_t req, uint64_t ino)
         return false;
     op = current_op(req);
     if (op != NULL && (ino == op->ino || ino == op->victim)) {
-        reply_attr(req, op, ino, ops_attr_valid_s(fs, ino));
+        reply_attr(req, op, ino, attr_valid_s(fs, ino));
         return true;
     }
-    error = ops_attr(fs, ino, &attr);
+    error = attr_get(fs, ino, &attr);
     if (error != 0) {
         fuse_reply_err(req, error);
         return true;
     }
     convert_stat(&attr, &st);
-    fuse_reply_attr(req, &st, ops_attr_valid_s(fs, ino));
+    fuse_reply_attr(req, &st, attr_valid_s(fs, ino));
     return true;
 }
 
-bool mirror_setattr(fuse_req_t req, uint64_t ino)
+bool mirror_setattr(fuse_req_t req, uint64_t ino, void (*reply)(fuse_req_t req, fuse_ino_t ino))
 {
     struct mirror_op *op;
 
@@ -282,10 +283,10 @@ bool mirror_setattr(fuse_req_t req, uint64_t ino)
         return true;
     }
     atomic_store(&op->answered, true);
-    if (vdir_owns(ino))
-        vdir_getattr(req, ino);
+    if (reply != NULL)
+        reply(req, ino);
     else
-        reply_attr(req, op, ino, OPS_UNSURE_S);
+        reply_attr(req, op, ino, ATTR_UNSURE_S);
     return true;
 }
 

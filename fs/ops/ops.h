@@ -6,30 +6,7 @@
 
 #include "fs/state.h"
 
-extern const struct fuse_lowlevel_ops ops_table;
-
-/* Seconds for which the kernel may believe names and attributes. It is told of every change, so the
- * time is long; a kernel that cannot be told to forget all names at once (after a snapshot was
- * installed) has a shorter one. */
-#define OPS_VALID_S       3600.0
-#define OPS_VALID_SHORT_S 60.0
-
-/* What the answer to a change says of an inode that the kernel knows. It takes that for the truth
- * when the caller gets to it, even if it was told meanwhile of what another host did: so it is to
- * ask before it believes anything. (For answers to GETATTR and LOOKUP it looks at which was first.)
- */
-#define OPS_UNSURE_S 0.0
-
-double ops_valid_s(const struct fs *fs);
-/* The same for attributes of this inode: not while there is a draft of its content. */
-double ops_attr_valid_s(struct fs *fs, uint64_t ino);
-
-/* The attributes of an inode that the kernel knows; of a removed directory, what is left of it.
- * 0 or a positive errno. */
-int ops_attr(struct fs *fs, uint64_t ino, Cfs__Attr *out);
-
-/* Fills in what a reply tells of an inode. */
-void ops_entry(struct fs *fs, const Cfs__Attr *attr, struct fuse_entry_param *out);
+extern const struct fuse_lowlevel_ops ops_table; /* ops_table.c */
 
 /* May the inode be opened? 0, or ESTALE when it is unlinked, or has a name that the kernel is about
  * to forget: the caller may have come by a name that is gone. Who insists (node_insists) may open

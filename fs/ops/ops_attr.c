@@ -17,12 +17,12 @@ static void reply_attr(fuse_req_t req, const Cfs__Attr *attr, double valid_s)
 static void getattr_now(struct fs *fs, fuse_req_t req, uint64_t ino)
 {
     Cfs__Attr attr = CFS__ATTR__INIT;
-    int error = ops_attr(fs, ino, &attr);
+    int error = attr_get(fs, ino, &attr);
 
     if (error != 0)
         fuse_reply_err(req, error);
     else
-        reply_attr(req, &attr, ops_attr_valid_s(fs, ino));
+        reply_attr(req, &attr, attr_valid_s(fs, ino));
 }
 
 /* Another process's writes are committed, or it takes too long: the file as it is. */
@@ -82,7 +82,7 @@ static void finish_setattr(struct request *r, int error)
     check(r->call.has_attr);
     node_note(&r->fs->nodes, &r->call.attr);
     writeback_show(r->fs, &r->call.attr);
-    reply_attr(r->req, &r->call.attr, OPS_UNSURE_S);
+    reply_attr(r->req, &r->call.attr, ATTR_UNSURE_S);
 }
 
 /* With HANDLE_KILLPRIV_V2 the kernel leaves it to us: a new owner always takes setuid away (setgid
@@ -139,7 +139,7 @@ static void empty(struct fs *fs, fuse_req_t req, Cfs__Attr *attr, int to_set, ui
         writeback_truncate(fs, attr->ino, fuse_req_ctx(req)->pid,
                            (to_set & FUSE_SET_ATTR_KILL_SUID) != 0);
     attr->size = 0;
-    reply_attr(req, attr, OPS_UNSURE_S);
+    reply_attr(req, attr, ATTR_UNSURE_S);
 }
 
 void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
@@ -150,10 +150,10 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
     Cfs__SetAttr set = CFS__SET_ATTR__INIT;
     Cfs__Attr attr = CFS__ATTR__INIT;
     struct handle *h = fi == NULL ? NULL : handle_find(&fs->handles, fi->fh);
-    int error = locks_lost(fs, h) ? EIO : ops_attr(fs, ino, &attr);
+    int error = locks_lost(fs, h) ? EIO : attr_get(fs, ino, &attr);
     struct request *r;
 
-    if (mirror_setattr(req, ino))
+    if (mirror_setattr(req, ino, NULL))
         return;
     if (error == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0 &&
         (uint64_t)st->st_size > fs->options.file_max)

@@ -46,7 +46,7 @@ static bool listing_add(struct listing *l, const char *name, uint64_t ino, uint3
 
     memset(&entry, 0, sizeof(entry));
     if (attr != NULL)
-        ops_entry(l->fs, attr, &entry);
+        attr_entry(l->fs, attr, &entry);
     entry.attr.st_ino = ino;
     entry.attr.st_mode = attr != NULL ? attr->mode : type;
     n = l->plus ? fuse_add_direntry_plus(l->req, out, left, name, &entry, (off_t)position)
@@ -79,7 +79,7 @@ static bool on_entry(void *arg, const struct backend_entry *e)
 static int fill(struct listing *l, uint64_t ino, uint64_t after)
 {
     Cfs__Attr attr = CFS__ATTR__INIT;
-    int error = ops_attr(l->fs, ino, &attr);
+    int error = attr_get(l->fs, ino, &attr);
 
     if (error != 0)
         return error;

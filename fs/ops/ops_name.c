@@ -15,10 +15,10 @@ static void reply_name(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, dou
 {
     struct fuse_entry_param entry;
 
-    ops_entry(fs, attr, &entry);
+    attr_entry(fs, attr, &entry);
     entry.entry_timeout = valid_s;
     if (unsure)
-        entry.attr_timeout = OPS_UNSURE_S;
+        entry.attr_timeout = ATTR_UNSURE_S;
     node_remember(&fs->nodes, attr);
     if (fuse_reply_entry(req, &entry) != 0)
         node_forget(&fs->nodes, attr->ino, 1);
@@ -26,7 +26,7 @@ static void reply_name(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, dou
 
 static void reply_entry(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, bool unsure)
 {
-    reply_name(fs, req, attr, ops_valid_s(fs), unsure);
+    reply_name(fs, req, attr, attr_name_valid_s(fs), unsure);
 }
 
 static void finish_entry(struct request *r, int error)
@@ -85,7 +85,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     double valid_s;
 
     if (error != 0) {
-        valid_s = mirror_told(fs, parent, name) ? 0 : ops_valid_s(fs);
+        valid_s = mirror_told(fs, parent, name) ? 0 : attr_name_valid_s(fs);
         again_found(&fs->again, fuse_req_ctx(req)->pid, 0);
         moved_ends(fs, fuse_req_ctx(req)->pid);
         reply_missing(req, ops_dir_error(fs, req, parent, error), valid_s);
@@ -111,7 +111,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
         return;
     }
     writeback_show(fs, &attr);
-    valid_s = mirror_told(fs, parent, name) ? 0 : ops_valid_s(fs);
+    valid_s = mirror_told(fs, parent, name) ? 0 : attr_name_valid_s(fs);
     again_found(&fs->again, fuse_req_ctx(req)->pid, attr.ino);
     reply_name(fs, req, &attr, valid_s, false);
 }
@@ -244,7 +244,7 @@ static void finish_create(struct request *r, int error)
         return;
     }
     check(r->call.has_attr);
-    ops_entry(fs, &r->call.attr, &entry);
+    attr_entry(fs, &r->call.attr, &entry);
     node_remember(&fs->nodes, &r->call.attr);
     ops_open_handle(fs, r->call.attr.ino, fuse_req_ctx(r->req)->pid, &fi);
     if (fuse_reply_create(r->req, &entry, &fi) != 0) {

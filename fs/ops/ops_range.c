@@ -152,7 +152,7 @@ void ops_copy_file_range(fuse_req_t req, fuse_ino_t src, off_t src_offset,
     if (error == 0)
         error = ops_handle_error(fs, handle_find(&fs->handles, dst_fi->fh));
     if (error == 0)
-        error = ops_attr(fs, src, &attr);
+        error = attr_get(fs, src, &attr);
     if (error == 0) {
         copy.src = src;
         copy.src_offset = (uint64_t)src_offset;
@@ -196,7 +196,7 @@ static void finish_lseek(struct request *r, int error)
         return;
     }
     if (error != EINTR)
-        error = ops_attr(r->fs, r->ino, &attr);
+        error = attr_get(r->fs, r->ino, &attr);
     if (error == 0 && r->count >= attr.size)
         error = ENXIO;
     if (error != 0)

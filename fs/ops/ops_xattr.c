@@ -69,7 +69,7 @@ static int64_t get_znode(struct fs *fs, uint64_t ino, const char *name, char *ou
 
     if (which == ARRAY_LEN(znode_numbers))
         return b->ops->getxattr(b->ctx, ino, name, strlen(name), out, size);
-    error = ops_attr(fs, ino, &attr);
+    error = attr_get(fs, ino, &attr);
     if (error != 0)
         return -error;
     memcpy(&number, (const char *)&attr + znode_numbers[which].offset, sizeof(number));

@@ -53,7 +53,7 @@ void call_submit_in(struct fs *fs, struct call *c, uint64_t session, const Cfs__
 {
     const struct backend *b = &fs->backend;
 
-    locks_send(fs); /* what was closed before is released before */
+    fs->call_hooks->before_submit(fs);
     call_init(fs, c, done);
     c->signature = lost_of_command(command);
     if (fs->ended) /* the backend may be gone */

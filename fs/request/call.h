@@ -23,7 +23,7 @@ struct call { /* embedded; the outcome is valid from `done` on */
     call_fn done;
     uint64_t ticket;
     uint64_t serial;    /* 1, 2, 3 … in the order of submission */
-    uint64_t signature; /* of the change: fs/cache/lost.h */
+    uint64_t signature; /* of the change: fs/request/lost.h */
     int err;            /* of the transport: 0 or -errno */
     uint32_t status;    /* of the command */
     uint64_t value;
@@ -31,6 +31,14 @@ struct call { /* embedded; the outcome is valid from `done` on */
     Cfs__Attr attr;
     bool keep_reply;  /* set before: the whole reply is wanted */
     struct buf reply; /* packed; whoever asked for it frees it */
+};
+
+/* What features submit before a command, so that the state machine carries it out first. fs.c sets
+ * fs.call_hooks; a hook may submit commands itself. */
+struct call_hooks {
+    void (*before_submit)(struct fs *fs); /* any command */
+    void (*before_change)(struct fs *fs,
+                          int tid); /* the change that a request of thread tid asks for */
 };
 
 /* The command is borrowed for the call. timeout_ms 0: no deadline. */

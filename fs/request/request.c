@@ -5,9 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "fs/cache/invalidate.h"
 #include "fs/state.h"
-#include "fs/writeback/writeback.h"
 
 void requests_init(struct requests *rs)
 {
@@ -85,7 +83,7 @@ static void on_call_done(struct call *c)
 {
     struct request *r = CONTAINER_OF(c, struct request, call);
 
-    invalidate_of_call(r->fs, c);
+    lost_note_call(r->fs, c);
     request_end(r, call_error(c));
 }
 
@@ -96,8 +94,7 @@ static unsigned timeout_of(const struct request *r)
 
 void request_submit(struct request *r, const Cfs__Command *command)
 {
-    /* What a thread wrote before is committed before what it changes now. */
-    writebacks_submit_of(r->fs, fuse_req_ctx(r->req)->pid);
+    r->fs->call_hooks->before_change(r->fs, fuse_req_ctx(r->req)->pid);
     call_submit_in(r->fs, &r->call, r->session, command, timeout_of(r), on_call_done);
 }
 

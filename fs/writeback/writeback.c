@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "fs/cache/invalidate.h"
 #include "fs/hash.h"
 #include "fs/kernel/procfd.h"
 #include "fs/state.h"
@@ -314,7 +313,7 @@ static void on_call_done(struct call *c)
     struct batch *b = CONTAINER_OF(c, struct batch_call, call)->batch;
     int error = call_error(c);
 
-    invalidate_of_call(b->fs, c);
+    lost_note_call(b->fs, c);
     if (error != 0 && b->error == 0) {
         b->error = error;
         b->uncertain = c->err == -ETIMEDOUT || c->err == -EINTR;

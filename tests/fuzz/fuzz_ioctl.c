@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 
 #include "fs/kernel/credentials.h"
-#include "fs/ops/ioctl_buffer.h"
-#include "fs/ops/payload.h"
+#include "fs/kernel/ioctl_buffer.h"
+#include "fs/kernel/payload.h"
 #include "proto/limits.h"
 #include "proto/stamp.h"
 #include "store/store.h"

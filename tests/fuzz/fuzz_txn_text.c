@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "cli/txn_text.h"
-#include "fs/ops/payload.h"
+#include "fs/kernel/payload.h"
 #include "proto/limits.h"
 
 static void check_steps(const struct txn_text *t)

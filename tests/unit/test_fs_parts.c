@@ -13,13 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/cache/lost.h"
 #include "fs/inode/again.h"
 #include "fs/inode/handle.h"
 #include "fs/inode/node.h"
 #include "fs/inode/opens.h"
 #include "fs/kernel/convert.h"
-#include "fs/ops/payload.h"
+#include "fs/kernel/payload.h"
+#include "fs/request/lost.h"
 #include "fs/request/mailbox.h"
 #include "fs/writeback/extents.h"
 #include "proto/limits.h"

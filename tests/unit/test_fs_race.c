@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A host reads what another one is just replacing: what it sees is one state of the file, each
- * time, and the last one in the end. (fs/cache/invalidate.c, fs/cache/pass.h, fs/ops/ops.h.) */
+ * time, and the last one in the end. (fs/cache/invalidate.c, fs/reading/pass.h, fs/ops/ops.h.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -149,7 +149,7 @@ static void each_read_is_one_state(void **state)
  */
 
 #define SOON_MS                                                                                    \
-    50 /* half of PASS_MS in fs/cache/invalidate.c, and far less than fs/cache/pass.h allows */
+    50 /* half of PASS_MS in fs/cache/invalidate.c, and far less than fs/reading/pass.h allows */
 #define TRIES 1000 /* a machine may be busy */
 
 static int open_and_read(unsigned n, size_t len)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/ops/ioctl_buffer.h"
+#include "fs/kernel/ioctl_buffer.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/ops/payload.h"
+#include "fs/kernel/payload.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,8 +4,8 @@
  * there is a bound on all of them together; root is not bound by what others keep.
  *
  * Reader thread only. */
-#ifndef FS_OPS_IOCTL_BUFFER_H
-#define FS_OPS_IOCTL_BUFFER_H
+#ifndef FS_KERNEL_IOCTL_BUFFER_H
+#define FS_KERNEL_IOCTL_BUFFER_H
 
 #include "base/buf.h"
 

@@ -10,8 +10,8 @@
  * is there.
  *
  * Reader thread only. */
-#ifndef FS_CACHE_PASS_H
-#define FS_CACHE_PASS_H
+#ifndef FS_READING_PASS_H
+#define FS_READING_PASS_H
 
 #include "base/buf.h"
 

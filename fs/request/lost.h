@@ -4,11 +4,14 @@
  * changed, and how; a command and the change that it makes have the same.
  *
  * Reader thread only. */
-#ifndef FS_CACHE_LOST_H
-#define FS_CACHE_LOST_H
+#ifndef FS_REQUEST_LOST_H
+#define FS_REQUEST_LOST_H
 
 #include "base/base.h"
 #include "proto/command.pb-c.h"
+
+struct call;
+struct fs;
 
 #define LOST_MAX 1024 /* more are forgotten, the oldest first: they raise no events */
 
@@ -25,5 +28,9 @@ void lost_add(struct losts *l, uint64_t signature);
 /* Is it there? It is not any more. */
 bool lost_take(struct losts *l, uint64_t signature);
 void lost_clear(struct losts *l); /* also frees */
+
+/* A call has come back: notes its change if nobody knows whether it will be made, and forgets all
+ * such changes when they have been made or never will be (fs.uncertain_serial). */
+void lost_note_call(struct fs *fs, const struct call *c);
 
 #endif

@@ -18,8 +18,8 @@
  * before wait for the quorum, as always.
  *
  * Reader thread only. */
-#ifndef FS_CACHE_STALE_H
-#define FS_CACHE_STALE_H
+#ifndef FS_READING_STALE_H
+#define FS_READING_STALE_H
 
 #include "fs/request/call.h"
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/cache/lost.h"
+#include "fs/request/lost.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+
+#include "fs/state.h"
 
 static uint64_t sign(Cfs__Change__Kind kind, uint64_t ino, const ProtobufCBinaryData *name)
 {
@@ -95,4 +97,15 @@ void lost_clear(struct losts *l)
     free(l->signatures);
     l->signatures = NULL;
     l->n = 0;
+}
+
+void lost_note_call(struct fs *fs, const struct call *c)
+{
+    if (call_uncertain(c)) {
+        fs->uncertain_serial = fs->last_serial;
+        lost_add(&fs->lost, c->signature);
+    } else if (fs->uncertain_serial != 0 && c->serial > fs->uncertain_serial) {
+        fs->uncertain_serial = 0;
+        lost_clear(&fs->lost);
+    }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/cache/stale.h"
+#include "fs/reading/stale.h"
 
 #include <linux/fuse.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What ioctls hand over (proto/ioctl.h): bytes from any user's program, checked, and as what they
  * mean. Pure. */
-#ifndef FS_OPS_PAYLOAD_H
-#define FS_OPS_PAYLOAD_H
+#ifndef FS_KERNEL_PAYLOAD_H
+#define FS_KERNEL_PAYLOAD_H
 
 #include "base/base.h"
 #include "proto/command.pb-c.h"

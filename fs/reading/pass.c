@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/cache/pass.h"
+#include "fs/reading/pass.h"
 
 #include <linux/fuse.h>
 #include <string.h>

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/deliver.h"
+
+#include <stdlib.h>
+
+#include "fs/cache/invalidate.h"
+#include "fs/lock/lock_request.h"
+#include "fs/state.h"
+
+/* ---- Changes of the tree ------------------------------------------------------------------------
+ */
+
+struct changes {
+    struct mail mail;
+    struct fs *fs;
+    bool own;
+    bool replaced;
+    size_t n;
+    Cfs__Change **list;
+};
+
+static void on_changes(struct mail *mail)
+{
+    struct changes *m = CONTAINER_OF(mail, struct changes, mail);
+    struct fs *fs = m->fs;
+
+    if (m->replaced) {
+        invalidate_forget_all(fs);
+        lock_requests_replaced(fs);
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        if (m->own)
+            open_lifetimes_note(fs, m->list[i]);
+        invalidate_change(fs, m->list[i], m->own);
+        cfs__change__free_unpacked(m->list[i], NULL);
+    }
+    vdir_news(fs);
+    free(m->list);
+    free(m);
+    fs->invalidate_seen++;
+}
+
+static Cfs__Change *copy_change(const Cfs__Change *change)
+{
+    size_t len = cfs__change__get_packed_size(change);
+    uint8_t *bytes = xmalloc(len);
+    Cfs__Change *copy;
+
+    cfs__change__pack(change, bytes);
+    copy = cfs__change__unpack(NULL, len, bytes);
+    check(copy != NULL);
+    free(bytes);
+    return copy;
+}
+
+static void post(struct fs *fs, struct changes *m)
+{
+    m->fs = fs;
+    atomic_fetch_add(&fs->invalidate_posted, 1);
+    mailbox_post(&fs->mailbox, &m->mail, on_changes);
+}
+
+void deliver_changes(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
+{
+    struct changes *m = xcalloc(1, sizeof(*m));
+
+    m->own = own;
+    m->n = n;
+    m->list = xcalloc(n, sizeof(*m->list));
+    for (size_t i = 0; i < n; i++)
+        m->list[i] = copy_change(changes[i]);
+    post(fs, m);
+}
+
+void deliver_replaced(struct fs *fs)
+{
+    struct changes *m = xcalloc(1, sizeof(*m));
+
+    m->replaced = true;
+    post(fs, m);
+}
+
+/* ---- The host's session -------------------------------------------------------------------------
+ */
+
+struct new_session {
+    struct mail mail;
+    struct fs *fs;
+    uint64_t session;
+};
+
+static void on_session(struct mail *mail)
+{
+    struct new_session *m = CONTAINER_OF(mail, struct new_session, mail);
+
+    if (m->session != m->fs->locks.session)
+        open_lifetimes_forget(m->fs); /* they ended with their session */
+    locks_set_session(m->fs, m->session);
+    free(m);
+}
+
+void deliver_session(struct fs *fs, uint64_t session)
+{
+    struct new_session *m = xcalloc(1, sizeof(*m));
+
+    m->fs = fs;
+    m->session = session;
+    mailbox_post(&fs->mailbox, &m->mail, on_session);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the loop thread tells the filesystem and several features must hear of. It goes through the
+ * mailbox; the reader thread hands it to each feature, in an order that this file decides. (What
+ * concerns one feature only, that feature posts and delivers itself.)
+ *
+ * Loop thread. */
+#ifndef FS_DELIVER_H
+#define FS_DELIVER_H
+
+#include "base/base.h"
+#include "proto/command.pb-c.h"
+
+struct fs;
+
+/* fs_changed. Borrows. */
+void deliver_changes(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own);
+/* fs_replaced. */
+void deliver_replaced(struct fs *fs);
+/* fs_session. */
+void deliver_session(struct fs *fs, uint64_t session);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The attributes of an inode as this host shows them, and how long the kernel may believe them.
+ *
+ * Content that is written but not committed changes the size that this host shows. The feature that
+ * keeps such content is above this file: it lays its part over the attributes by `attr_overlay`.
+ *
+ * Reader thread only. */
+#ifndef FS_INODE_ATTR_H
+#define FS_INODE_ATTR_H
+
+#include <fuse_lowlevel.h>
+
+#include "base/base.h"
+#include "proto/command.pb-c.h"
+
+struct fs;
+
+/* Seconds for which the kernel may believe names and attributes. It is told of every change, so the
+ * time is long; a kernel that cannot be told to forget all names at once (after a snapshot was
+ * installed) has a shorter one. */
+#define ATTR_VALID_S       3600.0
+#define ATTR_VALID_SHORT_S 60.0
+
+/* What the answer to a change says of an inode that the kernel knows. It takes that for the truth
+ * when the caller gets to it, even if it was told meanwhile of what another host did: so it is to
+ * ask before it believes anything. (For answers to GETATTR and LOOKUP it looks at which was first.)
+ */
+#define ATTR_UNSURE_S 0.0
+
+/* fs.attr_overlay; fs.c sets it. Both functions: reader thread. */
+struct attr_overlay {
+    /* Shows uncommitted content in the attributes. True when there is some. */
+    bool (*show)(struct fs *fs, Cfs__Attr *attr);
+    /* Does the inode have uncommitted content? */
+    bool (*exists)(struct fs *fs, uint64_t ino);
+};
+
+/* The attributes of an inode that the kernel knows; of a removed directory, what is left of it.
+ * 0 or a positive errno. */
+int attr_get(struct fs *fs, uint64_t ino, Cfs__Attr *out);
+
+/* Seconds for which the kernel may believe a name. */
+double attr_name_valid_s(const struct fs *fs);
+/* The same for attributes of this inode: 0 while it has uncommitted content. */
+double attr_valid_s(struct fs *fs, uint64_t ino);
+
+/* Fills in what a reply tells of an inode. */
+void attr_entry(struct fs *fs, const Cfs__Attr *attr, struct fuse_entry_param *out);
+
+#endif
