@@ -7,6 +7,7 @@
 # BUILD has the objects of all folders. The checks, all of them when none is named:
 #   includes     a folder includes only what lies below it, and only the libraries that are its own
 #   symbols      the same, of what the object files really use
+#   arrows       the same between the folders of fs/; no cycle of folders, none of more than three files
 #   determinism  store/ asks no clock, no chance, no environment; raft/ gets them through its seams
 #   names        what a file exports begins with its name or that of a header of its folder
 #   headers      every header compiles alone
@@ -19,7 +20,7 @@
 # Every check runs, whatever the others found; exit code 1 when any found something.
 set -u -o pipefail
 
-ALL='includes symbols determinism names headers words format cppcheck tidy shell'
+ALL='includes symbols arrows determinism names headers words format cppcheck tidy shell'
 
 [ $# -ge 1 ] && [ -d "$1" ] || {
 	echo "usage: tools/lint.sh BUILD [CHECK]..." >&2
@@ -163,11 +164,15 @@ report() { # FILE of complaints
 
 # ---- Symbols -----------------------------------------------------------------------------------------
 
+# Without those whose source was removed or has moved since.
 objects() {
-	local folder
+	local folder object file
 	for folder in $FOLDERS; do
 		[ ! -d "$BUILD/$folder" ] || find "$BUILD/$folder" -name '*.o'
-	done | sort
+	done | sort | while IFS= read -r object; do
+		file=${object#"$BUILD/"}
+		[ -f "${file%.o}.c" ] || [ -f "${object%.o}.c" ] && echo "$object"
+	done
 }
 
 # What nm says of all objects, "FILE TYPE SYMBOL"; FILE is the source, as the tables name it.
@@ -218,6 +223,155 @@ check_symbols() {
 	origins >"$WORK/origins"
 	[ -s "$WORK/origins" ] || complain "no object uses anything: nm does not work here"
 	forbidden <"$WORK/origins" >"$WORK/out"
+	report "$WORK/out"
+}
+
+# ---- Arrows: folders inside fs/, and cycles ------------------------------------------------------------
+
+# FOLDER | folders of the same parent that its files may use; the order is from the bottom to the top.
+# By symbols: the files include fs/state.h, which puts the parts of struct fs together and so knows all
+# of them, but a file calls only what the table allows. What a lower folder needs of a higher one, it
+# gets through a hook (call_hooks in fs/request/call.h, attr_overlay in fs/inode/attr.h).
+#
+# Features that use one another, and why:
+#   cache -> mirror            lane B forgets names, or has the mirror make the change that it comes from
+#   writeback -> cache         what is committed makes the kernel's pages stale
+#   lock -> writeback          content is committed before its lock is released, or dropped with it
+#   lifetime -> lock           an entry lives in the same session as locks do
+#   control -> cache, mirror   a control file that has changed has its inotify events, too
+arrows_table() {
+	cat <<-END
+		fs/kernel    |
+		fs/request   | kernel
+		fs/inode     | kernel request
+		fs/mirror    | kernel request inode
+		fs/cache     | kernel request inode mirror
+		fs/writeback | kernel request inode cache
+		fs/lock      | kernel request inode writeback
+		fs/lifetime  | kernel request inode lock
+		fs/control   | kernel request inode mirror cache
+		fs/reading   | kernel request inode mirror cache writeback control
+		fs/ops       | kernel request inode mirror cache writeback lock lifetime control reading
+		fs           | kernel request inode mirror cache writeback lock lifetime control reading ops
+	END
+}
+
+CYCLE_MAX=3 # files
+# Cycles of these folders' files are not complained of yet.
+CYCLES_LATER='raft store cli'
+
+# "FILE FILE SYMBOL" for each symbol of the one that the other uses.
+file_graph() {
+	symbols -g --defined-only | awk '$2 ~ /^[TDBRCVW]$/ { print $3, $1 }' >"$WORK/defined"
+	imports | awk -v table="$WORK/defined" '
+		BEGIN {
+			while ((getline line <table) > 0) {
+				split(line, part, " ")
+				file[part[1]] = part[2]
+			}
+		}
+		$2 in file && file[$2] != $1 { print $1, file[$2], $2 }'
+}
+
+# Of lines "FROM TO WHY", each strongly connected component of more than `max` nodes (Tarjan 1972):
+# a line "N nodes: A B …", and behind it one reason for each of its edges.
+cycles() { # max
+	awk -v max="$1" '
+		function visit(v,    i, n, list, w, size, members) {
+			index_of[v] = low[v] = ++counter
+			stack[++depth] = v
+			on_stack[v] = 1
+			n = split(next_of[v], list, " ")
+			for (i = 1; i <= n; i++) {
+				w = list[i]
+				if (!(w in index_of)) {
+					visit(w)
+					if (low[w] < low[v])
+						low[v] = low[w]
+				} else if (on_stack[w] && index_of[w] < low[v])
+					low[v] = index_of[w]
+			}
+			if (low[v] != index_of[v])
+				return
+			do {
+				w = stack[depth--]
+				on_stack[w] = 0
+				component[w] = v
+				members = members " " w
+				size++
+			} while (w != v)
+			if (size > max)
+				large[v] = size " in a cycle:" members
+		}
+		!(($1, $2) in why) {
+			why[$1, $2] = $3
+			next_of[$1] = next_of[$1] " " $2
+		}
+		END {
+			for (v in next_of)
+				if (!(v in index_of))
+					visit(v)
+			for (v in large) {
+				print large[v]
+				fflush()
+				for (edge in why) {
+					split(edge, end, SUBSEP)
+					if (component[end[1]] == v && component[end[2]] == v)
+						print "  " end[1] " uses " end[2] ": " why[edge] | "sort"
+				}
+				close("sort")
+			}
+		}'
+}
+
+# "FOLDER FOLDER SYMBOL" of a graph of files; top-level folders only, if `top`.
+folder_graph() { # [top]
+	awk -v top="${1:-}" '
+		{ sub(top != "" ? "/.*" : "/[^/]*$", "", $1); sub(top != "" ? "/.*" : "/[^/]*$", "", $2) }
+		$1 != $2'
+}
+
+# Edges inside one top-level folder that the table does not allow.
+forbidden_arrows() {
+	arrows_table >"$WORK/arrows"
+	awk -v table="$WORK/arrows" '
+		function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
+		BEGIN {
+			while ((getline line <table) > 0) {
+				split(line, part, "|")
+				gsub(/ /, "", part[1])
+				parent = part[1]
+				sub(/\/.*/, "", parent)
+				divided[parent] = known[part[1]] = 1
+				n = split(part[2], used, " ")
+				for (i = 1; i <= n; i++)
+					ok[part[1], parent "/" used[i]] = 1
+			}
+		}
+		{
+			from = folder($1)
+			to = folder($2)
+			parent = from
+			sub(/\/.*/, "", parent)
+			if (!(parent in divided) || index(to "/", parent "/") != 1)
+				next
+			if (!(from in known))
+				print from " is not in the table of arrows"
+			else if (from != to && !((from, to) in ok))
+				print $1 " uses " $3 ", of " to
+		}' | sort -u
+}
+
+check_arrows() {
+	need_objects || return
+	file_graph >"$WORK/files"
+	[ -s "$WORK/files" ] || complain "no object uses another: nm does not work here"
+	{
+		forbidden_arrows <"$WORK/files"
+		folder_graph <"$WORK/files" | cycles 1 | sed 's/^[0-9]/folders: &/'
+		folder_graph top <"$WORK/files" | cycles 1 | sed 's/^[0-9]/folders: &/'
+		grep -vE "^(${CYCLES_LATER// /|})/" "$WORK/files" | cycles "$CYCLE_MAX" | sed 's/^[0-9]/files: &/'
+	} >"$WORK/out"
 	report "$WORK/out"
 }
 
