@@ -29,9 +29,10 @@ struct fs_options {
     unsigned writeback_ms;  /* tests: idle time of writeback; 0: WRITEBACK_IDLE_MS and
                              * WRITEBACK_AGE_MS */
     unsigned mirror_ms; /* tests: patience with the mirror's process; 0: derived from timeout_ms */
-    unsigned lane_max;  /* tests: number of jobs of lane B (fs/cache/lane.h); 0: LANE_JOBS_MAX */
-    bool uncached;      /* the kernel caches nothing and asks each time */
-    bool debug;         /* log every request */
+    unsigned
+        lane_max;  /* tests: number of jobs of the name lane (fs/cache/lane.h); 0: LANE_JOBS_MAX */
+    bool uncached; /* the kernel caches nothing and asks each time */
+    bool debug;    /* log every request */
     enum fs_lostlock lostlock;
     /* A program that can be the mirror (fs/mirror/mirror_child.h); NULL: other hosts' changes raise
      * no events. */

@@ -234,7 +234,7 @@ check_symbols() {
 # gets through a hook (call_hooks in fs/request/call.h, attr_overlay in fs/inode/attr.h).
 #
 # Features that use one another, and why:
-#   cache -> mirror            lane B forgets names, or has the mirror make the change that it comes from
+#   cache -> mirror            the name lane forgets names, or has the mirror make the change that it comes from
 #   writeback -> cache         what is committed makes the kernel's pages stale
 #   lock -> writeback          content is committed before its lock is released, or dropped with it
 #   lifetime -> lock           an entry lives in the same session as locks do

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two threads that tell the kernel to forget what it caches (fs/kernel/notify.h).
  *
- * Lane A forgets attributes and pages: that takes page locks only, which the kernel holds while it
- * waits for READ, and READ is always answered at once. So anything may wait for lane A.
- * Lane B forgets names: that takes directories' locks, which the kernel holds while it waits for
- * LOOKUP, and for every change in a directory. So what holds a directory's lock must not wait for
- * lane B; and a job waits here until no parked request holds its directory's lock (a thread that
- * sleeps in its own mount would keep a killed daemon from dying), nor any earlier job that needs
- * the same locks waits. The mirror's operations (fs/mirror/mirror.h) are jobs of lane B, too: they
- * also need the locks of what the names lead to.
+ * The page lane forgets attributes and pages: that takes page locks only, which the kernel holds
+ * while it waits for READ, and READ is always answered at once. So anything may wait for the page
+ * lane. The name lane forgets names: that takes directories' locks, which the kernel holds while it
+ * waits for LOOKUP, and for every change in a directory. So what holds a directory's lock must not
+ * wait for the name lane; and a job waits here until no parked request holds its directory's lock
+ * (a thread that sleeps in its own mount would keep a killed daemon from dying), nor any earlier
+ * job that needs the same locks waits. The mirror's operations (fs/mirror/mirror.h) are jobs of the
+ * name lane, too: they also need the locks of what the names lead to.
  *
- * Lane B may be slower than changes come, or hang for as long as the mirror's process may
+ * The name lane may be slower than changes come, or hang for as long as the mirror's process may
  * (mirror.patience_ms). When it has too many jobs, those that wait are given up, and all names are
  * forgotten instead; where that cannot be (before Linux 6.16, and when something is mounted on a
  * directory of ours: it would be unmounted), each only forgets its names, which is fast.
@@ -25,7 +25,8 @@
 
 #include "fs/request/request.h"
 
-#define LANE_JOBS_MAX 65536 /* of lane B; inotify itself would not keep as many events either */
+/* Jobs of the name lane; inotify itself would not keep as many events either. */
+#define LANE_JOBS_MAX 65536
 
 enum lane_what {
     LANE_ATTR,
@@ -57,13 +58,13 @@ struct lane {
 };
 
 struct lanes {
-    struct lane a, b;
-    atomic_bool look_again; /* a job of lane B waits for what is about to come */
+    struct lane pages, names;
+    atomic_bool look_again; /* a job of the name lane waits for what is about to come */
     unsigned n_epochs;      /* jobs that forget all names: any inode may be moving */
     uint64_t shed_at;       /* not before so many jobs were posted */
     uint64_t next_retry_ms;
     struct lane_jobs retries;
-    struct lane_jobs held; /* of lane A */
+    struct lane_jobs held; /* of the page lane */
 };
 
 void lanes_start(struct fs *fs);
@@ -80,13 +81,13 @@ void lane_forget_inode(struct fs *fs, uint64_t ino);
 /* The same, but at_ms (CLOCK_BOOTTIME), or with lane_forget_now, or when somebody waits for the
  * whole lane. */
 void lane_forget_inode_at(struct fs *fs, uint64_t ino, uint64_t at_ms);
-void lane_forget_now(struct fs *fs, uint64_t ino);
+void lane_forget_now(struct fs *fs, uint64_t ino); /* ino 0: all of them */
 /* what: LANE_ENTRY, LANE_EXPIRE or LANE_DELETE. ino: what the name was or is. Until it is done, an
  * OPEN of ino is told to look again. */
 void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,
                       size_t name_len, uint64_t ino);
 void lane_forget_all_names(struct fs *fs);
-/* Takes the operation. Behind all that lane A has to do now. */
+/* Takes the operation. Behind all that the page lane has to do now. */
 void lane_mirror(struct fs *fs, struct mirror_op *op);
 
 /* ---- Waiting ---- */
@@ -103,7 +104,7 @@ void lane_then(struct lane *lane, struct request *r);
 /* Is the kernel about to forget a name of the inode (or all names)? */
 bool lane_moves(const struct fs *fs, const struct node *node);
 
-/* Does lane B have a job that needs the lock of this inode? */
+/* Does the name lane have a job that needs the lock of this inode? */
 bool lane_needs(struct fs *fs, uint64_t ino);
 
 /* Is this name about to be forgotten, and has led to something else than `ino` that the kernel
@@ -111,8 +112,8 @@ bool lane_needs(struct fs *fs, uint64_t ino);
  */
 bool lane_forgets_other(struct fs *fs, uint64_t parent, const char *name, uint64_t ino);
 
-/* Retries what is due, and begins jobs of lane B that need not wait any more; the time until there
- * is more to do, in ms; -1: nothing. */
+/* Retries what is due, and begins jobs of the name lane that need not wait any more; the time until
+ * there is more to do, in ms; -1: nothing. */
 int lanes_turn(struct fs *fs);
 
 #endif

@@ -10,10 +10,10 @@
  * Theory of operation. A change that is delivered (fs/cache/invalidate.c) and that a process may be
  * watching becomes a mirror_op. A process may be watching if the kernel knows the directory (a
  * watch pins the inode, so the lookup count is not 0) or, for a watch on a file, its inode. The
- * operation is a job of lane B. It runs when lane A has dropped the old pages (so a reader that
- * gets the event sees the change), no parked request of a local process holds the locks that it
- * needs, and no earlier job about the same inodes is left. One operation runs at a time. Lane B's
- * thread tells the process, which answers when the system call has returned.
+ * operation is a job of the name lane. It runs when the page lane has dropped the old pages (so a
+ * reader that gets the event sees the change), no parked request of a local process holds the locks
+ * that it needs, and no earlier job about the same inodes is left. One operation runs at a time.
+ * The name lane's thread tells the process, which answers when the system call has returned.
  *
  * What can go wrong, and the response:
  *  - A local process has changed one of the names, later in the log. The kernel's names are newer
@@ -37,7 +37,7 @@
  *    if it had died. If the next one hangs, too, there is no mirror for a minute.
  *  - Something is mounted on the directory that is removed or renamed. The name stays as long as
  *    the mount does: invalidating the name would unmount it.
- *  - The mirror cannot keep up and lane B has too many jobs. All of them are given up
+ *  - The mirror cannot keep up and the name lane has too many jobs. All of them are given up
  *    (fs/cache/lane.c).
  *  - There is no mirror. Names are invalidated instead.
  *
@@ -103,7 +103,7 @@ struct mirror {
     atomic_int pid;                      /* of the process; 0: there is none */
     int mount_id;
 
-    /* Lane B's thread. */
+    /* The name lane's thread. */
     const char *program; /* NULL: no mirror is wanted */
     int sock;            /* -1: no process */
     int stop_fd;         /* readable: the thread must end */
@@ -154,7 +154,7 @@ bool mirror_find_paths(struct fs *fs, struct mirror_op *op);
 /* True if the operation takes a name away from the inode, or gives it to another. */
 bool mirror_moves(const struct mirror_op *op);
 
-/* ---- The process: fs/mirror/mirror_run.c; lane B's thread ---- */
+/* ---- The process: fs/mirror/mirror_run.c; the name lane's thread ---- */
 
 struct io;
 

@@ -201,7 +201,7 @@ static void lose_process(struct mirror *m)
 }
 
 /* If the process hangs for the second time in a row, there is no mirror for a while: everything
- * that waits for lane B has waited long enough. */
+ * that waits for the name lane has waited long enough. */
 static void lose_hung(struct mirror *m)
 {
     m->n_hung++;
@@ -251,7 +251,7 @@ static void lock_request_again(struct io *io, const struct mirror_op *op)
             notify_entry(io, op->names[i].dir, op->names[i].name);
 }
 
-/* Invalidates the names: what lane B does without a mirror. */
+/* Invalidates the names: what the name lane does without a mirror. */
 static void forget_names(struct io *io, const struct mirror_op *op)
 {
     bool named = op->kind != MIRROR_DATA && op->kind != MIRROR_ATTR;

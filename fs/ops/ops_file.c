@@ -291,7 +291,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
     w.kill_suid = io_kill_suid(&fs->io);
     writeback_bind(fs, ino, locks_bound(h));
     if (fi->writepage) {
-        /* Pages of a mapping. Lane A may be waiting for this. */
+        /* Pages of a mapping. The page lane may be waiting for this. */
         writeback_buffer(fs, &w, NULL);
         fuse_reply_write(req, size);
         return;

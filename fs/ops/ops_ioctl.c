@@ -39,7 +39,7 @@ static void finish_sync_pages(struct request *r, int error)
     if (error != 0)
         fuse_reply_err(r->req, error);
     else
-        lane_then(&r->fs->lanes.b, request_next(r, finish_sync));
+        lane_then(&r->fs->lanes.names, request_next(r, finish_sync));
 }
 
 static void finish_sync_barrier(struct request *r, int error)
@@ -47,7 +47,7 @@ static void finish_sync_barrier(struct request *r, int error)
     if (error != 0)
         fuse_reply_err(r->req, error);
     else
-        lane_then(&r->fs->lanes.a, request_next(r, finish_sync_pages));
+        lane_then(&r->fs->lanes.pages, request_next(r, finish_sync_pages));
 }
 
 /* What this host has written is committed before the barrier: commands keep their order. */
@@ -100,7 +100,7 @@ static void finish_create(struct request *r, int error)
 static void finish_create_pages(struct request *r, int error)
 {
     (void)error;
-    lane_then(&r->fs->lanes.b, request_next(r, finish_create));
+    lane_then(&r->fs->lanes.names, request_next(r, finish_create));
 }
 
 static void keep_name(struct request *r)
@@ -124,7 +124,7 @@ static void finish_create_call(struct request *r, int error)
     if (error != 0)
         fuse_reply_err(r->req, error);
     else
-        lane_then(&r->fs->lanes.a, request_next(r, finish_create_pages));
+        lane_then(&r->fs->lanes.pages, request_next(r, finish_create_pages));
 }
 
 static void do_create(struct ioctl *i)
@@ -188,7 +188,7 @@ static void finish_txn(struct request *r, int error)
 static void finish_txn_pages(struct request *r, int error)
 {
     (void)error;
-    lane_then(&r->fs->lanes.b, request_next(r, finish_txn));
+    lane_then(&r->fs->lanes.names, request_next(r, finish_txn));
 }
 
 /* An outcome is an answer, too: only what failed on the way is an error. */
@@ -203,7 +203,7 @@ static void finish_txn_call(struct request *r, int error)
     }
     r->count = r->call.reply.len;
     ioctl_buffer_answer(handle->ioctl_buffer, &r->call.reply);
-    lane_then(&r->fs->lanes.a, request_next(r, finish_txn_pages));
+    lane_then(&r->fs->lanes.pages, request_next(r, finish_txn_pages));
 }
 
 static void do_txn_run(struct ioctl *i)

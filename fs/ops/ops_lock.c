@@ -31,7 +31,7 @@ static void finish_lock_pages(struct request *r, int error)
 
     (void)error;
     next->give_up = stay;
-    lane_then(&r->fs->lanes.b, next);
+    lane_then(&r->fs->lanes.names, next);
 }
 
 /* Promise P4: the kernel has forgotten what was changed before the grant. */
@@ -45,7 +45,7 @@ static void finish_ask(struct request *r, int error)
     }
     next = request_new(r->fs, r->req, finish_lock_pages);
     next->give_up = stay;
-    lane_then(&r->fs->lanes.a, next);
+    lane_then(&r->fs->lanes.pages, next);
 }
 
 static void take(struct fs *fs, fuse_req_t req, const Cfs__Lock *lock)

@@ -14,7 +14,7 @@ static void finish_fsync(struct request *r, int error)
 }
 
 /* fsync of a directory (r->ino is 0) holds its lock: it must not wait for names to be forgotten.
- * That of a file must not when lane B needs the file's lock, for an event. */
+ * That of a file must not when the name lane needs the file's lock, for an event. */
 static void finish_fsync_pages(struct request *r, int error)
 {
     struct request *next;
@@ -24,7 +24,7 @@ static void finish_fsync_pages(struct request *r, int error)
         return;
     }
     next = request_next(r, finish_fsync);
-    if (r->ino == 0 || lane_needs(r->fs, r->ino) || !lane_wait_all(&r->fs->lanes.b, next))
+    if (r->ino == 0 || lane_needs(r->fs, r->ino) || !lane_wait_all(&r->fs->lanes.names, next))
         request_end(next, 0);
 }
 
@@ -33,7 +33,7 @@ static void finish_fsync_barrier(struct request *r, int error)
     if (error != 0)
         fuse_reply_err(r->req, error);
     else
-        lane_then(&r->fs->lanes.a, request_next(r, finish_fsync_pages));
+        lane_then(&r->fs->lanes.pages, request_next(r, finish_fsync_pages));
 }
 
 static void finish_fsync_writes(struct request *r, int error)

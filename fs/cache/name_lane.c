@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "fs/cache/lane_job.h"
+#include "fs/kernel/mount.h"
+#include "fs/kernel/notify.h"
+#include "fs/mirror/mirror.h"
+#include "fs/state.h"
+
+#define RUNNING_MAX 64 /* jobs that the thread has */
+#define WAITING_MAX 64
+
+void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,
+                      size_t name_len, uint64_t ino)
+{
+    struct node *node;
+    struct lane_job *job;
+
+    if (node_lookups(&fs->nodes, parent) == 0)
+        return;
+    node = node_get(&fs->nodes, ino);
+    job = lane_job_new(&fs->lanes.names, what, ino);
+    job->parent = parent;
+    job->name = xcalloc(1, name_len + 1);
+    memcpy(job->name, name, name_len);
+    if (node != NULL)
+        node->moving++;
+}
+
+static struct lane_job *forget_all_names(struct fs *fs)
+{
+    fs->lanes.n_epochs++;
+    return lane_job_new(&fs->lanes.names, LANE_EPOCH, 0);
+}
+
+void lane_forget_all_names(struct fs *fs)
+{
+    forget_all_names(fs);
+}
+
+bool lane_moves(const struct fs *fs, const struct node *node)
+{
+    return fs->lanes.n_epochs > 0 || (node != NULL && node->moving > 0);
+}
+
+static void add_moving(struct fs *fs, uint64_t ino)
+{
+    struct node *node = node_get(&fs->nodes, ino);
+
+    if (node != NULL)
+        node->moving++;
+}
+
+void lane_mirror(struct fs *fs, struct mirror_op *op)
+{
+    struct lane_job *job = lane_job_new(&fs->lanes.names, LANE_MIRROR, op->ino);
+
+    job->op = op;
+    job->after_a = fs->lanes.pages.n_posted;
+    if (mirror_moves(op)) {
+        job->moving[0] = op->ino;
+        job->moving[1] = op->victim;
+        add_moving(fs, op->ino);
+        add_moving(fs, op->victim);
+    }
+}
+
+/* ---- Too many jobs ---- */
+
+/* Who waits for one of them waits for `instead`. */
+static void replace_jobs(struct fs *fs, struct lane_job *instead)
+{
+    struct lane_job *job, *next;
+
+    for (job = TAILQ_FIRST(&fs->lanes.names.jobs); job != instead; job = next) {
+        next = TAILQ_NEXT(job, link);
+        if (job->running)
+            continue;
+        if (job->op != NULL)
+            mirror_count_given_up(&fs->mirror, job->op);
+        requests_move(&job->after, &instead->after);
+        lane_job_finish(fs, job);
+    }
+}
+
+static void shed_jobs(struct fs *fs)
+{
+    struct lane *lane = &fs->lanes.names;
+    struct lane_job *job;
+
+    if (lane->n_jobs <= fs->options.lane_max || lane->n_posted < fs->lanes.shed_at)
+        return;
+    fs->lanes.shed_at = lane->n_posted + fs->options.lane_max;
+    TAILQ_FOREACH (job, &lane->jobs, link)
+        if (job->op != NULL && !job->running)
+            mirror_drop(job->op);
+    if (notify_has_epoch(&fs->io) && !mount_has_submounts(fs->mount_id))
+        replace_jobs(fs, forget_all_names(fs));
+}
+
+/* ---- Which job is next
+ * --------------------------------------------------------------------------- Several that only
+ * forget may be with the thread, or one of the mirror's. */
+
+struct waiting { /* inodes whose locks jobs that wait need */
+    uint64_t inos[WAITING_MAX];
+    unsigned n;
+};
+
+static unsigned needs(const struct lane_job *job, uint64_t out[MIRROR_INOS])
+{
+    if (job->op != NULL)
+        return mirror_inos(job->op, out);
+    out[0] = job->parent;
+    return job->parent != 0;
+}
+
+static bool must_wait(struct fs *fs, const struct lane_job *job, const struct waiting *w)
+{
+    uint64_t inos[MIRROR_INOS];
+    unsigned n = needs(job, inos);
+
+    for (unsigned i = 0; i < n; i++) {
+        if (requests_hold(fs, inos[i]))
+            return true;
+        for (unsigned k = 0; k < w->n; k++)
+            if (w->inos[k] == inos[i])
+                return true;
+    }
+    return false;
+}
+
+/* Until when it is, nobody tells us. */
+static bool rests(struct fs *fs, const struct lane_job *job)
+{
+    if (job->op == NULL || job->op->rest_until_ms == 0 || job->op->rest_until_ms <= clock_boot_ms())
+        return false;
+    atomic_store(&fs->lanes.look_again, true);
+    return true;
+}
+
+static bool can_run(struct fs *fs, const struct lane_job *job, const struct waiting *w)
+{
+    const struct lane_job *a = TAILQ_FIRST(&fs->lanes.pages.jobs);
+
+    return !must_wait(fs, job, w) && !rests(fs, job) &&
+           (job->op == NULL || a == NULL || a->number > job->after_a);
+}
+
+static void begin_jobs(struct fs *fs)
+{
+    struct lane *lane = &fs->lanes.names;
+    struct waiting w = {.n = 0};
+    struct lane_job *job, *next;
+
+    atomic_store(&fs->lanes.look_again, false);
+    for (job = TAILQ_FIRST(&lane->jobs); job != NULL; job = next) {
+        next = TAILQ_NEXT(job, link);
+        if (job->running && job->op == NULL)
+            continue;
+        if (job->running || lane->n_running >= RUNNING_MAX)
+            return;
+        if (job->op != NULL && !mirror_prepare(fs, job->op)) {
+            atomic_store(&fs->lanes.look_again,
+                         true); /* which directory it needs, is not known yet */
+            return;
+        }
+        if (job->op != NULL && job->op->unwatched) {
+            lane_job_finish(fs, job);
+            continue;
+        }
+        if (!can_run(fs, job, &w)) {
+            if (w.n + MIRROR_INOS > WAITING_MAX)
+                return;
+            w.n += needs(job, &w.inos[w.n]);
+            continue;
+        }
+        if (job->op != NULL && lane->n_running > 0)
+            return;
+        lane_job_post(job);
+        if (job->op != NULL)
+            return;
+    }
+}
+
+void lane_turn_names(struct fs *fs)
+{
+    shed_jobs(fs);
+    begin_jobs(fs);
+}
+
+/* ---- Looking ---- */
+
+bool lane_needs(struct fs *fs, uint64_t ino)
+{
+    const struct lane_job *job;
+    uint64_t inos[MIRROR_INOS];
+
+    TAILQ_FOREACH (job, &fs->lanes.names.jobs, link)
+        for (unsigned i = needs(job, inos); i > 0; i--)
+            if (inos[i - 1] == ino)
+                return true;
+    return false;
+}
+
+static bool is_other(struct fs *fs, uint64_t was, uint64_t ino)
+{
+    return was != 0 && was != ino && node_lookups(&fs->nodes, was) > 0;
+}
+
+static bool is_name_of(const struct mirror_op *op, uint64_t parent, const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
+        if (op->names[i].dir == parent && strcmp(op->names[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+bool lane_forgets_other(struct fs *fs, uint64_t parent, const char *name, uint64_t ino)
+{
+    const struct lane_job *job;
+
+    TAILQ_FOREACH (job, &fs->lanes.names.jobs, link) {
+        if (job->name != NULL && job->parent == parent && strcmp(job->name, name) == 0 &&
+            is_other(fs, job->ino, ino))
+            return true;
+        if (job->op != NULL && is_name_of(job->op, parent, name) &&
+            (is_other(fs, job->op->ino, ino) || is_other(fs, job->op->victim, ino)))
+            return true;
+    }
+    return false;
+}
