@@ -10,6 +10,9 @@
  * was lost while the command ran. A command that was run ends with its own status, or 128 and the
  * number of the signal that killed it, 126 and 127 as in a shell. */
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_MISMATCH = 3, CLI_LOST = 75 };
+/* A command returns it if its arguments are too few or too many: main prints the command's usage
+ * and exits with CLI_USAGE. */
+#define CLI_SHOW_USAGE (-1)
 
 int cli_status(int argc, char **argv);
 int cli_check(int argc, char **argv);
@@ -32,8 +35,6 @@ int cli_watch(int argc, char **argv);
 BASE_PRINTF(2, 3) int cli_fail(int status, const char *fmt, ...);
 /* The same; returns false. */
 BASE_PRINTF(1, 2) bool cli_bad(const char *fmt, ...);
-/* Prints the usage of a command to standard error; returns CLI_USAGE. */
-int cli_usage(const char *command);
 
 unsigned cli_umask(void); /* of this process */
 

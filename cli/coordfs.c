@@ -97,11 +97,6 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-int cli_usage(const char *command)
-{
-    return cli_fail(CLI_USAGE, "usage: coordfs %s", find_command(command)->usage);
-}
-
 static int help(void)
 {
     puts("Usage:");
@@ -122,6 +117,7 @@ static int help_of(const struct command *c)
 int main(int argc, char **argv)
 {
     const struct command *c;
+    int status;
 
     if (argc < 2)
         return cli_fail(CLI_USAGE, "a command is missing (coordfs help lists them)");
@@ -132,5 +128,8 @@ int main(int argc, char **argv)
         return cli_fail(CLI_USAGE, "unknown command '%s' (coordfs help lists them)", argv[1]);
     if (argc > 2 && strcmp(argv[2], "--help") == 0)
         return help_of(c);
-    return c->run(argc - 1, argv + 1);
+    status = c->run(argc - 1, argv + 1);
+    if (status == CLI_SHOW_USAGE)
+        return cli_fail(CLI_USAGE, "usage: coordfs %s", c->usage);
+    return status;
 }

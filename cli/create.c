@@ -55,7 +55,7 @@ int cli_create(int argc, char **argv)
     if (!parse_create(argc, argv, &c))
         return CLI_USAGE;
     if (optind != argc - 1)
-        return cli_usage("create");
+        return CLI_SHOW_USAGE;
     path = argv[optind];
     fd = place_open_parent(path, (c.flags & IOCTL_CREATE_SEQUENTIAL) != 0, &last);
     if (fd < 0)

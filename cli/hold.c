@@ -108,7 +108,7 @@ int cli_hold(int argc, char **argv)
     }
     command = cli_command_of(argc, argv, optind);
     if (command == NULL)
-        return cli_usage("hold");
+        return CLI_SHOW_USAGE;
     h = (struct hold){.path = argv[optind]};
     h.dir = place_open_parent(h.path, false, &h.name);
     if (h.dir < 0)

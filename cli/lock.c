@@ -67,7 +67,7 @@ int cli_lock(int argc, char **argv)
         return CLI_USAGE;
     run.argv = cli_command_of(argc, argv, optind);
     if (run.argv == NULL)
-        return cli_usage("lock");
+        return CLI_SHOW_USAGE;
     err = held_take(&h, argv[optind], o.shared, o.wait_ms);
     if (err == -EWOULDBLOCK)
         return (int)o.conflict; /* as flock(1): says nothing */
@@ -182,7 +182,7 @@ int cli_elect(int argc, char **argv)
         return CLI_USAGE;
     command = cli_command_of(argc, argv, optind);
     if (command == NULL)
-        return cli_usage("elect");
+        return CLI_SHOW_USAGE;
     if (o.id[0] == '\0' || strchr(o.id, '\n') != NULL)
         return cli_fail(CLI_USAGE, "elect: --id '%s' is no name", o.id);
     return elect(argv[optind], &o, command);

@@ -380,7 +380,7 @@ int cli_once(int argc, char **argv)
         return print_status(o.path);
     o.command = cli_command_of(argc, argv, optind);
     if (o.status || o.command == NULL || o.every_ms == 0)
-        return cli_usage("once");
+        return CLI_SHOW_USAGE;
     if (o.within_ms < 0)
         o.within_ms = (int64_t)o.every_ms;
     return run_once(&o);

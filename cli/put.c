@@ -82,7 +82,7 @@ int cli_put(int argc, char **argv)
     if (!parse_condition(argc, argv, &condition, NULL))
         return CLI_USAGE;
     if (optind != argc - 1)
-        return cli_usage("put");
+        return CLI_SHOW_USAGE;
     dir = place_open_parent(argv[optind], false, &name);
     if (dir < 0)
         return CLI_FAILED;
@@ -108,7 +108,7 @@ int cli_rm(int argc, char **argv)
     if (!parse_condition(argc, argv, &condition, NULL) || condition.absent)
         return CLI_USAGE;
     if (optind != argc - 1)
-        return cli_usage("rm");
+        return CLI_SHOW_USAGE;
     dir = place_open_parent(argv[optind], false, &name);
     if (dir < 0)
         return CLI_FAILED;
@@ -186,7 +186,7 @@ int cli_get(int argc, char **argv)
     if (!parse_condition(argc, argv, &condition, &only_version))
         return CLI_USAGE;
     if (optind != argc - 1)
-        return cli_usage("get");
+        return CLI_SHOW_USAGE;
     fd = place_open(argv[optind], O_RDONLY, 0);
     if (fd < 0)
         return CLI_FAILED;

@@ -145,7 +145,7 @@ int cli_stat(int argc, char **argv)
         hash = hash || c == 'h';
     }
     if (optind == argc)
-        return cli_usage("stat");
+        return CLI_SHOW_USAGE;
     for (int i = optind; i < argc; i++) {
         json_t *o = describe(argv[i], hash);
 

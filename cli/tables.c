@@ -101,7 +101,7 @@ static int show(const struct table *t, int argc, char **argv)
         as_json = true;
     }
     if (optind < argc - 1)
-        return cli_usage(argv[0]);
+        return CLI_SHOW_USAGE;
     state = control_find(optind < argc ? argv[optind] : ".");
     if (state == NULL)
         return CLI_FAILED;

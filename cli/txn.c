@@ -122,7 +122,7 @@ int cli_txn(int argc, char **argv)
         dir = optarg;
     }
     if (optind != argc)
-        return cli_usage("txn");
+        return CLI_SHOW_USAGE;
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return cli_fail(CLI_FAILED, "%s: %s", dir, strerror(errno));

@@ -245,7 +245,7 @@ int cli_watch(int argc, char **argv)
     if (!take_options(&w, argc, argv))
         return CLI_USAGE;
     if (optind == argc)
-        return cli_usage(argv[0]);
+        return CLI_SHOW_USAGE;
     for (int i = optind; status == CLI_OK && i < argc; i++)
         status = add_path(&w, argv[i]);
     if (status == CLI_OK)
