@@ -14,9 +14,9 @@
 #include "store/lock.h"
 #include "store/part.h"
 #include "store/range.h"
+#include "store/rights.h"
 #include "store/tree.h"
 #include "store/txn.h"
-#include "store/rights.h"
 
 /* ---- Decoding ---------------------------------------------------------------------------------*/
 

@@ -9,8 +9,8 @@
 
 #include "fs/backend.h"
 
-#define CONVERT_BLKSIZE (1u << 20) /* st_blksize: a program that respects it writes in one piece   \
-                                    */
+/* st_blksize: a program that respects it writes in one piece. */
+#define CONVERT_BLKSIZE (1u << 20)
 
 void convert_stat(const Cfs__Attr *attr, struct stat *out);
 void convert_usage(const struct backend_usage *usage, struct statvfs *out);
