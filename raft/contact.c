@@ -27,7 +27,7 @@ static void move(struct contact *c, enum contact_state to)
     c->state = to;
 }
 
-/* ---- Complaints --------------------------------------------------------------------------------
+/* ---- Warnings --------------------------------------------------------------------------------
  */
 
 /* Every connection of a stranger has another port: the host is what matters. */
@@ -45,7 +45,7 @@ static void format_origin(const struct contact *c, char *out, size_t size)
     out[len] = '\0';
 }
 
-void contact_complain(struct contact *c, const char *what)
+void contact_warn(struct contact *c, const char *what)
 {
     struct tcp *t = c->tcp;
     char origin[96];
@@ -54,7 +54,7 @@ void contact_complain(struct contact *c, const char *what)
         return;
     c->explained = true;
     format_origin(c, origin, sizeof origin);
-    if (complaints_may(&t->complaints, uv_now(t->loop), origin, what))
+    if (log_ratelimit_allows(&t->ratelimit, uv_now(t->loop), origin, what))
         log_warn("link with %s (%s): %s", origin, link_name(c->link), what);
 }
 
@@ -75,7 +75,7 @@ static void explain(struct contact *c, int err)
         return; /* it cannot be reached, as so often: peer_call_failed reports it */
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         if (texts[i].err == err)
-            contact_complain(c, texts[i].text);
+            contact_warn(c, texts[i].text);
 }
 
 /* ---- What the link tells -----------------------------------------------------------------------
@@ -224,7 +224,7 @@ void contact_rise(struct contact *c)
 void contact_close(struct contact *c, const char *why)
 {
     if (why != NULL)
-        contact_complain(c, why);
+        contact_warn(c, why);
     c->explained = true;
     link_close(c->link, UV_ECANCELED);
 }

@@ -59,7 +59,7 @@ static bool greet_stranger(struct contact *c, const Cfs__Hello *hello)
 
     if (p == NULL) {
         if (t->n_guests >= TCP_GUESTS_MAX) {
-            contact_complain(c, "too many guests");
+            contact_warn(c, "too many guests");
             return false;
         }
         p = peer_new(t, hello->from);
@@ -102,6 +102,6 @@ bool greet_hear(struct contact *c, const uint8_t *data, size_t len)
         protobuf_c_message_free_unpacked(message, NULL);
     }
     if (problem != NULL)
-        contact_complain(c, problem);
+        contact_warn(c, problem);
     return ok;
 }

@@ -66,7 +66,7 @@ static void on_connection(uv_stream_t *listener, int status)
     struct tcp *t = listener->data;
 
     if (status < 0) {
-        if (complaints_may(&t->complaints, uv_now(t->loop), "listener", uv_strerror(status)))
+        if (log_ratelimit_allows(&t->ratelimit, uv_now(t->loop), "listener", uv_strerror(status)))
             log_warn("cannot accept a connection: %s", uv_strerror(status));
         return;
     }

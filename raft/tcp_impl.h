@@ -17,7 +17,7 @@
 #include <sys/queue.h>
 
 #include "proto/limits.h"
-#include "raft/complaints.h"
+#include "raft/log_ratelimit.h"
 #include "raft/tcp.h"
 
 #define TCP_GUESTS_MAX LIMIT_MEMBERS_MAX
@@ -67,7 +67,7 @@ struct tcp {
     TAILQ_HEAD(stranger_list, contact) strangers; /* the oldest first */
     unsigned n_strangers;
     unsigned n_guests; /* peers that are no members */
-    struct complaints complaints;
+    struct log_ratelimit ratelimit;
     bool stopped;
     unsigned refs;
 };
@@ -95,7 +95,7 @@ void contact_attach(struct contact *c, struct peer *p);
 void contact_rise(struct contact *c); /* it is its peer's link now */
 void contact_close(struct contact *c,
                    const char *why); /* why: for the log; NULL: needs no reason */
-void contact_complain(struct contact *c, const char *what); /* once per contact, and rarely */
+void contact_warn(struct contact *c, const char *what); /* once per contact, and rarely */
 
 /* greet.c */
 void greet_say(struct contact *c, uint64_t to);
