@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "raft/driver_impl.h"
-#include "raft/layout.h"
+#include "raft/libraft_abi.h"
 
 /* Heartbeats after which the core asks again for a snapshot that it believes to be on its way. It
  * waits for the follower to have its own latest snapshot, which is newer than any copy as soon as
@@ -190,7 +190,7 @@ static int start_core(struct driver *d, struct machine_state *s)
 int driver_start(struct driver *d, char *errmsg, size_t errmsg_len)
 {
     struct machine_state state;
-    int err = layout_probe(errmsg, errmsg_len);
+    int err = libraft_abi_check(errmsg, errmsg_len);
 
     if (err != 0)
         return err;

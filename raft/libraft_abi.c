@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "raft/layout.h"
+#include "raft/libraft_abi.h"
 
 #include <errno.h>
 #include <raft.h>
@@ -70,7 +70,7 @@ static const char *probe_ownership(struct raft *r)
     return r->last_stored == 1 && r->commit_index == 1 ? NULL : "it starts in another state";
 }
 
-int layout_probe(char *errmsg, size_t errmsg_len)
+int libraft_abi_check(char *errmsg, size_t errmsg_len)
 {
     struct raft r;
     const char *wrong;

@@ -4,12 +4,12 @@
  * The guards read and write public fields of struct raft, and the ownership of memory that goes
  * through raft_step() changed upstream after 0.22.1 without a change of version or soname. So the
  * layout is pinned when this is compiled, and the behaviour is probed when the driver starts. */
-#ifndef RAFT_LAYOUT_H
-#define RAFT_LAYOUT_H
+#ifndef RAFT_LIBRAFT_ABI_H
+#define RAFT_LIBRAFT_ABI_H
 
 #include "base/base.h"
 
 /* 0, or -EPROTONOSUPPORT and a reason. Any thread. */
-int layout_probe(char *errmsg, size_t errmsg_len);
+int libraft_abi_check(char *errmsg, size_t errmsg_len);
 
 #endif
