@@ -8,7 +8,7 @@
 
 #define HELLO_BUDGET (16u << 10)
 
-void greet_say(struct contact *c, uint64_t to)
+void greet_say(struct connection *c, uint64_t to)
 {
     struct buf b = BUF_EMPTY;
     Cfs__Hello hello;
@@ -27,7 +27,7 @@ void greet_say(struct contact *c, uint64_t to)
 }
 
 /* What is wrong with it; NULL: nothing. */
-static const char *hello_problem(const struct contact *c, const Cfs__Hello *hello)
+static const char *hello_problem(const struct connection *c, const Cfs__Hello *hello)
 {
     const struct tcp *t = c->tcp;
 
@@ -39,7 +39,7 @@ static const char *hello_problem(const struct contact *c, const Cfs__Hello *hell
         return "it wants to talk to another member";
     if (hello->from == t->id || hello->from == 0)
         return "it says that it is this member";
-    if (c->state == CONTACT_CALL && hello->from != c->peer->id)
+    if (c->state == CONNECTION_CALL && hello->from != c->peer->id)
         return "it is another member than the one that was called";
     if (!link_vouches(c->link, hello->from))
         return "it has no certificate for the member it says it is";
@@ -52,14 +52,14 @@ static bool yields(const struct tcp *t, const struct peer *p)
     return t->id < p->id && p->call != NULL && link_is_open(p->call->link);
 }
 
-static bool greet_stranger(struct contact *c, const Cfs__Hello *hello)
+static bool greet_stranger(struct connection *c, const Cfs__Hello *hello)
 {
     struct tcp *t = c->tcp;
     struct peer *p = peer_find(t, hello->from);
 
     if (p == NULL) {
         if (t->n_guests >= TCP_GUESTS_MAX) {
-            contact_warn(c, "too many guests");
+            connection_warn(c, "too many guests");
             return false;
         }
         p = peer_new(t, hello->from);
@@ -68,27 +68,27 @@ static bool greet_stranger(struct contact *c, const Cfs__Hello *hello)
         c->explained = true;
         return false;
     }
-    contact_attach(c, p);
+    connection_attach(c, p);
     if (p->call != NULL)
-        contact_close(p->call, NULL);
+        connection_close(p->call, NULL);
     if (p->up != NULL) {
         log_info("link with member %llu: a new call replaces the old link",
                  (unsigned long long)p->id);
-        contact_close(p->up, NULL);
+        connection_close(p->up, NULL);
     }
     greet_say(c, p->id);
-    contact_rise(c);
+    connection_rise(c);
     return true;
 }
 
-static bool answered(struct contact *c)
+static bool answered(struct connection *c)
 {
     c->peer->call = NULL;
-    contact_rise(c);
+    connection_rise(c);
     return true;
 }
 
-bool greet_hear(struct contact *c, const uint8_t *data, size_t len)
+bool greet_hear(struct connection *c, const uint8_t *data, size_t len)
 {
     ProtobufCMessage *message = decode_message(&cfs__hello__descriptor, data, len, HELLO_BUDGET);
     const char *problem = "it does not greet";
@@ -98,10 +98,11 @@ bool greet_hear(struct contact *c, const uint8_t *data, size_t len)
         const Cfs__Hello *hello = (const void *)message;
 
         problem = hello_problem(c, hello);
-        ok = problem == NULL && (c->state == CONTACT_CALL ? answered(c) : greet_stranger(c, hello));
+        ok = problem == NULL &&
+             (c->state == CONNECTION_CALL ? answered(c) : greet_stranger(c, hello));
         protobuf_c_message_free_unpacked(message, NULL);
     }
     if (problem != NULL)
-        contact_warn(c, problem);
+        connection_warn(c, problem);
     return ok;
 }

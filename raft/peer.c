@@ -52,7 +52,7 @@ static void on_gone(uv_handle_t *handle)
 /* Frees a peer that nothing is left of. */
 static void settle(struct peer *p)
 {
-    if (p->member || p->contacts > 0 || p->resolving)
+    if (p->member || p->connections > 0 || p->resolving)
         return;
     p->tcp->n_guests--;
     LIST_REMOVE(p, of_tcp);
@@ -61,21 +61,21 @@ static void settle(struct peer *p)
 
 void peer_detach(struct peer *p)
 {
-    p->contacts--;
+    p->connections--;
     settle(p);
 }
 
 void peer_dismiss(struct peer *p)
 {
     if (!p->member)
-        return; /* somebody's contact or resolution is its last hold */
+        return; /* somebody's connection or resolution is its last hold */
     p->member = false;
     p->tcp->n_guests++;
     uv_timer_stop(&p->redial);
     if (p->resolving)
         (void)uv_cancel((uv_req_t *)&p->resolve); /* or else it runs out */
     if (p->call != NULL)
-        contact_close(p->call, NULL);
+        connection_close(p->call, NULL);
     settle(p);
 }
 
@@ -89,7 +89,7 @@ static bool wants_call(const struct peer *p)
 
 static void dial(struct peer *p, const struct sockaddr *address)
 {
-    int err = contact_dial(p, address);
+    int err = connection_dial(p, address);
 
     if (err != 0)
         peer_call_failed(p, err);

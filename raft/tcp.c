@@ -71,8 +71,8 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     }
     while (t->n_strangers >= TCP_STRANGERS)
-        contact_close(TAILQ_FIRST(&t->strangers), "too many connections that do not greet");
-    contact_accept(t);
+        connection_close(TAILQ_FIRST(&t->strangers), "too many connections that do not greet");
+    connection_accept(t);
 }
 
 static void on_listener_closed(uv_handle_t *handle)
@@ -143,14 +143,14 @@ int tcp_start(uv_loop_t *loop, const struct tcp_config *config, const struct tcp
 
 void tcp_stop(struct tcp *t)
 {
-    struct contact *c;
+    struct connection *c;
     struct peer *p, *following;
 
     check(!t->stopped);
     t->stopped = true;
     uv_close((uv_handle_t *)&t->listener, on_listener_closed);
-    for (c = LIST_FIRST(&t->contacts); c != NULL; c = LIST_NEXT(c, of_tcp))
-        contact_close(c, NULL);
+    for (c = LIST_FIRST(&t->connections); c != NULL; c = LIST_NEXT(c, of_tcp))
+        connection_close(c, NULL);
     for (p = LIST_FIRST(&t->peers); p != NULL; p = following) {
         following = LIST_NEXT(p, of_tcp);
         peer_dismiss(p);

@@ -3,14 +3,14 @@
  *
  *   tcp.c      the set: who is a member, being called, sending, the end
  *   peer.c     one member or guest: when and how it is called
- *   contact.c  one connection, from the first byte to the last
+ *   connection.c  one connection, from the first byte to the last
  *   greet.c    the Hello, and what is decided with it
  *
  * A *peer* is a member (or a guest) with at most one link that is up, and at most one call on its
- * way. A *contact* is one connection: first a stranger (inbound) or a call (dialled), then, once
- * greeted, the peer's link. Both are freed from the loop: a contact when its link is gone, a peer
- * when it is no member any more, no contact points to it and no name is being resolved for it.
- * struct tcp itself goes last: `refs` counts contacts, peers and the listener. */
+ * way. A *connection* is one connection: first a stranger (inbound) or a call (dialled), then, once
+ * greeted, the peer's link. Both are freed from the loop: a connection when its link is gone, a
+ * peer when it is no member any more, no connection points to it and no name is being resolved for
+ * it. struct tcp itself goes last: `refs` counts connections, peers and the listener. */
 #ifndef RAFT_TCP_IMPL_H
 #define RAFT_TCP_IMPL_H
 
@@ -22,14 +22,14 @@
 
 #define TCP_GUESTS_MAX LIMIT_MEMBERS_MAX
 
-enum contact_state { CONTACT_STRANGER, CONTACT_CALL, CONTACT_UP, CONTACT_CLOSED };
+enum connection_state { CONNECTION_STRANGER, CONNECTION_CALL, CONNECTION_UP, CONNECTION_CLOSED };
 
-struct contact {
-    LIST_ENTRY(contact) of_tcp;
-    TAILQ_ENTRY(contact) of_strangers;
+struct connection {
+    LIST_ENTRY(connection) of_tcp;
+    TAILQ_ENTRY(connection) of_strangers;
     struct tcp *tcp;
     struct link *link;
-    enum contact_state state;
+    enum connection_state state;
     struct peer *peer; /* strangers: NULL */
     bool explained;    /* the log has the reason why it is closed, or needs none */
 };
@@ -40,10 +40,10 @@ struct peer {
     uint64_t id;
     bool member;
     char *address; /* NULL: unknown (a guest) */
-    struct contact *up;
-    struct contact *call;
-    unsigned contacts; /* that point here */
-    uint64_t up_since; /* loop time */
+    struct connection *up;
+    struct connection *call;
+    unsigned connections; /* that point here */
+    uint64_t up_since;    /* loop time */
     uv_timer_t redial;
     unsigned delay_ms; /* before the next call */
     unsigned calls;    /* picks one of the addresses that a name has */
@@ -63,8 +63,8 @@ struct tcp {
     struct link_codec codec;
     uv_tcp_t listener;
     LIST_HEAD(peer_list, peer) peers;
-    LIST_HEAD(contact_list, contact) contacts;
-    TAILQ_HEAD(stranger_list, contact) strangers; /* the oldest first */
+    LIST_HEAD(connection_list, connection) connections;
+    TAILQ_HEAD(stranger_list, connection) strangers; /* the oldest first */
     unsigned n_strangers;
     unsigned n_guests; /* peers that are no members */
     struct log_ratelimit ratelimit;
@@ -82,24 +82,24 @@ struct peer *peer_new(struct tcp *t, uint64_t id);        /* a guest */
 void peer_welcome(struct peer *p, const char *address);
 /* It is no member any more: calls in progress end. May free it. */
 void peer_dismiss(struct peer *p);
-/* A contact of its has ended: may free it. */
+/* A connection of its has ended: may free it. */
 void peer_detach(struct peer *p);
 void peer_call_failed(struct peer *p, int err);
 void peer_link_lost(struct peer *p);
 
-/* contact.c */
-int contact_dial(struct peer *p, const struct sockaddr *address); /* 0 or -errno */
-void contact_accept(struct tcp *t);
-/* From here on the peer lives at least as long as the contact. */
-void contact_attach(struct contact *c, struct peer *p);
-void contact_rise(struct contact *c); /* it is its peer's link now */
-void contact_close(struct contact *c,
-                   const char *why); /* why: for the log; NULL: needs no reason */
-void contact_warn(struct contact *c, const char *what); /* once per contact, and rarely */
+/* connection.c */
+int connection_dial(struct peer *p, const struct sockaddr *address); /* 0 or -errno */
+void connection_accept(struct tcp *t);
+/* From here on the peer lives at least as long as the connection. */
+void connection_attach(struct connection *c, struct peer *p);
+void connection_rise(struct connection *c); /* it is its peer's link now */
+void connection_close(struct connection *c,
+                      const char *why); /* why: for the log; NULL: needs no reason */
+void connection_warn(struct connection *c, const char *what); /* once per connection, and rarely */
 
 /* greet.c */
-void greet_say(struct contact *c, uint64_t to);
-/* The first frame. False: the contact must be closed. */
-bool greet_hear(struct contact *c, const uint8_t *data, size_t len);
+void greet_say(struct connection *c, uint64_t to);
+/* The first frame. False: the connection must be closed. */
+bool greet_hear(struct connection *c, const uint8_t *data, size_t len);
 
 #endif

@@ -7,20 +7,20 @@
 #include "base/log.h"
 #include "raft/tcp_impl.h"
 
-/* The life of a contact: legal[from] has the bit of `to`. */
+/* The life of a connection: legal[from] has the bit of `to`. */
 static const unsigned legal[] = {
-    [CONTACT_STRANGER] = 1u << CONTACT_UP | 1u << CONTACT_CLOSED,
-    [CONTACT_CALL] = 1u << CONTACT_UP | 1u << CONTACT_CLOSED,
-    [CONTACT_UP] = 1u << CONTACT_CLOSED,
-    [CONTACT_CLOSED] = 0,
+    [CONNECTION_STRANGER] = 1u << CONNECTION_UP | 1u << CONNECTION_CLOSED,
+    [CONNECTION_CALL] = 1u << CONNECTION_UP | 1u << CONNECTION_CLOSED,
+    [CONNECTION_UP] = 1u << CONNECTION_CLOSED,
+    [CONNECTION_CLOSED] = 0,
 };
 
-static void move(struct contact *c, enum contact_state to)
+static void move(struct connection *c, enum connection_state to)
 {
     struct tcp *t = c->tcp;
 
     check(legal[c->state] & 1u << to);
-    if (c->state == CONTACT_STRANGER) {
+    if (c->state == CONNECTION_STRANGER) {
         TAILQ_REMOVE(&t->strangers, c, of_strangers);
         t->n_strangers--;
     }
@@ -31,7 +31,7 @@ static void move(struct contact *c, enum contact_state to)
  */
 
 /* Every connection of a stranger has another port: the host is what matters. */
-static void format_origin(const struct contact *c, char *out, size_t size)
+static void format_origin(const struct connection *c, char *out, size_t size)
 {
     size_t len;
 
@@ -45,7 +45,7 @@ static void format_origin(const struct contact *c, char *out, size_t size)
     out[len] = '\0';
 }
 
-void contact_warn(struct contact *c, const char *what)
+void connection_warn(struct connection *c, const char *what)
 {
     struct tcp *t = c->tcp;
     char origin[96];
@@ -58,7 +58,7 @@ void contact_warn(struct contact *c, const char *what)
         log_warn("link with %s (%s): %s", origin, link_name(c->link), what);
 }
 
-static void explain(struct contact *c, int err)
+static void explain(struct connection *c, int err)
 {
     static const struct {
         int err;
@@ -71,11 +71,11 @@ static void explain(struct contact *c, int err)
         {-ETIMEDOUT, "it did not answer in time"},
     };
 
-    if (c->state == CONTACT_CALL && err == -ETIMEDOUT)
+    if (c->state == CONNECTION_CALL && err == -ETIMEDOUT)
         return; /* it cannot be reached, as so often: peer_call_failed reports it */
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         if (texts[i].err == err)
-            contact_warn(c, texts[i].text);
+            connection_warn(c, texts[i].text);
 }
 
 /* ---- What the link tells -----------------------------------------------------------------------
@@ -83,21 +83,21 @@ static void explain(struct contact *c, int err)
 
 static void on_open(struct link *l)
 {
-    struct contact *c = link_owner(l);
+    struct connection *c = link_owner(l);
 
     greet_say(c, c->peer->id);
 }
 
 static bool on_frame(struct link *l, const uint8_t *data, size_t len)
 {
-    struct contact *c = link_owner(l);
+    struct connection *c = link_owner(l);
 
-    if (c->state != CONTACT_UP)
+    if (c->state != CONNECTION_UP)
         return greet_hear(c, data, len);
     return c->tcp->env.on_message(c->tcp->env.ctx, c->peer->id, data, len);
 }
 
-static void link_down(struct contact *c, int err)
+static void link_down(struct connection *c, int err)
 {
     struct peer *p = c->peer;
 
@@ -110,22 +110,22 @@ static void link_down(struct contact *c, int err)
 
 static void on_close(struct link *l, int err)
 {
-    struct contact *c = link_owner(l);
-    enum contact_state was = c->state;
+    struct connection *c = link_owner(l);
+    enum connection_state was = c->state;
 
     explain(c, err);
-    move(c, CONTACT_CLOSED);
-    if (was == CONTACT_CALL) {
+    move(c, CONNECTION_CLOSED);
+    if (was == CONNECTION_CALL) {
         c->peer->call = NULL;
         peer_call_failed(c->peer, err);
-    } else if (was == CONTACT_UP) {
+    } else if (was == CONNECTION_UP) {
         link_down(c, err);
     }
 }
 
 static void on_gone(void *owner)
 {
-    struct contact *c = owner;
+    struct connection *c = owner;
     struct tcp *t = c->tcp;
 
     LIST_REMOVE(c, of_tcp);
@@ -140,16 +140,16 @@ static const struct link_env link_env = {on_open, on_frame, on_close, on_gone};
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
-static struct contact *contact_new(struct tcp *t, enum contact_state state)
+static struct connection *connection_new(struct tcp *t, enum connection_state state)
 {
-    struct contact *c = xcalloc(1, sizeof *c);
+    struct connection *c = xcalloc(1, sizeof *c);
 
     c->tcp = t;
     c->state = state;
     return c;
 }
 
-static struct link_config link_config(struct contact *c)
+static struct link_config link_config(struct connection *c)
 {
     struct tcp *t = c->tcp;
 
@@ -163,15 +163,15 @@ static struct link_config link_config(struct contact *c)
     };
 }
 
-static void adopt(struct contact *c)
+static void adopt(struct connection *c)
 {
-    LIST_INSERT_HEAD(&c->tcp->contacts, c, of_tcp);
+    LIST_INSERT_HEAD(&c->tcp->connections, c, of_tcp);
     c->tcp->refs++;
 }
 
-int contact_dial(struct peer *p, const struct sockaddr *address)
+int connection_dial(struct peer *p, const struct sockaddr *address)
 {
-    struct contact *c = contact_new(p->tcp, CONTACT_CALL);
+    struct connection *c = connection_new(p->tcp, CONNECTION_CALL);
     struct link_config config = link_config(c);
     int err = link_dial(p->tcp->loop, &config, address, &c->link);
 
@@ -180,14 +180,14 @@ int contact_dial(struct peer *p, const struct sockaddr *address)
         return err;
     }
     adopt(c);
-    contact_attach(c, p);
+    connection_attach(c, p);
     p->call = c;
     return 0;
 }
 
-void contact_accept(struct tcp *t)
+void connection_accept(struct tcp *t)
 {
-    struct contact *c = contact_new(t, CONTACT_STRANGER);
+    struct connection *c = connection_new(t, CONNECTION_STRANGER);
     struct link_config config = link_config(c);
 
     if (link_accept((uv_stream_t *)&t->listener, &config, &c->link) != 0) {
@@ -199,19 +199,19 @@ void contact_accept(struct tcp *t)
     t->n_strangers++;
 }
 
-void contact_attach(struct contact *c, struct peer *p)
+void connection_attach(struct connection *c, struct peer *p)
 {
     check(c->peer == NULL);
     c->peer = p;
-    p->contacts++;
+    p->connections++;
 }
 
-void contact_rise(struct contact *c)
+void connection_rise(struct connection *c)
 {
     struct peer *p = c->peer;
 
     check(p->up == NULL && p->call == NULL);
-    move(c, CONTACT_UP);
+    move(c, CONNECTION_UP);
     p->up = c;
     p->up_since = uv_now(c->tcp->loop);
     p->failures = 0;
@@ -221,10 +221,10 @@ void contact_rise(struct contact *c)
     c->tcp->env.on_link(c->tcp->env.ctx, p->id, true);
 }
 
-void contact_close(struct contact *c, const char *why)
+void connection_close(struct connection *c, const char *why)
 {
     if (why != NULL)
-        contact_warn(c, why);
+        connection_warn(c, why);
     c->explained = true;
     link_close(c->link, UV_ECANCELED);
 }
