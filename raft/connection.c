@@ -85,7 +85,7 @@ static void on_open(struct link *l)
 {
     struct connection *c = link_owner(l);
 
-    greet_say(c, c->peer->id);
+    handshake_send(c, c->peer->id);
 }
 
 static bool on_frame(struct link *l, const uint8_t *data, size_t len)
@@ -93,7 +93,7 @@ static bool on_frame(struct link *l, const uint8_t *data, size_t len)
     struct connection *c = link_owner(l);
 
     if (c->state != CONNECTION_UP)
-        return greet_hear(c, data, len);
+        return handshake_receive(c, data, len);
     return c->tcp->env.on_message(c->tcp->env.ctx, c->peer->id, data, len);
 }
 

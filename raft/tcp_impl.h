@@ -4,7 +4,7 @@
  *   tcp.c      the set: who is a member, being called, sending, the end
  *   peer.c     one member or guest: when and how it is called
  *   connection.c  one connection, from the first byte to the last
- *   greet.c    the Hello, and what is decided with it
+ *   handshake.c  the Hello, and what is decided with it
  *
  * A *peer* is a member (or a guest) with at most one link that is up, and at most one call on its
  * way. A *connection* is one connection: first a stranger (inbound) or a call (dialled), then, once
@@ -97,9 +97,9 @@ void connection_close(struct connection *c,
                       const char *why); /* why: for the log; NULL: needs no reason */
 void connection_warn(struct connection *c, const char *what); /* once per connection, and rarely */
 
-/* greet.c */
-void greet_say(struct connection *c, uint64_t to);
+/* handshake.c */
+void handshake_send(struct connection *c, uint64_t to);
 /* The first frame. False: the connection must be closed. */
-bool greet_hear(struct connection *c, const uint8_t *data, size_t len);
+bool handshake_receive(struct connection *c, const uint8_t *data, size_t len);
 
 #endif

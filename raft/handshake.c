@@ -8,7 +8,7 @@
 
 #define HELLO_BUDGET (16u << 10)
 
-void greet_say(struct connection *c, uint64_t to)
+void handshake_send(struct connection *c, uint64_t to)
 {
     struct buf b = BUF_EMPTY;
     Cfs__Hello hello;
@@ -52,7 +52,7 @@ static bool yields(const struct tcp *t, const struct peer *p)
     return t->id < p->id && p->call != NULL && link_is_open(p->call->link);
 }
 
-static bool greet_stranger(struct connection *c, const Cfs__Hello *hello)
+static bool accept_stranger(struct connection *c, const Cfs__Hello *hello)
 {
     struct tcp *t = c->tcp;
     struct peer *p = peer_find(t, hello->from);
@@ -76,7 +76,7 @@ static bool greet_stranger(struct connection *c, const Cfs__Hello *hello)
                  (unsigned long long)p->id);
         connection_close(p->up, NULL);
     }
-    greet_say(c, p->id);
+    handshake_send(c, p->id);
     connection_rise(c);
     return true;
 }
@@ -88,7 +88,7 @@ static bool answered(struct connection *c)
     return true;
 }
 
-bool greet_hear(struct connection *c, const uint8_t *data, size_t len)
+bool handshake_receive(struct connection *c, const uint8_t *data, size_t len)
 {
     ProtobufCMessage *message = decode_message(&cfs__hello__descriptor, data, len, HELLO_BUDGET);
     const char *problem = "it does not greet";
@@ -99,7 +99,7 @@ bool greet_hear(struct connection *c, const uint8_t *data, size_t len)
 
         problem = hello_problem(c, hello);
         ok = problem == NULL &&
-             (c->state == CONNECTION_CALL ? answered(c) : greet_stranger(c, hello));
+             (c->state == CONNECTION_CALL ? answered(c) : accept_stranger(c, hello));
         protobuf_c_message_free_unpacked(message, NULL);
     }
     if (problem != NULL)
