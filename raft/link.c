@@ -35,7 +35,7 @@ struct message {
     struct buf payload;
 };
 
-struct batch {
+struct write_batch {
     uv_write_t req;
     struct message *messages;
     unsigned n, cap;
@@ -62,7 +62,7 @@ struct link {
     void *codec;
     struct frame_reader reader;
     uint8_t *wire_in; /* with a codec: what arrives is not yet frames */
-    struct batch *batch;
+    struct write_batch *batch;
     size_t batch_bytes;
     char name[80];
 };
@@ -76,7 +76,7 @@ static void move(struct link *l, enum link_state to)
 /* ---- Closing -----------------------------------------------------------------------------------
  */
 
-static void batch_free(struct batch *b)
+static void write_batch_free(struct write_batch *b)
 {
     for (unsigned i = 0; i < b->n; i++)
         buf_fini(&b->messages[i].payload);
@@ -94,7 +94,7 @@ static void on_handle_closed(uv_handle_t *handle)
     if (--l->handles > 0)
         return;
     if (l->batch != NULL)
-        batch_free(l->batch);
+        write_batch_free(l->batch);
     if (l->codec != NULL)
         l->config.codec.ops->close(l->codec);
     frame_reader_fini(&l->reader);
@@ -133,15 +133,15 @@ static void doom(struct link *l, int err)
 
 static void on_written(uv_write_t *req, int err)
 {
-    struct batch *b = CONTAINER_OF(req, struct batch, req);
+    struct write_batch *b = CONTAINER_OF(req, struct write_batch, req);
     struct link *l = req->data;
 
-    batch_free(b);
+    write_batch_free(b);
     if (err < 0 && err != UV_ECANCELED)
         link_close(l, err);
 }
 
-static void write_bufs(struct link *l, struct batch *b, const uv_buf_t *bufs, unsigned n)
+static void write_bufs(struct link *l, struct write_batch *b, const uv_buf_t *bufs, unsigned n)
 {
     int err;
 
@@ -149,11 +149,11 @@ static void write_bufs(struct link *l, struct batch *b, const uv_buf_t *bufs, un
     err = uv_write(&b->req, (uv_stream_t *)&l->tcp, bufs, n, on_written);
     if (err == 0)
         return;
-    batch_free(b);
+    write_batch_free(b);
     doom(l, err);
 }
 
-static void write_plain(struct link *l, struct batch *b)
+static void write_plain(struct link *l, struct write_batch *b)
 {
     uv_buf_t *bufs = xcalloc(2 * (size_t)b->n, sizeof *bufs);
 
@@ -169,7 +169,7 @@ static void write_plain(struct link *l, struct batch *b)
 
 static void write_wire(struct link *l, struct buf *wire)
 {
-    struct batch *b;
+    struct write_batch *b;
     uv_buf_t out;
 
     if (wire->len == 0) {
@@ -183,7 +183,7 @@ static void write_wire(struct link *l, struct buf *wire)
     write_bufs(l, b, &out, 1);
 }
 
-static void write_coded(struct link *l, struct batch *b)
+static void write_coded(struct link *l, struct write_batch *b)
 {
     const struct link_codec_ops *ops = l->config.codec.ops;
     struct buf wire = BUF_EMPTY;
@@ -196,7 +196,7 @@ static void write_coded(struct link *l, struct batch *b)
         if (err == 0)
             err = ops->encode(l->codec, m->payload.data, m->payload.len, &wire);
     }
-    batch_free(b);
+    write_batch_free(b);
     if (err == 0) {
         write_wire(l, &wire);
         return;
@@ -207,7 +207,7 @@ static void write_coded(struct link *l, struct batch *b)
 
 void link_flush(struct link *l)
 {
-    struct batch *b = l->batch;
+    struct write_batch *b = l->batch;
 
     if (b == NULL || !link_is_open(l))
         return;
@@ -221,7 +221,7 @@ void link_flush(struct link *l)
 
 void link_send(struct link *l, struct buf *payload)
 {
-    struct batch *b;
+    struct write_batch *b;
 
     if (!link_is_open(l)) {
         buf_fini(payload);

@@ -103,19 +103,19 @@ bool turn_clean(const struct driver *d)
 }
 
 /* Entries that this transaction applies, read before it begins. */
-struct batch {
+struct apply_batch {
     uint64_t first;
     unsigned n;
     struct machine_entry *entries;
     struct buf *owned; /* of those that came from the database */
 };
 
-static void batch_collect(struct driver *d, struct batch *b)
+static void batch_collect(struct driver *d, struct apply_batch *b)
 {
     uint64_t end = min_u64(d->commit, d->log.last);
     size_t bytes = 0;
 
-    *b = (struct batch){.first = d->guard.applied + 1};
+    *b = (struct apply_batch){.first = d->guard.applied + 1};
     if (end < b->first)
         return;
     end = min_u64(end, d->guard.applied + DRIVER_APPLY_ENTRIES);
@@ -128,7 +128,7 @@ static void batch_collect(struct driver *d, struct batch *b)
     }
 }
 
-static void batch_fini(struct batch *b)
+static void batch_fini(struct apply_batch *b)
 {
     unsigned i;
 
@@ -159,7 +159,7 @@ static void remember_config(struct driver *d, uint64_t index, const struct machi
     d->config_data = buf_copy(entry->data, entry->len);
 }
 
-static void apply_batch(struct driver *d, const struct batch *b)
+static void apply_commands(struct driver *d, const struct apply_batch *b)
 {
     unsigned i;
 
@@ -211,7 +211,7 @@ static void after_rows(struct driver *d)
     guard_persisted(&d->guard, d->log.last);
 }
 
-static void after_apply(struct driver *d, const struct batch *b)
+static void after_apply(struct driver *d, const struct apply_batch *b)
 {
     unsigned i;
 
@@ -232,7 +232,7 @@ bool turn_flush(struct driver *d)
 {
     const struct machine_ops *ops = d->machine.ops;
     uint64_t keep_from = compact(d);
-    struct batch b;
+    struct apply_batch b;
     bool rows, vote;
 
     batch_collect(d, &b);
@@ -247,7 +247,7 @@ bool turn_flush(struct driver *d)
         ops->set_vote(d->machine.ctx, d->raft.current_term, d->raft.voted_for);
     if (rows)
         write_rows(d);
-    apply_batch(d, &b);
+    apply_commands(d, &b);
     if (keep_from > 0)
         ops->log_compact(d->machine.ctx, keep_from);
     if ((rows || vote) && d->env.flush != NULL)
