@@ -29,7 +29,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "raft/calls.h"
+#include "raft/tasks.h"
 #include "raft/tcp.h"
 
 #define TICK_MS      100
@@ -43,7 +43,7 @@ struct node {
     struct machine machine;
     pthread_t thread;
 
-    struct calls calls;
+    struct tasks tasks;
     uv_loop_t loop;
     uv_timer_t timer;
     uv_timer_t tick;
@@ -74,7 +74,7 @@ static void check_thread(const struct node *n)
 
 static uint64_t deadline(const struct node *n)
 {
-    return min_u64(calls_deadline(&n->calls),
+    return min_u64(tasks_deadline(&n->tasks),
                    min_u64(client_deadline(n->client), driver_deadline(n->driver)));
 }
 
@@ -101,9 +101,9 @@ static void turn(struct node *n)
 {
     n->dirty = false;
     for (unsigned round = 0; round < TURN_ROUNDS; round++) {
-        bool mail = calls_take(&n->calls);
+        bool mail = tasks_take(&n->tasks);
 
-        if (n->calls.stopping) {
+        if (n->tasks.stopping) {
             close_all(n);
             return;
         }
@@ -111,9 +111,9 @@ static void turn(struct node *n)
             break;
         client_turn(n->client);
         driver_turn(n->driver);
-        calls_expire(&n->calls, clock_boot_ms());
+        tasks_expire(&n->tasks, clock_boot_ms());
     }
-    calls_unwatch(&n->calls);
+    tasks_unwatch(&n->tasks);
     if (n->tcp != NULL)
         tcp_flush(n->tcp);
     set_timer(n);
@@ -235,7 +235,7 @@ static void env_barrier(void *ctx, uint64_t ticket)
 {
     struct node *n = ctx;
 
-    calls_barrier_reached(&n->calls, ticket);
+    tasks_barrier_reached(&n->tasks, ticket);
 }
 
 static void env_app(void *ctx, uint64_t from, const uint8_t *data, size_t len)
@@ -346,7 +346,7 @@ static void start_client(struct node *n)
     };
 
     n->client = client_new(&config, &env);
-    n->calls.client = n->client;
+    n->tasks.client = n->client;
 }
 
 static int start_driver(struct node *n)
@@ -367,13 +367,13 @@ static int start_driver(struct node *n)
     };
 
     n->driver = driver_new(&n->config.driver, &env, n->machine);
-    n->calls.driver = n->driver;
+    n->tasks.driver = n->driver;
     return driver_start(n->driver, n->errmsg, n->errmsg_len);
 }
 
 static void start_handles(struct node *n)
 {
-    calls_init(&n->calls, &n->loop, on_mail, n);
+    tasks_init(&n->tasks, &n->loop, on_mail, n);
     check(uv_timer_init(&n->loop, &n->timer) == 0);
     check(uv_timer_init(&n->loop, &n->tick) == 0);
     check(uv_prepare_init(&n->loop, &n->prepare) == 0);
@@ -390,7 +390,7 @@ static void start_handles(struct node *n)
 static void close_all(struct node *n)
 {
     n->closed = true;
-    calls_sleep(&n->calls);
+    tasks_sleep(&n->tasks);
     uv_close((uv_handle_t *)&n->timer, NULL);
     uv_close((uv_handle_t *)&n->tick, NULL);
     uv_close((uv_handle_t *)&n->prepare, NULL);
@@ -403,9 +403,9 @@ static void close_all(struct node *n)
 /* Nothing is open any more: whoever waits is told. */
 static void finish(struct node *n)
 {
-    calls_shut(&n->calls);
+    tasks_shut(&n->tasks);
     client_free(n->client);
-    while (calls_take(&n->calls))
+    while (tasks_take(&n->tasks))
         continue;
     if (n->driver != NULL)
         driver_free(n->driver);
@@ -466,7 +466,7 @@ static void node_free(struct node *n)
 static void join(struct node *n)
 {
     check(pthread_join(n->thread, NULL) == 0);
-    calls_fini(&n->calls);
+    tasks_fini(&n->tasks);
     node_free(n);
 }
 
@@ -502,7 +502,7 @@ int node_start(const struct node_config *config, const struct node_env *env, str
 void node_stop(struct node *n)
 {
     check(!pthread_equal(n->thread, pthread_self()));
-    calls_stop(&n->calls);
+    tasks_stop(&n->tasks);
     join(n);
 }
 
@@ -511,34 +511,34 @@ void node_stop(struct node *n)
 
 static uint64_t deadline_of(unsigned timeout_ms)
 {
-    return timeout_ms > 0 ? clock_boot_ms() + timeout_ms : CALLS_NEVER;
+    return timeout_ms > 0 ? clock_boot_ms() + timeout_ms : TASKS_NEVER;
 }
 
 uint64_t node_submit(struct node *n, struct buf *command, unsigned timeout_ms, client_done done,
                      void *arg)
 {
-    return calls_submit(&n->calls, 0, command, deadline_of(timeout_ms), done, arg);
+    return tasks_submit(&n->tasks, 0, command, deadline_of(timeout_ms), done, arg);
 }
 
 uint64_t node_submit_in(struct node *n, uint64_t session, struct buf *command, unsigned timeout_ms,
                         client_done done, void *arg)
 {
-    return calls_submit(&n->calls, session, command, deadline_of(timeout_ms), done, arg);
+    return tasks_submit(&n->tasks, session, command, deadline_of(timeout_ms), done, arg);
 }
 
 uint64_t node_barrier(struct node *n, unsigned timeout_ms, client_done done, void *arg)
 {
-    return calls_barrier(&n->calls, deadline_of(timeout_ms), done, arg);
+    return tasks_barrier(&n->tasks, deadline_of(timeout_ms), done, arg);
 }
 
 void node_cancel(struct node *n, uint64_t ticket)
 {
-    calls_cancel(&n->calls, ticket);
+    tasks_cancel(&n->tasks, ticket);
 }
 
 void node_call(struct node *n, void (*fn)(void *arg), void *arg)
 {
-    calls_run(&n->calls, fn, arg);
+    tasks_run(&n->tasks, fn, arg);
 }
 
 /* ---- Loop thread -------------------------------------------------------------------------------

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "raft/tasks.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define uthash_fatal(msg) die("%s", msg)
+#include <uthash.h>
+
+enum task_kind { TASK_SUBMIT, TASK_BARRIER, TASK_CANCEL, TASK_RUN, TASK_STOP };
+
+struct task {
+    struct inbox_item item;
+    UT_hash_handle hh; /* SUBMIT and BARRIER, once taken */
+    struct tasks *tasks;
+    enum task_kind kind;
+    uint64_t ticket; /* CANCEL: whose */
+    uint64_t deadline_ms;
+    uint64_t session;       /* SUBMIT: to be carried out in it; 0: in any */
+    uint64_t client_ticket; /* SUBMIT, once taken */
+    struct buf command;     /* SUBMIT, until taken */
+    client_done done;       /* SUBMIT and BARRIER */
+    void (*fn)(void *arg);  /* RUN */
+    void *arg;
+};
+
+void tasks_init(struct tasks *c, uv_loop_t *loop, void (*on_mail)(void *arg), void *arg)
+{
+    *c = (struct tasks){.earliest = TASKS_NEVER};
+    inbox_init(&c->inbox, loop, on_mail, arg);
+}
+
+/* ---- Any thread --------------------------------------------------------------------------------
+ */
+
+static void post(struct tasks *c, const struct task *content)
+{
+    struct task *task = xmalloc(sizeof *task);
+
+    *task = *content;
+    task->tasks = c;
+    inbox_put(&c->inbox, &task->item);
+}
+
+static uint64_t post_waiting(struct tasks *c, struct task *content)
+{
+    uint64_t ticket = atomic_fetch_add(&c->last_ticket, 1) + 1;
+
+    check(content->done != NULL);
+    content->ticket = ticket; /* the call may be gone when post returns */
+    post(c, content);
+    return ticket;
+}
+
+uint64_t tasks_submit(struct tasks *c, uint64_t session, struct buf *command, uint64_t deadline_ms,
+                      client_done done, void *arg)
+{
+    struct task task = {.kind = TASK_SUBMIT,
+                        .session = session,
+                        .deadline_ms = deadline_ms,
+                        .command = buf_take(command),
+                        .done = done,
+                        .arg = arg};
+
+    return post_waiting(c, &task);
+}
+
+uint64_t tasks_barrier(struct tasks *c, uint64_t deadline_ms, client_done done, void *arg)
+{
+    struct task task = {.kind = TASK_BARRIER, .deadline_ms = deadline_ms, .done = done, .arg = arg};
+
+    return post_waiting(c, &task);
+}
+
+void tasks_cancel(struct tasks *c, uint64_t ticket)
+{
+    post(c, &(struct task){.kind = TASK_CANCEL, .ticket = ticket});
+}
+
+void tasks_run(struct tasks *c, void (*fn)(void *arg), void *arg)
+{
+    post(c, &(struct task){.kind = TASK_RUN, .fn = fn, .arg = arg});
+}
+
+void tasks_stop(struct tasks *c)
+{
+    post(c, &(struct task){.kind = TASK_STOP});
+}
+
+/* ---- Waiting -----------------------------------------------------------------------------------
+ */
+
+static void task_free(struct task *task)
+{
+    buf_fini(&task->command);
+    free(task);
+}
+
+static void await(struct tasks *c, struct task *task)
+{
+    HASH_ADD(hh, c->waiting, ticket, sizeof task->ticket, task);
+}
+
+static struct task *find(struct tasks *c, uint64_t ticket)
+{
+    struct task *task;
+
+    HASH_FIND(hh, c->waiting, &ticket, sizeof ticket, task);
+    return task;
+}
+
+static void complete(struct task *task, int err, const uint8_t *reply, size_t len)
+{
+    HASH_DEL(task->tasks->waiting, task);
+    task->done(task->arg, err, reply, len);
+    task_free(task);
+}
+
+static void on_submit_done(void *arg, int err, const uint8_t *reply, size_t len)
+{
+    complete(arg, err, reply, len);
+}
+
+static void give_up_barrier(struct task *task, int err)
+{
+    driver_barrier_cancel(task->tasks->driver, task->ticket);
+    complete(task, err, NULL, 0);
+}
+
+void tasks_barrier_reached(struct tasks *c, uint64_t ticket)
+{
+    struct task *task = find(c, ticket);
+
+    if (task != NULL)
+        complete(task, 0, NULL, 0);
+}
+
+/* As in the client: `earliest` is a lower bound, made exact each time it is reached. The callbacks
+ * have only the inbox to put things in: the table does not change under our hands. */
+void tasks_expire(struct tasks *c, uint64_t now)
+{
+    struct task *task, *following;
+
+    if (now < c->earliest)
+        return;
+    c->earliest = TASKS_NEVER;
+    HASH_ITER (hh, c->waiting, task, following) {
+        if (task->kind != TASK_BARRIER)
+            continue;
+        if (task->deadline_ms <= now)
+            give_up_barrier(task, -ETIMEDOUT);
+        else
+            c->earliest = min_u64(c->earliest, task->deadline_ms);
+    }
+}
+
+uint64_t tasks_deadline(const struct tasks *c)
+{
+    return c->earliest;
+}
+
+/* ---- Taking ------------------------------------------------------------------------------------
+ */
+
+static void take_submit(struct tasks *c, struct task *task)
+{
+    uint64_t deadline = task->deadline_ms != TASKS_NEVER ? task->deadline_ms : 0;
+
+    await(c, task);
+    task->client_ticket =
+        client_submit_in(c->client, task->session, &task->command, deadline, on_submit_done, task);
+}
+
+static void take_barrier(struct tasks *c, struct task *task)
+{
+    await(c, task);
+    c->earliest = min_u64(c->earliest, task->deadline_ms);
+    driver_barrier(c->driver, task->ticket);
+}
+
+static void take_cancel(struct tasks *c, struct task *task)
+{
+    struct task *target = find(c, task->ticket);
+
+    task_free(task);
+    if (target == NULL)
+        return;
+    if (target->kind == TASK_SUBMIT)
+        client_cancel(c->client, target->client_ticket);
+    else
+        give_up_barrier(target, -EINTR);
+}
+
+static void take_run(struct tasks *c BASE_UNUSED, struct task *task)
+{
+    void (*fn)(void *arg) = task->fn;
+    void *arg = task->arg;
+
+    task_free(task);
+    fn(arg);
+}
+
+static void take_stop(struct tasks *c, struct task *task)
+{
+    task_free(task);
+    c->stopping = true;
+}
+
+/* Too late. */
+static void refuse(struct task *task)
+{
+    if (task->done != NULL)
+        task->done(task->arg, -ESHUTDOWN, NULL, 0);
+    task_free(task);
+}
+
+bool tasks_take(struct tasks *c)
+{
+    static void (*const takers[])(struct tasks * c, struct task * task) = {
+        [TASK_SUBMIT] = take_submit, [TASK_BARRIER] = take_barrier, [TASK_CANCEL] = take_cancel,
+        [TASK_RUN] = take_run,       [TASK_STOP] = take_stop,
+    };
+    struct inbox_list list = STAILQ_HEAD_INITIALIZER(list);
+    bool some = inbox_take(&c->inbox, &list);
+    struct inbox_item *item;
+    struct task *task;
+
+    while ((item = STAILQ_FIRST(&list)) != NULL) {
+        STAILQ_REMOVE_HEAD(&list, link);
+        task = CONTAINER_OF(item, struct task, item);
+        if (c->stopping)
+            refuse(task);
+        else
+            takers[task->kind](c, task);
+    }
+    return some;
+}
+
+void tasks_unwatch(struct tasks *c)
+{
+    inbox_unwatch(&c->inbox);
+}
+
+/* ---- The end -----------------------------------------------------------------------------------
+ */
+
+void tasks_sleep(struct tasks *c)
+{
+    inbox_sleep(&c->inbox);
+}
+
+void tasks_shut(struct tasks *c)
+{
+    struct task *task, *following;
+
+    c->stopping = true;
+    HASH_ITER (hh, c->waiting, task, following) {
+        if (task->kind == TASK_BARRIER)
+            complete(task, -ESHUTDOWN, NULL, 0);
+    }
+}
+
+void tasks_fini(struct tasks *c)
+{
+    check(c->stopping && c->waiting == NULL);
+    while (tasks_take(c))
+        continue;
+    inbox_fini(&c->inbox);
+}
