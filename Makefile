@@ -104,7 +104,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUI
 SIM_OBJ  := $(BUILD)/tests/unit/test_sim.o $(SIM_SRC:%.c=$(BUILD)/%.o) $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/test_sim: $(SIM_OBJ)
 WRAP_FILES := $(foreach f,pwrite64 fsync renameat unlinkat unlink,-Wl$(comma)--wrap=$(f))
-LDFLAGS_test_sim := $(foreach f,die check_failed node_session node_applied keeper_ended,-Wl$(comma)--wrap=$(f)) $(WRAP_FILES)
+LDFLAGS_test_sim := $(foreach f,die check_failed consensus_session consensus_applied keeper_ended,-Wl$(comma)--wrap=$(f)) $(WRAP_FILES)
 LDFLAGS_coordfsd_cut := $(WRAP_FILES)
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tools/%.o $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
@@ -193,7 +193,7 @@ fuzz: lint-deps
 		build-fuzz/tests/fuzz/$$f -max_total_time=$(FUZZTIME) -max_len=4096 -print_final_stats=1 \
 			-verbosity=0 -artifact_prefix=build-fuzz/$$f- build-fuzz/corpus/$$f \
 			$$(find tests/fuzz/corpus -name $$f) || exit 1; done
-LDFLAGS_control := $(foreach f,node_status node_session node_pending,-Wl$(comma)--wrap=$(f))
+LDFLAGS_control := $(foreach f,consensus_status consensus_session consensus_pending,-Wl$(comma)--wrap=$(f))
 $(BUILD)/tests/fuzz/txn_text: $(addprefix $(BUILD)/cli/,cli.o place.o transact.o txn_text.o words.o)
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"

@@ -15,7 +15,7 @@ void app_send(struct daemon *d, uint64_t peer, const Cfs__App *app)
     uint8_t *bytes = xmalloc(len);
 
     cfs__app__pack(app, bytes);
-    driver_send_app(node_driver(d->node), peer, bytes, len);
+    driver_send_app(consensus_driver(d->consensus), peer, bytes, len);
     free(bytes);
 }
 

@@ -193,7 +193,8 @@ static uint64_t do_submit_in(void *ctx, uint64_t session, const Cfs__Command *co
     struct daemon *d = ctx;
     struct buf bytes = encode_command(command);
 
-    return node_submit_in(d->node, session, &bytes, timeout_ms, on_done, new_pending(done, arg));
+    return consensus_submit_in(d->consensus, session, &bytes, timeout_ms, on_done,
+                               new_pending(done, arg));
 }
 
 static uint64_t do_submit(void *ctx, const Cfs__Command *command, unsigned timeout_ms,
@@ -206,14 +207,14 @@ static uint64_t do_barrier(void *ctx, unsigned timeout_ms, backend_done done, vo
 {
     struct daemon *d = ctx;
 
-    return node_barrier(d->node, timeout_ms, on_barrier, new_pending(done, arg));
+    return consensus_barrier(d->consensus, timeout_ms, on_barrier, new_pending(done, arg));
 }
 
 static void do_cancel(void *ctx, uint64_t ticket)
 {
     struct daemon *d = ctx;
 
-    node_cancel(d->node, ticket);
+    consensus_cancel(d->consensus, ticket);
 }
 
 /* A leader that loses its quorum steps down, and who does not hear of a leader any more has none.
@@ -249,7 +250,7 @@ static void do_control(void *ctx, struct backend_control *c)
     struct daemon *d = ctx;
 
     c->ctx = d;
-    node_call(d->node, make_content, c);
+    consensus_run(d->consensus, make_content, c);
 }
 
 static int do_past(void *ctx, struct backend_past *out)

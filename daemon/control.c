@@ -206,7 +206,7 @@ static int on_loop(struct control *c, void (*fn)(void *arg))
     pthread_mutex_lock(&c->mutex);
     c->finished = false;
     pthread_mutex_unlock(&c->mutex);
-    node_call(c->daemon->node, fn, c);
+    consensus_run(c->daemon->consensus, fn, c);
     pthread_mutex_lock(&c->mutex);
     while (!c->finished)
         pthread_cond_wait(&c->cond, &c->mutex);
@@ -228,7 +228,7 @@ static void do_start(void *arg)
     struct control *c = arg;
     int err;
 
-    uv_pipe_init(node_loop(c->daemon->node), &c->server, 0);
+    uv_pipe_init(consensus_loop(c->daemon->consensus), &c->server, 0);
     c->server.data = c;
     err = uv_pipe_open(&c->server, c->fd);
     if (err == 0)

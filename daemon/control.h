@@ -15,7 +15,7 @@ int control_start(struct daemon *d, struct control **out, char *errmsg, size_t e
 /* The answer to a request, whatever its bytes are; gives. Loop thread. */
 json_t *control_answer(struct daemon *d, const char *text, size_t len);
 
-/* Main thread, before node_stop. */
+/* Main thread, before consensus_stop. */
 void control_stop(struct control *c);
 
 #endif

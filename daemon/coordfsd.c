@@ -239,7 +239,7 @@ static unsigned first_members(struct options *o, struct driver_member *out)
 
 static int start_node(struct daemon *d, char *errmsg, size_t errmsg_len)
 {
-    static struct node_env env = {
+    static struct consensus_env env = {
         .open_command = open_command,
         .noop_command = noop_command,
         .stored_reply = stored_reply,
@@ -252,7 +252,7 @@ static int start_node(struct daemon *d, char *errmsg, size_t errmsg_len)
     };
     struct driver_member members[LIMIT_MEMBERS_MAX + 1];
     struct options *o = &d->options;
-    struct node_config config = {
+    struct consensus_config config = {
         .listen = o->listen,
         .driver =
             {
@@ -270,7 +270,8 @@ static int start_node(struct daemon *d, char *errmsg, size_t errmsg_len)
 
     snprintf(config.cluster, sizeof config.cluster, "%s", o->name);
     env.ctx = d;
-    return node_start(&config, &env, machine_of(d->machine), &d->node, errmsg, errmsg_len);
+    return consensus_start(&config, &env, machine_of(d->machine), &d->consensus, errmsg,
+                           errmsg_len);
 }
 
 /* So that `coordfs status MOUNT` finds this daemon. A convenience: failing is only logged. */
@@ -413,8 +414,8 @@ static int run(struct daemon *d)
 
 static void stop_node(struct daemon *d)
 {
-    node_stop(d->node);
-    d->node = NULL;
+    consensus_stop(d->consensus);
+    d->consensus = NULL;
 }
 
 /* Each level undoes its own part, in reverse order. */

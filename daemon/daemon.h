@@ -7,7 +7,7 @@
 
 #include "daemon/options.h"
 #include "fs/fs.h"
-#include "raft/node.h"
+#include "raft/consensus.h"
 #include "store/reader.h"
 #include "store/store.h"
 
@@ -22,7 +22,7 @@ struct daemon {
     struct store *store;         /* loop thread (until the node runs and after: main thread) */
     struct store_reader *reader; /* FUSE reader thread */
     struct machine_adapter *machine;
-    struct node *node;
+    struct consensus *consensus;
     struct reaper *reaper;
     struct keeper *keeper;
     struct control *control;

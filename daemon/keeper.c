@@ -88,7 +88,7 @@ static void submit(struct keeper *k, const Cfs__Command *command, unsigned timeo
 {
     struct buf bytes = encode_command(command);
 
-    node_submit(k->daemon->node, &bytes, timeout_ms, done, arg);
+    consensus_submit(k->daemon->consensus, &bytes, timeout_ms, done, arg);
 }
 
 /* ---- The cell ----------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ static void do_announce(void *arg)
 
 void keeper_announce(struct keeper *k)
 {
-    node_call(k->daemon->node, do_announce, k);
+    consensus_run(k->daemon->consensus, do_announce, k);
 }
 
 void keeper_opened(struct keeper *k, uint64_t session)
@@ -151,7 +151,7 @@ void keeper_opened(struct keeper *k, uint64_t session)
     log_info("session %" PRIu64, session);
     if (k->leaving || !store_session(k->daemon->store, session, &s))
         return; /* ended by the same transaction: keeper_ended follows */
-    lease_open(&k->lease, session, s.ttl_ms, node_opened_ms(k->daemon->node));
+    lease_open(&k->lease, session, s.ttl_ms, consensus_opened_ms(k->daemon->consensus));
     publish(k);
     tell_fs(k, session);
 }
@@ -164,12 +164,12 @@ void keeper_ended(struct keeper *k, uint64_t session)
         publish(k);
         tell_fs(k, 0);
     }
-    node_ended(k->daemon->node, session);
+    consensus_ended(k->daemon->consensus, session);
 }
 
 void keeper_installed(struct keeper *k)
 {
-    uint64_t session = node_session(k->daemon->node);
+    uint64_t session = consensus_session(k->daemon->consensus);
     struct store_session s;
 
     if (session != 0 && !store_session(k->daemon->store, session, &s))
@@ -264,7 +264,7 @@ static void sync_sessions(struct keeper *k)
 /* Does this member lead? Begins to, or ceases to, as lessor, when that is news. */
 static bool leads(struct keeper *k)
 {
-    uint64_t term = driver_leading(node_driver(k->daemon->node));
+    uint64_t term = driver_leading(consensus_driver(k->daemon->consensus));
 
     if (term != k->lessor.term) {
         lessor_lead(&k->lessor, clock_boot_ms(), term);
@@ -323,7 +323,7 @@ static void ask_quorum(struct keeper *k)
         return;
     round = xmalloc(sizeof *round);
     *round = (struct round){k, k->lessor.term};
-    node_barrier(k->daemon->node, BARRIER_MS, on_barrier, round);
+    consensus_barrier(k->daemon->consensus, BARRIER_MS, on_barrier, round);
 }
 
 static void on_heartbeat(struct keeper *k, uint64_t from, uint64_t session, uint64_t sent_ms)
@@ -503,8 +503,8 @@ static void do_leave(void *arg)
     k->leaving = true;
     lease_close(&k->lease);
     publish(k);
-    node_leave(k->daemon->node);
-    if (k->leader == 0 || node_session(k->daemon->node) == 0) {
+    consensus_leave(k->daemon->consensus);
+    if (k->leader == 0 || consensus_session(k->daemon->consensus) == 0) {
         on_left(k, 0, NULL, 0);
         return;
     }
@@ -515,7 +515,7 @@ static void do_leave(void *arg)
 
 void keeper_leave(struct keeper *k)
 {
-    node_call(k->daemon->node, do_leave, k);
+    consensus_run(k->daemon->consensus, do_leave, k);
     while (sem_wait(&k->left) != 0)
         check(errno == EINTR);
 }
@@ -541,7 +541,8 @@ void keeper_status(struct keeper *k, json_t *out)
     const struct lease *l = &k->lease;
     uint64_t now = clock_boot_ms();
 
-    json_object_set_new(out, "session", json_integer((json_int_t)node_session(k->daemon->node)));
+    json_object_set_new(out, "session",
+                        json_integer((json_int_t)consensus_session(k->daemon->consensus)));
     json_object_set_new(
         out, "session_ttl_ms",
         json_integer(
@@ -563,8 +564,8 @@ static void list_session(void *arg, const struct store_session *s)
     uint64_t idle = lessor_idle_ms(&k->lessor, s->id);
     json_t *out = json_pack("{s:I, s:I, s:I, s:b, s:I, s:I}", "id", (json_int_t)s->id, "member",
                             (json_int_t)s->member, "ttl_ms", (json_int_t)s->ttl_ms, "self",
-                            s->id == node_session(k->daemon->node), "locks", (json_int_t)s->locks,
-                            "ephemerals", (json_int_t)s->ephemerals);
+                            s->id == consensus_session(k->daemon->consensus), "locks",
+                            (json_int_t)s->locks, "ephemerals", (json_int_t)s->ephemerals);
 
     if (idle != UINT64_MAX)
         json_object_set_new(out, "seen_ms", json_integer((json_int_t)idle));

@@ -261,7 +261,7 @@ static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entr
     store_apply(m->daemon->store, index, &row, &result);
     if (result.outcome == STORE_INTERNAL)
         return;
-    own = m->daemon->node != NULL ? node_session(m->daemon->node) : 0;
+    own = m->daemon->consensus != NULL ? consensus_session(m->daemon->consensus) : 0;
     if (result.nonce != 0 || result.session == own)
         keep_reply(m, &result);
     for (size_t i = 0; i < result.n_ended; i++)
@@ -291,8 +291,8 @@ void machine_deliver(struct machine_adapter *m)
         if (next->ended != 0)
             keeper_ended(m->daemon->keeper, next->ended);
         else
-            node_applied(m->daemon->node, next->outcome, next->session, next->seq, next->nonce,
-                         next->reply.data, next->reply.len);
+            consensus_applied(m->daemon->consensus, next->outcome, next->session, next->seq,
+                              next->nonce, next->reply.data, next->reply.len);
         buf_fini(&next->reply);
         free(next);
     }

@@ -127,7 +127,7 @@ static void finish_round(struct reaper *r)
     command.op_case = CFS__COMMAND__OP_REAP;
     command.reap = &reap;
     bytes = encode_command(&command);
-    node_submit(r->daemon->node, &bytes, ROUND_MS * 10, ignore_reply, NULL);
+    consensus_submit(r->daemon->consensus, &bytes, ROUND_MS * 10, ignore_reply, NULL);
 }
 
 static void start_round(struct reaper *r)
@@ -136,7 +136,7 @@ static void start_round(struct reaper *r)
 
     r->n_orphans = 0;
     r->newest = 0;
-    if (!driver_is_leader(node_driver(r->daemon->node)))
+    if (!driver_is_leader(consensus_driver(r->daemon->consensus)))
         return;
     store_orphans(r->daemon->store, r->cursor, ORPHANS_MAX, add_orphan, r);
     if (r->n_orphans < ORPHANS_MAX)
@@ -144,7 +144,7 @@ static void start_round(struct reaper *r)
     if (r->n_orphans == 0)
         return;
     r->round++;
-    node_status(r->daemon->node, &status);
+    consensus_status(r->daemon->consensus, &status);
     ask_members(r, &status);
     if (r->n_waiting == 0)
         finish_round(r);

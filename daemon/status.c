@@ -92,7 +92,7 @@ json_t *status_json(struct daemon *d)
     char hex[40];
     json_t *out;
 
-    node_status(d->node, &s);
+    consensus_status(d->consensus, &s);
     snprintf(hex, sizeof hex, "%016" PRIx64 "%016" PRIx64, hash.high, hash.low);
     out = json_pack("{s:b, s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "ok", 1,
                     "version", COORDFS_VERSION, "cluster", d->options.name, "id", number(s.id),
@@ -103,7 +103,7 @@ json_t *status_json(struct daemon *d)
     json_object_set_new(out, "quorum", json_boolean(s.leader != 0));
     json_object_set_new(out, "no_leader_ms", json_integer(number(s.no_leader_ms)));
     keeper_status(d->keeper, out);
-    json_object_set_new(out, "pending", json_integer(number(node_pending(d->node))));
+    json_object_set_new(out, "pending", json_integer(number(consensus_pending(d->consensus))));
     json_object_set_new(out, "elections", json_integer(number(s.elections)));
     json_object_set_new(out, "snapshots_sent", json_integer(number(s.snapshots_sent)));
     json_object_set_new(out, "snapshots_installed", json_integer(number(s.snapshots_installed)));

@@ -75,7 +75,7 @@ static void leader_view(struct views *v, struct buf *out)
 {
     struct driver_status s;
 
-    node_status(v->daemon->node, &s);
+    consensus_status(v->daemon->consensus, &s);
     if (s.leader != 0)
         buf_printf(out, "%" PRIu64, s.leader);
     buf_printf(out, "\n");
@@ -101,7 +101,7 @@ static void health_view(struct views *v, struct buf *out)
 {
     struct driver_status s;
 
-    node_status(v->daemon->node, &s);
+    consensus_status(v->daemon->consensus, &s);
     if (s.leader == 0)
         buf_printf(out, "no leader: changes wait for a quorum\n");
     if (keeper_session(v->daemon->keeper) == 0)
@@ -181,7 +181,7 @@ static void metrics_view(struct views *v, struct buf *out)
     struct fs *fs = atomic_load(&d->fs);
     struct driver_status s;
 
-    node_status(d->node, &s);
+    consensus_status(d->consensus, &s);
     buf_printf(out,
                "# HELP coordfs_info What runs here.\n# TYPE coordfs_info gauge\n"
                "coordfs_info{version=\"%s\",cluster=\"%s\",member=\"%" PRIu64 "\"} 1\n",
@@ -190,7 +190,8 @@ static void metrics_view(struct views *v, struct buf *out)
            (clock_boot_ms() - d->started_ms) / 1000);
     raft_metrics(out, &s);
     store_metrics(out, v);
-    metric(out, "pending", "gauge", "Changes of this host on their way.", node_pending(d->node));
+    metric(out, "pending", "gauge", "Changes of this host on their way.",
+           consensus_pending(d->consensus));
     metric(out, "fuse_requests_total", "counter", "Requests of the kernel.",
            fs != NULL ? fs_requests(fs) : 0);
     member_metrics(out, &s);
@@ -292,7 +293,7 @@ static void list_members(struct views *v, struct buf *out)
 {
     struct driver_status s;
 
-    node_status(v->daemon->node, &s);
+    consensus_status(v->daemon->consensus, &s);
     for (unsigned i = 0; i < s.n_members; i++)
         buf_printf(out, "%" PRIu64 " %d %s %d\n", s.members[i].id, (int)s.members[i].role,
                    s.members[i].address, s.members[i].linked);

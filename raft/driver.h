@@ -4,9 +4,9 @@
  * proposals to the leader, and the read index.
  *
  * It does no I/O of its own: time, chance, network and disk enter through struct driver_env and
- * struct machine, so the same code runs on libuv (raft/node.c) and in the simulator. One thread
- * (the loop thread); no function may be called from within a callback of the driver's unless it
- * says so: callbacks that want more work done queue it for after the turn.
+ * struct machine, so the same code runs on libuv (raft/consensus.c) and in the simulator. One
+ * thread (the loop thread); no function may be called from within a callback of the driver's unless
+ * it says so: callbacks that want more work done queue it for after the turn.
  *
  * The caller's sequence: driver_new, driver_start; then for ever: feed what has happened
  * (driver_receive, driver_link, driver_propose, driver_barrier), call driver_turn once per loop

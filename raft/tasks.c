@@ -48,7 +48,7 @@ static uint64_t post_waiting(struct tasks *c, struct task *content)
     uint64_t ticket = atomic_fetch_add(&c->last_ticket, 1) + 1;
 
     check(content->done != NULL);
-    content->ticket = ticket; /* the call may be gone when post returns */
+    content->ticket = ticket; /* the task may be gone when post returns */
     post(c, content);
     return ticket;
 }

@@ -44,7 +44,7 @@ void tasks_stop(struct tasks *c);
 /* ---- The loop thread ------------------------------------------------------------------------- */
 
 /* Takes all there is, in order; false: there was nothing. Commands go to the client, barriers to
- * the driver, functions are called. After the order to stop, and after calls_shut, what is taken is
+ * the driver, functions are called. After the order to stop, and after tasks_shut, what is taken is
  * completed with -ESHUTDOWN and functions are dropped. */
 bool tasks_take(struct tasks *c);
 void tasks_unwatch(struct tasks *c); /* before the loop goes to sleep */

@@ -16,24 +16,24 @@ static struct kit kit;
 static char name[] = "test", address[] = "127.0.0.1:7001";
 static struct daemon member = {.options = {.name = name, .id = 1}};
 
-/* Instead of those of raft/node.c (LDFLAGS_control). */
-void __wrap_node_status(struct node *n, struct driver_status *out);
-uint64_t __wrap_node_session(struct node *n);
-size_t __wrap_node_pending(struct node *n);
+/* Instead of those of raft/consensus.c (LDFLAGS_control). */
+void __wrap_consensus_status(struct consensus *n, struct driver_status *out);
+uint64_t __wrap_consensus_session(struct consensus *n);
+size_t __wrap_consensus_pending(struct consensus *n);
 
-void __wrap_node_status(struct node *n BASE_UNUSED, struct driver_status *out)
+void __wrap_consensus_status(struct consensus *n BASE_UNUSED, struct driver_status *out)
 {
     *out = (struct driver_status){.id = 1, .state = DRIVER_LEADER, .leader = 1, .n_members = 2};
     out->members[0] = (struct driver_member_status){.id = 1, .address = address};
     out->members[1] = (struct driver_member_status){.id = 2, .address = address};
 }
 
-uint64_t __wrap_node_session(struct node *n BASE_UNUSED)
+uint64_t __wrap_consensus_session(struct consensus *n BASE_UNUSED)
 {
     return kit.session;
 }
 
-size_t __wrap_node_pending(struct node *n BASE_UNUSED)
+size_t __wrap_consensus_pending(struct consensus *n BASE_UNUSED)
 {
     return 0;
 }

@@ -33,7 +33,7 @@ struct raft_sim_backend {
     uint64_t (*hash)(void *disk); /* of the state: equal when equally much is applied */
 
     /* What works above the driver, if anything does; each may be NULL. Called as the loop of a
-     * daemon would (raft/node.c). Times in milliseconds of the member's own clock. */
+     * daemon would (raft/consensus.c). Times in milliseconds of the member's own clock. */
     bool (*started)(void *disk, struct driver *driver); /* false: it is to crash at once */
     void (*stopping)(void *disk);                       /* the driver goes */
     void (*turn)(void *disk);                           /* before each turn of the driver */

@@ -13,9 +13,9 @@
 
 void WRAP(die)(const char *fmt, ...) BASE_NORETURN BASE_PRINTF(1, 2);
 void WRAP(check_failed)(const char *expr, const char *file, int line) BASE_NORETURN;
-uint64_t WRAP(node_session)(struct node *n);
-void WRAP(node_applied)(struct node *n, enum client_outcome outcome, uint64_t session, uint64_t seq,
-                        uint64_t nonce, const uint8_t *reply, size_t len);
+uint64_t WRAP(consensus_session)(struct consensus *n);
+void WRAP(consensus_applied)(struct consensus *n, enum client_outcome outcome, uint64_t session,
+                             uint64_t seq, uint64_t nonce, const uint8_t *reply, size_t len);
 void WRAP(keeper_ended)(struct keeper *k, uint64_t session);
 
 void REAL(check_failed)(const char *expr, const char *file, int line) BASE_NORETURN;
@@ -55,20 +55,20 @@ void WRAP(check_failed)(const char *expr, const char *file, int line)
 
 /* ---- What daemon/machine.c asks for ---------------------------------------------------------- */
 
-static struct member *member_of(struct node *n)
+static struct member *member_of(struct consensus *n)
 {
     return (struct member *)(void *)n;
 }
 
-uint64_t WRAP(node_session)(struct node *n)
+uint64_t WRAP(consensus_session)(struct consensus *n)
 {
     const struct member *m = member_of(n);
 
     return m->client != NULL ? client_session(m->client) : 0;
 }
 
-void WRAP(node_applied)(struct node *n, enum client_outcome outcome, uint64_t session, uint64_t seq,
-                        uint64_t nonce, const uint8_t *reply, size_t len)
+void WRAP(consensus_applied)(struct consensus *n, enum client_outcome outcome, uint64_t session,
+                             uint64_t seq, uint64_t nonce, const uint8_t *reply, size_t len)
 {
     member_client_applied(member_of(n), outcome, session, seq, nonce, reply, len);
 }

@@ -22,7 +22,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proto/stamp.h"
-#include "raft/node.h"
+#include "raft/consensus.h"
 #include "tests/lib/memory_machine.h"
 #include "tests/lib/own_host.h"
 
@@ -248,7 +248,7 @@ struct member {
     uint64_t id;
     char address[32];
     struct memory_machine *machine;
-    struct node *node; /* NULL: down */
+    struct consensus *consensus; /* NULL: down */
     /* The loop thread's (the main thread's while it is down): */
     struct sessions sessions;
     struct delivery *deliveries, **tail;
@@ -295,8 +295,9 @@ static void env_applied(void *ctx, uint64_t applied)
         m->deliveries = d->next;
         if (m->deliveries == NULL)
             m->tail = &m->deliveries;
-        node_applied(m->node, d->result.outcome, d->result.session, d->result.seq, d->result.nonce,
-                     (const uint8_t *)&d->result.reply, sizeof d->result.reply);
+        consensus_applied(m->consensus, d->result.outcome, d->result.session, d->result.seq,
+                          d->result.nonce, (const uint8_t *)&d->result.reply,
+                          sizeof d->result.reply);
         free(d);
     }
 }
@@ -362,7 +363,7 @@ static void env_session(void *ctx, uint64_t session)
 {
     struct member *m = ctx;
 
-    check(node_session(m->node) == session);
+    check(consensus_session(m->consensus) == session);
     atomic_store(&m->session, session);
 }
 
@@ -379,9 +380,9 @@ static void env_tick(void *ctx)
     atomic_fetch_add(&((struct member *)ctx)->ticks, 1);
 }
 
-static struct node_env env_of(struct member *m)
+static struct consensus_env env_of(struct member *m)
 {
-    return (struct node_env){
+    return (struct consensus_env){
         .ctx = m,
         .open_command = env_open,
         .noop_command = env_noop,
@@ -395,9 +396,9 @@ static struct node_env env_of(struct member *m)
     };
 }
 
-static struct node_config config_of(const struct member *m, const struct driver_member *first)
+static struct consensus_config config_of(const struct member *m, const struct driver_member *first)
 {
-    return (struct node_config){
+    return (struct consensus_config){
         .cluster = "test",
         .listen = n_members > 1 ? m->address : NULL,
         .codec = {&members[m->id].id, &wire_ops},
@@ -418,8 +419,8 @@ static struct node_config config_of(const struct member *m, const struct driver_
 static void member_start(struct member *m)
 {
     struct driver_member first[MEMBERS_MAX];
-    struct node_config config;
-    struct node_env env = env_of(m);
+    struct consensus_config config;
+    struct consensus_env env = env_of(m);
     char errmsg[200] = "?";
     int err;
 
@@ -428,19 +429,20 @@ static void member_start(struct member *m)
     config = config_of(m, first);
     m->tail = &m->deliveries;
     replay(m, memory_machine_applied(m->machine));
-    err = node_start(&config, &env, memory_machine_of(m->machine), &m->node, errmsg, sizeof errmsg);
+    err = consensus_start(&config, &env, memory_machine_of(m->machine), &m->consensus, errmsg,
+                          sizeof errmsg);
     if (err != 0)
-        fail_msg("node_start: %d %s", err, errmsg);
+        fail_msg("consensus_start: %d %s", err, errmsg);
 }
 
 static void member_stop(struct member *m)
 {
     struct delivery *d;
 
-    if (m->node == NULL)
+    if (m->consensus == NULL)
         return;
-    node_stop(m->node);
-    m->node = NULL;
+    consensus_stop(m->consensus);
+    m->consensus = NULL;
     while ((d = m->deliveries) != NULL) {
         m->deliveries = d->next;
         free(d);
@@ -507,13 +509,13 @@ static void describe(void *arg)
     static struct driver_status s;
     struct member *m = arg;
 
-    node_status(m->node, &s);
+    consensus_status(m->consensus, &s);
     print_error("member %llu: state %d leader %llu term %llu commit %llu applied %llu log %llu-%llu"
                 " pending %zu\n",
                 (unsigned long long)m->id, (int)s.state, (unsigned long long)s.leader,
                 (unsigned long long)s.term, (unsigned long long)s.commit,
                 (unsigned long long)s.applied, (unsigned long long)s.first_index,
-                (unsigned long long)s.last_index, node_pending(m->node));
+                (unsigned long long)s.last_index, consensus_pending(m->consensus));
     for (unsigned i = 0; i < s.n_members; i++)
         print_error("    sees %llu: linked %d match %llu\n", (unsigned long long)s.members[i].id,
                     s.members[i].linked, (unsigned long long)s.members[i].match);
@@ -522,8 +524,8 @@ static void describe(void *arg)
 static void describe_all(void)
 {
     for (unsigned i = 1; i <= n_members; i++) {
-        if (members[i].node != NULL)
-            node_call(members[i].node, describe, &members[i]);
+        if (members[i].consensus != NULL)
+            consensus_run(members[i].consensus, describe, &members[i]);
         usleep(100000);
     }
 }
@@ -545,12 +547,12 @@ static bool all_know_leader(void)
     uint64_t leader = 0;
 
     for (unsigned i = 1; i <= n_members; i++) {
-        if (members[i].node == NULL)
+        if (members[i].consensus == NULL)
             continue;
         if (leader == 0)
             leader = atomic_load(&members[i].leader);
         if (leader == 0 || atomic_load(&members[i].leader) != leader ||
-            members[leader].node == NULL)
+            members[leader].consensus == NULL)
             return false;
     }
     return true;
@@ -560,7 +562,7 @@ static struct member *leader(void)
 {
     WAIT_FOR(all_know_leader());
     for (unsigned i = 1; i <= n_members; i++)
-        if (members[i].node != NULL)
+        if (members[i].consensus != NULL)
             return &members[atomic_load(&members[i].leader)];
     fail_msg("nobody is up");
     return NULL;
@@ -625,7 +627,7 @@ static uint64_t submit(struct member *m, struct call *c, unsigned timeout_ms)
     struct buf b = new_command(&id);
 
     call_init(c);
-    return node_submit(m->node, &b, timeout_ms, call_done, c);
+    return consensus_submit(m->consensus, &b, timeout_ms, call_done, c);
 }
 
 static int barrier(struct member *m, unsigned timeout_ms)
@@ -633,7 +635,7 @@ static int barrier(struct member *m, unsigned timeout_ms)
     struct call c;
 
     call_init(&c);
-    node_barrier(m->node, timeout_ms, call_done, &c);
+    consensus_barrier(m->consensus, timeout_ms, call_done, &c);
     return call_wait(&c);
 }
 
@@ -676,7 +678,7 @@ static uint64_t switches(struct member *m)
     struct call c;
 
     call_init(&c);
-    node_call(m->node, count_switches, &c);
+    consensus_run(m->consensus, count_switches, &c);
     call_wait(&c);
     return c.index;
 }
@@ -767,7 +769,7 @@ static void stream_submit(struct stream *s)
     s->todo--;
     s->outstanding++;
     atomic_store(&s->idle, false);
-    node_submit(s->member->node, &b, 0, flight_done, f);
+    consensus_submit(s->member->consensus, &b, 0, flight_done, f);
 }
 
 static void stream_start(struct stream *s, struct member *m, unsigned todo, unsigned width)
@@ -880,14 +882,14 @@ static void ping(void *arg)
 
     for (unsigned i = 1; i <= n_members; i++)
         if (i != m->id)
-            driver_send_app(node_driver(m->node), i, (const uint8_t *)"ping", 4);
+            driver_send_app(consensus_driver(m->consensus), i, (const uint8_t *)"ping", 4);
 }
 
 static void read_status(void *arg)
 {
     struct driver_status *status = arg;
 
-    node_status(members[status->id].node, status);
+    consensus_status(members[status->id].consensus, status);
     status->id += 100; /* that it was here */
 }
 
@@ -899,13 +901,13 @@ static void test_app_messages_and_status(void **state BASE_UNUSED)
     cluster_start(3);
     leader();
     for (int i = 0; i < 200 && atomic_load(&members[3].apps) == 0; i++) {
-        node_call(members[1].node, ping, &members[1]);
+        consensus_run(members[1].consensus, ping, &members[1]);
         usleep(10000);
     }
     assert_true(atomic_load(&members[3].apps) > 0);
     memset(&status, 0, sizeof status);
     status.id = 2;
-    node_call(members[2].node, read_status, &status);
+    consensus_run(members[2].consensus, read_status, &status);
     member_stop(&members[2]); /* what was called before is carried out */
     assert_int_equal(seen->id, 102);
     assert_int_equal(seen->n_members, 3);
@@ -954,7 +956,8 @@ static void test_leader_is_killed(void **state BASE_UNUSED)
         usleep(30000);
         member_crash(victim);
         others_go_on(streams, victim, "crashed");
-        assert_true(atomic_load(&streams[victim->id].idle)); /* its calls ended with node_stop */
+        assert_true(
+            atomic_load(&streams[victim->id].idle)); /* its calls ended with consensus_stop */
         assert_int_equal(atomic_load(&streams[victim->id].failed), 16);
         lost += 16;
         member_start(victim);
@@ -1018,15 +1021,15 @@ static void test_no_quorum(void **state BASE_UNUSED)
     assert_int_equal(barrier(&members[1], 50), -ETIMEDOUT);
     for (int i = 0; i < 3; i++) {
         call_init(&calls[i]);
-        tickets[i] = node_barrier(members[1].node, i == 0 ? 50 : 0, call_done, &calls[i]);
+        tickets[i] = consensus_barrier(members[1].consensus, i == 0 ? 50 : 0, call_done, &calls[i]);
     }
     for (int i = 3; i < 6; i++)
         tickets[i] = submit(&members[1], &calls[i], i == 3 ? 50 : 0);
-    node_cancel(members[1].node, tickets[1]);
-    node_cancel(members[1].node, tickets[4]);
-    node_cancel(members[1].node, tickets[4]);
-    node_cancel(members[1].node, 0);
-    node_cancel(members[1].node, 123456);
+    consensus_cancel(members[1].consensus, tickets[1]);
+    consensus_cancel(members[1].consensus, tickets[4]);
+    consensus_cancel(members[1].consensus, tickets[4]);
+    consensus_cancel(members[1].consensus, 0);
+    consensus_cancel(members[1].consensus, 123456);
     assert_int_equal(call_wait(&calls[0]), -ETIMEDOUT);
     assert_int_equal(call_wait(&calls[1]), -EINTR);
     assert_int_equal(call_wait(&calls[3]), -ETIMEDOUT);
@@ -1052,7 +1055,7 @@ static void test_quorum_returns(void **state BASE_UNUSED)
     member_crash(&members[3]);
     submit(&members[1], &write, 0);
     call_init(&read);
-    node_barrier(members[1].node, 0, call_done, &read);
+    consensus_barrier(members[1].consensus, 0, call_done, &read);
     usleep(700000); /* the leader has stepped down by now */
     member_start(&members[3]);
     assert_int_equal(call_wait(&write), 0);
@@ -1062,7 +1065,7 @@ static void test_quorum_returns(void **state BASE_UNUSED)
 
 /* A done that submits again while the node stops: the new call ends as well. */
 struct insistence {
-    struct node *node;
+    struct consensus *consensus;
     unsigned left;
     _Atomic int calls, shut_down;
 };
@@ -1079,9 +1082,9 @@ static void insist(void *arg, int err, const uint8_t *reply BASE_UNUSED, size_t 
     atomic_fetch_add(&i->calls, 1);
     b = new_command(&id);
     if (i->left % 2 == 0)
-        node_submit(i->node, &b, 0, insist, i);
+        consensus_submit(i->consensus, &b, 0, insist, i);
     else
-        node_barrier(i->node, 0, insist, i);
+        consensus_barrier(i->consensus, 0, insist, i);
     buf_fini(&b);
 }
 
@@ -1094,8 +1097,8 @@ static void test_submits_while_stopping(void **state BASE_UNUSED)
     WAIT_FOR(atomic_load(&members[1].session) != 0);
     member_stop(&members[2]);
     member_stop(&members[3]);
-    i.node = members[1].node;
-    node_barrier(i.node, 0, insist, &i);
+    i.consensus = members[1].consensus;
+    consensus_barrier(i.consensus, 0, insist, &i);
     usleep(1000);
     member_stop(&members[1]);
     assert_int_equal(atomic_load(&i.calls), 6);
@@ -1105,9 +1108,9 @@ static void test_submits_while_stopping(void **state BASE_UNUSED)
 
 static void test_cannot_start(void **state BASE_UNUSED)
 {
-    struct node_config config;
-    struct node_env env;
-    struct node *n;
+    struct consensus_config config;
+    struct consensus_env env;
+    struct consensus *n;
     char errmsg[200] = "";
     struct member other = {.id = 1};
     struct memory_machine_config machine = {.seed = 1, .ctx = &other};
@@ -1119,13 +1122,13 @@ static void test_cannot_start(void **state BASE_UNUSED)
     config = config_of(&other, NULL);
     config.driver.n_members = 0;
     assert_int_equal(
-        node_start(&config, &env, memory_machine_of(other.machine), &n, errmsg, sizeof errmsg),
+        consensus_start(&config, &env, memory_machine_of(other.machine), &n, errmsg, sizeof errmsg),
         -EADDRINUSE);
     assert_null(n);
     assert_non_null(strstr(errmsg, members[2].address));
     config.listen = "nonsense";
     assert_int_equal(
-        node_start(&config, &env, memory_machine_of(other.machine), &n, errmsg, sizeof errmsg),
+        consensus_start(&config, &env, memory_machine_of(other.machine), &n, errmsg, sizeof errmsg),
         -EINVAL);
     memory_machine_free(other.machine);
     cluster_stop();
@@ -1150,12 +1153,12 @@ static void *hammer(void *arg)
 
         if (h->n % 5 == 0) {
             call_init(c);
-            ticket = node_barrier(h->member->node, h->n % 10 == 0, call_done, c);
+            ticket = consensus_barrier(h->member->consensus, h->n % 10 == 0, call_done, c);
         } else {
             ticket = submit(h->member, c, h->n % 7 == 0);
         }
         if (h->n % 3 == 0)
-            node_cancel(h->member->node, ticket);
+            consensus_cancel(h->member->consensus, ticket);
         if (h->n % 50 == 0)
             usleep(2000);
     }

@@ -11,8 +11,8 @@
  * tick.
  *
  * This is where real time enters raft/: the driver and the client get it from base/clock.h. */
-#ifndef RAFT_NODE_H
-#define RAFT_NODE_H
+#ifndef RAFT_CONSENSUS_H
+#define RAFT_CONSENSUS_H
 
 #include <uv.h>
 
@@ -22,9 +22,9 @@
 #include "raft/link.h"
 #include "raft/machine.h"
 
-struct node;
+struct consensus;
 
-struct node_config {
+struct consensus_config {
     struct driver_config driver;
     char cluster[65];        /* the cluster's name: checked on every link */
     const char *listen;      /* HOST:PORT, borrowed; NULL: no peers (a one-member cluster) */
@@ -32,16 +32,17 @@ struct node_config {
 };
 
 /* The state machine's side of the loop, beyond struct machine. Called on the loop thread, most of
- * them from within the driver: of the functions below, only those for any thread, node_applied,
- * node_ended, node_session and node_pending may be called there, and in on_tick and node_call's fn
- * all. In on_app and in a barrier's done, driver_send_app may be called, too. */
-struct node_env {
+ * them from within the driver: of the functions below, only those for any thread,
+ * consensus_applied, consensus_ended, consensus_session and consensus_pending may be called there,
+ * and in on_tick and consensus_run's fn all. In on_app and in a barrier's done, driver_send_app may
+ * be called, too. */
+struct consensus_env {
     void *ctx;
     struct buf (*open_command)(void *ctx, uint64_t nonce); /* as client_env */
     struct buf (*noop_command)(void *ctx);
     int (*stored_reply)(void *ctx, uint64_t session, uint64_t seq, struct buf *out);
     /* After a transaction that applied entries was committed: the machine passes what it collected
-     * to node_applied(), then to whoever wants to know. */
+     * to consensus_applied(), then to whoever wants to know. */
     void (*on_applied)(void *ctx, uint64_t applied);
     void (*on_installed)(void *ctx, uint64_t applied);
     void (*on_leader)(void *ctx, uint64_t leader, uint64_t term);
@@ -51,41 +52,42 @@ struct node_env {
 };
 
 /* Starts listening and the thread. 0, or -errno and a reason (port in use, bad address …).
- * Copies config and env; their contexts and the machine are borrowed until node_stop. *out is set
- * before the first callback, and NULL after a failure. */
-int node_start(const struct node_config *config, const struct node_env *env, struct machine machine,
-               struct node **out, char *errmsg, size_t errmsg_len);
+ * Copies config and env; their contexts and the machine are borrowed until consensus_stop. *out is
+ * set before the first callback, and NULL after a failure. */
+int consensus_start(const struct consensus_config *config, const struct consensus_env *env,
+                    struct machine machine, struct consensus **out, char *errmsg,
+                    size_t errmsg_len);
 
 /* Stops the thread, closes the links, completes what waits with -ESHUTDOWN (a done that submits
- * again at that would never end). Handles that others have opened on node_loop must be closed
+ * again at that would never end). Handles that others have opened on consensus_loop must be closed
  * before. Functions for any thread may still be called until this one returns: what is submitted
- * is completed with -ESHUTDOWN, node_call's fn is not called. Not on the loop. */
-void node_stop(struct node *n);
+ * is completed with -ESHUTDOWN, consensus_run's fn is not called. Not on the loop. */
+void consensus_stop(struct consensus *n);
 
 /* Any thread. Takes the command's bytes. timeout_ms 0: waits for ever. The ticket is > 0. done is
  * never called from within, and may submit again. */
-uint64_t node_submit(struct node *n, struct buf *command, unsigned timeout_ms, client_done done,
-                     void *arg);
+uint64_t consensus_submit(struct consensus *n, struct buf *command, unsigned timeout_ms,
+                          client_done done, void *arg);
 /* The same, in this session or not at all (client_submit_in). */
-uint64_t node_submit_in(struct node *n, uint64_t session, struct buf *command, unsigned timeout_ms,
-                        client_done done, void *arg);
+uint64_t consensus_submit_in(struct consensus *n, uint64_t session, struct buf *command,
+                             unsigned timeout_ms, client_done done, void *arg);
 /* Any thread: a barrier (driver_barrier); done gets no reply bytes. */
-uint64_t node_barrier(struct node *n, unsigned timeout_ms, client_done done, void *arg);
+uint64_t consensus_barrier(struct consensus *n, unsigned timeout_ms, client_done done, void *arg);
 /* Any thread: done(-EINTR) soon, unless it was done before. Of either kind of ticket. */
-void node_cancel(struct node *n, uint64_t ticket);
+void consensus_cancel(struct consensus *n, uint64_t ticket);
 /* Any thread: fn(arg) on the loop thread, soon. */
-void node_call(struct node *n, void (*fn)(void *arg), void *arg);
+void consensus_run(struct consensus *n, void (*fn)(void *arg), void *arg);
 
 /* Loop thread only: */
-void node_applied(struct node *n, enum client_outcome outcome, uint64_t session, uint64_t seq,
-                  uint64_t nonce, const uint8_t *reply, size_t len);
-void node_ended(struct node *n, uint64_t session); /* client_ended */
-void node_leave(struct node *n);                   /* client_leave */
-void node_status(struct node *n, struct driver_status *out);
-struct driver *node_driver(struct node *n);
-uint64_t node_session(struct node *n);
-uint64_t node_opened_ms(struct node *n); /* client_opened_ms: CLOCK_BOOTTIME */
-size_t node_pending(struct node *n);     /* commands not completed yet */
-uv_loop_t *node_loop(struct node *n);
+void consensus_applied(struct consensus *n, enum client_outcome outcome, uint64_t session,
+                       uint64_t seq, uint64_t nonce, const uint8_t *reply, size_t len);
+void consensus_ended(struct consensus *n, uint64_t session); /* client_ended */
+void consensus_leave(struct consensus *n);                   /* client_leave */
+void consensus_status(struct consensus *n, struct driver_status *out);
+struct driver *consensus_driver(struct consensus *n);
+uint64_t consensus_session(struct consensus *n);
+uint64_t consensus_opened_ms(struct consensus *n); /* client_opened_ms: CLOCK_BOOTTIME */
+size_t consensus_pending(struct consensus *n);     /* commands not completed yet */
+uv_loop_t *consensus_loop(struct consensus *n);
 
 #endif

@@ -15,10 +15,10 @@
  * tcp_send, tcp_members (no callbacks from within), client_applied and client_leader (they only
  * queue), and the daemon's (it may use the inbox).
  *
- * The end: node_stop's call is the last one that is obeyed. The loop thread then closes what is
- * open, lets libuv run out, completes what waits, and ends; node_stop answers what was put into
- * the inbox since then. */
-#include "raft/node.h"
+ * The end: consensus_stop's call is the last one that is obeyed. The loop thread then closes what
+ * is open, lets libuv run out, completes what waits, and ends; consensus_stop answers what was put
+ * into the inbox since then. */
+#include "raft/consensus.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -37,9 +37,9 @@
 #define WINDOW       1024
 #define WINDOW_BYTES (16u << 20)
 
-struct node {
-    struct node_config config;
-    struct node_env env;
+struct consensus {
+    struct consensus_config config;
+    struct consensus_env env;
     struct machine machine;
     pthread_t thread;
 
@@ -64,7 +64,7 @@ struct node {
     size_t errmsg_len;
 };
 
-static void check_thread(const struct node *n)
+static void check_thread(const struct consensus *n)
 {
     check(pthread_equal(n->thread, pthread_self()));
 }
@@ -72,7 +72,7 @@ static void check_thread(const struct node *n)
 /* ---- The turn ----------------------------------------------------------------------------------
  */
 
-static uint64_t deadline(const struct node *n)
+static uint64_t deadline(const struct consensus *n)
 {
     return min_u64(tasks_deadline(&n->tasks),
                    min_u64(client_deadline(n->client), driver_deadline(n->driver)));
@@ -83,7 +83,7 @@ static void on_timer(uv_timer_t *timer BASE_UNUSED)
     /* It has ended the poll; what is due is found by the turn. */
 }
 
-static void set_timer(struct node *n)
+static void set_timer(struct consensus *n)
 {
     uint64_t when = deadline(n), now = clock_boot_ms();
 
@@ -95,9 +95,9 @@ static void set_timer(struct node *n)
     check(uv_timer_start(&n->timer, on_timer, when > now ? when - now : 0, 0) == 0);
 }
 
-static void close_all(struct node *n);
+static void close_all(struct consensus *n);
 
-static void turn(struct node *n)
+static void turn(struct consensus *n)
 {
     n->dirty = false;
     for (unsigned round = 0; round < TURN_ROUNDS; round++) {
@@ -119,7 +119,7 @@ static void turn(struct node *n)
     set_timer(n);
 }
 
-static void turn_if_due(struct node *n)
+static void turn_if_due(struct consensus *n)
 {
     if (!n->closed && (n->dirty || deadline(n) <= clock_boot_ms()))
         turn(n);
@@ -137,14 +137,14 @@ static void on_check(uv_check_t *checked)
 
 static void on_mail(void *arg)
 {
-    struct node *n = arg;
+    struct consensus *n = arg;
 
     n->dirty = true;
 }
 
 static void on_tick(uv_timer_t *tick)
 {
-    struct node *n = tick->data;
+    struct consensus *n = tick->data;
 
     n->env.on_tick(n->env.ctx);
     n->dirty = true;
@@ -165,7 +165,7 @@ static int64_t env_real_ns(void *ctx BASE_UNUSED)
 
 static void env_send(void *ctx, uint64_t peer, struct buf *message)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     if (n->tcp != NULL)
         tcp_send(n->tcp, peer, message);
@@ -175,21 +175,21 @@ static void env_send(void *ctx, uint64_t peer, struct buf *message)
 
 static bool env_linked(void *ctx, uint64_t peer)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     return n->tcp != NULL && tcp_linked(n->tcp, peer);
 }
 
 static size_t env_queued(void *ctx, uint64_t peer)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     return n->tcp != NULL ? tcp_queued(n->tcp, peer) : 0;
 }
 
 static void env_flush(void *ctx)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     if (n->tcp != NULL)
         tcp_flush(n->tcp);
@@ -197,7 +197,7 @@ static void env_flush(void *ctx)
 
 static void env_members(void *ctx, const struct driver_member *members, unsigned count)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     if (n->tcp != NULL)
         tcp_members(n->tcp, members, count);
@@ -208,7 +208,7 @@ static void env_members(void *ctx, const struct driver_member *members, unsigned
 
 static void env_leader(void *ctx, uint64_t leader, uint64_t term)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     n->leader = leader;
     n->term = term;
@@ -218,14 +218,14 @@ static void env_leader(void *ctx, uint64_t leader, uint64_t term)
 
 static void env_applied(void *ctx, uint64_t applied)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     n->env.on_applied(n->env.ctx, applied);
 }
 
 static void env_installed(void *ctx, uint64_t applied)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     n->env.on_installed(n->env.ctx, applied); /* caches first, then replies */
     client_installed(n->client);
@@ -233,14 +233,14 @@ static void env_installed(void *ctx, uint64_t applied)
 
 static void env_barrier(void *ctx, uint64_t ticket)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     tasks_barrier_reached(&n->tasks, ticket);
 }
 
 static void env_app(void *ctx, uint64_t from, const uint8_t *data, size_t len)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     n->env.on_app(n->env.ctx, from, data, len);
 }
@@ -250,35 +250,35 @@ static void env_app(void *ctx, uint64_t from, const uint8_t *data, size_t len)
 
 static bool env_propose(void *ctx, struct buf *entry)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     return driver_propose(n->driver, entry);
 }
 
 static struct buf env_open(void *ctx, uint64_t nonce)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     return n->env.open_command(n->env.ctx, nonce);
 }
 
 static struct buf env_noop(void *ctx)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     return n->env.noop_command(n->env.ctx);
 }
 
 static int env_stored_reply(void *ctx, uint64_t session, uint64_t seq, struct buf *out)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     return n->env.stored_reply(n->env.ctx, session, seq, out);
 }
 
 static void env_session(void *ctx, uint64_t session)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     n->env.on_session(n->env.ctx, session);
 }
@@ -288,7 +288,7 @@ static void env_session(void *ctx, uint64_t session)
 
 static void on_link(void *ctx, uint64_t peer, bool up)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     if (n->closed)
         return;
@@ -300,7 +300,7 @@ static void on_link(void *ctx, uint64_t peer, bool up)
 
 static bool on_message(void *ctx, uint64_t peer, const uint8_t *data, size_t len)
 {
-    struct node *n = ctx;
+    struct consensus *n = ctx;
 
     if (n->closed)
         return true;
@@ -311,7 +311,7 @@ static bool on_message(void *ctx, uint64_t peer, const uint8_t *data, size_t len
 /* ---- Beginning and end -------------------------------------------------------------------------
  */
 
-static int start_tcp(struct node *n)
+static int start_tcp(struct consensus *n)
 {
     struct tcp_config config = {
         .id = n->config.driver.id,
@@ -326,7 +326,7 @@ static int start_tcp(struct node *n)
     return tcp_start(&n->loop, &config, &env, &n->tcp, n->errmsg, n->errmsg_len);
 }
 
-static void start_client(struct node *n)
+static void start_client(struct consensus *n)
 {
     struct client_env env = {
         .ctx = n,
@@ -349,7 +349,7 @@ static void start_client(struct node *n)
     n->tasks.client = n->client;
 }
 
-static int start_driver(struct node *n)
+static int start_driver(struct consensus *n)
 {
     struct driver_env env = {
         .ctx = n,
@@ -371,7 +371,7 @@ static int start_driver(struct node *n)
     return driver_start(n->driver, n->errmsg, n->errmsg_len);
 }
 
-static void start_handles(struct node *n)
+static void start_handles(struct consensus *n)
 {
     tasks_init(&n->tasks, &n->loop, on_mail, n);
     check(uv_timer_init(&n->loop, &n->timer) == 0);
@@ -387,7 +387,7 @@ static void start_handles(struct node *n)
         check(uv_timer_start(&n->tick, on_tick, TICK_MS, TICK_MS) == 0);
 }
 
-static void close_all(struct node *n)
+static void close_all(struct consensus *n)
 {
     n->closed = true;
     tasks_sleep(&n->tasks);
@@ -401,7 +401,7 @@ static void close_all(struct node *n)
 }
 
 /* Nothing is open any more: whoever waits is told. */
-static void finish(struct node *n)
+static void finish(struct consensus *n)
 {
     tasks_shut(&n->tasks);
     client_free(n->client);
@@ -412,7 +412,7 @@ static void finish(struct node *n)
     check(uv_loop_close(&n->loop) == 0);
 }
 
-static int begin(struct node *n)
+static int begin(struct consensus *n)
 {
     int err;
 
@@ -427,7 +427,7 @@ static int begin(struct node *n)
 
 static void *run(void *arg)
 {
-    struct node *n = arg;
+    struct consensus *n = arg;
 
     n->thread = pthread_self(); /* pthread_create may return later than callbacks come */
     n->err = begin(n);
@@ -441,7 +441,7 @@ static void *run(void *arg)
 }
 
 /* Signals are the main thread's: the loop gets none (and EPIPE instead of SIGPIPE). */
-static int start_thread(struct node *n)
+static int start_thread(struct consensus *n)
 {
     sigset_t all, before;
     pthread_t thread;
@@ -456,24 +456,24 @@ static int start_thread(struct node *n)
     return err;
 }
 
-static void node_free(struct node *n)
+static void consensus_free(struct consensus *n)
 {
     check(sem_destroy(&n->started) == 0);
     free(n);
 }
 
 /* After the thread has ended. */
-static void join(struct node *n)
+static void join(struct consensus *n)
 {
     check(pthread_join(n->thread, NULL) == 0);
     tasks_fini(&n->tasks);
-    node_free(n);
+    consensus_free(n);
 }
 
-int node_start(const struct node_config *config, const struct node_env *env, struct machine machine,
-               struct node **out, char *errmsg, size_t errmsg_len)
+int consensus_start(const struct consensus_config *config, const struct consensus_env *env,
+                    struct machine machine, struct consensus **out, char *errmsg, size_t errmsg_len)
 {
-    struct node *n = xcalloc(1, sizeof *n);
+    struct consensus *n = xcalloc(1, sizeof *n);
     int err;
 
     n->config = *config;
@@ -493,13 +493,13 @@ int node_start(const struct node_config *config, const struct node_env *env, str
         join(n);
     } else {
         snprintf(errmsg, errmsg_len, "cannot start a thread: %s", strerror(-err));
-        node_free(n);
+        consensus_free(n);
     }
     *out = NULL;
     return err;
 }
 
-void node_stop(struct node *n)
+void consensus_stop(struct consensus *n)
 {
     check(!pthread_equal(n->thread, pthread_self()));
     tasks_stop(&n->tasks);
@@ -514,29 +514,29 @@ static uint64_t deadline_of(unsigned timeout_ms)
     return timeout_ms > 0 ? clock_boot_ms() + timeout_ms : TASKS_NEVER;
 }
 
-uint64_t node_submit(struct node *n, struct buf *command, unsigned timeout_ms, client_done done,
-                     void *arg)
+uint64_t consensus_submit(struct consensus *n, struct buf *command, unsigned timeout_ms,
+                          client_done done, void *arg)
 {
     return tasks_submit(&n->tasks, 0, command, deadline_of(timeout_ms), done, arg);
 }
 
-uint64_t node_submit_in(struct node *n, uint64_t session, struct buf *command, unsigned timeout_ms,
-                        client_done done, void *arg)
+uint64_t consensus_submit_in(struct consensus *n, uint64_t session, struct buf *command,
+                             unsigned timeout_ms, client_done done, void *arg)
 {
     return tasks_submit(&n->tasks, session, command, deadline_of(timeout_ms), done, arg);
 }
 
-uint64_t node_barrier(struct node *n, unsigned timeout_ms, client_done done, void *arg)
+uint64_t consensus_barrier(struct consensus *n, unsigned timeout_ms, client_done done, void *arg)
 {
     return tasks_barrier(&n->tasks, deadline_of(timeout_ms), done, arg);
 }
 
-void node_cancel(struct node *n, uint64_t ticket)
+void consensus_cancel(struct consensus *n, uint64_t ticket)
 {
     tasks_cancel(&n->tasks, ticket);
 }
 
-void node_call(struct node *n, void (*fn)(void *arg), void *arg)
+void consensus_run(struct consensus *n, void (*fn)(void *arg), void *arg)
 {
     tasks_run(&n->tasks, fn, arg);
 }
@@ -544,57 +544,57 @@ void node_call(struct node *n, void (*fn)(void *arg), void *arg)
 /* ---- Loop thread -------------------------------------------------------------------------------
  */
 
-void node_applied(struct node *n, enum client_outcome outcome, uint64_t session, uint64_t seq,
-                  uint64_t nonce, const uint8_t *reply, size_t len)
+void consensus_applied(struct consensus *n, enum client_outcome outcome, uint64_t session,
+                       uint64_t seq, uint64_t nonce, const uint8_t *reply, size_t len)
 {
     check_thread(n);
     client_applied(n->client, outcome, session, seq, nonce, reply, len);
 }
 
-void node_ended(struct node *n, uint64_t session)
+void consensus_ended(struct consensus *n, uint64_t session)
 {
     check_thread(n);
     client_ended(n->client, session);
 }
 
-void node_leave(struct node *n)
+void consensus_leave(struct consensus *n)
 {
     check_thread(n);
     client_leave(n->client);
 }
 
-void node_status(struct node *n, struct driver_status *out)
+void consensus_status(struct consensus *n, struct driver_status *out)
 {
     check_thread(n);
     driver_status(n->driver, out);
 }
 
-struct driver *node_driver(struct node *n)
+struct driver *consensus_driver(struct consensus *n)
 {
     check_thread(n);
     n->dirty = true; /* whatever is done with it, a turn follows */
     return n->driver;
 }
 
-uint64_t node_session(struct node *n)
+uint64_t consensus_session(struct consensus *n)
 {
     check_thread(n);
     return client_session(n->client);
 }
 
-uint64_t node_opened_ms(struct node *n)
+uint64_t consensus_opened_ms(struct consensus *n)
 {
     check_thread(n);
     return client_opened_ms(n->client);
 }
 
-size_t node_pending(struct node *n)
+size_t consensus_pending(struct consensus *n)
 {
     check_thread(n);
     return client_pending(n->client);
 }
 
-uv_loop_t *node_loop(struct node *n)
+uv_loop_t *consensus_loop(struct consensus *n)
 {
     check_thread(n);
     return &n->loop;
