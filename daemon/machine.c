@@ -299,17 +299,17 @@ void machine_deliver(struct machine_adapter *m)
     pass_grants(m);
 }
 
-/* ---- Copies: raft's opaque handles are the store's
- * ------------------------------------------------- */
+/* ---- Snapshots: raft's opaque handles are the store's -------------------------------------------
+ */
 
-static struct store_copy *from_copy(struct machine_copy *copy)
+static struct store_copy *from_snapshot(struct machine_snapshot *snapshot)
 {
-    return (struct store_copy *)(void *)copy;
+    return (struct store_copy *)(void *)snapshot;
 }
 
-static struct store_stage *from_stage(struct machine_stage *stage)
+static struct store_stage *from_incoming(struct machine_incoming *incoming)
 {
-    return (struct store_stage *)(void *)stage;
+    return (struct store_stage *)(void *)incoming;
 }
 
 static enum machine_progress progress_of(enum store_progress progress)
@@ -323,70 +323,72 @@ static enum machine_progress progress_of(enum store_progress progress)
     return to[progress];
 }
 
-static struct machine_copy *do_copy_open(void *ctx)
+static struct machine_snapshot *do_snapshot_open(void *ctx)
 {
-    return (struct machine_copy *)(void *)store_copy_open(store_of(ctx));
+    return (struct machine_snapshot *)(void *)store_copy_open(store_of(ctx));
 }
 
-static enum machine_progress do_copy_poll(void *ctx BASE_UNUSED, struct machine_copy *copy)
+static enum machine_progress do_snapshot_poll(void *ctx BASE_UNUSED,
+                                              struct machine_snapshot *snapshot)
 {
-    return progress_of(store_copy_poll(from_copy(copy)));
+    return progress_of(store_copy_poll(from_snapshot(snapshot)));
 }
 
-static void do_copy_info(void *ctx BASE_UNUSED, struct machine_copy *copy,
-                         struct machine_copy_info *out)
+static void do_snapshot_info(void *ctx BASE_UNUSED, struct machine_snapshot *snapshot,
+                             struct machine_snapshot_info *out)
 {
     struct store_copy_info info;
 
-    store_copy_info(from_copy(copy), &info);
-    *out = (struct machine_copy_info){info.index, info.term, info.config_index, info.config,
-                                      info.size};
+    store_copy_info(from_snapshot(snapshot), &info);
+    *out = (struct machine_snapshot_info){info.index, info.term, info.config_index, info.config,
+                                          info.size};
 }
 
-static int64_t do_copy_read(void *ctx BASE_UNUSED, struct machine_copy *copy, uint64_t offset,
-                            void *out, size_t len)
+static int64_t do_snapshot_read(void *ctx BASE_UNUSED, struct machine_snapshot *snapshot,
+                                uint64_t offset, void *out, size_t len)
 {
-    return store_copy_read(from_copy(copy), offset, out, len);
+    return store_copy_read(from_snapshot(snapshot), offset, out, len);
 }
 
-static void do_copy_close(void *ctx BASE_UNUSED, struct machine_copy *copy)
+static void do_snapshot_close(void *ctx BASE_UNUSED, struct machine_snapshot *snapshot)
 {
-    store_copy_close(from_copy(copy));
+    store_copy_close(from_snapshot(snapshot));
 }
 
-static struct machine_stage *do_stage_open(void *ctx)
+static struct machine_incoming *do_incoming_open(void *ctx)
 {
-    return (struct machine_stage *)(void *)store_stage_open(store_of(ctx));
+    return (struct machine_incoming *)(void *)store_stage_open(store_of(ctx));
 }
 
-static int do_stage_write(void *ctx BASE_UNUSED, struct machine_stage *stage, uint64_t offset,
-                          const void *data, size_t len)
+static int do_incoming_write(void *ctx BASE_UNUSED, struct machine_incoming *incoming,
+                             uint64_t offset, const void *data, size_t len)
 {
-    return store_stage_write(from_stage(stage), offset, data, len);
+    return store_stage_write(from_incoming(incoming), offset, data, len);
 }
 
-static void do_stage_verify(void *ctx BASE_UNUSED, struct machine_stage *stage,
-                            const struct machine_copy_info *info)
+static void do_incoming_verify(void *ctx BASE_UNUSED, struct machine_incoming *incoming,
+                               const struct machine_snapshot_info *info)
 {
     struct store_copy_info expected = {info->index, info->term, info->config_index, info->config,
                                        info->size};
 
-    store_stage_verify(from_stage(stage), &expected);
+    store_stage_verify(from_incoming(incoming), &expected);
 }
 
-static enum machine_progress do_stage_poll(void *ctx BASE_UNUSED, struct machine_stage *stage)
+static enum machine_progress do_incoming_poll(void *ctx BASE_UNUSED,
+                                              struct machine_incoming *incoming)
 {
-    return progress_of(store_stage_poll(from_stage(stage)));
+    return progress_of(store_stage_poll(from_incoming(incoming)));
 }
 
-static void do_stage_install(void *ctx BASE_UNUSED, struct machine_stage *stage)
+static void do_incoming_install(void *ctx BASE_UNUSED, struct machine_incoming *incoming)
 {
-    store_stage_install(from_stage(stage));
+    store_stage_install(from_incoming(incoming));
 }
 
-static void do_stage_close(void *ctx BASE_UNUSED, struct machine_stage *stage)
+static void do_incoming_close(void *ctx BASE_UNUSED, struct machine_incoming *incoming)
 {
-    store_stage_close(from_stage(stage));
+    store_stage_close(from_incoming(incoming));
 }
 
 static const struct machine_ops ops = {
@@ -400,17 +402,17 @@ static const struct machine_ops ops = {
     .apply = do_apply,
     .commit = do_commit,
     .log_get = do_log_get,
-    .copy_open = do_copy_open,
-    .copy_poll = do_copy_poll,
-    .copy_info = do_copy_info,
-    .copy_read = do_copy_read,
-    .copy_close = do_copy_close,
-    .stage_open = do_stage_open,
-    .stage_write = do_stage_write,
-    .stage_verify = do_stage_verify,
-    .stage_poll = do_stage_poll,
-    .stage_install = do_stage_install,
-    .stage_close = do_stage_close,
+    .snapshot_open = do_snapshot_open,
+    .snapshot_poll = do_snapshot_poll,
+    .snapshot_info = do_snapshot_info,
+    .snapshot_read = do_snapshot_read,
+    .snapshot_close = do_snapshot_close,
+    .incoming_open = do_incoming_open,
+    .incoming_write = do_incoming_write,
+    .incoming_verify = do_incoming_verify,
+    .incoming_poll = do_incoming_poll,
+    .incoming_install = do_incoming_install,
+    .incoming_close = do_incoming_close,
 };
 
 struct machine machine_of(struct machine_adapter *m)

@@ -44,7 +44,7 @@ struct machine_state {
 };
 
 /* The identity of a copy of the database. */
-struct machine_copy_info {
+struct machine_snapshot_info {
     uint64_t index; /* applied */
     uint64_t term;  /* of index */
     uint64_t config_index;
@@ -59,8 +59,8 @@ struct machine {
     const struct machine_ops *ops;
 };
 
-struct machine_copy;  /* an outgoing copy: made in the background, then read in pieces */
-struct machine_stage; /* an incoming copy: written in pieces, then verified, then installed */
+struct machine_snapshot; /* an outgoing copy: made in the background, then read in pieces */
+struct machine_incoming; /* an incoming copy: written in pieces, then verified, then installed */
 
 struct machine_ops {
     void (*load)(void *ctx, struct machine_state *out);
@@ -88,29 +88,30 @@ struct machine_ops {
      * A copy has the state as of some applied index, without the log, term, vote and identity of
      * its maker. It is made in the background: poll until it is not MACHINE_BUSY. copy_info and
      * copy_read after MACHINE_READY only. copy_close at any time (it cancels). */
-    struct machine_copy *(*copy_open)(void *ctx);
-    enum machine_progress (*copy_poll)(void *ctx, struct machine_copy *copy);
-    void (*copy_info)(void *ctx, struct machine_copy *copy, struct machine_copy_info *out);
+    struct machine_snapshot *(*snapshot_open)(void *ctx);
+    enum machine_progress (*snapshot_poll)(void *ctx, struct machine_snapshot *snapshot);
+    void (*snapshot_info)(void *ctx, struct machine_snapshot *snapshot,
+                          struct machine_snapshot_info *out);
     /* Bytes at offset into out; how many (fewer than len only at the end), or -errno. */
-    int64_t (*copy_read)(void *ctx, struct machine_copy *copy, uint64_t offset, void *out,
-                         size_t len);
-    void (*copy_close)(void *ctx, struct machine_copy *copy);
+    int64_t (*snapshot_read)(void *ctx, struct machine_snapshot *snapshot, uint64_t offset,
+                             void *out, size_t len);
+    void (*snapshot_close)(void *ctx, struct machine_snapshot *snapshot);
 
     /* ---- Incoming copies: one at a time --------------------------------------------------------
      * stage_open; stage_write in order of offsets; stage_verify starts the verification in the
      * background (the bytes are a database of this version, whose content agrees with its own
      * hashes and with `info`, and it is on the disk); poll; then install or close.
      * stage_write: 0 or -errno (ENOSPC …). */
-    struct machine_stage *(*stage_open)(void *ctx);
-    int (*stage_write)(void *ctx, struct machine_stage *stage, uint64_t offset, const void *data,
-                       size_t len);
-    void (*stage_verify)(void *ctx, struct machine_stage *stage,
-                         const struct machine_copy_info *info); /* borrows info */
-    enum machine_progress (*stage_poll)(void *ctx, struct machine_stage *stage);
+    struct machine_incoming *(*incoming_open)(void *ctx);
+    int (*incoming_write)(void *ctx, struct machine_incoming *incoming, uint64_t offset,
+                          const void *data, size_t len);
+    void (*incoming_verify)(void *ctx, struct machine_incoming *incoming,
+                            const struct machine_snapshot_info *info); /* borrows info */
+    enum machine_progress (*incoming_poll)(void *ctx, struct machine_incoming *incoming);
     /* Replaces the whole database atomically by the staged one, keeping this member's identity,
      * term and vote; the log is empty afterwards. Takes the stage. Not inside a transaction. */
-    void (*stage_install)(void *ctx, struct machine_stage *stage);
-    void (*stage_close)(void *ctx, struct machine_stage *stage);
+    void (*incoming_install)(void *ctx, struct machine_incoming *incoming);
+    void (*incoming_close)(void *ctx, struct machine_incoming *incoming);
 };
 
 #endif

@@ -12,9 +12,9 @@
 
 static void out_close(struct driver *d, struct snapshot_out *s)
 {
-    if (s->copy != NULL)
-        d->machine.ops->copy_close(d->machine.ctx, s->copy);
-    s->copy = NULL;
+    if (s->snapshot != NULL)
+        d->machine.ops->snapshot_close(d->machine.ctx, s->snapshot);
+    s->snapshot = NULL;
     buf_fini(&s->info.config);
 }
 
@@ -93,7 +93,7 @@ static bool send_chunk(struct driver *d, struct snapshot_out *s)
     Cfs__Peer__SnapshotChunk chunk = CFS__PEER__SNAPSHOT_CHUNK__INIT;
     size_t want = min_u64(WIRE_CHUNK_MAX, s->info.size - s->sent);
     uint8_t *bytes = xmalloc(want);
-    int64_t got = d->machine.ops->copy_read(d->machine.ctx, s->copy, s->sent, bytes, want);
+    int64_t got = d->machine.ops->snapshot_read(d->machine.ctx, s->snapshot, s->sent, bytes, want);
 
     if (got == (int64_t)want) {
         chunk.stream = s->id;
@@ -141,9 +141,9 @@ static void out_received(struct driver *d, struct snapshot_out *s)
     s->target = d->log.last;
 }
 
-static void out_copied(struct driver *d, struct snapshot_out *s)
+static void out_made(struct driver *d, struct snapshot_out *s)
 {
-    enum machine_progress progress = d->machine.ops->copy_poll(d->machine.ctx, s->copy);
+    enum machine_progress progress = d->machine.ops->snapshot_poll(d->machine.ctx, s->snapshot);
 
     if (progress == MACHINE_BUSY)
         return;
@@ -153,7 +153,7 @@ static void out_copied(struct driver *d, struct snapshot_out *s)
         out_refuse(d, s);
         return;
     }
-    d->machine.ops->copy_info(d->machine.ctx, s->copy, &s->info);
+    d->machine.ops->snapshot_info(d->machine.ctx, s->snapshot, &s->info);
     check(s->info.index >= s->floor && s->info.index <= d->guard.applied && s->info.size > 0);
     s->floor = s->info.index;
     s->id = driver_random(d, UINT64_MAX);
@@ -183,11 +183,11 @@ static void out_turn(struct driver *d, struct snapshot_out *s)
         out_drop(d, s); /* it was removed: neither the copy nor the log is kept for it */
     if (s->phase == SNAPSHOT_WANTED) {
         s->floor = d->guard.applied;
-        s->copy = d->machine.ops->copy_open(d->machine.ctx);
-        s->phase = SNAPSHOT_COPYING;
+        s->snapshot = d->machine.ops->snapshot_open(d->machine.ctx);
+        s->phase = SNAPSHOT_MAKING;
     }
-    if (s->phase == SNAPSHOT_COPYING)
-        out_copied(d, s);
+    if (s->phase == SNAPSHOT_MAKING)
+        out_made(d, s);
     if (s->phase == SNAPSHOT_SENDING && guard_match(&d->guard, s->peer) >= s->info.index)
         out_received(d, s);
     if (s->phase == SNAPSHOT_SENDING)
@@ -238,8 +238,8 @@ static void in_close(struct driver *d)
 {
     struct snapshot_in *s = &d->snapshot.in;
 
-    if (s->stage != NULL)
-        d->machine.ops->stage_close(d->machine.ctx, s->stage);
+    if (s->incoming != NULL)
+        d->machine.ops->incoming_close(d->machine.ctx, s->incoming);
     buf_fini(&s->info.config);
     *s = (struct snapshot_in){.phase = SNAPSHOT_NONE};
 }
@@ -279,7 +279,7 @@ static void in_open(struct driver *d, uint64_t from, const Cfs__Peer__SnapshotOf
     s->info.config_index = offer_->config_index;
     s->info.config = buf_copy(offer_->config.data, offer_->config.len);
     s->info.size = offer_->size;
-    s->stage = d->machine.ops->stage_open(d->machine.ctx);
+    s->incoming = d->machine.ops->incoming_open(d->machine.ctx);
 }
 
 /* An offer is repeated by the sender while nothing moves: what it says to us does not change. A
@@ -317,8 +317,8 @@ void snapshot_on_chunk(struct driver *d, uint64_t from, const Cfs__Peer__Snapsho
         acknowledge(d, from, s->id, s->offset, CFS__PEER__SNAPSHOT_ACK__STATE__MORE);
         return;
     }
-    err = d->machine.ops->stage_write(d->machine.ctx, s->stage, s->offset, chunk->data.data,
-                                      chunk->data.len);
+    err = d->machine.ops->incoming_write(d->machine.ctx, s->incoming, s->offset, chunk->data.data,
+                                         chunk->data.len);
     if (err != 0) {
         log_warn("a snapshot cannot be written: %s", strerror(-err));
         in_done(d, CFS__PEER__SNAPSHOT_ACK__STATE__FAILED);
@@ -327,7 +327,7 @@ void snapshot_on_chunk(struct driver *d, uint64_t from, const Cfs__Peer__Snapsho
     s->offset += chunk->data.len;
     acknowledge(d, from, s->id, s->offset, CFS__PEER__SNAPSHOT_ACK__STATE__MORE);
     if (s->offset == s->info.size) {
-        d->machine.ops->stage_verify(d->machine.ctx, s->stage, &s->info);
+        d->machine.ops->incoming_verify(d->machine.ctx, s->incoming, &s->info);
         s->phase = SNAPSHOT_VERIFYING;
     }
 }
@@ -338,8 +338,8 @@ static void replace(struct driver *d)
     struct snapshot_in *s = &d->snapshot.in;
     uint64_t applied = s->info.index;
 
-    d->machine.ops->stage_install(d->machine.ctx, s->stage);
-    s->stage = NULL;
+    d->machine.ops->incoming_install(d->machine.ctx, s->incoming);
+    s->incoming = NULL;
     entries_reset(&d->log, applied, s->info.term);
     d->write_from = applied + 1;
     d->stored_last = applied;
@@ -379,10 +379,10 @@ static void install(struct driver *d)
 static void in_verified(struct driver *d)
 {
     struct snapshot_in *s = &d->snapshot.in;
-    enum machine_progress progress = d->machine.ops->stage_poll(d->machine.ctx, s->stage);
+    enum machine_progress progress = d->machine.ops->incoming_poll(d->machine.ctx, s->incoming);
 
     if (progress == MACHINE_READY)
-        s->phase = SNAPSHOT_STAGED;
+        s->phase = SNAPSHOT_READY;
     if (progress != MACHINE_FAILED)
         return;
     log_warn("a received snapshot does not verify");
@@ -398,7 +398,7 @@ static void in_turn(struct driver *d)
         in_close(d);
     if (s->phase == SNAPSHOT_VERIFYING)
         in_verified(d);
-    if (s->phase == SNAPSHOT_STAGED)
+    if (s->phase == SNAPSHOT_READY)
         install(d);
 }
 
@@ -416,7 +416,7 @@ void snapshot_turn(struct driver *d)
 uint64_t snapshot_deadline(const struct driver *d)
 {
     bool active =
-        d->snapshot.in.phase == SNAPSHOT_VERIFYING || d->snapshot.in.phase == SNAPSHOT_STAGED;
+        d->snapshot.in.phase == SNAPSHOT_VERIFYING || d->snapshot.in.phase == SNAPSHOT_READY;
     uint64_t due = active ? d->guard.now + SNAPSHOT_POLL_MS : UINT64_MAX;
     unsigned i;
 

@@ -28,21 +28,21 @@ struct driver;
 enum snapshot_phase {
     SNAPSHOT_NONE,
     SNAPSHOT_WANTED,    /* out: not begun */
-    SNAPSHOT_COPYING,   /* out: the machine makes the copy */
+    SNAPSHOT_MAKING,    /* out: the machine makes the copy */
     SNAPSHOT_SENDING,   /* out */
     SNAPSHOT_SETTLING,  /* out: received; the log must not outrun the receiver */
     SNAPSHOT_REFUSED,   /* out: failed, pause */
     SNAPSHOT_WRITING,   /* in */
     SNAPSHOT_VERIFYING, /* in */
-    SNAPSHOT_STAGED,    /* in: good, waits for the right moment */
+    SNAPSHOT_READY,     /* in: good, waits for the right moment */
 };
 
 struct snapshot_out {
     enum snapshot_phase phase;
     uint64_t peer;
     uint64_t id; /* of the stream */
-    struct machine_copy *copy;
-    struct machine_copy_info info;
+    struct machine_snapshot *snapshot;
+    struct machine_snapshot_info info;
     uint64_t floor;       /* this row and those after it must stay in the log */
     uint64_t acked, sent; /* bytes */
     uint64_t wanted;      /* of the last acknowledgement: lower than acked if it began anew */
@@ -54,8 +54,8 @@ struct snapshot_out {
 struct snapshot_in {
     enum snapshot_phase phase;
     uint64_t peer, id;
-    struct machine_stage *stage;
-    struct machine_copy_info info;
+    struct machine_incoming *incoming;
+    struct machine_snapshot_info info;
     uint64_t offset;
     uint64_t heard;
 };

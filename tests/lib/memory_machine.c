@@ -33,22 +33,22 @@ struct op {
     struct row *row;
 };
 
-struct machine_copy {
+struct machine_snapshot {
     struct memory_machine *machine;
-    struct machine_copy *next;
+    struct machine_snapshot *next;
     unsigned polls;
     bool fails;
-    struct machine_copy_info info;
+    struct machine_snapshot_info info;
     uint64_t hash;
 };
 
-struct machine_stage {
+struct machine_incoming {
     struct memory_machine *machine;
     unsigned polls;
     bool fails, verifying, good;
     struct buf head; /* the first bytes: the identity of the copy */
     uint64_t size, mismatches;
-    struct machine_copy_info info;
+    struct machine_snapshot_info info;
     uint64_t hash;
 };
 
@@ -59,8 +59,8 @@ struct memory_machine {
     bool doomed, open;
     struct op *ops;
     size_t n_ops, cap_ops, n_commits;
-    struct machine_copy *copies;
-    struct machine_stage *stage;
+    struct machine_snapshot *copies;
+    struct machine_incoming *stage;
 };
 
 #define HEAD_SIZE 24 /* hash, index, term */
@@ -352,8 +352,8 @@ static uint8_t filler(uint64_t hash, uint64_t at)
     return (uint8_t)((z ^ z >> 27) >> (at & 7) * 8);
 }
 
-static void fill(uint64_t hash, const struct machine_copy_info *info, uint64_t offset, uint8_t *out,
-                 size_t len)
+static void fill(uint64_t hash, const struct machine_snapshot_info *info, uint64_t offset,
+                 uint8_t *out, size_t len)
 {
     uint64_t head[3] = {hash, info->index, info->term};
     size_t i;
@@ -363,10 +363,10 @@ static void fill(uint64_t hash, const struct machine_copy_info *info, uint64_t o
             offset + i < HEAD_SIZE ? ((const uint8_t *)head)[offset + i] : filler(hash, offset + i);
 }
 
-static struct machine_copy *machine_copy_open(void *ctx)
+static struct machine_snapshot *machine_snapshot_open(void *ctx)
 {
     struct memory_machine *m = ctx;
-    struct machine_copy *copy = xcalloc(1, sizeof *copy);
+    struct machine_snapshot *copy = xcalloc(1, sizeof *copy);
 
     check(!m->open);
     copy->machine = m;
@@ -383,7 +383,8 @@ static struct machine_copy *machine_copy_open(void *ctx)
     return copy;
 }
 
-static enum machine_progress machine_copy_poll(void *ctx BASE_UNUSED, struct machine_copy *copy)
+static enum machine_progress machine_snapshot_poll(void *ctx BASE_UNUSED,
+                                                   struct machine_snapshot *copy)
 {
     if (copy->polls > 0) {
         copy->polls--;
@@ -392,15 +393,15 @@ static enum machine_progress machine_copy_poll(void *ctx BASE_UNUSED, struct mac
     return copy->fails ? MACHINE_FAILED : MACHINE_READY;
 }
 
-static void machine_copy_info(void *ctx BASE_UNUSED, struct machine_copy *copy,
-                              struct machine_copy_info *out)
+static void machine_snapshot_info(void *ctx BASE_UNUSED, struct machine_snapshot *copy,
+                                  struct machine_snapshot_info *out)
 {
     *out = copy->info;
     out->config = buf_copy(copy->info.config.data, copy->info.config.len);
 }
 
-static int64_t machine_copy_read(void *ctx, struct machine_copy *copy, uint64_t offset, void *out,
-                                 size_t len)
+static int64_t machine_snapshot_read(void *ctx, struct machine_snapshot *copy, uint64_t offset,
+                                     void *out, size_t len)
 {
     check(copy->polls == 0 && offset <= copy->info.size);
     if (fails(ctx))
@@ -410,10 +411,10 @@ static int64_t machine_copy_read(void *ctx, struct machine_copy *copy, uint64_t 
     return (int64_t)len;
 }
 
-static void machine_copy_close(void *ctx, struct machine_copy *copy)
+static void machine_snapshot_close(void *ctx, struct machine_snapshot *copy)
 {
     struct memory_machine *m = ctx;
-    struct machine_copy **at = &m->copies;
+    struct machine_snapshot **at = &m->copies;
 
     while (*at != copy)
         at = &(*at)->next;
@@ -422,7 +423,7 @@ static void machine_copy_close(void *ctx, struct machine_copy *copy)
     free(copy);
 }
 
-static struct machine_stage *machine_stage_open(void *ctx)
+static struct machine_incoming *machine_incoming_open(void *ctx)
 {
     struct memory_machine *m = ctx;
 
@@ -434,8 +435,8 @@ static struct machine_stage *machine_stage_open(void *ctx)
     return m->stage;
 }
 
-static int machine_stage_write(void *ctx, struct machine_stage *stage, uint64_t offset,
-                               const void *data, size_t len)
+static int machine_incoming_write(void *ctx, struct machine_incoming *stage, uint64_t offset,
+                                  const void *data, size_t len)
 {
     const uint8_t *bytes = data;
     size_t i;
@@ -455,8 +456,8 @@ static int machine_stage_write(void *ctx, struct machine_stage *stage, uint64_t 
     return 0;
 }
 
-static void machine_stage_verify(void *ctx BASE_UNUSED, struct machine_stage *stage,
-                                 const struct machine_copy_info *info)
+static void machine_incoming_verify(void *ctx BASE_UNUSED, struct machine_incoming *stage,
+                                    const struct machine_snapshot_info *info)
 {
     uint64_t head[3] = {0};
 
@@ -469,7 +470,8 @@ static void machine_stage_verify(void *ctx BASE_UNUSED, struct machine_stage *st
                   head[2] == info->term && !stage->fails;
 }
 
-static enum machine_progress machine_stage_poll(void *ctx BASE_UNUSED, struct machine_stage *stage)
+static enum machine_progress machine_incoming_poll(void *ctx BASE_UNUSED,
+                                                   struct machine_incoming *stage)
 {
     check(stage->verifying);
     if (stage->polls > 0) {
@@ -479,7 +481,7 @@ static enum machine_progress machine_stage_poll(void *ctx BASE_UNUSED, struct ma
     return stage->good ? MACHINE_READY : MACHINE_FAILED;
 }
 
-static void machine_stage_close(void *ctx, struct machine_stage *stage)
+static void machine_incoming_close(void *ctx, struct machine_incoming *stage)
 {
     struct memory_machine *m = ctx;
 
@@ -490,7 +492,7 @@ static void machine_stage_close(void *ctx, struct machine_stage *stage)
     free(stage);
 }
 
-static void machine_stage_install(void *ctx, struct machine_stage *stage)
+static void machine_incoming_install(void *ctx, struct machine_incoming *stage)
 {
     struct memory_machine *m = ctx;
     struct state *s = &m->live;
@@ -506,7 +508,7 @@ static void machine_stage_install(void *ctx, struct machine_stage *stage)
     s->config = buf_copy(stage->info.config.data, stage->info.config.len);
     forget_ops(m);
     state_copy(s, &m->disk);
-    machine_stage_close(m, stage);
+    machine_incoming_close(m, stage);
 }
 
 static const struct machine_ops ops = {
@@ -520,17 +522,17 @@ static const struct machine_ops ops = {
     .apply = machine_apply,
     .commit = machine_commit,
     .log_get = machine_log_get,
-    .copy_open = machine_copy_open,
-    .copy_poll = machine_copy_poll,
-    .copy_info = machine_copy_info,
-    .copy_read = machine_copy_read,
-    .copy_close = machine_copy_close,
-    .stage_open = machine_stage_open,
-    .stage_write = machine_stage_write,
-    .stage_verify = machine_stage_verify,
-    .stage_poll = machine_stage_poll,
-    .stage_install = machine_stage_install,
-    .stage_close = machine_stage_close,
+    .snapshot_open = machine_snapshot_open,
+    .snapshot_poll = machine_snapshot_poll,
+    .snapshot_info = machine_snapshot_info,
+    .snapshot_read = machine_snapshot_read,
+    .snapshot_close = machine_snapshot_close,
+    .incoming_open = machine_incoming_open,
+    .incoming_write = machine_incoming_write,
+    .incoming_verify = machine_incoming_verify,
+    .incoming_poll = machine_incoming_poll,
+    .incoming_install = machine_incoming_install,
+    .incoming_close = machine_incoming_close,
 };
 
 /* ---- Life ------------------------------------------------------------------------------------ */
@@ -578,9 +580,9 @@ void memory_machine_crash(struct memory_machine *m)
     m->doomed = false;
     m->open = false;
     while (m->copies != NULL)
-        machine_copy_close(m, m->copies);
+        machine_snapshot_close(m, m->copies);
     if (m->stage != NULL)
-        machine_stage_close(m, m->stage);
+        machine_incoming_close(m, m->stage);
     forget_ops(m);
     state_copy(&m->grave, &m->live);
     state_copy(&m->grave, &m->disk);

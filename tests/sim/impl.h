@@ -45,7 +45,7 @@ struct member {
     bool recovers;        /* its next process opens the database */
     uint64_t synced_term; /* at the last sync */
     uint64_t synced_last; /* of the log: what is not cut off since */
-    struct machine_stage *installing;
+    struct machine_incoming *installing;
     struct background *jobs[JOBS_MAX];
     unsigned n_jobs;
 

@@ -113,10 +113,10 @@ static bool do_log_get(void *ctx, uint64_t index, struct machine_entry *out)
     return OPS(ctx)->log_get(INNER(ctx), index, out);
 }
 
-static struct machine_copy *do_copy_open(void *ctx)
+static struct machine_snapshot *do_snapshot_open(void *ctx)
 {
     disk_set_job_owner(ctx);
-    return OPS(ctx)->copy_open(INNER(ctx));
+    return OPS(ctx)->snapshot_open(INNER(ctx));
 }
 
 /* It takes a while, in which the store goes on. */
@@ -126,69 +126,70 @@ static void work_sometimes(struct member *m)
         disk_run_jobs(m);
 }
 
-static enum machine_progress do_copy_poll(void *ctx, struct machine_copy *copy)
+static enum machine_progress do_snapshot_poll(void *ctx, struct machine_snapshot *snapshot)
 {
     work_sometimes(ctx);
-    return OPS(ctx)->copy_poll(INNER(ctx), copy);
+    return OPS(ctx)->snapshot_poll(INNER(ctx), snapshot);
 }
 
-static void do_copy_info(void *ctx, struct machine_copy *copy, struct machine_copy_info *out)
+static void do_snapshot_info(void *ctx, struct machine_snapshot *snapshot,
+                             struct machine_snapshot_info *out)
 {
-    OPS(ctx)->copy_info(INNER(ctx), copy, out);
+    OPS(ctx)->snapshot_info(INNER(ctx), snapshot, out);
 }
 
-static int64_t do_copy_read(void *ctx, struct machine_copy *copy, uint64_t offset, void *out,
-                            size_t len)
+static int64_t do_snapshot_read(void *ctx, struct machine_snapshot *snapshot, uint64_t offset,
+                                void *out, size_t len)
 {
-    return OPS(ctx)->copy_read(INNER(ctx), copy, offset, out, len);
+    return OPS(ctx)->snapshot_read(INNER(ctx), snapshot, offset, out, len);
 }
 
-static void do_copy_close(void *ctx, struct machine_copy *copy)
+static void do_snapshot_close(void *ctx, struct machine_snapshot *snapshot)
 {
-    OPS(ctx)->copy_close(INNER(ctx), copy);
+    OPS(ctx)->snapshot_close(INNER(ctx), snapshot);
 }
 
-static struct machine_stage *do_stage_open(void *ctx)
+static struct machine_incoming *do_incoming_open(void *ctx)
 {
-    return OPS(ctx)->stage_open(INNER(ctx));
+    return OPS(ctx)->incoming_open(INNER(ctx));
 }
 
-static int do_stage_write(void *ctx, struct machine_stage *stage, uint64_t offset, const void *data,
-                          size_t len)
+static int do_incoming_write(void *ctx, struct machine_incoming *incoming, uint64_t offset,
+                             const void *data, size_t len)
 {
-    return OPS(ctx)->stage_write(INNER(ctx), stage, offset, data, len);
+    return OPS(ctx)->incoming_write(INNER(ctx), incoming, offset, data, len);
 }
 
-static void do_stage_verify(void *ctx, struct machine_stage *stage,
-                            const struct machine_copy_info *info)
+static void do_incoming_verify(void *ctx, struct machine_incoming *incoming,
+                               const struct machine_snapshot_info *info)
 {
     disk_set_job_owner(ctx);
-    OPS(ctx)->stage_verify(INNER(ctx), stage, info);
+    OPS(ctx)->incoming_verify(INNER(ctx), incoming, info);
 }
 
-static enum machine_progress do_stage_poll(void *ctx, struct machine_stage *stage)
+static enum machine_progress do_incoming_poll(void *ctx, struct machine_incoming *incoming)
 {
     work_sometimes(ctx);
-    return OPS(ctx)->stage_poll(INNER(ctx), stage);
+    return OPS(ctx)->incoming_poll(INNER(ctx), incoming);
 }
 
-static void do_stage_install(void *ctx, struct machine_stage *stage)
+static void do_incoming_install(void *ctx, struct machine_incoming *incoming)
 {
     struct member *m = ctx;
 
     m->synced_last = 0;
-    m->installing = stage;
-    OPS(ctx)->stage_install(INNER(ctx), stage);
+    m->installing = incoming;
+    OPS(ctx)->incoming_install(INNER(ctx), incoming);
     m->installing = NULL;
     check_state(m);
 }
 
-static void do_stage_close(void *ctx, struct machine_stage *stage)
+static void do_incoming_close(void *ctx, struct machine_incoming *incoming)
 {
     struct member *m = ctx;
 
-    if (stage != m->installing) /* else it has died in there, and the stage is gone */
-        OPS(ctx)->stage_close(INNER(ctx), stage);
+    if (incoming != m->installing) /* else it has died in there, and the stage is gone */
+        OPS(ctx)->incoming_close(INNER(ctx), incoming);
 }
 
 static const struct machine_ops ops = {
@@ -202,17 +203,17 @@ static const struct machine_ops ops = {
     .apply = do_apply,
     .commit = do_commit,
     .log_get = do_log_get,
-    .copy_open = do_copy_open,
-    .copy_poll = do_copy_poll,
-    .copy_info = do_copy_info,
-    .copy_read = do_copy_read,
-    .copy_close = do_copy_close,
-    .stage_open = do_stage_open,
-    .stage_write = do_stage_write,
-    .stage_verify = do_stage_verify,
-    .stage_poll = do_stage_poll,
-    .stage_install = do_stage_install,
-    .stage_close = do_stage_close,
+    .snapshot_open = do_snapshot_open,
+    .snapshot_poll = do_snapshot_poll,
+    .snapshot_info = do_snapshot_info,
+    .snapshot_read = do_snapshot_read,
+    .snapshot_close = do_snapshot_close,
+    .incoming_open = do_incoming_open,
+    .incoming_write = do_incoming_write,
+    .incoming_verify = do_incoming_verify,
+    .incoming_poll = do_incoming_poll,
+    .incoming_install = do_incoming_install,
+    .incoming_close = do_incoming_close,
 };
 
 /* ---- The client ------------------------------------------------------------------------------ */
