@@ -16,24 +16,6 @@
 #define SUSPECT_RANK_MS   25
 #define SUSPECT_JITTER_MS 8
 
-/* ---- Time and chance ------------------------------------------------------------------------- */
-
-uint64_t driver_clock(struct driver *d)
-{
-    d->guard.now = max_u64(d->guard.now, d->env.now_ms(d->env.ctx) + d->skew);
-    return d->guard.now;
-}
-
-/* splitmix64 (Steele, Lea, Flood 2014). */
-uint64_t driver_random(struct driver *d, uint64_t below)
-{
-    uint64_t z = d->chance += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (z ^ z >> 31) % below;
-}
-
 /* ---- Life ------------------------------------------------------------------------------------ */
 
 struct driver *driver_new(const struct driver_config *config, const struct driver_env *env,
@@ -70,7 +52,6 @@ struct driver *driver_new(const struct driver_config *config, const struct drive
 
 void driver_free(struct driver *d)
 {
-    struct driver_held *held;
     unsigned i;
 
     if (d == NULL)
@@ -78,12 +59,8 @@ void driver_free(struct driver *d)
     snapshot_fini(d);
     if (d->guard.raft != NULL)
         raft_close(&d->raft, NULL);
-    turn_drop_proposals(d);
-    while ((held = STAILQ_FIRST(&d->held)) != NULL) {
-        STAILQ_REMOVE_HEAD(&d->held, link);
-        buf_fini(&held->message);
-        free(held);
-    }
+    proposals_drop(d);
+    outbox_fini(d);
     readindex_fini(&d->reads);
     entries_fini(&d->log);
     buf_fini(&d->config_data);
@@ -94,20 +71,6 @@ void driver_free(struct driver *d)
 }
 
 /* ---- The leader ------------------------------------------------------------------------------ */
-
-void driver_note_leader(struct driver *d)
-{
-    uint64_t leader = guard_leader(&d->guard), term = d->raft.current_term;
-
-    if (leader == d->seen_leader && term == d->seen_term)
-        return;
-    if (leader == 0 && d->seen_leader != 0)
-        d->no_leader_since = d->guard.now;
-    d->seen_leader = leader;
-    d->seen_term = term;
-    d->leader_changed = true;
-    turn_drop_proposals(d); /* whoever queued them offers them again */
-}
 
 static void tell_leader(struct driver *d)
 {
@@ -154,21 +117,6 @@ void driver_link(struct driver *d, uint64_t peer, bool up)
 
 /* ---- What comes in --------------------------------------------------------------------------- */
 
-static bool enqueue(struct driver *d, struct buf *data)
-{
-    struct driver_proposal *p;
-
-    if (d->n_proposals >= DRIVER_QUEUE_ENTRIES ||
-        d->proposals_bytes + data->len > DRIVER_QUEUE_BYTES)
-        return false;
-    p = xmalloc(sizeof *p);
-    p->data = buf_take(data);
-    STAILQ_INSERT_TAIL(&d->proposals, p, link);
-    d->n_proposals++;
-    d->proposals_bytes += p->data.len;
-    return true;
-}
-
 /* Would every member take it? What is not acceptable must not get into a log. */
 static bool is_acceptable(struct driver *d, uint64_t from, const uint8_t *data, size_t len)
 {
@@ -187,7 +135,7 @@ bool driver_propose(struct driver *d, struct buf *data)
     check(data->len <= LIMIT_COMMAND_MAX);
     if (leader == 0 || (!ours && !d->env.linked(d->env.ctx, leader)))
         return false;
-    if ((ours && !is_acceptable(d, d->config.id, data->data, data->len)) || !enqueue(d, data))
+    if ((ours && !is_acceptable(d, d->config.id, data->data, data->len)) || !proposals_add(d, data))
         buf_fini(data); /* as if lost on the way */
     return true;
 }
@@ -204,7 +152,7 @@ static void on_propose(struct driver *d, uint64_t from, const Cfs__Peer__Propose
             return;
         data = buf_copy(entry->data, entry->len);
         /* In order or not at all: what follows a lost one would only be refused. */
-        if (!enqueue(d, &data)) {
+        if (!proposals_add(d, &data)) {
             buf_fini(&data);
             return;
         }
@@ -308,7 +256,7 @@ void driver_send_app(struct driver *d, uint64_t peer, const uint8_t *data, size_
     app.data.len = len;
     frame.kind_case = CFS__PEER__FRAME__KIND_APP;
     frame.app = &app;
-    replicate_frame(d, peer, &frame);
+    outbox_frame(d, peer, &frame);
 }
 
 /* ---- Turns ----------------------------------------------------------------------------------- */
@@ -345,7 +293,7 @@ void driver_turn(struct driver *d)
     driver_clock(d);
     for (round = 0; more && round < DRIVER_TURN_ROUNDS; round++) {
         membership_turn(d);
-        more = turn_submit(d);
+        more = proposals_submit(d);
         more |= turn_flush(d);
         more |= fire_timer(d);
     }
@@ -364,7 +312,7 @@ uint64_t driver_deadline(const struct driver *d)
 
     if (guard_is_leader(&d->guard))
         due = is_alone(d) ? UINT64_MAX : d->tick;
-    if (d->busy || d->leader_changed || !turn_clean(d))
+    if (d->busy || d->leader_changed || !driver_clean(d))
         return 0;
     due = min_u64(due, readindex_deadline(d));
     due = min_u64(due, snapshot_deadline(d));

@@ -76,7 +76,7 @@ static void ask(struct driver *d, uint64_t leader)
     frame.kind_case = CFS__PEER__FRAME__KIND_READ_REQUEST;
     frame.read_request = &request;
     if (leader != d->config.id) {
-        replicate_frame(d, leader, &frame);
+        outbox_frame(d, leader, &frame);
     } else if ((self = asker(x, leader)) != NULL) {
         self->nonce = x->nonce;
         self->number = x->number;
@@ -159,7 +159,7 @@ static void probe(struct driver *d)
     d->reads.round_retry = d->guard.now + d->config.heartbeat_ms;
     for (i = 0; i < config->n; i++)
         if (config->servers[i].role == RAFT_VOTER && config->servers[i].id != d->config.id)
-            replicate_frame(d, config->servers[i].id, &frame);
+            outbox_frame(d, config->servers[i].id, &frame);
 }
 
 /* Everybody who has asked by now goes into the next round. */
@@ -220,7 +220,7 @@ static void reply(struct driver *d, const struct readindex_asker *a)
     message.index = d->reads.round_index;
     frame.kind_case = CFS__PEER__FRAME__KIND_READ_REPLY;
     frame.read_reply = &message;
-    replicate_frame(d, a->id, &frame);
+    outbox_frame(d, a->id, &frame);
 }
 
 static bool close_round(struct driver *d)
@@ -295,7 +295,7 @@ void readindex_on_probe(struct driver *d, uint64_t from, const Cfs__Peer__ReadPr
     ack.round = message->round;
     frame.kind_case = CFS__PEER__FRAME__KIND_READ_ACK;
     frame.read_ack = &ack;
-    replicate_frame(d, from, &frame);
+    outbox_frame(d, from, &frame);
 }
 
 void readindex_on_ack(struct driver *d, uint64_t from, const Cfs__Peer__ReadAck *message)

@@ -34,46 +34,6 @@ struct driver_peer *replicate_peer(struct driver *d, uint64_t id)
     return &d->peers[d->n_peers++];
 }
 
-/* ---- Posting --------------------------------------------------------------------------------- */
-
-static void hold(struct driver *d, uint64_t peer, struct buf message, uint64_t append_term)
-{
-    struct driver_held *held = xmalloc(sizeof *held);
-
-    *held = (struct driver_held){.peer = peer, .message = message, .append_term = append_term};
-    STAILQ_INSERT_TAIL(&d->held, held, link);
-}
-
-static void post(struct driver *d, uint64_t peer, struct buf message, uint64_t append_term)
-{
-    if (d->vote_dirty)
-        hold(d, peer, message, append_term);
-    else
-        d->env.send(d->env.ctx, peer, &message);
-    if (!d->vote_dirty)
-        buf_fini(&message);
-}
-
-void replicate_frame(struct driver *d, uint64_t peer, const Cfs__Peer__Frame *frame)
-{
-    post(d, peer, wire_encode(frame), 0);
-}
-
-void replicate_release(struct driver *d)
-{
-    struct driver_held *held;
-
-    check(!d->vote_dirty);
-    while ((held = STAILQ_FIRST(&d->held)) != NULL) {
-        STAILQ_REMOVE_HEAD(&d->held, link);
-        if (held->append_term == 0 ||
-            (guard_is_leader(&d->guard) && held->append_term == d->raft.current_term))
-            d->env.send(d->env.ctx, held->peer, &held->message);
-        buf_fini(&held->message);
-        free(held);
-    }
-}
-
 /* ---- AppendEntries --------------------------------------------------------------------------- */
 
 static void send_append(struct driver *d, struct driver_peer *peer, uint64_t prev, unsigned n,
@@ -88,7 +48,7 @@ static void send_append(struct driver *d, struct driver_peer *peer, uint64_t pre
     args->leader_commit = d->commit;
     args->n_entries = n;
     peer->told = max_u64(peer->told, min_u64(d->commit, prev + n));
-    post(d, peer->id, wire_encode_raft(&message, entries), args->term);
+    outbox_post(d, peer->id, wire_encode_raft(&message, entries), args->term);
 }
 
 /* One message of rows from peer->next on, within its bounds. Rows that are not cached come from the
@@ -199,10 +159,8 @@ void replicate_message(struct driver *d, struct raft_message *message)
 {
     if (message->type == RAFT_APPEND_ENTRIES)
         on_append(d, message);
-    else if (message->type == RAFT_INSTALL_SNAPSHOT)
-        snapshot_wanted(d, message->server_id);
     else
-        post(d, message->server_id, wire_encode_raft(message, NULL), 0);
+        outbox_post(d, message->server_id, wire_encode_raft(message, NULL), 0);
 }
 
 /* ---- The commit push ------------------------------------------------------------------------- */

@@ -83,7 +83,7 @@ static void offer(struct driver *d, struct snapshot_out *s)
     message.size = s->info.size;
     frame.kind_case = CFS__PEER__FRAME__KIND_SNAPSHOT_OFFER;
     frame.snapshot_offer = &message;
-    replicate_frame(d, s->peer, &frame);
+    outbox_frame(d, s->peer, &frame);
     s->retry = d->guard.now + SNAPSHOT_RETRY_MS;
 }
 
@@ -103,7 +103,7 @@ static bool send_chunk(struct driver *d, struct snapshot_out *s)
         chunk.xxh3 = XXH3_64bits(bytes, want);
         frame.kind_case = CFS__PEER__FRAME__KIND_SNAPSHOT_CHUNK;
         frame.snapshot_chunk = &chunk;
-        replicate_frame(d, s->peer, &frame);
+        outbox_frame(d, s->peer, &frame);
         s->sent += want;
     }
     free(bytes);
@@ -255,7 +255,7 @@ static void acknowledge(struct driver *d, uint64_t to, uint64_t id, uint64_t off
     ack.state = state;
     frame.kind_case = CFS__PEER__FRAME__KIND_SNAPSHOT_ACK;
     frame.snapshot_ack = &ack;
-    replicate_frame(d, to, &frame);
+    outbox_frame(d, to, &frame);
 }
 
 static void in_done(struct driver *d, Cfs__Peer__SnapshotAck__State state)
@@ -367,7 +367,7 @@ static void install(struct driver *d)
         in_done(d, CFS__PEER__SNAPSHOT_ACK__STATE__DONE);
         return;
     }
-    if (d->raft.state != RAFT_FOLLOWER || leader == 0 || !turn_clean(d))
+    if (d->raft.state != RAFT_FOLLOWER || leader == 0 || !driver_clean(d))
         return;
     if (guard_install(&d->guard, leader, s->info.index, s->info.term, s->info.config_index,
                       s->info.config.data, s->info.config.len))

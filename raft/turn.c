@@ -62,6 +62,14 @@ static void state_changed(struct driver *d, const struct raft_update *update)
         snapshot_stop_sending(d);
 }
 
+static void take_message(struct driver *d, struct raft_message *message)
+{
+    if (message->type == RAFT_INSTALL_SNAPSHOT)
+        snapshot_wanted(d, message->server_id);
+    else
+        replicate_message(d, message);
+}
+
 void turn_consume(void *ctx, struct raft_update *update)
 {
     struct driver *d = ctx;
@@ -77,7 +85,7 @@ void turn_consume(void *ctx, struct raft_update *update)
     check(d->commit <= d->log.last || d->raft.snapshot.installing || !d->started);
     if (HAS(update, RAFT_UPDATE_MESSAGES))
         for (i = 0; i < update->messages.n; i++)
-            replicate_message(d, &update->messages.batch[i]);
+            take_message(d, &update->messages.batch[i]);
 }
 
 /* ---- The transaction ------------------------------------------------------------------------- */
@@ -90,16 +98,6 @@ void turn_entry(struct driver *d, uint64_t index, struct buf *scratch, struct ma
     scratch->len = 0;
     buf_append(scratch, out->data, out->len);
     out->data = scratch->data;
-}
-
-static bool rows_dirty(const struct driver *d)
-{
-    return d->write_from <= d->log.last || d->stored_last > d->log.last;
-}
-
-bool turn_clean(const struct driver *d)
-{
-    return !d->vote_dirty && !rows_dirty(d);
 }
 
 /* Entries that this transaction applies, read before it begins. */
@@ -236,7 +234,7 @@ bool turn_flush(struct driver *d)
     bool rows, vote;
 
     batch_collect(d, &b);
-    rows = rows_dirty(d);
+    rows = driver_rows_dirty(d);
     vote = d->vote_dirty;
     if (!rows && !vote && b.n == 0 && keep_from == 0) {
         batch_fini(&b);
@@ -256,12 +254,12 @@ bool turn_flush(struct driver *d)
     if (rows)
         guard_persisted(&d->guard, d->log.last);
     d->vote_dirty = false;
-    replicate_release(d);
+    outbox_release(d);
 #endif
     ops->commit(d->machine.ctx, rows || vote);
 
     d->vote_dirty = false;
-    replicate_release(d);
+    outbox_release(d);
     if (rows)
         after_rows(d);
     if (b.n > 0) {
@@ -272,105 +270,4 @@ bool turn_flush(struct driver *d)
     entries_evict(&d->log, min_u64(d->write_from, d->guard.applied + 1));
     replicate_pump(d);
     return true;
-}
-
-/* ---- Proposals ------------------------------------------------------------------------------- */
-
-static void pop_proposal(struct driver *d)
-{
-    struct driver_proposal *first = STAILQ_FIRST(&d->proposals);
-
-    STAILQ_REMOVE_HEAD(&d->proposals, link);
-    d->n_proposals--;
-    d->proposals_bytes -= first->data.len;
-    buf_fini(&first->data);
-    free(first);
-}
-
-void turn_drop_proposals(struct driver *d)
-{
-    while (d->n_proposals > 0)
-        pop_proposal(d);
-}
-
-/* Room for entries that are submitted and not committed. */
-static unsigned room_ahead(const struct driver *d)
-{
-    uint64_t ahead = d->log.last - min_u64(d->commit, d->log.last);
-
-    if (ahead >= DRIVER_AHEAD_ENTRIES ||
-        entries_bytes_after(&d->log, d->commit) >= DRIVER_AHEAD_BYTES)
-        return 0;
-    return DRIVER_AHEAD_ENTRIES - (unsigned)ahead;
-}
-
-/* The first entry of every term is a barrier: the core appends one only when something older is
- * uncommitted, but changes of the members and reads need to know the commit index in any case. */
-static bool submit(struct driver *d)
-{
-    static const uint64_t nothing = 0;
-    unsigned n = 0, taken = 0, room = room_ahead(d);
-    size_t bytes = 0;
-    struct raft_entry *entries;
-    struct driver_proposal *next = STAILQ_FIRST(&d->proposals);
-    int rv;
-
-    entries = xcalloc(room + 1, sizeof *entries);
-    if (d->own_index == 0) {
-        entries[n].type = RAFT_BARRIER;
-        entries[n++].buf = (struct raft_buffer){(void *)(uintptr_t)&nothing, sizeof nothing};
-    }
-    for (; next != NULL && n < room && bytes < WIRE_APPEND_MAX * 4; taken++) {
-        entries[n].type = RAFT_COMMAND;
-        entries[n++].buf = (struct raft_buffer){next->data.data, next->data.len};
-        bytes += next->data.len;
-        next = STAILQ_NEXT(next, link);
-    }
-    rv = n > 0 ? guard_submit(&d->guard, entries, n) : RAFT_BUSY;
-    if (rv == 0 && d->own_index == 0)
-        d->own_index = d->log.last - n + 1;
-    for (; rv == 0 && taken > 0; taken--)
-        pop_proposal(d);
-    free(entries);
-    return rv == 0;
-}
-
-static bool forward(struct driver *d, uint64_t leader)
-{
-    Cfs__Peer__Frame frame = CFS__PEER__FRAME__INIT;
-    Cfs__Peer__Propose propose = CFS__PEER__PROPOSE__INIT;
-    struct driver_proposal *next = STAILQ_FIRST(&d->proposals);
-    size_t bytes = 0;
-    unsigned i;
-
-    propose.entries = xcalloc(min_u64(d->n_proposals, WIRE_ENTRIES_MAX), sizeof *propose.entries);
-    while (next != NULL && propose.n_entries < WIRE_ENTRIES_MAX &&
-           (propose.n_entries == 0 || bytes + next->data.len <= WIRE_APPEND_MAX)) {
-        propose.entries[propose.n_entries].data = next->data.data;
-        propose.entries[propose.n_entries++].len = next->data.len;
-        bytes += next->data.len;
-        next = STAILQ_NEXT(next, link);
-    }
-    frame.kind_case = CFS__PEER__FRAME__KIND_PROPOSE;
-    frame.propose = &propose;
-    replicate_frame(d, leader, &frame);
-    for (i = 0; i < propose.n_entries; i++)
-        pop_proposal(d);
-    free(propose.entries);
-    return d->n_proposals > 0;
-}
-
-bool turn_submit(struct driver *d)
-{
-    uint64_t leader = guard_leader(&d->guard);
-
-    if (guard_is_leader(&d->guard)) {
-        if (d->transfer != 0 || (d->n_proposals == 0 && d->own_index != 0))
-            return false;
-        return submit(d);
-    }
-    if (leader == 0 || d->n_proposals == 0 ||
-        d->env.queued(d->env.ctx, leader) >= DRIVER_LINK_BYTES)
-        return false;
-    return forward(d, leader);
 }
