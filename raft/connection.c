@@ -85,7 +85,7 @@ static void on_open(struct link *l)
 {
     struct connection *c = link_owner(l);
 
-    handshake_send(c, c->peer->id);
+    c->tcp->hooks->opened(c);
 }
 
 static bool on_frame(struct link *l, const uint8_t *data, size_t len)
@@ -93,7 +93,7 @@ static bool on_frame(struct link *l, const uint8_t *data, size_t len)
     struct connection *c = link_owner(l);
 
     if (c->state != CONNECTION_UP)
-        return handshake_receive(c, data, len);
+        return c->tcp->hooks->first_frame(c, data, len);
     return c->tcp->env.on_message(c->tcp->env.ctx, c->peer->id, data, len);
 }
 
@@ -105,19 +105,20 @@ static void link_down(struct connection *c, int err)
     log_info("link with member %llu (%s) is down: %s", (unsigned long long)p->id,
              link_name(c->link), uv_strerror(err));
     c->tcp->env.on_link(c->tcp->env.ctx, p->id, false);
-    peer_link_lost(p);
+    c->tcp->hooks->link_lost(p);
 }
 
 static void on_close(struct link *l, int err)
 {
     struct connection *c = link_owner(l);
+    const struct tcp *t = c->tcp;
     enum connection_state was = c->state;
 
     explain(c, err);
     move(c, CONNECTION_CLOSED);
     if (was == CONNECTION_CALL) {
         c->peer->call = NULL;
-        peer_call_failed(c->peer, err);
+        t->hooks->call_failed(c->peer, err);
     } else if (was == CONNECTION_UP) {
         link_down(c, err);
     }
@@ -130,7 +131,7 @@ static void on_gone(void *owner)
 
     LIST_REMOVE(c, of_tcp);
     if (c->peer != NULL)
-        peer_detach(c->peer);
+        t->hooks->detached(c->peer);
     free(c);
     tcp_unref(t);
 }

@@ -142,9 +142,6 @@ bool proposals_submit(struct driver *d);
 /* turn.c */
 void turn_consume(void *ctx, struct raft_update *update); /* the guard's consume */
 bool turn_flush(struct driver *d); /* one transaction and its consequences; false: nothing to do */
-/* The row `index`, from the cache or else from the database into scratch. Not inside a
- * transaction. Borrowed until scratch changes or the next call of the machine. */
-void turn_entry(struct driver *d, uint64_t index, struct buf *scratch, struct machine_entry *out);
 
 /* replicate.c */
 /* The record of a peer, new if there was none. NULL if there is no room. */

@@ -8,7 +8,7 @@
 
 #define HELLO_BUDGET (16u << 10)
 
-void handshake_send(struct connection *c, uint64_t to)
+static void send_hello(struct connection *c, uint64_t to)
 {
     struct buf b = BUF_EMPTY;
     Cfs__Hello hello;
@@ -24,6 +24,11 @@ void handshake_send(struct connection *c, uint64_t to)
     check(b.len <= TCP_HELLO_MAX);
     link_send(c->link, &b);
     link_flush(c->link);
+}
+
+void handshake_begin(struct connection *c)
+{
+    send_hello(c, c->peer->id);
 }
 
 /* What is wrong with it; NULL: nothing. */
@@ -76,7 +81,7 @@ static bool accept_stranger(struct connection *c, const Cfs__Hello *hello)
                  (unsigned long long)p->id);
         connection_close(p->up, NULL);
     }
-    handshake_send(c, p->id);
+    send_hello(c, p->id);
     connection_rise(c);
     return true;
 }

@@ -13,14 +13,13 @@
 #define HANDSHAKE_MS 3000
 #define BACKLOG      128
 
-void tcp_unref(struct tcp *t)
-{
-    if (--t->refs > 0)
-        return;
-    free(t->cluster);
-    free(t->address);
-    free(t);
-}
+static const struct tcp_hooks hooks = {
+    .opened = handshake_begin,
+    .first_frame = handshake_receive,
+    .call_failed = peer_call_failed,
+    .link_lost = peer_link_lost,
+    .detached = peer_detach,
+};
 
 /* ---- Members -----------------------------------------------------------------------------------
  */
@@ -121,6 +120,7 @@ int tcp_start(uv_loop_t *loop, const struct tcp_config *config, const struct tcp
     check(config->id > 0 && strlen(config->cluster) <= LIMIT_CLUSTER_NAME);
     t->loop = loop;
     t->env = *env;
+    t->hooks = &hooks;
     t->id = config->id;
     t->cluster = xstrdup(config->cluster);
     t->address = xasprintf("%.*s", LIMIT_ADDRESS, config->listen);
@@ -214,34 +214,4 @@ unsigned tcp_port(const struct tcp *t)
 unsigned tcp_strangers(const struct tcp *t)
 {
     return t->n_strangers;
-}
-
-/* A number of at most 65535, with nothing around it. */
-static bool is_port(const char *text)
-{
-    size_t len = strlen(text);
-
-    return len >= 1 && len <= 5 && strspn(text, "0123456789") == len && atoi(text) <= 65535;
-}
-
-int tcp_parse(const char *address, char *host, size_t host_len, char *port, size_t port_len)
-{
-    const char *colon = strrchr(address, ':');
-    size_t len;
-
-    if (colon == NULL || !is_port(colon + 1) || strlen(colon + 1) >= port_len)
-        return -EINVAL;
-    len = (size_t)(colon - address);
-    if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {
-        address++;
-        len -= 2;
-    } else if (memchr(address, ':', len) != NULL) {
-        return -EINVAL; /* an IPv6 address without brackets */
-    }
-    if (len >= host_len)
-        return -EINVAL;
-    memcpy(host, address, len);
-    host[len] = '\0';
-    strcpy(port, colon + 1);
-    return 0;
 }

@@ -90,7 +90,10 @@ void turn_consume(void *ctx, struct raft_update *update)
 
 /* ---- The transaction ------------------------------------------------------------------------- */
 
-void turn_entry(struct driver *d, uint64_t index, struct buf *scratch, struct machine_entry *out)
+/* The row `index`, from the cache or else from the database into scratch. Not inside a
+ * transaction. Borrowed until scratch changes or the next call of the machine. */
+static void read_entry(struct driver *d, uint64_t index, struct buf *scratch,
+                       struct machine_entry *out)
 {
     if (entries_find(&d->log, index, out))
         return;
@@ -120,7 +123,7 @@ static void batch_collect(struct driver *d, struct apply_batch *b)
     b->entries = xcalloc(end - b->first + 1, sizeof *b->entries);
     b->owned = xcalloc(end - b->first + 1, sizeof *b->owned);
     while (b->first + b->n <= end && bytes < DRIVER_APPLY_BYTES) {
-        turn_entry(d, b->first + b->n, &b->owned[b->n], &b->entries[b->n]);
+        read_entry(d, b->first + b->n, &b->owned[b->n], &b->entries[b->n]);
         bytes += b->entries[b->n].len;
         b->n++;
     }
