@@ -83,7 +83,6 @@ struct client {
     unsigned backoff;  /* 1 … BACKOFF_MAX */
     uint64_t earliest; /* no deadline is before this */
 
-    uint64_t last_ticket;
     uint64_t chance;
     bool leaving; /* no session is opened any more */
     bool calling; /* inside a done that may not be interrupted by an application */
@@ -198,14 +197,14 @@ static void complete_all(struct client *c, struct commands *list, int err)
     }
 }
 
-uint64_t client_submit_in(struct client *c, uint64_t session, struct buf *command,
-                          uint64_t deadline_ms, client_done done, void *arg)
+void client_submit(struct client *c, uint64_t ticket, uint64_t session, struct buf *command,
+                   uint64_t deadline_ms, client_done done, void *arg)
 {
     struct command *cmd = xcalloc(1, sizeof *cmd);
 
-    check(done != NULL);
+    check(ticket > 0 && done != NULL);
     check(STAMP_SIZE + command->len <= LIMIT_COMMAND_MAX);
-    cmd->ticket = ++c->last_ticket;
+    cmd->ticket = ticket;
     cmd->session = session;
     cmd->deadline_ms = deadline_ms > 0 ? deadline_ms : NEVER;
     cmd->bytes = buf_take(command);
@@ -217,13 +216,6 @@ uint64_t client_submit_in(struct client *c, uint64_t session, struct buf *comman
     if (c->next == NULL)
         c->next = cmd;
     c->earliest = min_u64(c->earliest, cmd->deadline_ms);
-    return cmd->ticket;
-}
-
-uint64_t client_submit(struct client *c, struct buf *command, uint64_t deadline_ms,
-                       client_done done, void *arg)
-{
-    return client_submit_in(c, 0, command, deadline_ms, done, arg);
 }
 
 void client_cancel(struct client *c, uint64_t ticket)

@@ -47,15 +47,14 @@ struct client_config {
 struct client *client_new(const struct client_config *config, const struct client_env *env);
 void client_free(struct client *c); /* completes what is left with -ESHUTDOWN */
 
-/* Queues a command: takes the bytes (without a stamp). deadline_ms: in now_ms time, 0: none.
- * done is called exactly once, never from within this call. Returns a ticket > 0. */
-uint64_t client_submit(struct client *c, struct buf *command, uint64_t deadline_ms,
-                       client_done done, void *arg);
-
-/* The same, for a command that means something in this session only: refused with -ESTALE, later,
- * when there is another. */
-uint64_t client_submit_in(struct client *c, uint64_t session, struct buf *command,
-                          uint64_t deadline_ms, client_done done, void *arg);
+/* Queues a command: takes the bytes (without a stamp).
+ * ticket: > 0, chosen by the caller, not in use by another command; see client_cancel.
+ * session: the only session in which the command may run (in any other it completes with -ESTALE);
+ * 0: any session.
+ * deadline_ms: in now_ms time; 0: none.
+ * `done` is called exactly once, and never from within this call. */
+void client_submit(struct client *c, uint64_t ticket, uint64_t session, struct buf *command,
+                   uint64_t deadline_ms, client_done done, void *arg);
 
 /* Gives up waiting: done(-EINTR) follows from within this call, unless the ticket is done or
  * unknown. What was not proposed yet never will be. */

@@ -68,7 +68,7 @@ void consensus_stop(struct consensus *n);
  * never called from within, and may submit again. */
 uint64_t consensus_submit(struct consensus *n, struct buf *command, unsigned timeout_ms,
                           client_done done, void *arg);
-/* The same, in this session or not at all (client_submit_in). */
+/* The same, in this session or not at all (client_submit). */
 uint64_t consensus_submit_in(struct consensus *n, uint64_t session, struct buf *command,
                              unsigned timeout_ms, client_done done, void *arg);
 /* Any thread: a barrier (driver_barrier); done gets no reply bytes. */

@@ -12,16 +12,15 @@ enum task_kind { TASK_SUBMIT, TASK_BARRIER, TASK_CANCEL, TASK_RUN, TASK_STOP };
 
 struct task {
     struct inbox_item item;
-    UT_hash_handle hh; /* SUBMIT and BARRIER, once taken */
+    UT_hash_handle hh; /* BARRIER, once taken */
     struct tasks *tasks;
     enum task_kind kind;
     uint64_t ticket; /* CANCEL: whose */
     uint64_t deadline_ms;
-    uint64_t session;       /* SUBMIT: to be carried out in it; 0: in any */
-    uint64_t client_ticket; /* SUBMIT, once taken */
-    struct buf command;     /* SUBMIT, until taken */
-    client_done done;       /* SUBMIT and BARRIER */
-    void (*fn)(void *arg);  /* RUN */
+    uint64_t session;      /* SUBMIT: to be carried out in it; 0: in any */
+    struct buf command;    /* SUBMIT, until taken */
+    client_done done;      /* SUBMIT and BARRIER */
+    void (*fn)(void *arg); /* RUN */
     void *arg;
 };
 
@@ -97,35 +96,25 @@ static void task_free(struct task *task)
     free(task);
 }
 
-static void await(struct tasks *c, struct task *task)
-{
-    HASH_ADD(hh, c->waiting, ticket, sizeof task->ticket, task);
-}
-
 static struct task *find(struct tasks *c, uint64_t ticket)
 {
     struct task *task;
 
-    HASH_FIND(hh, c->waiting, &ticket, sizeof ticket, task);
+    HASH_FIND(hh, c->barriers, &ticket, sizeof ticket, task);
     return task;
 }
 
-static void complete(struct task *task, int err, const uint8_t *reply, size_t len)
+static void complete(struct task *task, int err)
 {
-    HASH_DEL(task->tasks->waiting, task);
-    task->done(task->arg, err, reply, len);
+    HASH_DEL(task->tasks->barriers, task);
+    task->done(task->arg, err, NULL, 0);
     task_free(task);
-}
-
-static void on_submit_done(void *arg, int err, const uint8_t *reply, size_t len)
-{
-    complete(arg, err, reply, len);
 }
 
 static void give_up_barrier(struct task *task, int err)
 {
     driver_barrier_cancel(task->tasks->driver, task->ticket);
-    complete(task, err, NULL, 0);
+    complete(task, err);
 }
 
 void tasks_barrier_reached(struct tasks *c, uint64_t ticket)
@@ -133,7 +122,7 @@ void tasks_barrier_reached(struct tasks *c, uint64_t ticket)
     struct task *task = find(c, ticket);
 
     if (task != NULL)
-        complete(task, 0, NULL, 0);
+        complete(task, 0);
 }
 
 /* As in the client: `earliest` is a lower bound, made exact each time it is reached. The callbacks
@@ -145,9 +134,7 @@ void tasks_expire(struct tasks *c, uint64_t now)
     if (now < c->earliest)
         return;
     c->earliest = TASKS_NEVER;
-    HASH_ITER (hh, c->waiting, task, following) {
-        if (task->kind != TASK_BARRIER)
-            continue;
+    HASH_ITER (hh, c->barriers, task, following) {
         if (task->deadline_ms <= now)
             give_up_barrier(task, -ETIMEDOUT);
         else
@@ -167,29 +154,28 @@ static void take_submit(struct tasks *c, struct task *task)
 {
     uint64_t deadline = task->deadline_ms != TASKS_NEVER ? task->deadline_ms : 0;
 
-    await(c, task);
-    task->client_ticket =
-        client_submit_in(c->client, task->session, &task->command, deadline, on_submit_done, task);
+    client_submit(c->client, task->ticket, task->session, &task->command, deadline, task->done,
+                  task->arg);
+    task_free(task);
 }
 
 static void take_barrier(struct tasks *c, struct task *task)
 {
-    await(c, task);
+    HASH_ADD(hh, c->barriers, ticket, sizeof task->ticket, task);
     c->earliest = min_u64(c->earliest, task->deadline_ms);
     driver_barrier(c->driver, task->ticket);
 }
 
+/* The ticket is a barrier's or a command's; each kind has its own table. */
 static void take_cancel(struct tasks *c, struct task *task)
 {
-    struct task *target = find(c, task->ticket);
+    struct task *barrier = find(c, task->ticket);
 
-    task_free(task);
-    if (target == NULL)
-        return;
-    if (target->kind == TASK_SUBMIT)
-        client_cancel(c->client, target->client_ticket);
+    if (barrier != NULL)
+        give_up_barrier(barrier, -EINTR);
     else
-        give_up_barrier(target, -EINTR);
+        client_cancel(c->client, task->ticket);
+    task_free(task);
 }
 
 static void take_run(struct tasks *c BASE_UNUSED, struct task *task)
@@ -255,15 +241,13 @@ void tasks_shut(struct tasks *c)
     struct task *task, *following;
 
     c->stopping = true;
-    HASH_ITER (hh, c->waiting, task, following) {
-        if (task->kind == TASK_BARRIER)
-            complete(task, -ESHUTDOWN, NULL, 0);
-    }
+    HASH_ITER (hh, c->barriers, task, following)
+        complete(task, -ESHUTDOWN);
 }
 
 void tasks_fini(struct tasks *c)
 {
-    check(c->stopping && c->waiting == NULL);
+    check(c->stopping && c->barriers == NULL);
     while (tasks_take(c))
         continue;
     inbox_fini(&c->inbox);

@@ -23,9 +23,9 @@ struct tasks {
     /* The loop thread's: */
     struct client *client; /* set by the owner, before anything is taken */
     struct driver *driver;
-    struct task *waiting; /* by ticket */
-    uint64_t earliest;    /* no barrier's deadline is before this */
-    bool stopping;        /* the order to stop was taken: nothing is obeyed any more */
+    struct task *barriers; /* that wait, by ticket */
+    uint64_t earliest;     /* no barrier's deadline is before this */
+    bool stopping;         /* the order to stop was taken: nothing is obeyed any more */
 };
 
 /* Loop thread. on_mail(arg) is called from the loop when there is something to take. */
@@ -33,7 +33,7 @@ void tasks_init(struct tasks *c, uv_loop_t *loop, void (*on_mail)(void *arg), vo
 
 /* ---- Any thread ------------------------------------------------------------------------------ */
 
-/* Takes the bytes; a ticket. session: see client_submit_in; 0: in any. */
+/* Takes the bytes; a ticket. session: see client_submit; 0: in any. */
 uint64_t tasks_submit(struct tasks *c, uint64_t session, struct buf *command, uint64_t deadline_ms,
                       client_done done, void *arg);
 uint64_t tasks_barrier(struct tasks *c, uint64_t deadline_ms, client_done done, void *arg);

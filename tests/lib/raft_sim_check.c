@@ -215,7 +215,7 @@ static void check_config(struct raft_sim *sim, struct sim_node *node)
     struct raft_buffer bytes;
     uint64_t want_index, want, got;
 
-    if (!turn_clean(d) || d->raft.configuration.n == 0)
+    if (!driver_clean(d) || d->raft.configuration.n == 0)
         return;
     want_index = d->config_index;
     want = XXH3_64bits(d->config_data.data, d->config_data.len);

@@ -34,6 +34,7 @@ struct member {
     struct machine inner;
     struct store_reader *reader; /* NULL: it does not run */
     struct client *client;       /* likewise */
+    uint64_t last_ticket;        /* of the client */
     struct driver *driver;
     uint64_t leader, term;
 

@@ -350,6 +350,7 @@ static bool member_started(void *disk, struct driver *driver)
 
     m->driver = driver;
     m->client = client_new(&config, &env);
+    m->last_ticket = 0;
     m->reader = reader_new(m->daemon.store);
     return true;
 }

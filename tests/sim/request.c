@@ -68,7 +68,8 @@ void sim_request_submit(struct member *m, struct buf *command, uint64_t journal,
     w->stats.submitted++;
     if (!raft_sim_peaceful(w->sim) && raft_sim_pick(w->sim, 0, 999) < w->config.deadlines)
         deadline = raft_sim_clock_us(w->sim, m->id) / 1000 + raft_sim_pick(w->sim, 1, 3000);
-    ticket = client_submit(m->client, command, deadline, on_done, r);
+    ticket = ++m->last_ticket;
+    client_submit(m->client, ticket, 0, command, deadline, on_done, r);
     if (deadline != 0 && deadline % 4 == 0) /* given up at once, or while it is on its way */
         client_cancel(m->client, ticket - min_u64(ticket - 1, deadline % 3));
 }

@@ -53,6 +53,7 @@ struct world {
     unsigned n_sessions;
     struct call calls[MAX_CALLS];
     unsigned n_calls;
+    uint64_t last_ticket;
     uint64_t last_executed; /* number of the call, from 1 */
     uint64_t index;
     unsigned proposals, opens, noops, on_session;
@@ -366,7 +367,8 @@ static uint64_t submit_bytes(struct world *w, uint64_t deadline, size_t more)
     b.len += more;
     current = w;
     w->in_submit = true;
-    w->calls[id].ticket = client_submit_in(w->c, w->bound, &b, deadline, on_done, &w->calls[id]);
+    w->calls[id].ticket = ++w->last_ticket;
+    client_submit(w->c, w->calls[id].ticket, w->bound, &b, deadline, on_done, &w->calls[id]);
     w->in_submit = false;
     assert_null(b.data);
     assert_true(w->calls[id].ticket > 0);
