@@ -1,33 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
- * One queue, in the order of submission. Its front part is numbered (seq 1, 2, 3 … of this
- * session), the rest has not been proposed yet:
+ * There is one queue, in the order of submission. Its front part is numbered (seq 1, 2, 3 … of this
+ * session); the rest has not been proposed yet:
  *
  *      completed | completed+1 … numbered | not numbered
  *        (gone)  | head           ^ next may be anywhere in the queue
  *
- * A *round* proposes the queue in order, from the head on; `next` is where it has got to, `flying`
- * counts what it has on its way. Whatever may have lost proposals starts a new round at the head:
- * another leader or term, the link to the leader coming back, a gap that the state machine
- * reports, or no progress for retry_ms. What arrives twice does no harm, because the state machine
- * applies each number once and in order; so a round too many costs time, never correctness.
+ * A *round* proposes the queue in order, beginning at the head. `next` is the next command of the
+ * round; `flying` counts the commands proposed in it. Each event that may have lost proposals
+ * starts a new round at the head: another leader or term, a new link to the leader, a gap that the
+ * state machine reports, or no progress for retry_ms. A command that arrives twice does no harm,
+ * because the state machine applies each number once and in order. An unnecessary round costs time,
+ * never correctness.
  *
- * A number is given away at most once: a command that was proposed keeps its number for ever, and
- * when nobody waits for it any more, later rounds propose a no-op under that number. Whichever of
- * the two is applied first wins; the other one is a duplicate.
+ * Each number belongs to one command. A proposed command keeps its number permanently. If the
+ * command is given up, later rounds propose a no-op with the same number. The first of the two to
+ * be applied wins; the other is a duplicate.
  *
- * Why the head always completes first: applications are reported in log order, the state machine
- * refuses what is not the next number (gap), so the first report about a number that is not
- * completed yet is about the head. That is check()ed: a violation means that a command might be
- * applied twice or lost, and the process must not go on.
+ * The head always completes first, because outcomes are reported in log order and the state machine
+ * refuses every number but the next (gap). The first outcome of an uncompleted number is therefore
+ * the head's. This is check()ed: a violation means that a command may be lost or applied twice, and
+ * the process must stop.
  *
- * Gaps come in runs: when 5 of 5, 6, 7, 8 was lost, each of 6, 7 and 8 reports one. The numbers of
- * a run ascend, so only a report whose number does not ascend speaks of a newer round; all others
- * are echoes of the gap that a new round was already started for.
+ * Gaps come in runs: if 5 of 5, 6, 7, 8 is lost, each of 6, 7 and 8 reports a gap. The numbers of
+ * a run ascend. A report whose number does not ascend belongs to a newer round. All other reports
+ * are echoes of the gap that already started a new round.
  *
- * Nothing is proposed outside client_turn: the other functions may be called from within the
- * driver's callbacks, where the driver must not be entered again. */
+ * Only client_turn proposes. The other functions may be called from within the driver's callbacks,
+ * where the driver must not be entered again. */
 #include "raft/client.h"
 
 #include <errno.h>
@@ -41,14 +42,14 @@
 #include "proto/stamp.h"
 
 #define NEVER       UINT64_MAX
-#define BACKOFF_MAX 8 /* retry_ms grows up to this many times while nothing moves */
+#define BACKOFF_MAX 8 /* without progress, retry_ms is multiplied by up to this factor */
 
 struct command {
     TAILQ_ENTRY(command) link;
     UT_hash_handle hh;
     uint64_t ticket;
     uint64_t seq;         /* 0: not proposed yet */
-    uint64_t session;     /* not to be proposed in another; 0: in any */
+    uint64_t session;     /* the only session to propose it in; 0: any */
     uint64_t deadline_ms; /* NEVER: none */
     struct buf bytes;     /* empty once abandoned */
     size_t flying;        /* bytes of its entry in this round */
@@ -64,28 +65,28 @@ struct client {
 
     struct commands queue;
     size_t n_queue;
-    struct command *by_ticket; /* those whose done was not called */
-    struct command *next;      /* to be proposed next in this round; NULL: none */
+    struct command *by_ticket; /* commands whose done was not yet called */
+    struct command *next;      /* the next to propose in this round; NULL: none */
     unsigned flying;
     size_t flying_bytes;
 
     uint64_t session; /* 0: none yet */
-    uint64_t nonce;   /* of the session, or of the one to be opened */
-    uint64_t open_ms; /* when that was proposed first; 0: not yet */
+    uint64_t nonce;   /* of the session, or of the session to open */
+    uint64_t open_ms; /* time of its first proposal; 0: not yet */
     uint64_t completed;
     uint64_t numbered;
-    uint64_t gap_seq; /* of the last report in a run of gaps; 0: none since the last progress */
+    uint64_t gap_seq; /* number of the last report in a run of gaps; 0: no run */
 
     bool restart;   /* a new round is due */
-    bool open_sent; /* the OpenSession is on its way */
-    bool blocked;   /* there was nobody to propose to */
+    bool open_sent; /* the OpenSession was proposed */
+    bool blocked;   /* the driver knew no leader to propose to */
     uint64_t retry_at;
     unsigned backoff;  /* 1 … BACKOFF_MAX */
-    uint64_t earliest; /* no deadline is before this */
+    uint64_t earliest; /* lower bound of the deadlines */
 
     uint64_t chance;
-    bool leaving; /* no session is opened any more */
-    bool calling; /* inside a done that may not be interrupted by an application */
+    bool leaving; /* no new session is opened */
+    bool calling; /* inside a done, where no outcome may arrive */
 };
 
 static uint64_t draw(struct client *c) /* splitmix64 */
@@ -149,8 +150,8 @@ static void unqueue(struct client *c, struct command *cmd)
     c->n_queue--;
 }
 
-/* Takes the right to call done; false when that was done before. From here on the ticket is
- * unknown. */
+/* Takes the right to call done; false if it was already taken. From now on the ticket is unknown.
+ */
 static bool claim(struct client *c, struct command *cmd)
 {
     if (cmd->done == NULL)
@@ -159,7 +160,7 @@ static bool claim(struct client *c, struct command *cmd)
     return true;
 }
 
-/* The only place where done is called. */
+/* The only place that calls done. */
 static void call_done(struct client *c, struct command *cmd, int err, const uint8_t *reply,
                       size_t len)
 {
@@ -172,8 +173,8 @@ static void call_done(struct client *c, struct command *cmd, int err, const uint
     c->calling = nested;
 }
 
-/* Nobody waits for it any more. Returns true when it was not proposed: then it leaves the queue and
- * is the caller's. Otherwise it stays, for its number. */
+/* Gives up a command. Returns true if it was not proposed: then it leaves the queue and belongs to
+ * the caller. Otherwise it stays in the queue to keep its number. */
 static bool give_up(struct client *c, struct command *cmd)
 {
     if (cmd->seq == 0) {
@@ -184,7 +185,7 @@ static bool give_up(struct client *c, struct command *cmd)
     return false;
 }
 
-/* Completes commands that have left the queue. */
+/* Completes commands that are no longer in the queue. */
 static void complete_all(struct client *c, struct commands *list, int err)
 {
     struct command *cmd;
@@ -347,7 +348,7 @@ static bool propose_next(struct client *c)
     return true;
 }
 
-/* The next one was meant for a session that is gone: true, and it is gone as well. */
+/* Refuses the next command if it belongs to another session; then returns true. */
 static bool refuse_next(struct client *c)
 {
     struct command *cmd = c->next;
@@ -367,7 +368,7 @@ static bool has_room(const struct client *c)
     size_t len = STAMP_SIZE + c->next->bytes.len;
 
     if (c->flying == 0)
-        return true; /* also one that is larger than the window */
+        return true; /* even if the command is larger than the window */
     return c->flying < c->config.window && c->flying_bytes + len <= c->config.window_bytes;
 }
 
@@ -380,8 +381,8 @@ static bool can_propose(const struct client *c)
     return c->next != NULL && has_room(c);
 }
 
-/* Deadlines: `earliest` is a lower bound, made exact each time it is reached; so the queue is
- * walked seldom, whatever its length. */
+/* `earliest` is a lower bound of the deadlines, made exact each time it is reached. A long queue is
+ * therefore walked rarely. */
 static void expire(struct client *c, uint64_t now)
 {
     struct commands gone = TAILQ_HEAD_INITIALIZER(gone);
@@ -409,7 +410,7 @@ static void expire(struct client *c, uint64_t now)
         }
         late[n_late++] = cmd;
     }
-    /* The callbacks may submit and cancel; neither touches a command that was claimed. */
+    /* The callbacks may submit and cancel; neither touches a claimed command. */
     for (size_t i = 0; i < n_late; i++)
         call_done(c, late[i], -ETIMEDOUT, NULL, 0);
     free(late);
@@ -447,18 +448,17 @@ uint64_t client_deadline(const struct client *c)
 void client_leader(struct client *c, uint64_t leader, uint64_t term BASE_UNUSED)
 {
     if (leader == 0)
-        return; /* nobody to propose to: wait for the next one */
+        return; /* no leader to propose to: wait for the next */
     c->restart = true;
     c->backoff = 1;
 }
 
-/* ---- What was applied --------------------------------------------------------------------------
- */
+/* ---- Outcomes -------------------------------------------------------------------------------- */
 
 static void session_opened(struct client *c, uint64_t session)
 {
     if (session == 0)
-        return; /* refused (too many sessions): tried again after retry_ms */
+        return; /* refused (too many sessions): retried after retry_ms */
     c->session = session;
     c->open_sent = false;
     c->restart = true;
@@ -466,8 +466,8 @@ static void session_opened(struct client *c, uint64_t session)
     c->env.on_session(c->env.ctx, session);
 }
 
-/* The numbers of a lost session mean nothing any more. What was on its way was not applied, or its
- * reply is lost; the caller must be told. What was not proposed yet goes on in the next session. */
+/* The numbers of a lost session are void. Proposed commands were not applied, or their replies are
+ * lost: they complete with -ESTALE. Commands that were not yet proposed go to the next session. */
 static void session_lost(struct client *c)
 {
     struct commands lost = TAILQ_HEAD_INITIALIZER(lost);
@@ -522,7 +522,7 @@ void client_applied(struct client *c, enum client_outcome outcome, uint64_t sess
     }
     if (c->session == 0 || session != c->session)
         return;
-    check(seq <= c->numbered); /* nobody else numbers for this session */
+    check(seq <= c->numbered); /* only this client numbers the session's commands */
     switch (outcome) {
     case CLIENT_APPLIED:
         complete_head(c, seq, reply, len);
@@ -557,7 +557,7 @@ void client_installed(struct client *c)
         complete_head(c, head->seq, reply.data, reply.len);
         buf_fini(&reply);
     }
-    c->restart = true; /* the proposals may have ended up in a log that was replaced */
+    c->restart = true; /* the proposals may have been in the replaced log */
 }
 
 void client_ended(struct client *c, uint64_t session)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* One connection: a stranger or a call, then a peer's link. It reports through struct tcp_hooks,
+ * and it logs the reason of an end that the other side caused. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +9,7 @@
 #include "base/log.h"
 #include "raft/tcp_impl.h"
 
-/* The life of a connection: legal[from] has the bit of `to`. */
+/* The legal moves between states: legal[from] has the bit of `to`. */
 static const unsigned legal[] = {
     [CONNECTION_STRANGER] = 1u << CONNECTION_UP | 1u << CONNECTION_CLOSED,
     [CONNECTION_CALL] = 1u << CONNECTION_UP | 1u << CONNECTION_CLOSED,
@@ -30,7 +32,7 @@ static void move(struct connection *c, enum connection_state to)
 /* ---- Warnings --------------------------------------------------------------------------------
  */
 
-/* Every connection of a stranger has another port: the host is what matters. */
+/* A stranger's port differs in each connection, so its origin is the host without the port. */
 static void format_origin(const struct connection *c, char *out, size_t size)
 {
     size_t len;
@@ -45,7 +47,7 @@ static void format_origin(const struct connection *c, char *out, size_t size)
     out[len] = '\0';
 }
 
-void connection_warn(struct connection *c, const char *what)
+void connection_warn(struct connection *c, const char *text)
 {
     struct tcp *t = c->tcp;
     char origin[96];
@@ -54,8 +56,8 @@ void connection_warn(struct connection *c, const char *what)
         return;
     c->explained = true;
     format_origin(c, origin, sizeof origin);
-    if (log_ratelimit_allows(&t->ratelimit, uv_now(t->loop), origin, what))
-        log_warn("link with %s (%s): %s", origin, link_name(c->link), what);
+    if (log_ratelimit_allows(&t->ratelimit, uv_now(t->loop), origin, text))
+        log_warn("connection with %s (%s): %s", origin, link_name(c->link), text);
 }
 
 static void explain(struct connection *c, int err)
@@ -64,22 +66,21 @@ static void explain(struct connection *c, int err)
         int err;
         const char *text;
     } texts[] = {
-        {-EMSGSIZE, "a frame is too long, or no frame at all"},
-        {-EBADMSG, "a frame's checksum is wrong"},
-        {-EPROTO, "a message makes no sense"},
-        {-ENOBUFS, "it does not read what it is sent: too much is waiting"},
-        {-ETIMEDOUT, "it did not answer in time"},
+        {-EMSGSIZE, "closed: a frame is too long or is not a frame"},
+        {-EBADMSG, "closed: the checksum of a frame is wrong"},
+        {-EPROTO, "closed: a message is invalid"},
+        {-ENOBUFS, "closed: the other side does not read, and the queue is full"},
+        {-ETIMEDOUT, "closed: the other side did not answer in time"},
     };
 
     if (c->state == CONNECTION_CALL && err == -ETIMEDOUT)
-        return; /* it cannot be reached, as so often: peer_call_failed reports it */
+        return; /* peer_call_failed reports it */
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         if (texts[i].err == err)
             connection_warn(c, texts[i].text);
 }
 
-/* ---- What the link tells -----------------------------------------------------------------------
- */
+/* ---- Events of the link ---------------------------------------------------------------------- */
 
 static void on_open(struct link *l)
 {
@@ -192,7 +193,7 @@ void connection_accept(struct tcp *t)
     struct link_config config = link_config(c);
 
     if (link_accept((uv_stream_t *)&t->listener, &config, &c->link) != 0) {
-        free(c); /* it has hung up already */
+        free(c); /* the other side has closed it already */
         return;
     }
     adopt(c);

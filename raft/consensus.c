@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
- * Everything below happens on one thread, in the phases of libuv's loop. Callbacks (frames, links,
- * mail, tick) do as little as they can: they feed the driver and set `dirty`. The turn runs in the
- * check phase, right after the poll that has woken us, and in the prepare phase, right before the
- * next poll, when something became due in between. So a command that arrives in the inbox is
- * proposed in the iteration that it has woken, and nothing that is due waits for a poll.
+ * Everything below runs on one thread, in the phases of libuv's loop. Callbacks (frames, links,
+ * inbox, tick) do little: they feed the driver and set `dirty`. The turn runs in the check phase,
+ * right after the poll. It also runs in the prepare phase, right before the next poll, if something
+ * became due in between. A command that arrives in the inbox is therefore proposed in the iteration
+ * that it started, and no due work waits for a poll.
  *
- * Inside a turn the rounds repeat until nothing is left: an application completes a command, its
- * done submits the next one, which is taken from the inbox (nobody has to be woken for it) and
- * proposed in the next round. TURN_ROUNDS bounds it, so that the links are served in between.
+ * Inside a turn, rounds repeat until nothing is left: an applied entry completes a command, whose
+ * done submits the next one; the next round takes it from the inbox (without waking the loop) and
+ * proposes it. TURN_ROUNDS bounds the rounds, so that the links are served in between.
  *
- * The driver must not be entered from its own callbacks. Those that lead elsewhere are all safe:
- * tcp_send, tcp_members (no callbacks from within), client_applied and client_leader (they only
- * queue), and the daemon's (it may use the inbox).
+ * The driver must not be entered from its own callbacks. All functions called from there are safe:
+ * tcp_send and tcp_members call no callbacks, client_applied and client_leader only queue, and the
+ * daemon may only use the inbox.
  *
- * The end: consensus_stop's call is the last one that is obeyed. The loop thread then closes what
- * is open, lets libuv run out, completes what waits, and ends; consensus_stop answers what was put
- * into the inbox since then. */
+ * The end: the task of consensus_stop is the last one that is carried out. The loop thread then
+ * closes all handles, lets libuv finish, completes the waiting tasks, and ends. consensus_stop
+ * completes the tasks that were put into the inbox since then. */
 #include "raft/consensus.h"
 
 #include <errno.h>
@@ -53,12 +53,12 @@ struct consensus {
     struct tcp *tcp; /* NULL: no peers */
     struct client *client;
     struct driver *driver;
-    uint64_t leader, term; /* as the driver said last */
+    uint64_t leader, term; /* of the driver's last on_leader */
 
     bool dirty;  /* a turn is due */
-    bool closed; /* nothing is open any more */
+    bool closed; /* close_all was called */
 
-    sem_t started; /* err and errmsg are there */
+    sem_t started; /* err and errmsg are set */
     int err;
     char *errmsg;
     size_t errmsg_len;
@@ -80,7 +80,7 @@ static uint64_t deadline(const struct consensus *n)
 
 static void on_timer(uv_timer_t *timer BASE_UNUSED)
 {
-    /* It has ended the poll; what is due is found by the turn. */
+    /* The timer only ends the poll; the turn finds the due work. */
 }
 
 static void set_timer(struct consensus *n)
@@ -150,8 +150,7 @@ static void on_tick(uv_timer_t *tick)
     n->dirty = true;
 }
 
-/* ---- What the driver needs ---------------------------------------------------------------------
- */
+/* ---- The driver's environment ---------------------------------------------------------------- */
 
 static uint64_t env_now_ms(void *ctx BASE_UNUSED)
 {
@@ -202,7 +201,8 @@ static void env_members(void *ctx, const struct driver_member *members, unsigned
     if (n->tcp != NULL)
         tcp_members(n->tcp, members, count);
     else if (count > 1)
-        log_warn("there are %u members, but no address to listen on: they cannot be reached",
+        log_warn("the cluster has %u members, but this one has no address: it cannot reach the "
+                 "others; start it with --listen=HOST:PORT",
                  count);
 }
 
@@ -245,8 +245,7 @@ static void env_app(void *ctx, uint64_t from, const uint8_t *data, size_t len)
     n->env.on_app(n->env.ctx, from, data, len);
 }
 
-/* ---- What the client needs ---------------------------------------------------------------------
- */
+/* ---- The client's environment ---------------------------------------------------------------- */
 
 static bool env_propose(void *ctx, struct buf *entry)
 {
@@ -283,8 +282,7 @@ static void env_session(void *ctx, uint64_t session)
     n->env.on_session(n->env.ctx, session);
 }
 
-/* ---- What the links tell -----------------------------------------------------------------------
- */
+/* ---- Events of the links --------------------------------------------------------------------- */
 
 static void on_link(void *ctx, uint64_t peer, bool up)
 {
@@ -293,7 +291,7 @@ static void on_link(void *ctx, uint64_t peer, bool up)
     if (n->closed)
         return;
     driver_link(n->driver, peer, up);
-    if (up && peer == n->leader) /* what was on its way in the old link is lost */
+    if (up && peer == n->leader) /* proposals in the old link are lost */
         client_leader(n->client, n->leader, n->term);
     n->dirty = true;
 }
@@ -308,8 +306,7 @@ static bool on_message(void *ctx, uint64_t peer, const uint8_t *data, size_t len
     return driver_receive(n->driver, peer, data, len);
 }
 
-/* ---- Beginning and end -------------------------------------------------------------------------
- */
+/* ---- Start and end --------------------------------------------------------------------------- */
 
 static int start_tcp(struct consensus *n)
 {
@@ -342,7 +339,7 @@ static void start_client(struct consensus *n)
         .retry_ms = 2 * n->config.driver.election_ms,
         .window = WINDOW,
         .window_bytes = WINDOW_BYTES,
-        .seed = clock_entropy(), /* nonces must differ from those of the run before */
+        .seed = clock_entropy(), /* nonces must differ from those of earlier processes */
     };
 
     n->client = client_new(&config, &env);
@@ -400,7 +397,7 @@ static void close_all(struct consensus *n)
     n->tcp = NULL;
 }
 
-/* Nothing is open any more: whoever waits is told. */
+/* All handles are closed: completes the waiting tasks. */
 static void finish(struct consensus *n)
 {
     tasks_shut(&n->tasks);
@@ -440,7 +437,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Signals are the main thread's: the loop gets none (and EPIPE instead of SIGPIPE). */
+/* Signals belong to the main thread: the loop thread blocks all (it gets EPIPE, not SIGPIPE). */
 static int start_thread(struct consensus *n)
 {
     sigset_t all, before;
@@ -449,7 +446,7 @@ static int start_thread(struct consensus *n)
 
     sigfillset(&all);
     check(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
-    err = -pthread_create(&thread, NULL, run, n); /* n->thread is set by itself */
+    err = -pthread_create(&thread, NULL, run, n); /* the thread sets n->thread */
     check(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     if (err == 0)
         (void)pthread_setname_np(thread, "raft");
@@ -572,7 +569,7 @@ void consensus_status(struct consensus *n, struct driver_status *out)
 struct driver *consensus_driver(struct consensus *n)
 {
     check_thread(n);
-    n->dirty = true; /* whatever is done with it, a turn follows */
+    n->dirty = true; /* the caller may change the driver: a turn follows */
     return n->driver;
 }
 

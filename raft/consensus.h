@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop thread: libuv, the driver, the client and the peer links put together. The rest of the
- * daemon talks to it through an inbox: the node_ functions marked "any thread" queue a message
- * and wake the loop; the callbacks come on the loop thread.
+/* One member's consensus: the loop thread with libuv, the driver, the client and the peer links.
+ * The rest of the daemon talks to it through an inbox. Functions marked "any thread" queue a task
+ * and wake the loop. All callbacks run on the loop thread.
  *
- * One iteration of the loop: libuv polls, the links' frames go to the driver, the inbox wakes us;
- * then, still in the same iteration, one *turn*: the inbox is emptied, the client proposes, the
- * driver does its transaction (its AppendEntries leave before the sync), what was applied
- * completes, what that has caused is done as well, the messages leave, and the timer is set for
- * what is due next. Nothing polls: a node that has nothing to do sleeps until its next heartbeat or
- * tick.
+ * One iteration of the loop: libuv polls, frames from the links go to the driver, the inbox wakes
+ * the loop. One *turn* follows in the same iteration:
+ *   1. the inbox is emptied;
+ *   2. the client proposes;
+ *   3. the driver runs its transaction (AppendEntries leave before the sync);
+ *   4. applied entries complete their commands, and follow-up work is done;
+ *   5. the messages leave;
+ *   6. the timer is set to the next deadline.
+ * Nothing polls: an idle member sleeps until its next heartbeat or tick.
  *
- * This is where real time enters raft/: the driver and the client get it from base/clock.h. */
+ * Real time enters raft/ here: the driver and the client get it from base/clock.h. */
 #ifndef RAFT_CONSENSUS_H
 #define RAFT_CONSENSUS_H
 
@@ -31,18 +34,17 @@ struct consensus_config {
     struct link_codec codec; /* TLS; zero: plain text. Borrowed */
 };
 
-/* The state machine's side of the loop, beyond struct machine. Called on the loop thread, most of
- * them from within the driver: of the functions below, only those for any thread,
- * consensus_applied, consensus_ended, consensus_session and consensus_pending may be called there,
- * and in on_tick and consensus_run's fn all. In on_app and in a barrier's done, driver_send_app may
- * be called, too. */
+/* Callbacks on the loop thread, most of them from within the driver. From these callbacks only the
+ * functions for any thread, consensus_applied, consensus_ended, consensus_session and
+ * consensus_pending may be called. on_tick and the fn of consensus_run may call all functions
+ * below. on_app and the done of a barrier may also call driver_send_app. */
 struct consensus_env {
     void *ctx;
-    struct buf (*open_command)(void *ctx, uint64_t nonce); /* as client_env */
+    struct buf (*open_command)(void *ctx, uint64_t nonce); /* as in client_env */
     struct buf (*noop_command)(void *ctx);
     int (*stored_reply)(void *ctx, uint64_t session, uint64_t seq, struct buf *out);
-    /* After a transaction that applied entries was committed: the machine passes what it collected
-     * to consensus_applied(), then to whoever wants to know. */
+    /* A transaction that applied entries was committed. The callback passes the collected outcomes
+     * to consensus_applied(). */
     void (*on_applied)(void *ctx, uint64_t applied);
     void (*on_installed)(void *ctx, uint64_t applied);
     void (*on_leader)(void *ctx, uint64_t leader, uint64_t term);
@@ -51,31 +53,32 @@ struct consensus_env {
     void (*on_tick)(void *ctx); /* about every 100 ms; NULL: not needed */
 };
 
-/* Starts listening and the thread. 0, or -errno and a reason (port in use, bad address …).
- * Copies config and env; their contexts and the machine are borrowed until consensus_stop. *out is
- * set before the first callback, and NULL after a failure. */
+/* Starts listening and starts the thread. Returns 0, or -errno and a reason (port in use, bad
+ * address …). Copies config and env; borrows their contexts and the machine until consensus_stop.
+ * *out is set before the first callback; it is NULL after a failure. */
 int consensus_start(const struct consensus_config *config, const struct consensus_env *env,
                     struct machine machine, struct consensus **out, char *errmsg,
                     size_t errmsg_len);
 
-/* Stops the thread, closes the links, completes what waits with -ESHUTDOWN (a done that submits
- * again at that would never end). Handles that others have opened on consensus_loop must be closed
- * before. Functions for any thread may still be called until this one returns: what is submitted
- * is completed with -ESHUTDOWN, consensus_run's fn is not called. Not on the loop. */
+/* Stops the thread, closes the links, and completes all waiting tasks with -ESHUTDOWN. A done that
+ * always submits again would keep it from returning. The caller must first close its own handles
+ * on consensus_loop. Functions for any thread may be called until this one returns: submitted
+ * commands complete with -ESHUTDOWN, and the fn of consensus_run is not called. Not on the loop
+ * thread. */
 void consensus_stop(struct consensus *n);
 
-/* Any thread. Takes the command's bytes. timeout_ms 0: waits for ever. The ticket is > 0. done is
- * never called from within, and may submit again. */
+/* Any thread. Takes the command's bytes. timeout_ms 0: no timeout. The ticket is > 0. done is
+ * never called from within this call; it may submit again. */
 uint64_t consensus_submit(struct consensus *n, struct buf *command, unsigned timeout_ms,
                           client_done done, void *arg);
-/* The same, in this session or not at all (client_submit). */
+/* The same for a command that may run in this session only (see client_submit). */
 uint64_t consensus_submit_in(struct consensus *n, uint64_t session, struct buf *command,
                              unsigned timeout_ms, client_done done, void *arg);
-/* Any thread: a barrier (driver_barrier); done gets no reply bytes. */
+/* Any thread: a barrier (driver_barrier). done gets no reply bytes. */
 uint64_t consensus_barrier(struct consensus *n, unsigned timeout_ms, client_done done, void *arg);
-/* Any thread: done(-EINTR) soon, unless it was done before. Of either kind of ticket. */
+/* Any thread. Cancels a command or a barrier: done(-EINTR) follows soon, unless it is complete. */
 void consensus_cancel(struct consensus *n, uint64_t ticket);
-/* Any thread: fn(arg) on the loop thread, soon. */
+/* Any thread: calls fn(arg) on the loop thread, soon. */
 void consensus_run(struct consensus *n, void (*fn)(void *arg), void *arg);
 
 /* Loop thread only: */
@@ -87,7 +90,7 @@ void consensus_status(struct consensus *n, struct driver_status *out);
 struct driver *consensus_driver(struct consensus *n);
 uint64_t consensus_session(struct consensus *n);
 uint64_t consensus_opened_ms(struct consensus *n); /* client_opened_ms: CLOCK_BOOTTIME */
-size_t consensus_pending(struct consensus *n);     /* commands not completed yet */
+size_t consensus_pending(struct consensus *n);     /* commands that are not completed */
 uv_loop_t *consensus_loop(struct consensus *n);
 
 #endif

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The life of the driver, incoming messages, the turn, and status.
+ *
+ * A message is decoded and checked (raft/wire.h), then given to the guard or to the part of the
+ * driver that handles its kind. driver_turn does the rest: it submits proposals, runs transactions
+ * (turn.c) and fires the timer until nothing is left, then sends. */
 #include "raft/driver.h"
 
 #include <errno.h>
@@ -11,7 +16,7 @@
 #include "raft/driver_impl.h"
 
 /* The EOF rule: when the leader's connection closes, the voters stand for election one after the
- * other, so that the first has won before the second tries. */
+ * other. The first has usually won before the second tries. */
 #define SUSPECT_FIRST_MS  3
 #define SUSPECT_RANK_MS   25
 #define SUSPECT_JITTER_MS 8
@@ -81,7 +86,7 @@ static void tell_leader(struct driver *d)
     d->env.on_leader(d->env.ctx, d->seen_leader, d->seen_term);
 }
 
-/* Our place among the voters other than the one that is gone. */
+/* The number of voters before us in the configuration, without the lost leader. */
 static unsigned rank_without(const struct driver *d, uint64_t gone)
 {
     const struct raft_configuration *config = &d->raft.configuration;
@@ -92,8 +97,8 @@ static unsigned rank_without(const struct driver *d, uint64_t gone)
     return rank;
 }
 
-/* Our clock is put forward for good, so that the election timer fires soon: only the timer is
- * shortened, and pre-vote keeps one who alone lost its connection from disturbing the others. */
+/* Moves our virtual clock forward permanently, so that the election timer fires soon. If only this
+ * member lost its connection, pre-vote keeps it from disturbing the others. */
 static void suspect(struct driver *d, uint64_t leader)
 {
     uint64_t delay, due;
@@ -115,18 +120,19 @@ void driver_link(struct driver *d, uint64_t peer, bool up)
         suspect(d, peer);
 }
 
-/* ---- What comes in --------------------------------------------------------------------------- */
+/* ---- Incoming messages ----------------------------------------------------------------------- */
 
-/* Would every member take it? What is not acceptable must not get into a log. */
+/* A command that the state machine does not accept must not enter any log. */
 static bool is_acceptable(struct driver *d, uint64_t from, const uint8_t *data, size_t len)
 {
     if (d->machine.ops->acceptable(d->machine.ctx, from, data, len))
         return true;
-    log_warn("member %" PRIu64 " proposed what no state machine would take", from);
+    log_warn("dropped an invalid command that member %" PRIu64 " proposed", from);
     return false;
 }
 
-/* Another leader asks for itself (on_propose). */
+/* Only the leader checks whether a command is acceptable: here its own, in on_propose the others'.
+ */
 bool driver_propose(struct driver *d, struct buf *data)
 {
     uint64_t leader = guard_leader(&d->guard);
@@ -136,7 +142,7 @@ bool driver_propose(struct driver *d, struct buf *data)
     if (leader == 0 || (!ours && !d->env.linked(d->env.ctx, leader)))
         return false;
     if ((ours && !is_acceptable(d, d->config.id, data->data, data->len)) || !proposals_add(d, data))
-        buf_fini(data); /* as if lost on the way */
+        buf_fini(data); /* the same as lost in the network */
     return true;
 }
 
@@ -151,7 +157,7 @@ static void on_propose(struct driver *d, uint64_t from, const Cfs__Peer__Propose
         if (!is_acceptable(d, from, entry->data, entry->len))
             return;
         data = buf_copy(entry->data, entry->len);
-        /* In order or not at all: what follows a lost one would only be refused. */
+        /* Proposals keep their order: after a lost one, the rest would only be refused. */
         if (!proposals_add(d, &data)) {
             buf_fini(&data);
             return;
@@ -261,7 +267,7 @@ void driver_send_app(struct driver *d, uint64_t peer, const uint8_t *data, size_
 
 /* ---- Turns ----------------------------------------------------------------------------------- */
 
-/* The only member of its cluster: whom it leads needs no heartbeats, and it cannot lose them. */
+/* True in a one-member cluster: such a leader needs no ticks. */
 static bool is_alone(const struct driver *d)
 {
     const struct raft_configuration *config = &d->raft.configuration;
@@ -283,7 +289,7 @@ static bool fire_timer(struct driver *d)
     return true;
 }
 
-/* Proposals before the transaction, so that they are in it; timers after it, because a follower
+/* Proposals come before the transaction that stores them. Timers come after it, because a follower
  * with rows that are not on the disk does not stand for election. */
 void driver_turn(struct driver *d)
 {

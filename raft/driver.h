@@ -4,13 +4,13 @@
  * proposals to the leader, and the read index.
  *
  * It does no I/O of its own: time, chance, network and disk enter through struct driver_env and
- * struct machine, so the same code runs on libuv (raft/consensus.c) and in the simulator. One
- * thread (the loop thread); no function may be called from within a callback of the driver's unless
- * it says so: callbacks that want more work done queue it for after the turn.
+ * struct machine. The same code runs on libuv (raft/consensus.c) and in the simulator. All
+ * functions belong to one thread, the loop thread. A callback must not call the driver, unless a
+ * function says that it may; it queues further work until after the turn.
  *
- * The caller's sequence: driver_new, driver_start; then for ever: feed what has happened
- * (driver_receive, driver_link, driver_propose, driver_barrier), call driver_turn once per loop
- * iteration, and again when driver_deadline() is reached. */
+ * The caller's sequence: driver_new, driver_start. Then, repeatedly: report events (driver_receive,
+ * driver_link, driver_propose, driver_barrier), call driver_turn once per loop iteration, and call
+ * it again at driver_deadline(). */
 #ifndef RAFT_DRIVER_H
 #define RAFT_DRIVER_H
 
@@ -33,12 +33,13 @@ struct driver_config {
     unsigned election_ms;      /* election timeout: 100..60000 */
     unsigned heartbeat_ms;     /* 0: election_ms / 10 */
     uint64_t compact_every;    /* applied entries between two compactions of the log */
-    uint64_t compact_trailing; /* entries that a compaction leaves … */
-    uint64_t compact_bytes;    /* … but not many more bytes than this; 0: 128 MiB */
-    unsigned max_inflight;     /* entries on their way to one follower, unacknowledged */
-    uint64_t seed;             /* of all chance */
-    /* The first configuration, used only when the database is empty: entry 1 of the log, the same
-     * on every member. Empty: this member waits to be added by a leader. Borrowed for the call. */
+    uint64_t compact_trailing; /* entries that a compaction keeps … */
+    uint64_t compact_bytes;    /* … within about this many bytes; 0: 128 MiB */
+    unsigned max_inflight;     /* limit of unacknowledged entries per follower */
+    uint64_t seed;             /* of all random numbers */
+    /* The first configuration, used only if the database is empty: it becomes entry 1 of the log
+     * and must be the same on every member. If it is empty, this member waits until a leader adds
+     * it. Borrowed for the call. */
     const struct driver_member *members;
     unsigned n_members;
 };
@@ -47,80 +48,80 @@ struct driver_env {
     void *ctx;
     uint64_t (*now_ms)(void *ctx); /* monotone */
 
-    /* Sends one message to a peer; takes the bytes, which become empty. Never blocks: where the
-     * link is down or its queue is full, the message is dropped. */
+    /* Sends one message to a peer; takes the bytes, which become empty. Never blocks: if the link
+     * is down or its queue is full, the message is dropped. */
     void (*send)(void *ctx, uint64_t peer, struct buf *message);
-    /* What was sent so far should leave now, not only after the turn: called before a commit that
-     * syncs, so that the followers write at the same time. May be NULL. */
+    /* Sends the queued messages now instead of after the turn. The driver calls it before a commit
+     * that syncs, so that the followers write at the same time. May be NULL. */
     void (*flush)(void *ctx);
-    bool (*linked)(void *ctx, uint64_t peer);   /* is there a link right now? */
+    bool (*linked)(void *ctx, uint64_t peer);   /* true if the link is up */
     size_t (*queued)(void *ctx, uint64_t peer); /* bytes not yet handed to the network */
-    /* The set of members changed (also called once at start): links are to exist to all but self.
-     * Borrows. */
+    /* The set of members changed (also called once at start). The environment keeps links to all
+     * members but this one. Borrows. */
     void (*members)(void *ctx, const struct driver_member *members, unsigned n);
 
-    /* Leader or term changed; 0: no leader known. Proposals on their way may be lost. */
+    /* Leader or term changed; leader 0: unknown. Proposals that are not committed may be lost. */
     void (*on_leader)(void *ctx, uint64_t leader, uint64_t term);
-    /* Entries up to here are applied and their transaction is committed. */
+    /* All entries up to `applied` are applied, and their transaction is committed. */
     void (*on_applied)(void *ctx, uint64_t applied);
-    /* The database was replaced by a snapshot at `applied`. */
+    /* A snapshot at `applied` replaced the database. */
     void (*on_installed)(void *ctx, uint64_t applied);
     /* The barrier is reached (see driver_barrier). */
     void (*on_barrier)(void *ctx, uint64_t ticket);
-    /* A message of the daemon's own, see driver_send_app. Borrows. */
+    /* A message from another daemon, see driver_send_app. Borrows. */
     void (*on_app)(void *ctx, uint64_t from, const uint8_t *data, size_t len);
 };
 
-/* Copies config; borrows env and machine's parts for its whole life. */
+/* Copies config; borrows the contexts of env and machine for its whole life. */
 struct driver *driver_new(const struct driver_config *config, const struct driver_env *env,
                           struct machine machine);
 
-/* Loads the state and starts. 0, or -errno with a reason in errmsg: -EPROTONOSUPPORT when the
- * libraft at hand does not behave like the one this was written for. */
+/* Loads the state and starts. 0, or -errno with a reason in errmsg. -EPROTONOSUPPORT: the libraft
+ * found is not the version needed (raft/libraft_abi.h). */
 int driver_start(struct driver *d, char *errmsg, size_t errmsg_len);
 void driver_free(struct driver *d);
 
-/* A message from a peer, as its driver's env->send was given it. Whatever the bytes are, they do
- * no harm: false when they are no message (the link should be closed). Borrows. */
+/* A message from a peer's env->send. Arbitrary bytes do no harm: returns false if they are not a
+ * valid message (then the caller should close the link). Borrows. */
 BASE_MUST_USE bool driver_receive(struct driver *d, uint64_t from, const uint8_t *data, size_t len);
 
-/* A link came up or went down. When the leader's goes down, an election follows at once (the EOF
- * rule): a process that died is noticed by its closed connections. */
+/* A link came up or went down. If the link to the leader goes down, an election follows immediately
+ * (the EOF rule): the closed connection shows that the leader's process has died. */
 void driver_link(struct driver *d, uint64_t peer, bool up);
 
-/* Offers a log entry of type COMMAND: takes the bytes. On the leader it will be appended; on
- * others it is sent to the leader. It may get lost with the leader (never silently reordered
- * within a term): the caller sends it again when on_leader says so (raft/client.h does). What the
- * state machine would not take (machine.h, acceptable) is lost always, wherever it comes from.
- * False (and the bytes untouched) when no leader is known. */
+/* Offers a log entry of type COMMAND: takes the bytes. The leader appends it; another member sends
+ * it to the leader. Proposals may get lost with the leader, but are never reordered within a term.
+ * After on_leader the caller proposes them again (raft/client.h does). A command that the state
+ * machine does not accept (machine.h, acceptable) is dropped.
+ * Returns false, with the bytes untouched, if no leader is known. */
 bool driver_propose(struct driver *d, struct buf *data);
 
-/* Asks for a linearizable point: once a quorum has confirmed the leader and this member has
- * applied everything that was committed anywhere before this call, on_barrier(ticket) is called.
- * It goes on trying through changes of leader until then, or until it is cancelled. */
+/* Asks for a linearizable point. on_barrier(ticket) is called when a quorum has confirmed the
+ * leader and this member has applied all entries that were committed anywhere before this call. The
+ * driver keeps trying through changes of leader until the barrier is reached or cancelled. */
 void driver_barrier(struct driver *d, uint64_t ticket);
 void driver_barrier_cancel(struct driver *d, uint64_t ticket);
 
-/* A small message (<= 64 KiB) to a peer's daemon: unordered with the log, may be lost. Borrows. */
+/* Sends a small message (<= 64 KiB) to a peer's daemon. It is not ordered with the log and may be
+ * lost. Borrows. */
 void driver_send_app(struct driver *d, uint64_t peer, const uint8_t *data, size_t len);
 
-/* Does all that is due: steps timers, commits, applies, sends. May be called at any time. */
+/* Does all due work: timers, commit, application, sending. May be called at any time. */
 void driver_turn(struct driver *d);
 
-/* When driver_turn must be called next, in env->now_ms time; <= now: at once. */
+/* The time (of env->now_ms) at which driver_turn must be called next; <= now: immediately. */
 uint64_t driver_deadline(const struct driver *d);
 
 /* ---- Membership: one change at a time, leader only ---------------------------------------------
  * 0, or -EAGAIN (another change is under way, or no entry of this term is committed yet),
- * -ENOTCONN (not the leader), -EEXIST, -ENOENT, -EINVAL. The result is seen in driver_status. */
+ * -ENOTCONN (not the leader), -EEXIST, -ENOENT, -EINVAL. driver_status shows the result. */
 int driver_add(struct driver *d, uint64_t id, const char *address); /* as a standby */
 int driver_assign(struct driver *d, uint64_t id, enum driver_role role);
 int driver_remove(struct driver *d, uint64_t id);
-/* Hands leadership to a voter that is up to date (0: the most up-to-date one). */
+/* Hands leadership to a voter that is up to date (id 0: to the most up-to-date voter). */
 int driver_transfer(struct driver *d, uint64_t id);
 
-/* ---- Status ------------------------------------------------------------------------------------
- */
+/* ---- Status ---------------------------------------------------------------------------------- */
 
 enum driver_state { DRIVER_FOLLOWER, DRIVER_CANDIDATE, DRIVER_LEADER };
 
@@ -129,8 +130,8 @@ struct driver_member_status {
     char address[256];
     enum driver_role role;
     bool linked;
-    uint64_t match;      /* leader only: what it is known to have */
-    uint64_t contact_ms; /* leader only: since its last sign of life; UINT64_MAX: none yet */
+    uint64_t match;      /* leader only: the last entry it is known to have */
+    uint64_t contact_ms; /* leader only: ms since its last message; UINT64_MAX: none yet */
 };
 
 struct driver_status {
@@ -142,8 +143,8 @@ struct driver_status {
     uint64_t applied;
     uint64_t first_index;
     uint64_t last_index;
-    uint64_t no_leader_ms; /* since when no leader is known; 0: one is */
-    uint64_t elections;    /* this member started */
+    uint64_t no_leader_ms; /* for so long no leader is known; 0: a leader is known */
+    uint64_t elections;    /* number of elections that this member started */
     uint64_t snapshots_sent;
     uint64_t snapshots_installed;
     uint64_t config_index;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a driver starts: from what the database holds, nothing is replayed.
+/* Starts a driver from the state in the database; nothing is replayed.
  *
- * libraft is told that there is a snapshot at `applied` (which the database is), and the terms of
- * the rows of the log; of the rows' payloads it looks at configurations only. */
+ * libraft is given a snapshot at `applied` (the database is that snapshot) and the terms of the
+ * log's rows. Of the payloads, it reads only configurations. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,15 +12,15 @@
 #include "raft/driver_impl.h"
 #include "raft/libraft_abi.h"
 
-/* Heartbeats after which the core asks again for a snapshot that it believes to be on its way. It
- * waits for the follower to have its own latest snapshot, which is newer than any copy as soon as
- * the log is compacted meanwhile: without asking again it would not notice that a copy is enough.
- * Not at each beat, because it sends no heartbeat when it asks. */
+/* After this many heartbeats, the core asks again for a snapshot that it believes to be on its way.
+ * The core waits until the follower has the latest snapshot; after a compaction, that is newer than
+ * the snapshot being sent, and without asking again the core would wait in vain. It must not ask at
+ * each heartbeat, because asking replaces the heartbeat. */
 #define INSTALL_BEATS 4
 
-static int refuse(char *errmsg, size_t len, int err, const char *what)
+static int refuse(char *errmsg, size_t len, int err, const char *reason)
 {
-    snprintf(errmsg, len, "%s", what);
+    snprintf(errmsg, len, "%s", reason);
     return err;
 }
 
@@ -43,12 +43,14 @@ static int bootstrap(struct driver *d, char *errmsg, size_t errmsg_len)
             raft_configuration_add(&config, m->id, m->address,
                                    m->role == DRIVER_VOTER ? RAFT_VOTER : RAFT_STANDBY) != 0) {
             raft_configuration_close(&config);
-            return refuse(errmsg, errmsg_len, -EINVAL, "the list of members is wrong");
+            return refuse(errmsg, errmsg_len, -EINVAL,
+                          "the list of members is invalid: an id or address is missing, too long "
+                          "or used twice");
         }
     }
     if (!self) {
         raft_configuration_close(&config);
-        return refuse(errmsg, errmsg_len, -EINVAL, "this member is not in the list of members");
+        return refuse(errmsg, errmsg_len, -EINVAL, "the list of members lacks this member");
     }
     if (raft_configuration_encode(&config, &bytes) != 0)
         die("out of memory");
@@ -77,8 +79,8 @@ static bool state_valid(const struct machine_state *s)
            wire_config_valid(s->config.data, s->config.len);
 }
 
-/* Reads the log: the terms into d->log, and for libraft an array of all rows, of which only the
- * CHANGEs have their payload (the core looks at nothing else). */
+/* Reads the log: stores the terms in d->log, and returns an array of all rows for libraft. Only the
+ * CHANGEs have a payload there, because the core reads no other payloads. */
 static struct raft_entry *read_log(struct driver *d, const struct machine_state *s)
 {
     uint64_t n = s->last_index + 1 - s->first_index, i;
@@ -103,7 +105,7 @@ static struct raft_entry *read_log(struct driver *d, const struct machine_state 
     return entries;
 }
 
-/* The configuration in force after the start: the last in the log, committed or not. */
+/* The configuration in force after the start: the last one in the log, committed or not. */
 static void last_configuration(const struct raft_entry *entries, uint64_t n,
                                const struct machine_state *s, struct raft_configuration *out)
 {
@@ -115,10 +117,10 @@ static void last_configuration(const struct raft_entry *entries, uint64_t n,
     if (n > 0)
         bytes = entries[n - 1].buf;
     if (bytes.len > 0 && raft_configuration_decode(&bytes, out) != 0)
-        die("the configuration in the database cannot be decoded");
+        die("the configuration of the members in the database cannot be decoded");
 }
 
-/* G17: a sole voter leads at once; it must not do so in a term in which it led before. */
+/* G17: a sole voter leads immediately. It must not do so in a term in which it led before. */
 static void renew_term(struct driver *d, struct machine_state *s, const struct raft_entry *entries,
                        uint64_t n)
 {
@@ -141,7 +143,7 @@ static void init_core(struct driver *d)
 
     if (raft_init(r, NULL, NULL, d->config.id, "-") != 0)
         die("libraft cannot be initialized");
-    r->tracer = NULL; /* the default one formats every line, even when it is off */
+    r->tracer = NULL; /* the default tracer formats every line, even if it is off */
     raft_seed(r, (unsigned)driver_random(d, UINT32_MAX));
     raft_set_election_timeout(r, d->config.election_ms);
     raft_set_heartbeat_timeout(r, GUARD_HEARTBEAT_MS);
@@ -176,7 +178,7 @@ static int start_core(struct driver *d, struct machine_state *s)
     d->config_data = buf_copy(s->config.data, s->config.len);
     raft_configuration_init(&metadata.configuration);
     if (s->applied > 0 && raft_configuration_decode(&bytes, &metadata.configuration) != 0)
-        die("the configuration in the database cannot be decoded");
+        die("the configuration of the members in the database cannot be decoded");
     rv = guard_start(&d->guard, s->term, s->vote, s->applied > 0 ? &metadata : NULL, s->first_index,
                      entries, (unsigned)n);
     for (i = 0; i < n; i++)
@@ -204,7 +206,9 @@ int driver_start(struct driver *d, char *errmsg, size_t errmsg_len)
     }
     if (!state_valid(&state)) {
         buf_fini(&state.config);
-        return refuse(errmsg, errmsg_len, -EIO, "the raft state in the database is inconsistent");
+        return refuse(errmsg, errmsg_len, -EIO,
+                      "the raft state in the database is inconsistent: restore the member's "
+                      "database, or remove the member and add it again");
     }
     if (state.term == 0)
         state.first_index = 1;

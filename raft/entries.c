@@ -156,7 +156,7 @@ uint64_t entries_first(const struct entries *e)
     return e->base_index + 1;
 }
 
-/* The run that holds a row: the last one that begins at or before it. */
+/* The run that contains a row: the last run that begins at or before the row. */
 static const struct entries_run *run_of(const struct entries *e, uint64_t index)
 {
     size_t low = 0, high = e->n_runs;

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Past this the buffer is given back as soon as it is empty: one large frame must not cost every
- * link its maximum for ever. */
+/* A larger buffer is freed as soon as it is empty: after one large frame, a link must not keep its
+ * maximum of memory permanently. */
 #define KEEP_MAX (1u << 20)
 
 static void put_u32(uint8_t *at, uint32_t value)
@@ -67,7 +67,7 @@ void frame_reader_room(struct frame_reader *r, uint8_t **at, size_t *len)
     size_t whole;
 
     compact(r);
-    if (r->in.len >= FRAME_HEADER) { /* all of the frame at once, when it is one */
+    if (r->in.len >= FRAME_HEADER) { /* make room for the rest of the frame */
         whole = FRAME_HEADER + (size_t)get_u32(r->in.data);
         if (whole <= FRAME_HEADER + r->max && whole > r->in.len + want)
             want = whole - r->in.len;

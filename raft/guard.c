@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation: raft/guard.h lists the guards G1 … G18. Each place here names its guard.
+ *
+ * All events go through step(). Before it, a guard may change the message, split it, drop it, or
+ * lend the core another configuration for this one step. After it, step() repairs the commit index
+ * and the outgoing messages, and only then gives the update to the driver. */
 #include "raft/guard.h"
 
 #include <errno.h>
@@ -8,10 +13,10 @@
 #include "base/log.h"
 
 #ifdef GUARD_ABLATE
-unsigned guard_ablated; /* bits of guards; the last one is no guard but the bug below */
+unsigned guard_ablated; /* one bit per guard; bit 31 is the deliberate bug below */
 #define GUARD_ABLATE_OLD_TERMS (1u << 31)
 #define ON(number)             ((guard_ablated & 1u << (number)) == 0)
-#elif defined BREAK_GUARD /* mutants: without this one */
+#elif defined BREAK_GUARD /* mutants: one guard is off */
 #define ON(number) ((number) != BREAK_GUARD)
 #else
 #define ON(number) true
@@ -21,9 +26,9 @@ unsigned guard_ablated; /* bits of guards; the last one is no guard but the bug 
 #define HAS(update, flag) (((update)->flags & (0u + (flag))) != 0)
 
 static char
-    no_batch; /* for entries whose memory the core never frees: it asserts that there is one */
+    no_batch; /* batch of entries that the core never frees: it asserts that a batch exists */
 
-/* ---- What the core says ---------------------------------------------------------------------- */
+/* ---- The state of the core ------------------------------------------------------------------- */
 
 bool guard_is_leader(const struct guard *g)
 {
@@ -90,7 +95,7 @@ static bool sole_voter(const struct guard *g)
     return guard_is_voter(g, g->raft->id) && guard_voters(g) == 1;
 }
 
-/* G18: only the end of our log, which is not committed, says that we have no vote. */
+/* G18: our vote was taken away only by an uncommitted entry at the end of our log. */
 static bool outgoing(const struct guard *g)
 {
     return ON(18) && g->raft->configuration_uncommitted_index != 0 &&
@@ -105,7 +110,7 @@ bool guard_may_stand(const struct guard *g)
 
 /* ---- One step -------------------------------------------------------------------------------- */
 
-/* G15: our log has another term at `rejected`; nothing of that term can match before its run. */
+/* G15: our log has another term at `rejected`. No entry of that term's run can match. */
 static void improve_hint(const struct guard *g, struct raft_append_entries_result *result)
 {
     uint64_t floor = max_u64(g->applied, g->raft->follower_state.match);
@@ -135,7 +140,7 @@ static void mend_message(const struct guard *g, struct raft_message *message, bo
     }
 }
 
-/* For one step the core sees another configuration (which it only reads). */
+/* For one step the core sees another configuration, which it only reads. */
 static void lend_configuration(struct guard *g, struct raft_server *servers, unsigned n)
 {
     check(!g->lent);
@@ -152,8 +157,8 @@ static void return_configuration(struct guard *g)
 }
 
 #ifdef GUARD_ABLATE
-/* A deliberate bug, for the tests (Raft, figure 8): what a majority has is called committed, of
- * whatever term it is. libraft's rule is the opposite one. */
+/* A deliberate bug for the tests (Raft, figure 8): an entry of an older term counts as committed
+ * once a majority has it. libraft's rule forbids that. */
 static void count_old_terms(struct raft *r, const struct guard *g)
 {
     const struct raft_configuration *config = &r->configuration;
@@ -174,7 +179,7 @@ static void count_old_terms(struct raft *r, const struct guard *g)
 #define count_old_terms(r, g) ((void)0)
 #endif
 
-/* stale: the event is a message of an older term. */
+/* stale: the event is a message from an older term. */
 static int step(struct guard *g, struct raft_event *event, struct raft_update *update, bool stale)
 {
     struct raft *r = g->raft;
@@ -184,7 +189,7 @@ static int step(struct guard *g, struct raft_event *event, struct raft_update *u
     int rv;
 
     event->time = g->now;
-    event->capacity = 0; /* no threshold is set: libraft's back-pressure is not used */
+    event->capacity = 0; /* libraft's back-pressure is not used */
     memset(update, 0, sizeof *update);
     g->steps++;
     rv = raft_step(r, event, update);
@@ -194,14 +199,14 @@ static int step(struct guard *g, struct raft_event *event, struct raft_update *u
     count_old_terms(r, g);
     if (r->commit_index < commit && ON(11))
         r->commit_index = commit;
-    /* G18: a lone voter commits what it has when it is elected, and we are not it. */
+    /* G18: the core commits a lone voter's log at its election, but we are not that voter. */
     if (r->state == RAFT_LEADER && !led && ON(18) && !guard_is_voter(g, r->id))
         r->commit_index = commit;
     if (HAS(update, RAFT_UPDATE_MESSAGES))
         for (i = 0; i < update->messages.n; i++)
             mend_message(g, &update->messages.batch[i], stale);
     g->consume(g->ctx, update);
-    /* The core's own entry at an election: whoever wrote it down frees it. */
+    /* The core's own entry at an election is ours to free. */
     if (HAS(update, RAFT_UPDATE_ENTRIES) && update->entries.batch == &r->barrier)
         raft_free(r->barrier.batch);
     return 0;
@@ -213,7 +218,7 @@ static void must_step(struct guard *g, struct raft_event *event, bool stale)
     int rv = step(g, event, &update, stale);
 
     if (rv != 0)
-        die("libraft refuses event %d: %s", (int)event->type, raft_strerror(rv));
+        die("libraft refused event %d: %s", (int)event->type, raft_strerror(rv));
 }
 
 /* ---- Start ----------------------------------------------------------------------------------- */
@@ -257,7 +262,7 @@ void guard_forget_leader(struct guard *g)
     r->follower_state.current_leader.id = 0;
 }
 
-/* Exactly when the core would make a follower that is the sole voter a leader. */
+/* The same condition under which the core makes a sole voter a leader. */
 static bool will_elect_itself(const struct guard *g)
 {
     const struct raft *r = g->raft;
@@ -266,9 +271,9 @@ static bool will_elect_itself(const struct guard *g)
            r->last_stored == g->log->last && raft_timeout(r) <= g->now;
 }
 
-/* G18: the core sees us as one more voter, behind all others: so its record of votes has the others
- * at their own places, and ours beyond what it counts, because it counts when results come, and
- * then it sees the configuration as it is. */
+/* G18: for this step the core sees us as one more voter, after all others. Its record of votes then
+ * has the other voters at their usual places, and our own vote after them. When results arrive, the
+ * core sees the real configuration and does not count our place. */
 static void stand_as_outgoing(struct guard *g)
 {
     struct raft_event event = {.type = RAFT_TIMEOUT};
@@ -311,12 +316,13 @@ static void drop(struct guard *g, const struct raft_message *message, const char
 {
     g->dropped++;
     if ((g->dropped & (g->dropped - 1)) == 0) /* the 1st, 2nd, 4th, 8th … */
-        log_error("dropped message %d from member %llu: %s (%llu so far)", (int)message->type,
-                  (unsigned long long)message->server_id, why, (unsigned long long)g->dropped);
+        log_error("dropped message of type %d from member %llu: %s (%llu so far)",
+                  (int)message->type, (unsigned long long)message->server_id, why,
+                  (unsigned long long)g->dropped);
 }
 
-/* G11: an AppendEntries that contradicts what is committed here. The core would return an error,
- * or (where assertions are off) go on with a broken log. */
+/* G11: an AppendEntries that contradicts a committed entry. The core would return an error, or
+ * continue with a broken log because its assertions are off. */
 static bool contradicts(const struct guard *g, const struct raft_append_entries *args,
                         const struct raft_entry *entries)
 {
@@ -341,7 +347,7 @@ static const char *impossible_append(const struct guard *g, const struct raft_me
 
     if (message->append_entries.term == r->current_term) {
         if (r->state == RAFT_LEADER)
-            return "another leader in our own term";
+            return "another member leads in our own term";
         if (guard_leader(g) != 0 && guard_leader(g) != message->server_id)
             return "two leaders in one term";
     }
@@ -349,8 +355,8 @@ static const char *impossible_append(const struct guard *g, const struct raft_me
                                                              : NULL;
 }
 
-/* G2: everything up to `applied` is committed, so it is the same in the leader's log. Returns how
- * many entries were cut off at the front. */
+/* G2: all entries up to `applied` are committed, so the leader's log has the same. Returns the
+ * number of entries cut off at the front. */
 static unsigned cut_applied(const struct guard *g, struct raft_append_entries *args)
 {
     uint64_t cut;
@@ -364,7 +370,7 @@ static unsigned cut_applied(const struct guard *g, struct raft_append_entries *a
     return (unsigned)cut;
 }
 
-/* G3: how many of the entries go into the next step. */
+/* G3: the number of entries for the next step. */
 static unsigned piece_len(const struct raft_entry *entries, unsigned n)
 {
     unsigned i;
@@ -375,7 +381,7 @@ static unsigned piece_len(const struct raft_entry *entries, unsigned n)
     return n;
 }
 
-/* The configuration in use, as a copy for the core to keep. */
+/* Copies a configuration; the core keeps the copy. */
 static void copy_configuration(const struct raft_configuration *from, struct raft_configuration *to)
 {
     unsigned i;
@@ -387,7 +393,7 @@ static void copy_configuration(const struct raft_configuration *from, struct raf
             die("cannot copy a configuration");
 }
 
-/* G4: a new CHANGE comes, and an earlier one is still unconfirmed. */
+/* G4: a new CHANGE arrives while an earlier one is unconfirmed. */
 static void confirm_earlier(struct guard *g, const struct raft_append_entries *args,
                             const struct raft_entry *first)
 {
@@ -405,7 +411,7 @@ static void confirm_earlier(struct guard *g, const struct raft_append_entries *a
     must_step(g, &event, false);
 }
 
-/* One step of an AppendEntries with its pieces' entries; false when it was rejected. */
+/* Steps one piece of an AppendEntries; false if the core rejected it. */
 static bool step_append(struct guard *g, const struct raft_message *message,
                         struct raft_entry *entries, bool stale)
 {
@@ -416,7 +422,8 @@ static bool step_append(struct guard *g, const struct raft_message *message,
     unsigned i;
     int rv;
 
-    /* The core frees the batch unless it has us write the entries; the payloads are not in it. */
+    /* The core frees the batch, except if it gives us the entries to write. The batch does not
+     * contain the payloads. */
     if (copy.append_entries.n_entries > 0 && (batch = raft_malloc(1)) == NULL)
         die("out of memory");
     for (i = 0; i < copy.append_entries.n_entries; i++)
@@ -425,7 +432,7 @@ static bool step_append(struct guard *g, const struct raft_message *message,
     event.receive.message = &copy;
     rv = step(g, &event, &update, stale);
     if (rv != 0)
-        die("libraft refuses entries: %s", raft_strerror(rv));
+        die("libraft refused entries: %s", raft_strerror(rv));
     if (HAS(&update, RAFT_UPDATE_ENTRIES))
         raft_free(batch);
     for (i = 0; HAS(&update, RAFT_UPDATE_MESSAGES) && i < update.messages.n; i++)
@@ -485,14 +492,14 @@ static void receive_append_result(struct guard *g, struct raft_message *message)
     must_step(g, &event, false);
 }
 
-/* G6: for the time of the step we look like a voter. The configuration is only read. */
+/* G6: during this step the core sees us as a voter. */
 static void receive_request_vote(struct guard *g, struct raft_message *message)
 {
     struct raft_event event = {.type = RAFT_RECEIVE};
     struct raft_server self = {g->raft->id, g->raft->address, RAFT_VOTER};
 
     if (message->request_vote.candidate_id != message->server_id) {
-        drop(g, message, "a vote asked for somebody else");
+        drop(g, message, "it asks for a vote for another member");
         return;
     }
     event.receive.message = message;
@@ -507,7 +514,7 @@ void guard_receive(struct guard *g, struct raft_message *message, struct raft_en
 
     event.receive.message = message;
     if (message->server_id == 0 || message->server_id == g->raft->id) {
-        drop(g, message, "from ourselves");
+        drop(g, message, "the sender claims to be this member, or has no id");
         return;
     }
     switch (message->type) {
@@ -525,7 +532,7 @@ void guard_receive(struct guard *g, struct raft_message *message, struct raft_en
             return;
         if (message->request_vote_result.vote_granted && ON(11) &&
             message->request_vote_result.term > g->raft->current_term + 1) {
-            drop(g, message, "a vote for a term that we did not ask for");
+            drop(g, message, "it grants a vote for a term that we did not ask for");
             return;
         }
         must_step(g, &event, false);
@@ -535,7 +542,7 @@ void guard_receive(struct guard *g, struct raft_message *message, struct raft_en
             return;
         must_step(g, &event, false);
         return;
-    case RAFT_INSTALL_SNAPSHOT: /* guard_install: never from the wire */
+    case RAFT_INSTALL_SNAPSHOT: /* comes only from guard_install, never from a peer */
         break;
     }
     drop(g, message, "unknown type");
@@ -550,7 +557,7 @@ int guard_submit(struct guard *g, struct raft_entry *entries, unsigned n)
     unsigned i;
 
     for (i = 0; i < n; i++) {
-        check(entries[i].type != RAFT_CHANGE || n == 1); /* an error would leave ghosts */
+        check(entries[i].type != RAFT_CHANGE || n == 1); /* the core cannot undo a part */
         entries[i].term = g->raft->current_term;
         entries[i].batch = &no_batch;
     }
@@ -634,7 +641,7 @@ bool guard_install(struct guard *g, uint64_t leader, uint64_t index, uint64_t te
     event.receive.message = &message;
     rv = step(g, &event, &update, false);
     if (rv != 0)
-        die("libraft refuses a snapshot: %s", raft_strerror(rv));
+        die("libraft refused a snapshot: %s", raft_strerror(rv));
     if (!HAS(&update, RAFT_UPDATE_SNAPSHOT))
         return false;
     raft_configuration_close(&update.snapshot.metadata.configuration);
@@ -695,9 +702,10 @@ int guard_transfer(struct guard *g, uint64_t id)
 
 /* ---- Probes ---------------------------------------------------------------------------------- */
 
-/* The core pipelines (each message begins where the last one ended) or probes (it begins where it
- * believes the follower to be, every time anew, with everything). A probe needs only to be answered
- * to become a pipeline; an empty one would not do, because its success changes nothing. */
+/* In pipeline mode, each message of the core begins where the last one ended. In probe mode, each
+ * message begins at the assumed position of the follower and contains all later entries. One answer
+ * to a probe starts the pipeline, so a short probe is enough. An empty probe is not: its success
+ * changes nothing in the core. */
 unsigned guard_probe_cut(struct guard_probe *probe, uint64_t prev, unsigned n)
 {
     unsigned limit = n;

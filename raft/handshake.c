@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The handshake: the caller's Hello, the decision of the called member, and its Hello in return.
+ * raft/tcp.h has the rules. */
 #include <string.h>
 
 #include "base/log.h"
@@ -31,27 +33,32 @@ void handshake_begin(struct connection *c)
     send_hello(c, c->peer->id);
 }
 
-/* What is wrong with it; NULL: nothing. */
+/* Returns the problem with a Hello; NULL if there is none. */
 static const char *hello_problem(const struct connection *c, const Cfs__Hello *hello)
 {
     const struct tcp *t = c->tcp;
 
     if (hello->version != TCP_VERSION)
-        return "it speaks another version of the protocol";
+        return "refused: the other side has another version of the protocol; run the same "
+               "version of coordfs on all members";
     if (strcmp(hello->cluster, t->cluster) != 0)
-        return "it belongs to another cluster";
+        return "refused: the other side belongs to another cluster; check the cluster's name and "
+               "the addresses";
     if (hello->to != t->id)
-        return "it wants to talk to another member";
+        return "refused: the other side expects another member at this address; check its list "
+               "of members";
     if (hello->from == t->id || hello->from == 0)
-        return "it says that it is this member";
+        return "refused: the other side has the id of this member, or none; each member needs "
+               "its own id";
     if (c->state == CONNECTION_CALL && hello->from != c->peer->id)
-        return "it is another member than the one that was called";
+        return "closed: another member than expected answers at this address; check the list of "
+               "members";
     if (!link_vouches(c->link, hello->from))
-        return "it has no certificate for the member it says it is";
+        return "refused: the other side has no certificate for its member id";
     return NULL;
 }
 
-/* The rule for calls that cross: see tcp.h. True: this inbound call makes way for our own. */
+/* The rule for simultaneous calls (see tcp.h). True: our own call wins over this inbound one. */
 static bool yields(const struct tcp *t, const struct peer *p)
 {
     return t->id < p->id && p->call != NULL && link_is_open(p->call->link);
@@ -64,7 +71,7 @@ static bool accept_stranger(struct connection *c, const Cfs__Hello *hello)
 
     if (p == NULL) {
         if (t->n_guests >= TCP_GUESTS_MAX) {
-            connection_warn(c, "too many guests");
+            connection_warn(c, "refused: too many callers that are not members");
             return false;
         }
         p = peer_new(t, hello->from);
@@ -77,7 +84,7 @@ static bool accept_stranger(struct connection *c, const Cfs__Hello *hello)
     if (p->call != NULL)
         connection_close(p->call, NULL);
     if (p->up != NULL) {
-        log_info("link with member %llu: a new call replaces the old link",
+        log_info("link with member %llu: a new call from it replaces the old link",
                  (unsigned long long)p->id);
         connection_close(p->up, NULL);
     }
@@ -96,7 +103,7 @@ static bool answered(struct connection *c)
 bool handshake_receive(struct connection *c, const uint8_t *data, size_t len)
 {
     ProtobufCMessage *message = decode_message(&cfs__hello__descriptor, data, len, HELLO_BUDGET);
-    const char *problem = "it does not greet";
+    const char *problem = "refused: the first frame is not a Hello";
     bool ok = false;
 
     if (message != NULL) {

@@ -17,7 +17,7 @@ void inbox_init(struct inbox *m, uv_loop_t *loop, void (*on_mail)(void *arg), vo
     m->async.data = m;
 }
 
-/* With the mutex held: inbox_sleep must not close the handle meanwhile. */
+/* The caller holds the mutex, so that inbox_sleep cannot close the handle meanwhile. */
 static void wake(struct inbox *m)
 {
     if (m->silent)

@@ -1,35 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "raft/libraft_abi.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <raft.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* The layout of Debian's libraft0 0.22.1. RAFT__LEGACY_no makes the header describe another struct
- * than the binary has. Sizes for 64-bit; on a 32-bit machine nothing was ever tried. */
+/* The layout of Debian's libraft0 0.22.1 on 64-bit machines (32-bit machines were never tried).
+ * RAFT__LEGACY_no makes the header describe another struct than the binary has. */
 #ifdef RAFT__LEGACY_no
-#error "libraft's header must be used as shipped: RAFT__LEGACY_no changes struct raft"
+#error "use libraft's header as shipped: RAFT__LEGACY_no changes struct raft"
 #endif
-_Static_assert(RAFT_VERSION_NUMBER == 2201, "written for libraft 0.22.1");
-_Static_assert(sizeof(struct raft) == 992, "struct raft is not libraft 0.22.1's");
-_Static_assert(offsetof(struct raft, current_term) == 0x30, "layout");
-_Static_assert(offsetof(struct raft, voted_for) == 0x38, "layout");
-_Static_assert(offsetof(struct raft, capacity_threshold) == 0x42, "layout");
-_Static_assert(offsetof(struct raft, pre_vote) == 0x2d0, "layout");
-_Static_assert(offsetof(struct raft, random) == 0x2e8, "layout");
-_Static_assert(offsetof(struct raft, max_inflight_entries) == 0x2fc, "layout");
+#define REMEDY   "run 'make deps' (Debian 13, or 12 with bookworm-backports), then rebuild"
+#define SAME(ok) _Static_assert(ok, "coordfs needs exactly libraft 0.22.1: " REMEDY)
+SAME(RAFT_VERSION_NUMBER == 2201);
+SAME(sizeof(struct raft) == 992);
+SAME(offsetof(struct raft, current_term) == 0x30);
+SAME(offsetof(struct raft, voted_for) == 0x38);
+SAME(offsetof(struct raft, capacity_threshold) == 0x42);
+SAME(offsetof(struct raft, pre_vote) == 0x2d0);
+SAME(offsetof(struct raft, random) == 0x2e8);
+SAME(offsetof(struct raft, max_inflight_entries) == 0x2fc);
 
-static int refuse(char *errmsg, size_t errmsg_len, const char *what)
+/* The binary does not tell its version: its file name must do. */
+static int refuse(char *errmsg, size_t errmsg_len, const char *difference)
 {
+    Dl_info library = {.dli_fname = NULL};
+    char *path = NULL;
+
+    if (dladdr((void *)(uintptr_t)raft_init, &library) != 0 && library.dli_fname != NULL)
+        path = realpath(library.dli_fname, NULL);
     snprintf(errmsg, errmsg_len,
-             "this libraft is not 0.22.1 as Debian ships it (%s): the consensus driver was not "
-             "written for it",
-             what);
+             "found another libraft (%s: %s), but coordfs needs exactly libraft 0.22.1 as Debian "
+             "ships it; remedy: " REMEDY,
+             path != NULL ? path : "unknown file", difference);
+    free(path);
     return -EPROTONOSUPPORT;
 }
 
-/* Setters of the binary must hit the fields that the header shows. */
+/* The setters of the binary must change the fields that the header declares. */
 static const char *probe_fields(struct raft *r)
 {
     raft_seed(r, 0x5eed);
@@ -39,13 +50,13 @@ static const char *probe_fields(struct raft *r)
     raft_set_heartbeat_timeout(r, 77);
     if (r->random != 0x5eed || r->max_inflight_entries != 4711 || r->capacity_threshold != 815 ||
         !r->pre_vote || r->heartbeat_timeout != 77)
-        return "struct raft is laid out differently";
+        return "its struct raft has another layout";
     raft_set_capacity_threshold(r, 0);
     return NULL;
 }
 
-/* A two-member cluster that starts from a snapshot: does the core keep the configuration it is
- * given (0.22.1), or copy it (later)? Closes `conf` where the core did not take it. */
+/* Starts a two-member cluster from a snapshot. libraft 0.22.1 keeps the configuration it is given;
+ * later versions copy it. Closes the configuration if the core did not take it. */
 static const char *probe_ownership(struct raft *r)
 {
     struct raft_snapshot_metadata metadata = {.index = 1, .term = 1, .configuration_index = 1};
@@ -67,7 +78,7 @@ static const char *probe_ownership(struct raft *r)
         raft_configuration_close(&metadata.configuration);
     if (!adopted)
         return "it copies configurations instead of taking them";
-    return r->last_stored == 1 && r->commit_index == 1 ? NULL : "it starts in another state";
+    return r->last_stored == 1 && r->commit_index == 1 ? NULL : "it starts in a different state";
 }
 
 int libraft_abi_check(char *errmsg, size_t errmsg_len)

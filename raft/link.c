@@ -2,18 +2,18 @@
 /* Theory of operation
  *
  * Sending: link_send only appends to the current batch. link_flush turns the batch into one
- * uv_write (libuv writes at once what the socket takes, and the rest when it can), so whatever was
- * sent between two flushes leaves in one writev. A batch owns its messages until libuv says that it
- * is done with them.
+ * uv_write, so all messages between two flushes leave in one writev. (libuv immediately writes as
+ * much as the socket takes, and the rest later.) A batch owns its messages until libuv has written
+ * them.
  *
- * What is not yet taken by the kernel is bounded by queue_max: a peer that does not read must not
- * eat this member's memory. The link is then doomed: it looks closed at once, but on_close comes
- * from the loop, because link_send is called from deep within the driver, which must not be
- * entered again.
+ * queue_max bounds the bytes that the kernel has not taken yet: a peer that does not read must not
+ * fill this member's memory. Beyond the limit the link is doomed: it looks closed immediately, but
+ * on_close comes later, from the loop. The reason is that the driver calls link_send, and it must
+ * not be entered again by on_close.
  *
- * A host that vanishes (no FIN, no RST) is noticed by TCP: unacknowledged data by TCP_USER_TIMEOUT,
- * idle links by keep-alive probes. Consensus does not depend on it, its own timers are shorter;
- * this is about giving back what a dead link holds. */
+ * TCP notices a host that vanishes without FIN or RST: by TCP_USER_TIMEOUT for unacknowledged data,
+ * by keep-alive probes on idle links. Consensus has shorter timers of its own; TCP's serve to free
+ * the memory and the socket of a dead link. */
 #include "raft/link.h"
 
 #include <errno.h>
@@ -39,12 +39,12 @@ struct write_batch {
     uv_write_t req;
     struct message *messages;
     unsigned n, cap;
-    struct buf coded; /* instead of messages */
+    struct buf coded; /* with a codec: its bytes, instead of messages */
 };
 
 enum link_state { LINK_CONNECTING, LINK_OPEN, LINK_CLOSED };
 
-/* The life of a link: legal[from] has the bit of `to`. */
+/* The legal moves between states: legal[from] has the bit of `to`. */
 static const unsigned legal[] = {
     [LINK_CONNECTING] = 1u << LINK_OPEN | 1u << LINK_CLOSED,
     [LINK_OPEN] = 1u << LINK_CLOSED,
@@ -53,15 +53,15 @@ static const unsigned legal[] = {
 
 struct link {
     uv_tcp_t tcp;
-    uv_timer_t timer; /* for trust; later for doom */
+    uv_timer_t timer; /* limits the time until link_trust; closes a doomed link */
     uv_connect_t connect;
     struct link_config config;
     enum link_state state;
-    int doomed; /* -errno; 0: not */
+    int doomed; /* -errno; 0: not doomed */
     unsigned handles;
     void *codec;
     struct frame_reader reader;
-    uint8_t *wire_in; /* with a codec: what arrives is not yet frames */
+    uint8_t *wire_in; /* with a codec: bytes from the network, before decoding */
     struct write_batch *batch;
     size_t batch_bytes;
     char name[80];
@@ -163,7 +163,7 @@ static void write_plain(struct link *l, struct write_batch *b)
         bufs[2 * i] = uv_buf_init((char *)m->header, FRAME_HEADER);
         bufs[2 * i + 1] = uv_buf_init((char *)m->payload.data, (unsigned)m->payload.len);
     }
-    write_bufs(l, b, bufs, 2 * b->n); /* copies bufs */
+    write_bufs(l, b, bufs, 2 * b->n); /* libuv copies bufs */
     free(bufs);
 }
 
@@ -360,7 +360,7 @@ static void set_name(struct link *l)
              port);
 }
 
-/* What fails here makes the link slower to notice trouble, no more. */
+/* Errors are ignored: without an option, the link only notices trouble later. */
 static void set_options(struct link *l)
 {
     static const struct {
@@ -414,7 +414,7 @@ static void unborn_gone(void *owner BASE_UNUSED)
 
 static const struct link_env unborn_env = {.on_close = unborn_close, .on_gone = unborn_gone};
 
-/* The owner never got to know it: it hears nothing of its end. */
+/* The owner does not know this link yet, so it gets no callbacks. */
 static int stillborn(struct link *l, int err)
 {
     l->config.env = &unborn_env;
@@ -447,8 +447,7 @@ int link_accept(uv_stream_t *listener, const struct link_config *config, struct 
     return 0;
 }
 
-/* ---- Small things ------------------------------------------------------------------------------
- */
+/* ---- Small functions ------------------------------------------------------------------------- */
 
 void link_trust(struct link *l)
 {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One connection between two members: a TCP stream of frames (raft/frame.h), on the loop thread.
- * It knows nothing of who the other side is: raft/tcp.h decides that with the first frame.
+ * A link does not know the identity of the other side: raft/tcp.h decides it from the first frame.
  *
- * States: connecting → open → closed, or straight to closed. A link is born by link_dial or
- * link_accept, closed by link_close, by an error or by the other side; on_close is called exactly
- * once, from then on nothing is called any more, and the memory goes away by itself after
- * on_gone.
+ * States: connecting → open → closed, or straight to closed. link_dial and link_accept make a link.
+ * link_close, an error or the other side closes it. on_close is called exactly once; after it, only
+ * on_gone is called, and then the link frees itself.
  *
- * The seam for TLS: struct link_codec stands between the frames and the stream. */
+ * TLS plugs in here: struct link_codec stands between the frames and the stream. */
 #ifndef RAFT_LINK_H
 #define RAFT_LINK_H
 
@@ -19,17 +18,17 @@
 
 struct link;
 
-/* Turns plain bytes into what travels, and back (TLS). One codec per link. */
+/* Converts plain bytes to the bytes on the network, and back (TLS). One codec per link. */
 struct link_codec_ops {
-    /* A codec for one link; dialled: this side called. */
+    /* Makes a codec for one link. dialled: this side made the call. */
     void *(*open)(void *ctx, bool dialled);
-    /* Bytes from the network: appends what they say to plain (which grows by at most len) and what
-     * must be answered to wire. 0 or -errno: the link is closed. */
+    /* Takes bytes from the network. Appends the decoded bytes to plain (at most len) and the answer
+     * that the codec itself needs to wire. 0, or -errno: the link is closed. */
     int (*decode)(void *codec, const uint8_t *data, size_t len, struct buf *plain,
                   struct buf *wire);
-    /* Appends to wire; before the handshake is done it may keep the bytes for a later decode. */
+    /* Appends to wire. Before its handshake is done, it may keep the bytes until a later decode. */
     int (*encode)(void *codec, const uint8_t *data, size_t len, struct buf *wire);
-    /* After the first frame was decoded: is the other side entitled to be this member? */
+    /* True if the other side has proved to be this member. Called after the first frame. */
     bool (*vouches)(void *codec, uint64_t id);
     void (*close)(void *codec);
 };
@@ -41,42 +40,42 @@ struct link_codec {
 
 struct link_env {
     void (*on_open)(struct link *l); /* a dialled link is connected */
-    /* A frame; false closes the link (-EPROTO). Borrows. */
+    /* A frame; returning false closes the link (-EPROTO). Borrows. */
     bool (*on_frame)(struct link *l, const uint8_t *data, size_t len);
     void (*on_close)(struct link *l, int err); /* -errno; UV_EOF: the other side closed it */
-    void (*on_gone)(void *owner);              /* the last one */
+    void (*on_gone)(void *owner);              /* the last callback */
 };
 
 struct link_config {
     void *owner;                /* link_owner() */
     const struct link_env *env; /* borrowed for its whole life */
     struct link_codec codec;
-    size_t queue_max;    /* bytes waiting to be sent; beyond, the link is closed (-ENOBUFS) */
-    size_t frame_max;    /* bytes of a frame until link_trust */
-    unsigned timeout_ms; /* until link_trust; beyond, it is closed (-ETIMEDOUT) */
+    size_t queue_max;    /* limit of bytes waiting to be sent; beyond it: closed (-ENOBUFS) */
+    size_t frame_max;    /* limit of a frame's bytes until link_trust */
+    unsigned timeout_ms; /* time until link_trust; beyond it: closed (-ETIMEDOUT) */
 };
 
-/* 0 or -errno. The link is given to the loop; it may be closed by the owner. */
+/* 0 or -errno. The loop owns the link; the owner may close it. */
 int link_dial(uv_loop_t *loop, const struct link_config *config, const struct sockaddr *address,
               struct link **out);
 int link_accept(uv_stream_t *listener, const struct link_config *config, struct link **out);
 
-/* The other side is known: frames of full size, no more time limit. */
+/* The identity of the other side is known: allows frames of full size, ends the time limit. */
 void link_trust(struct link *l);
 bool link_vouches(const struct link *l, uint64_t id);
 
-/* Queues a frame: takes the payload. Dropped when the link is not open. Never closes the link
- * within the call: where the queue is too long, it is closed from the loop soon. */
+/* Queues a frame: takes the payload. Drops it if the link is not open. Never closes the link within
+ * the call: if the queue is too long, the loop closes the link soon. */
 void link_send(struct link *l, struct buf *payload);
-/* Hands all that is queued to the network, in one gathered write. */
+/* Hands all queued frames to the network, in one gathered write. */
 void link_flush(struct link *l);
 
 bool link_is_open(const struct link *l);
 size_t link_queued(const struct link *l); /* bytes not yet handed to the network */
 void *link_owner(const struct link *l);
-const char *link_name(const struct link *l); /* the other side's address, for people */
+const char *link_name(const struct link *l); /* the other side's address, for log lines */
 
-/* Calls on_close(err) from within. */
+/* Calls on_close(err) from within this call. */
 void link_close(struct link *l, int err);
 
 #endif

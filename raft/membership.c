@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Changes of the members, one at a time, and transfers of leadership. A change is a log entry with
+ * the new configuration; guard G5 decides when it is allowed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,8 +8,8 @@
 #include "base/log.h"
 #include "raft/driver_impl.h"
 
-/* How far behind a standby may be to become a voter: as a voter it must have what is committed
- * before it can help to commit anything, and until then the cluster may wait for it. */
+/* A standby may become a voter if it lacks at most this many entries. A voter must have all earlier
+ * entries before it can help to commit a new one, and the cluster may have to wait for it. */
 #define PROMOTE_LAG 256u
 
 /* ---- Changes --------------------------------------------------------------------------------- */
@@ -19,8 +21,8 @@ static void add_server(struct raft_configuration *config, uint64_t id, const cha
         die("out of memory");
 }
 
-/* A copy of the configuration in use, in the same order (libraft's record of the followers goes by
- * position), without `skip` and with `id` in its new role. */
+/* Copies the configuration in use, without member `skip`, and with member `id` in the new role. The
+ * order stays the same, because libraft finds its record of a follower by position. */
 static struct raft_configuration edited(const struct driver *d, uint64_t skip, uint64_t id,
                                         int role)
 {
@@ -165,8 +167,8 @@ int driver_transfer(struct driver *d, uint64_t id)
     return 0;
 }
 
-/* Nothing is submitted while d->transfer is set, so the heir can catch up; then it is told once.
- * The core gives up by itself after an election timeout. */
+/* While d->transfer is set, nothing is submitted, so that the target can catch up. Then the core
+ * sends it TimeoutNow once. The core gives up by itself after an election timeout. */
 void membership_turn(struct driver *d)
 {
     if (d->transfer == 0)
@@ -176,12 +178,13 @@ void membership_turn(struct driver *d)
     } else if (!d->transfer_sent && guard_transfer(&d->guard, d->transfer) == 0) {
         d->transfer_sent = true;
     } else if (!d->transfer_sent && d->guard.now >= d->transfer_end) {
-        log_warn("member %llu did not catch up: leadership stays", (unsigned long long)d->transfer);
+        log_warn("member %llu did not catch up in time: leadership was not transferred",
+                 (unsigned long long)d->transfer);
         d->transfer = 0;
     }
 }
 
-/* ---- Who is a member ------------------------------------------------------------------------- */
+/* ---- The list of members --------------------------------------------------------------------- */
 
 static void free_members(struct driver_member *members, unsigned n)
 {
@@ -222,7 +225,7 @@ static bool same_members(const struct driver *d, const struct driver_member *mem
     return true;
 }
 
-/* Two configurations with equal keys are the same entries of the same log. */
+/* Equal keys mean equal configurations: the same entries of the same log. */
 static bool same_configurations(struct driver *d)
 {
     const struct raft *r = &d->raft;
@@ -235,8 +238,9 @@ static bool same_configurations(struct driver *d)
     return same;
 }
 
-/* Links are needed to the members of the configuration in use and, while that one is not committed,
- * to those of the committed one: a member that is being removed must still hear of it. */
+/* Links are needed to the members of the configuration in use. While it is not committed, links are
+ * also needed to the members of the committed one: a removed member must still learn of its
+ * removal. */
 void membership_notify(struct driver *d)
 {
     struct driver_member *members;

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Calls to one peer. A call is due if the peer is a member without a link, without a call under
+ * way, and without a name being resolved. Its timer then waits for delay_ms, which doubles with
+ * each call; a link that was stable resets it. */
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +11,9 @@
 
 #define REDIAL_MIN_MS 10
 #define REDIAL_MAX_MS 500
-#define PATIENCE_MS   100  /* of the higher id */
-#define STABLE_MS     1000 /* a link that was up for so long is called again at once */
-#define REPORT_AFTER  3    /* failed calls in a row are worth a line in the log */
+#define PATIENCE_MS   100  /* least delay of the member with the higher id */
+#define STABLE_MS     1000 /* after a link that was up for so long, the delay starts again */
+#define REPORT_AFTER  3    /* after this many failed calls in a row, one log line */
 
 struct peer *peer_find(const struct tcp *t, uint64_t id)
 {
@@ -49,7 +52,7 @@ static void on_gone(uv_handle_t *handle)
     tcp_unref(t);
 }
 
-/* Frees a peer that nothing is left of. */
+/* Frees a peer that is not a member and has neither connections nor a resolution. */
 static void settle(struct peer *p)
 {
     if (p->member || p->connections > 0 || p->resolving)
@@ -68,12 +71,12 @@ void peer_detach(struct peer *p)
 void peer_dismiss(struct peer *p)
 {
     if (!p->member)
-        return; /* somebody's connection or resolution is its last hold */
+        return; /* the end of its last connection or resolution frees it */
     p->member = false;
     p->tcp->n_guests++;
     uv_timer_stop(&p->redial);
     if (p->resolving)
-        (void)uv_cancel((uv_req_t *)&p->resolve); /* or else it runs out */
+        (void)uv_cancel((uv_req_t *)&p->resolve); /* if this fails, it ends by itself */
     if (p->call != NULL)
         connection_close(p->call, NULL);
     settle(p);
@@ -95,7 +98,7 @@ static void dial(struct peer *p, const struct sockaddr *address)
         peer_call_failed(p, err);
 }
 
-/* The next of the addresses that the name has. */
+/* Dials the next address of the name. */
 static void dial_one_of(struct peer *p, const struct addrinfo *found)
 {
     const struct addrinfo *a;
@@ -128,7 +131,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int err, struct addrinfo *found)
     settle(p);
 }
 
-/* Names need a thread of libuv's pool; plain addresses do not. */
+/* Only names need libuv's thread pool; numeric addresses are dialled directly. */
 static int resolve(struct peer *p, const char *host, const char *port)
 {
     static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
@@ -160,7 +163,7 @@ static void on_redial(uv_timer_t *timer)
         peer_call_failed(p, err);
 }
 
-/* Calls the peer after its delay, when it should be called at all. */
+/* Schedules a call after the peer's delay, if a call is due. */
 static void schedule(struct peer *p)
 {
     unsigned delay = p->delay_ms;
@@ -192,12 +195,12 @@ void peer_welcome(struct peer *p, const char *address)
 void peer_call_failed(struct peer *p, int err)
 {
     if (++p->failures == REPORT_AFTER && p->member)
-        log_info("member %llu (%s) cannot be reached: %s", (unsigned long long)p->id, p->address,
-                 uv_strerror(err));
+        log_info("member %llu (%s) cannot be reached: %s; trying again", (unsigned long long)p->id,
+                 p->address, uv_strerror(err));
     schedule(p);
 }
 
-/* A link that is lost again and again, soon after it came up, is no reason to be busy with it. */
+/* If links are lost soon after they came up, the delay keeps growing. */
 void peer_link_lost(struct peer *p)
 {
     if (uv_now(p->tcp->loop) - p->up_since >= STABLE_MS)

@@ -38,7 +38,7 @@ void proposals_drop(struct driver *d)
         pop_proposal(d);
 }
 
-/* Room for entries that are submitted and not committed. */
+/* How many more entries may be submitted before the earlier ones are committed. */
 static unsigned room_ahead(const struct driver *d)
 {
     uint64_t ahead = d->log.last - min_u64(d->commit, d->log.last);
@@ -49,8 +49,8 @@ static unsigned room_ahead(const struct driver *d)
     return DRIVER_AHEAD_ENTRIES - (unsigned)ahead;
 }
 
-/* The first entry of every term is a barrier: the core appends one only when something older is
- * uncommitted, but changes of the members and reads need to know the commit index in any case. */
+/* The first entry of every term is a barrier. The core appends one only if an older entry is
+ * uncommitted, but membership changes and reads always need a committed entry of this term. */
 static bool submit(struct driver *d)
 {
     static const uint64_t nothing = 0;

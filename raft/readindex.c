@@ -18,7 +18,7 @@ void readindex_fini(struct readindex *x)
     memset(x, 0, sizeof *x);
 }
 
-/* ---- As one who asks ------------------------------------------------------------------------- */
+/* ---- The asking side ------------------------------------------------------------------------- */
 
 void readindex_add(struct driver *d, uint64_t ticket)
 {
@@ -50,12 +50,12 @@ static struct readindex_asker *asker(struct readindex *x, uint64_t id)
         if (x->askers[i].id == id)
             return &x->askers[i];
     if (x->n_askers == ARRAY_LEN(x->askers))
-        return NULL; /* more than twice the members a cluster has: it may ask again later */
+        return NULL; /* the table is full; the member asks again later */
     x->askers[x->n_askers] = (struct readindex_asker){.id = id};
     return &x->askers[x->n_askers++];
 }
 
-/* Asks for all tickets that have no answer yet; a later request covers the earlier ones. */
+/* Asks for all unanswered tickets; a later request covers the earlier ones. */
 static void ask(struct driver *d, uint64_t leader)
 {
     Cfs__Peer__Frame frame = CFS__PEER__FRAME__INIT;
@@ -135,7 +135,7 @@ static void complete(struct driver *d)
     free(tickets);
 }
 
-/* ---- As leader ------------------------------------------------------------------------------- */
+/* ---- The leader's side ----------------------------------------------------------------------- */
 
 void readindex_lead(struct driver *d)
 {
@@ -162,7 +162,7 @@ static void probe(struct driver *d)
             outbox_frame(d, config->servers[i].id, &frame);
 }
 
-/* Everybody who has asked by now goes into the next round. */
+/* Opens a round for all requests so far. */
 static bool open_round(struct driver *d)
 {
     struct readindex *x = &d->reads;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages out.
+/* Theory of operation: how AppendEntries leave.
  *
- * The core says "send n entries after prev to that peer"; what goes out, and when, is decided here.
- * Each peer has a window next..probe.end of rows that were promised; replicate_pump() sends from
- * its start in pieces of bounded size, as long as the link's queue has room. So memory is bounded
- * whatever the core believes to be on its way, and since every piece begins where the last one
- * ended, the follower sees one unbroken sequence. A heartbeat (n == 0) is anchored at what was
- * really sent. Whatever is lost here (no link, queue full) the follower misses, rejects, and gets
- * again.
+ * The core orders "send n entries after prev to that peer". This file decides what to send, and
+ * when. Each peer has a window next … probe.end of rows to send. replicate_pump() sends from its
+ * start in pieces of bounded size while the link's queue has room. Memory is therefore bounded,
+ * whatever the core believes to be in flight. Every piece begins where the last one ended, so the
+ * follower sees one unbroken sequence. A heartbeat (n == 0) names the last row that was really
+ * sent. If a piece is lost (no link, queue full), the follower rejects the next one, and the core
+ * sends the rows again.
  *
- * AppendEntries may leave before our own rows are on the disk: the core counts ourselves only when
- * they are. But nothing may leave that shows a term or vote which a crash could undo. */
+ * AppendEntries may leave before our own rows are on the disk: the core counts this member only
+ * after that. But no message may show a term or vote that a crash could undo (outbox.c). */
 #include <stdlib.h>
 
 #include "raft/driver_impl.h"
@@ -23,7 +23,7 @@ struct driver_peer *replicate_peer(struct driver *d, uint64_t id)
         if (d->peers[i].id == id)
             return &d->peers[i];
     if (d->n_peers == DRIVER_PEERS_MAX) {
-        for (i = 0; i < d->n_peers; i++) /* somebody who is no member any more makes room */
+        for (i = 0; i < d->n_peers; i++) /* a former member makes room */
             if (guard_find_server(&d->guard, d->peers[i].id) == NULL)
                 break;
         if (i == d->n_peers)
@@ -51,9 +51,9 @@ static void send_append(struct driver *d, struct driver_peer *peer, uint64_t pre
     outbox_post(d, peer->id, wire_encode_raft(&message, entries), args->term);
 }
 
-/* One message of rows from peer->next on, within its bounds. Rows that are not cached come from the
- * database, whose bytes are only lent until the next read: they are gathered in `scratch`, and
- * the pointers into it are set when it grows no more. */
+/* Sends one message of rows from peer->next on, within its bounds. Rows that are not cached come
+ * from the database. Their bytes are valid only until the next read, so they are copied to
+ * `scratch`; the pointers into it are set when it no longer grows. */
 static void send_piece(struct driver *d, struct driver_peer *peer)
 {
     uint64_t first = peer->next, end = peer->probe.end;
@@ -70,7 +70,7 @@ static void send_piece(struct driver *d, struct driver_peer *peer)
         if (n > 0 && bytes + rows[n].len > WIRE_APPEND_MAX)
             break;
         bytes += rows[n].len;
-        if (!cached) { /* the cache is the tail of the log: these come first */
+        if (!cached) { /* only rows at the front: the cache is the tail of the log */
             buf_append(&scratch, rows[n].data, rows[n].len);
             copied++;
         }
@@ -100,7 +100,7 @@ static void drop_window(struct driver_peer *peer)
 static void pump_peer(struct driver *d, struct driver_peer *peer)
 {
     while (has_window(peer)) {
-        /* The rows were compacted, or this is a window of other times. */
+        /* The rows were compacted, or the window is older than the log. */
         if (peer->next < entries_first(&d->log) || peer->probe.end > d->log.last ||
             (peer->next > 1 && entries_term(&d->log, peer->next - 1) == 0)) {
             drop_window(peer);
@@ -165,8 +165,8 @@ void replicate_message(struct driver *d, struct raft_message *message)
 
 /* ---- The commit push ------------------------------------------------------------------------- */
 
-/* A commit makes no message in the core: followers would learn it with the next heartbeat. Valid
- * at the receiver: what matches up to `match` is in its log. */
+/* A commit makes the core send nothing, so followers would learn it only with the next heartbeat.
+ * This message is valid for them, because their logs match ours up to `match`. */
 void replicate_push_commit(struct driver *d)
 {
     unsigned i;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation: raft/snapshot.h. Each stream is a state machine whose states are enum
+ * snapshot_phase. snapshot_turn advances all of them; messages only update their fields.
+ *
+ * Outgoing: wanted → making → sending → settling → none; failures go to refused, then to none.
+ * Incoming: writing → verifying → ready → none. */
 #include "raft/snapshot.h"
 
 #include <stdlib.h>
@@ -8,7 +13,7 @@
 #include "base/log.h"
 #include "raft/driver_impl.h"
 
-/* ---- Out ------------------------------------------------------------------------------------- */
+/* ---- Outgoing -------------------------------------------------------------------------------- */
 
 static void out_close(struct driver *d, struct snapshot_out *s)
 {
@@ -43,7 +48,7 @@ static struct snapshot_out *out_find(struct driver *d, uint64_t peer)
     return NULL;
 }
 
-/* The core asks again and again until the copy is installed. */
+/* The core asks repeatedly until the receiver has installed the snapshot. */
 void snapshot_wanted(struct driver *d, uint64_t peer)
 {
     struct snapshot_out *s = out_find(d, peer);
@@ -117,7 +122,8 @@ static void out_send(struct driver *d, struct snapshot_out *s)
         offer(d, s);
     }
     if (d->guard.now - s->heard > SNAPSHOT_SILENT_MS) {
-        log_warn("member %llu does not take its snapshot", (unsigned long long)s->peer);
+        log_warn("member %llu has not answered for %d s: stopped sending it a snapshot",
+                 (unsigned long long)s->peer, SNAPSHOT_SILENT_MS / 1000);
         out_drop(d, s);
         return;
     }
@@ -125,14 +131,14 @@ static void out_send(struct driver *d, struct snapshot_out *s)
            d->env.queued(d->env.ctx, s->peer) < DRIVER_LINK_BYTES) {
         if (send_chunk(d, s))
             continue;
-        log_warn("the copy of the database for member %llu cannot be read",
+        log_warn("cannot read the snapshot for member %llu: trying again with a new one",
                  (unsigned long long)s->peer);
         out_refuse(d, s);
         return;
     }
 }
 
-/* It has what the copy has: by the copy, or by the log. */
+/* The receiver has all entries of the snapshot, from the snapshot or from the log. */
 static void out_received(struct driver *d, struct snapshot_out *s)
 {
     out_close(d, s);
@@ -148,7 +154,7 @@ static void out_made(struct driver *d, struct snapshot_out *s)
     if (progress == MACHINE_BUSY)
         return;
     if (progress == MACHINE_FAILED) {
-        log_warn("no copy of the database could be made for member %llu",
+        log_warn("cannot make a snapshot of the database for member %llu: trying again",
                  (unsigned long long)s->peer);
         out_refuse(d, s);
         return;
@@ -180,7 +186,7 @@ static void out_settle(struct driver *d, struct snapshot_out *s)
 static void out_turn(struct driver *d, struct snapshot_out *s)
 {
     if (s->phase != SNAPSHOT_NONE && guard_find_server(&d->guard, s->peer) == NULL)
-        out_drop(d, s); /* it was removed: neither the copy nor the log is kept for it */
+        out_drop(d, s); /* the member was removed: keep neither snapshot nor log for it */
     if (s->phase == SNAPSHOT_WANTED) {
         s->floor = d->guard.applied;
         s->snapshot = d->machine.ops->snapshot_open(d->machine.ctx);
@@ -212,7 +218,8 @@ void snapshot_on_ack(struct driver *d, uint64_t from, const Cfs__Peer__SnapshotA
         out_received(d, s);
         guard_has(&d->guard, from, s->info.index);
     } else if (ack->state != CFS__PEER__SNAPSHOT_ACK__STATE__MORE) {
-        log_warn("member %llu cannot take its snapshot", (unsigned long long)from);
+        log_warn("member %llu failed to store its snapshot (its log has the reason): trying again",
+                 (unsigned long long)from);
         out_refuse(d, s);
     } else if (ack->offset > s->acked) {
         s->acked = ack->offset;
@@ -232,7 +239,7 @@ uint64_t snapshot_keep(const struct driver *d, uint64_t applied)
     return keep;
 }
 
-/* ---- In -------------------------------------------------------------------------------------- */
+/* ---- Incoming -------------------------------------------------------------------------------- */
 
 static void in_close(struct driver *d)
 {
@@ -282,8 +289,8 @@ static void in_open(struct driver *d, uint64_t from, const Cfs__Peer__SnapshotOf
     s->incoming = d->machine.ops->incoming_open(d->machine.ctx);
 }
 
-/* An offer is repeated by the sender while nothing moves: what it says to us does not change. A
- * copy that is complete here is not thrown away for another leader's. */
+/* The sender repeats its offer while there is no progress; the content stays the same. A complete
+ * snapshot is not discarded for the offer of another leader. */
 void snapshot_on_offer(struct driver *d, uint64_t from, const Cfs__Peer__SnapshotOffer *message)
 {
     struct snapshot_in *s = &d->snapshot.in;
@@ -320,7 +327,7 @@ void snapshot_on_chunk(struct driver *d, uint64_t from, const Cfs__Peer__Snapsho
     err = d->machine.ops->incoming_write(d->machine.ctx, s->incoming, s->offset, chunk->data.data,
                                          chunk->data.len);
     if (err != 0) {
-        log_warn("a snapshot cannot be written: %s", strerror(-err));
+        log_warn("cannot write a received snapshot: %s", strerror(-err));
         in_done(d, CFS__PEER__SNAPSHOT_ACK__STATE__FAILED);
         return;
     }
@@ -332,7 +339,7 @@ void snapshot_on_chunk(struct driver *d, uint64_t from, const Cfs__Peer__Snapsho
     }
 }
 
-/* The database is replaced, and everything we know of it. */
+/* Replaces the database and all fields of the driver that describe it. */
 static void replace(struct driver *d)
 {
     struct snapshot_in *s = &d->snapshot.in;
@@ -357,7 +364,7 @@ static void replace(struct driver *d)
     d->env.on_installed(d->env.ctx, applied);
 }
 
-/* A staged copy is as good from the leader of today as from the one that sent it. */
+/* The sender may no longer lead. The snapshot then counts as sent by the present leader. */
 static void install(struct driver *d)
 {
     struct snapshot_in *s = &d->snapshot.in;
@@ -385,7 +392,7 @@ static void in_verified(struct driver *d)
         s->phase = SNAPSHOT_READY;
     if (progress != MACHINE_FAILED)
         return;
-    log_warn("a received snapshot does not verify");
+    log_warn("a received snapshot is damaged: discarded, the leader sends it again");
     in_done(d, CFS__PEER__SNAPSHOT_ACK__STATE__FAILED);
 }
 

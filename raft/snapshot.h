@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copies of the database for members whose next log entries are compacted away.
+/* Snapshots of the database for members whose next log entries are compacted.
  *
- * Out (leader): libraft says that a peer needs a snapshot; a copy of the database is made in the
- * background and streamed in chunks, a few in flight, each acknowledged. The stream goes on from
- * what is acknowledged when something was lost, and is dropped when the receiver is silent for
- * long. While it lives, and until the receiver has caught up from the log, no row that must follow
- * the copy is compacted.
- * In: chunks are staged in the order of their offsets; the whole is verified in the background,
- * then installed in one go (guard G12). A staged copy survives a change of leader.
+ * Outgoing (leader): libraft reports that a peer needs a snapshot. The machine makes one in the
+ * background. It is streamed in chunks; a few are in flight, and each is acknowledged. After a
+ * loss, the stream continues from the last acknowledgement. If the receiver is silent for long, the
+ * stream is dropped. Until the receiver has caught up from the log, no row that must follow the
+ * snapshot is compacted.
+ * Incoming: chunks are written in the order of their offsets. The complete snapshot is verified in
+ * the background, then installed in one step (guard G12). A verified snapshot survives a change of
+ * leader.
  * Constant memory on both sides. Loop thread. */
 #ifndef RAFT_SNAPSHOT_H
 #define RAFT_SNAPSHOT_H
@@ -18,23 +19,23 @@
 
 struct driver;
 
-#define SNAPSHOT_STREAMS   4     /* at once; further receivers wait for their turn */
-#define SNAPSHOT_WINDOW    4u    /* chunks on their way */
-#define SNAPSHOT_POLL_MS   20    /* the machine's background work */
-#define SNAPSHOT_RETRY_MS  500   /* without progress: offer again, go on from what is acked */
-#define SNAPSHOT_SILENT_MS 20000 /* without any sign of life: the stream is dropped */
-#define SNAPSHOT_REFUSE_MS 2000  /* after a failure: not again before */
+#define SNAPSHOT_STREAMS   4     /* parallel outgoing streams; further receivers wait */
+#define SNAPSHOT_WINDOW    4u    /* chunks in flight per stream */
+#define SNAPSHOT_POLL_MS   20    /* period of polling the machine's background work */
+#define SNAPSHOT_RETRY_MS  500   /* without progress for so long: offer again, resume */
+#define SNAPSHOT_SILENT_MS 20000 /* without a message for so long: the stream is dropped */
+#define SNAPSHOT_REFUSE_MS 2000  /* pause after a failure */
 
 enum snapshot_phase {
     SNAPSHOT_NONE,
-    SNAPSHOT_WANTED,    /* out: not begun */
-    SNAPSHOT_MAKING,    /* out: the machine makes the copy */
-    SNAPSHOT_SENDING,   /* out */
-    SNAPSHOT_SETTLING,  /* out: received; the log must not outrun the receiver */
-    SNAPSHOT_REFUSED,   /* out: failed, pause */
-    SNAPSHOT_WRITING,   /* in */
-    SNAPSHOT_VERIFYING, /* in */
-    SNAPSHOT_READY,     /* in: good, waits for the right moment */
+    SNAPSHOT_WANTED,    /* outgoing: not begun */
+    SNAPSHOT_MAKING,    /* outgoing: the machine makes the snapshot */
+    SNAPSHOT_SENDING,   /* outgoing */
+    SNAPSHOT_SETTLING,  /* outgoing: received; the rows that follow must stay in the log */
+    SNAPSHOT_REFUSED,   /* outgoing: failed, pause */
+    SNAPSHOT_WRITING,   /* incoming */
+    SNAPSHOT_VERIFYING, /* incoming */
+    SNAPSHOT_READY,     /* incoming: verified, waits until the log is clean and a leader is known */
 };
 
 struct snapshot_out {
@@ -45,10 +46,10 @@ struct snapshot_out {
     struct machine_snapshot_info info;
     uint64_t floor;       /* this row and those after it must stay in the log */
     uint64_t acked, sent; /* bytes */
-    uint64_t wanted;      /* of the last acknowledgement: lower than acked if it began anew */
-    uint64_t heard;       /* when the receiver last said something, or the phase began */
-    uint64_t retry;
-    uint64_t match, target; /* settling */
+    uint64_t wanted; /* offset of the last acknowledgement; < acked if the receiver restarted */
+    uint64_t heard;  /* time of the receiver's last message, or of the phase's begin */
+    uint64_t retry;  /* time to offer again */
+    uint64_t match, target; /* settling: the receiver's progress, and the index to reach */
 };
 
 struct snapshot_in {
@@ -68,10 +69,10 @@ struct snapshot {
 
 void snapshot_fini(struct driver *d);
 void snapshot_wanted(struct driver *d, uint64_t peer); /* may be called from within a step */
-void snapshot_stop_sending(struct driver *d);          /* likewise */
+void snapshot_stop_sending(struct driver *d);          /* may be called from within a step */
 void snapshot_turn(struct driver *d);                  /* not inside a transaction */
-/* The first row that must not be compacted, at most applied + 1. The row that a copy ends with is
- * one of them: libraft must know its term to go on from there. */
+/* The first row that must not be compacted, at most applied + 1. The last row of a snapshot must
+ * stay too: libraft needs its term to continue after it. */
 uint64_t snapshot_keep(const struct driver *d, uint64_t applied);
 uint64_t snapshot_deadline(const struct driver *d);
 

@@ -15,7 +15,7 @@ struct task {
     UT_hash_handle hh; /* BARRIER, once taken */
     struct tasks *tasks;
     enum task_kind kind;
-    uint64_t ticket; /* CANCEL: whose */
+    uint64_t ticket; /* CANCEL: the ticket to cancel */
     uint64_t deadline_ms;
     uint64_t session;      /* SUBMIT: to be carried out in it; 0: in any */
     struct buf command;    /* SUBMIT, until taken */
@@ -125,8 +125,8 @@ void tasks_barrier_reached(struct tasks *c, uint64_t ticket)
         complete(task, 0);
 }
 
-/* As in the client: `earliest` is a lower bound, made exact each time it is reached. The callbacks
- * have only the inbox to put things in: the table does not change under our hands. */
+/* `earliest` is a lower bound of the deadlines, made exact each time it is reached. A callback can
+ * only put tasks into the inbox, so the table does not change during this loop. */
 void tasks_expire(struct tasks *c, uint64_t now)
 {
     struct task *task, *following;
@@ -193,7 +193,7 @@ static void take_stop(struct tasks *c, struct task *task)
     c->stopping = true;
 }
 
-/* Too late. */
+/* The order to stop was taken before. */
 static void refuse(struct task *task)
 {
     if (task->done != NULL)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What other threads ask of the loop: commands, barriers, their cancellation, functions to be
- * called, and the order to stop. They travel through the inbox; commands and barriers then wait
- * under their ticket, on the loop thread, until they are done.
+/* Tasks that other threads give to the loop: commands, barriers, their cancellation, functions to
+ * call, and the order to stop. Tasks travel through the inbox. A command then belongs to the
+ * client, under its ticket; a barrier waits here, under its ticket, until the driver reaches it.
  *
- * Deadlines are absolute, in the node's time; CALLS_NEVER: none. */
+ * Deadlines are absolute, in clock_boot_ms time. TASKS_NEVER: no deadline. */
 #ifndef RAFT_TASKS_H
 #define RAFT_TASKS_H
 
@@ -20,12 +20,12 @@ struct task;
 struct tasks {
     struct inbox inbox;
     _Atomic uint64_t last_ticket;
-    /* The loop thread's: */
-    struct client *client; /* set by the owner, before anything is taken */
-    struct driver *driver;
+    /* Loop thread only: */
+    struct client *client; /* set by the owner before the first tasks_take */
+    struct driver *driver; /* likewise */
     struct task *barriers; /* that wait, by ticket */
-    uint64_t earliest;     /* no barrier's deadline is before this */
-    bool stopping;         /* the order to stop was taken: nothing is obeyed any more */
+    uint64_t earliest;     /* lower bound of the barriers' deadlines */
+    bool stopping;         /* tasks are no longer carried out */
 };
 
 /* Loop thread. on_mail(arg) is called from the loop when there is something to take. */
@@ -33,7 +33,7 @@ void tasks_init(struct tasks *c, uv_loop_t *loop, void (*on_mail)(void *arg), vo
 
 /* ---- Any thread ------------------------------------------------------------------------------ */
 
-/* Takes the bytes; a ticket. session: see client_submit; 0: in any. */
+/* Takes the bytes; returns a ticket > 0. session: see client_submit. */
 uint64_t tasks_submit(struct tasks *c, uint64_t session, struct buf *command, uint64_t deadline_ms,
                       client_done done, void *arg);
 uint64_t tasks_barrier(struct tasks *c, uint64_t deadline_ms, client_done done, void *arg);
@@ -43,20 +43,20 @@ void tasks_stop(struct tasks *c);
 
 /* ---- The loop thread ------------------------------------------------------------------------- */
 
-/* Takes all there is, in order; false: there was nothing. Commands go to the client, barriers to
- * the driver, functions are called. After the order to stop, and after tasks_shut, what is taken is
- * completed with -ESHUTDOWN and functions are dropped. */
+/* Takes all tasks, in order; false if there were none. Commands go to the client, barriers to the
+ * driver, functions are called. After the order to stop, and after tasks_shut, commands and
+ * barriers complete with -ESHUTDOWN instead, and functions are dropped. */
 bool tasks_take(struct tasks *c);
-void tasks_unwatch(struct tasks *c); /* before the loop goes to sleep */
+void tasks_unwatch(struct tasks *c); /* before the loop polls: new tasks wake it again */
 
-void tasks_barrier_reached(struct tasks *c, uint64_t ticket); /* the driver says */
-void tasks_expire(struct tasks *c, uint64_t now); /* barriers; the client does its own */
+void tasks_barrier_reached(struct tasks *c, uint64_t ticket); /* from the driver's on_barrier */
+void tasks_expire(struct tasks *c, uint64_t now); /* barriers only: the client expires commands */
 uint64_t tasks_deadline(const struct tasks *c);
 
-void tasks_sleep(struct tasks *c); /* gives up the loop */
-/* Completes the barriers that wait with -ESHUTDOWN (the client does so with the commands). */
+void tasks_sleep(struct tasks *c); /* closes the handle on the loop */
+/* Completes the waiting barriers with -ESHUTDOWN (client_free does the same for commands). */
 void tasks_shut(struct tasks *c);
-/* Also from the thread that has joined the loop's: completes what is left in the inbox. */
+/* Also allowed on the thread that joined the loop's: completes the tasks left in the inbox. */
 void tasks_fini(struct tasks *c);
 
 #endif

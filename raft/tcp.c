@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Theory of operation: raft/tcp.h has the rules, raft/tcp_impl.h what there is. */
+/* Theory of operation: raft/tcp.h has the rules, raft/tcp_impl.h the objects and files. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -57,8 +57,7 @@ void tcp_members(struct tcp *t, const struct driver_member *members, unsigned n)
     }
 }
 
-/* ---- Being called ------------------------------------------------------------------------------
- */
+/* ---- The listener ---------------------------------------------------------------------------- */
 
 static void on_connection(uv_stream_t *listener, int status)
 {
@@ -70,7 +69,8 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     }
     while (t->n_strangers >= TCP_STRANGERS)
-        connection_close(TAILQ_FIRST(&t->strangers), "too many connections that do not greet");
+        connection_close(TAILQ_FIRST(&t->strangers),
+                         "closed: too many connections without a Hello");
     connection_accept(t);
 }
 
@@ -105,7 +105,7 @@ static int start_listening(struct tcp *t, const char *listen)
     return err;
 }
 
-/* libuv's own errors (of name resolution) are no errnos. */
+/* libuv has errors of its own for name resolution, which are not errnos. */
 static int as_errno(int err)
 {
     return err > -1000 ? err : -EADDRNOTAVAIL;
@@ -157,8 +157,7 @@ void tcp_stop(struct tcp *t)
     }
 }
 
-/* ---- Sending, and small things -----------------------------------------------------------------
- */
+/* ---- Sending, and small functions ------------------------------------------------------------ */
 
 static struct link *link_of(const struct tcp *t, uint64_t peer)
 {

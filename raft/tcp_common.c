@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all files of raft/tcp.h use: the life of struct tcp, and addresses. */
+/* Shared by all files of raft/tcp.h: the life of struct tcp, and addresses. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ void tcp_unref(struct tcp *t)
     free(t);
 }
 
-/* A number of at most 65535, with nothing around it. */
+/* True if the text is a number of at most 65535 and nothing else. */
 static bool is_port(const char *text)
 {
     size_t len = strlen(text);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the core wants done.
+/* Theory of operation: how the core's updates reach the disk.
  *
- * Events are stepped as they come, and their updates collected: entries go into `log`, messages
- * leave or are held, term, vote and commit index are noted. turn_flush() then makes one database
- * transaction of it: term and vote, truncation, new rows, the application of what is committed,
- * compaction. It is synced when it holds anything that messages promise to others (term, vote,
- * rows); application alone can be repeated from the log. Only after the commit are the held
- * messages released and the core told what is on the disk; what follows from that (a higher commit
- * index, messages) is the next round's. */
+ * Events are stepped as they arrive, and turn_consume collects the core's updates: entries go into
+ * `log`; messages leave or are held; term, vote and commit index are noted. turn_flush then writes
+ * them in one database transaction: term and vote, truncation, new rows, application of committed
+ * entries, compaction. THE COMMIT IN turn_flush MAKES A WRITE DURABLE ON THIS MEMBER.
+ *
+ * The commit is synced if it contains anything that messages promise to other members (term, vote,
+ * rows). Application alone need not be: it can be repeated from the log. Only after the commit are
+ * the held messages sent and is the core told which rows are on the disk. Its reaction (a higher
+ * commit index, messages) belongs to the next round. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +20,7 @@
 
 /* ---- Collecting ------------------------------------------------------------------------------ */
 
-/* The core gives no signal for a truncation but that the first index is not beyond our last. */
+/* The core signals a truncation only by a first index that is not beyond our last row. */
 static void take_entries(struct driver *d, const struct raft_update *update)
 {
     unsigned i;
@@ -108,7 +110,7 @@ struct apply_batch {
     uint64_t first;
     unsigned n;
     struct machine_entry *entries;
-    struct buf *owned; /* of those that came from the database */
+    struct buf *owned; /* payloads of the entries that came from the database */
 };
 
 static void batch_collect(struct driver *d, struct apply_batch *b)
@@ -168,7 +170,7 @@ static void apply_commands(struct driver *d, const struct apply_batch *b)
         d->machine.ops->apply(d->machine.ctx, b->first + i, &b->entries[i]);
 }
 
-/* By rows, or by bytes: a quarter of what may stay has come since the last one. */
+/* A compaction is due by rows, or by bytes: since the last one, a quarter of compact_bytes came. */
 static bool compaction_due(const struct driver *d, uint64_t applied)
 {
     uint64_t since = d->raft.trail.snapshot.index;
@@ -179,9 +181,9 @@ static bool compaction_due(const struct driver *d, uint64_t applied)
             entries_first_within(&d->log, bytes) > entries_first(&d->log));
 }
 
-/* Compaction: the core first, then our view and the rows, in this transaction. Copies that are on
- * their way to others must be followed by the log, so nothing above them goes. Returns the first
- * row to keep; 0: no compaction now. */
+/* Compacts first the core's log, then ours; the caller deletes the rows in its transaction. The
+ * rows after a snapshot that is being sent must stay. Returns the first row to keep; 0: no
+ * compaction. */
 static uint64_t compact(struct driver *d)
 {
     uint64_t applied = d->guard.applied, trailing, within;
@@ -203,7 +205,7 @@ static uint64_t compact(struct driver *d)
     return applied - trailing + 1;
 }
 
-/* ---- What follows a commit ------------------------------------------------------------------- */
+/* ---- After a commit -------------------------------------------------------------------------- */
 
 static void after_rows(struct driver *d)
 {
@@ -222,13 +224,13 @@ static void after_apply(struct driver *d, const struct apply_batch *b)
         if (b->entries[i].type != MACHINE_CHANGE)
             continue;
         remember_config(d, b->first + i, &b->entries[i]);
-        replicate_push_commit(d); /* a leader that removed itself steps down in the next line */
+        replicate_push_commit(d); /* in the next line a leader that removed itself steps down */
         guard_configuration(&d->guard, b->first + i, b->entries[i].data, b->entries[i].len);
     }
 }
 
-/* Nothing is stepped between the commit and guard_persisted(): the rows on the disk are the rows
- * of the core then. */
+/* Nothing is stepped between the commit and guard_persisted(), so the rows on the disk are the rows
+ * of the core. */
 bool turn_flush(struct driver *d)
 {
     const struct machine_ops *ops = d->machine.ops;

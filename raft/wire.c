@@ -23,8 +23,9 @@ static uint64_t get_u64(const uint8_t *at)
     return value;
 }
 
-/* libraft's format: version 1, number of servers (8 bytes), then for each its id (8), its address
- * (NUL-terminated) and its role (1); padding. Duplicates are found by comparing all pairs. */
+/* libraft's format: version 1 (1 byte), number of servers (8 bytes); then for each server its id
+ * (8), its address (NUL-terminated) and its role (1); padding. All pairs are compared for
+ * duplicates. */
 bool wire_config_valid(const uint8_t *data, size_t len)
 {
     struct {
@@ -302,7 +303,7 @@ struct buf wire_encode_raft(const struct raft_message *message, const struct mac
     case RAFT_INSTALL_SNAPSHOT:
         break;
     }
-    check(!"a message of libraft's that has an encoding");
+    check(!"this message of libraft's has no encoding");
     return (struct buf)BUF_EMPTY;
 }
 
@@ -355,7 +356,7 @@ bool wire_to_raft(const Cfs__Peer__Frame *frame, uint64_t from, struct raft_mess
 {
     memset(out, 0, sizeof *out);
     out->server_id = from;
-    out->server_address = "-"; /* libraft wants one; links are found by id */
+    out->server_address = "-"; /* libraft requires one; links are found by id */
     if (frame->kind_case == CFS__PEER__FRAME__KIND_APPEND_ENTRIES) {
         out->type = RAFT_APPEND_ENTRIES;
         append_from(frame->append_entries, &out->append_entries);
