@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One heap of events orders the world: (time, number). A member does one thing at a time; what
- * arrives while its disk is busy waits. Its clock runs on while it works (each commit takes its
- * time), so that what it sends before a commit can be received before that commit is done.
+/* One heap of events, ordered by (time, number), drives the world. A member handles one event at a
+ * time; events that arrive while its disk is busy wait. Its clock runs while it works (each commit
+ * takes time), so a message that it sends before a commit can arrive before that commit is done.
  *
- * A crash inside a commit cannot be done there, with the driver on the stack. The member is doomed
- * instead: the machine notes what a power cut at that moment leaves, and whatever the member does
- * until the event ends is not seen by anybody. What it had sent before that moment arrives, for it
- * is declared dead only when its own time is reached. */
+ * A crash inside a commit cannot happen there, because the driver is on the stack. Instead the
+ * member is doomed: the machine records what a power cut at that moment leaves, and no other member
+ * sees what the member does until the event ends. Earlier messages arrive, because the member is
+ * declared dead only when its own time is reached. */
 #include "tests/lib/raft_sim.h"
 
 #include <stdarg.h>
@@ -44,7 +44,7 @@ uint64_t sim_local_time(const struct raft_sim *sim, const struct sim_node *node)
     return max_u64(node->local, sim->now);
 }
 
-#define BOOTED 3600000000u /* so long ago, by member 1's clock; the others differ */
+#define BOOTED 3600000000u /* boot time by member 1's clock; the others differ */
 
 uint64_t sim_clock(const struct sim_node *node)
 {
@@ -364,7 +364,7 @@ void raft_sim_start(struct raft_sim *sim, unsigned id)
     schedule_turn(sim, node, sim->now);
 }
 
-/* After anything was done with a member's driver. */
+/* Call it after each use of a member's driver. */
 void sim_after(struct raft_sim *sim, struct sim_node *node, bool turned)
 {
     struct driver *d = node->driver;
@@ -502,8 +502,7 @@ static void happen(struct raft_sim *sim, struct sim_event *event)
     }
 }
 
-/* Its process has ended in the middle of something. What it had in memory and can not be reached
- * any more is lost. */
+/* The process ended in the middle of an event. Memory that is no longer reachable is leaked. */
 static void member_died(struct raft_sim *sim)
 {
     if (sim->broken)
@@ -550,7 +549,7 @@ bool raft_sim_until(struct raft_sim *sim, bool (*done)(struct raft_sim *sim, voi
 
 /* ---- Healing --------------------------------------------------------------------------------- */
 
-/* One leader that a quorum follows. */
+/* True if a quorum follows one leader. */
 static bool led(struct raft_sim *sim, void *arg BASE_UNUSED)
 {
     unsigned leader = raft_sim_leader(sim), voters = 0, followers = 0, i;
@@ -570,7 +569,7 @@ static bool led(struct raft_sim *sim, void *arg BASE_UNUSED)
     return followers > voters / 2;
 }
 
-/* One leader, all its members have what it has, and nothing is pending. */
+/* True if all members have the entries of one leader, and nothing is pending. */
 static bool agreed(struct raft_sim *sim, void *arg BASE_UNUSED)
 {
     unsigned leader = raft_sim_leader(sim), i;

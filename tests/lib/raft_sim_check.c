@@ -8,11 +8,11 @@
 
 #include "tests/lib/raft_sim_impl.h"
 
-struct seen_row { /* every row that was ever written anywhere */
+struct seen_row { /* a row that any member has ever written */
     struct {
         uint64_t index, term;
     } key;
-    uint64_t chain; /* of this row and all before it */
+    uint64_t chain; /* hash of this row and all before it */
     UT_hash_handle hh;
 };
 
@@ -94,7 +94,7 @@ static void note_change(struct sim_node *node, uint64_t index, const struct mach
         (struct sim_change){index, XXH3_64bits(entry->data, entry->len)};
 }
 
-/* If two logs have a row with the same index and term, they are the same up to there. */
+/* Two logs with a row of the same index and term are equal up to that row. */
 void sim_check_append(struct raft_sim *sim, struct sim_node *node, uint64_t index,
                       const struct machine_entry *entry)
 {
@@ -170,8 +170,9 @@ uint64_t sim_check_applied(const struct raft_sim *sim)
 
 /* ---- Leaders --------------------------------------------------------------------------------- */
 
-/* What anybody has applied is in the log of every later leader: later in terms, for one of an old
- * term may learn late that it was elected. By log matching it is enough to compare terms. */
+/* An entry that any member has applied is in the log of every leader of a later term. (A leader of
+ * an older term may learn late that it was elected.) By log matching it is enough to compare terms.
+ */
 static void check_complete(struct raft_sim *sim, struct sim_node *node)
 {
     const struct driver *d = node->driver;
@@ -208,7 +209,7 @@ static void check_leader(struct raft_sim *sim, struct sim_node *node)
 
 /* ---- Configurations -------------------------------------------------------------------------- */
 
-/* The configuration in use is the last one in the log, else the one of the snapshot. */
+/* The configuration in use is the last one in the log, or else that of the snapshot. */
 static void check_config(struct raft_sim *sim, struct sim_node *node)
 {
     struct driver *d = node->driver;

@@ -3,8 +3,8 @@
  *
  *   raft_sim.c          events, members, healing
  *   raft_sim_net.c      connections and messages
- *   raft_sim_trouble.c  what goes wrong
- *   raft_sim_check.c    what must hold */
+ *   raft_sim_trouble.c  faults
+ *   raft_sim_check.c    invariants */
 #ifndef TESTS_LIB_RAFT_SIM_IMPL_H
 #define TESTS_LIB_RAFT_SIM_IMPL_H
 
@@ -38,8 +38,8 @@ enum sim_event_kind {
 struct sim_event {
     uint64_t at, seq;
     enum sim_event_kind kind;
-    unsigned a, b;  /* members; a is the one it happens to */
-    uint64_t stamp; /* epoch, incarnation or turn: it is void when that has changed */
+    unsigned a, b;  /* members; the event happens to a */
+    uint64_t stamp; /* epoch, incarnation or turn; if that has changed, the event is void */
     struct buf data;
 };
 
@@ -54,12 +54,12 @@ struct sim_node {
     struct driver *driver;
     uint64_t incarnation;
     uint64_t local;      /* its time while it works */
-    uint64_t busy_until; /* it does nothing else before */
+    uint64_t busy_until; /* it handles no event before */
     uint64_t turn_at;    /* its next turn; UINT64_MAX: none */
     uint64_t turn_stamp; /* of the event that stands for it */
     uint64_t paused;     /* until then */
     int64_t drift_ppm;
-    bool doomed; /* crashes at the end of this event: nothing it does counts any more */
+    bool doomed;                  /* crashes at the end of this event; its actions have no effect */
     bool wants[RAFT_SIM_MAX + 1]; /* it wants a link to */
     bool linked[RAFT_SIM_MAX + 1];
     struct sim_change changes[SIM_CHANGES];
@@ -92,7 +92,7 @@ struct raft_sim {
     struct sim_event event; /* that is happening */
     jmp_buf death;
     unsigned dying;
-    bool broken; /* something was left in the middle: nothing can be freed */
+    bool broken; /* an event was abandoned: the members cannot be freed */
     char (*story)[160];
     unsigned n_story;
 };
@@ -100,7 +100,7 @@ struct raft_sim {
 void sim_fail(struct raft_sim *sim, const char *fmt, ...) BASE_PRINTF(2, 3);
 
 /* raft_sim.c */
-/* Never two of these in one expression: the order would be the compiler's. */
+/* Only one of these per expression: otherwise the compiler would choose their order. */
 uint64_t sim_chance(uint64_t *state);
 uint64_t sim_pick(struct raft_sim *sim, uint64_t low, uint64_t high); /* low..high */
 bool sim_happens(struct raft_sim *sim, unsigned per_mille);
@@ -110,7 +110,7 @@ uint64_t sim_local_time(const struct raft_sim *sim, const struct sim_node *node)
 void sim_insert(struct raft_sim *sim, struct sim_event event); /* takes its data */
 void sim_post(struct raft_sim *sim, uint64_t at, enum sim_event_kind kind, unsigned a, unsigned b,
               uint64_t stamp);
-/* After anything was done with a member's driver. */
+/* Call it after each use of a member's driver. */
 void sim_after(struct raft_sim *sim, struct sim_node *node, bool turned);
 
 /* raft_sim_net.c */
@@ -119,10 +119,10 @@ bool sim_connected(const struct raft_sim *sim, unsigned a, unsigned b);
 uint64_t sim_link_epoch(const struct raft_sim *sim, unsigned a, unsigned b);
 void sim_connect(struct raft_sim *sim, unsigned a, unsigned b); /* a < b */
 void sim_connect_soon(struct raft_sim *sim, unsigned a, unsigned b, uint64_t at);
-/* The connection is gone; each side learns it at its own time, the dead one never. */
+/* The connection is gone. Each side learns it at its own time; a dead side never does. */
 void sim_disconnect(struct raft_sim *sim, unsigned a, unsigned b, uint64_t slowest);
 
-/* Both sides know at once what became of the old one, and connect. */
+/* Both sides learn the end of the old connection immediately, and connect. */
 void sim_reconnect(struct raft_sim *sim, unsigned a, unsigned b);
 
 /* raft_sim_trouble.c */
@@ -144,6 +144,7 @@ void sim_check_barrier(struct raft_sim *sim, struct sim_node *node, uint64_t tic
 bool sim_check_barrier_done(struct raft_sim *sim, struct sim_node *node, uint64_t ticket);
 uint64_t sim_check_new_ticket(struct raft_sim *sim, struct sim_node *node);
 bool sim_check_ticket_done(const struct raft_sim *sim, uint64_t ticket);
-uint64_t sim_check_applied(const struct raft_sim *sim); /* the most that anybody has applied */
+uint64_t
+sim_check_applied(const struct raft_sim *sim); /* the highest index that any member has applied */
 
 #endif

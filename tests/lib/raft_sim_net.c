@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network of the simulator: connections that come and go, messages on their way, and what a
- * driver is given as its environment. */
+/* The network of the simulator: connections, messages in flight, and the environment of the
+ * drivers. */
 #include <string.h>
 
 #include "tests/lib/raft_sim_impl.h"

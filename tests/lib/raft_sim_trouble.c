@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What goes wrong in the simulator, and how much of it. */
+/* The faults of the simulator and their rates. */
 #include <stdio.h>
 #include <string.h>
 
@@ -85,7 +85,7 @@ void raft_sim_cut(struct raft_sim *sim, unsigned from, unsigned to, bool cut)
     sim->cut[from][to] = cut;
     if (!cut)
         sim_connect_soon(sim, from, to, sim->now);
-    /* A cut connection is noticed late, or healed before it is. */
+    /* A cut connection is noticed late, or is healed before. */
     else if (sim_happens(sim, 500))
         sim_disconnect(sim, from, to, RAFT_SIM_UNNOTICED_US);
 }
@@ -226,7 +226,7 @@ void sim_trouble_again(struct raft_sim *sim, enum sim_event_kind kind)
         sim_post(sim, sim->now + sim_pick(sim, 1, 2 * (uint64_t)mean), kind, 0, 0, 0);
 }
 
-/* The power of the whole site, or nearly. */
+/* A power cut of all members, or of nearly all. */
 static void crash_many(struct raft_sim *sim)
 {
     unsigned id;
@@ -254,7 +254,7 @@ static void crash_somebody(struct raft_sim *sim)
     sim_post(sim, sim->now + sim_pick(sim, 1000, sim->config.down_max), EV_START, id, 0, 0);
 }
 
-/* The process stands still: a debugger, a virtual machine that is moved, a suspended laptop. */
+/* The process pauses: a debugger, a migrated virtual machine, a suspended laptop. */
 static void pause_somebody(struct raft_sim *sim)
 {
     unsigned id = sim_happens(sim, 300) ? raft_sim_leader(sim) : pick_running(sim);
@@ -347,7 +347,8 @@ void raft_sim_random(struct raft_sim_config *c, uint64_t seed)
     c->copy_fail_one_in = ONE_OF(0, 0, 20);
     c->propose_every = ONE_OF(300, 2000, 10000, 50000);
     c->payload_max = ONE_OF(10, 100, 1000);
-    /* No more than half of what can be replicated: a backlog would only measure the wait. */
+    /* At most half of the possible rate: with a backlog, the barriers would only measure the wait.
+     */
     c->propose_every =
         (unsigned)max_u64(c->propose_every, 2 * (2 * c->delay_max + c->sync_max) / c->max_inflight);
     c->barrier_every = ONE_OF(3000, 20000, 100000);

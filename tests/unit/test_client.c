@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The exactly-once client against a tiny state machine that knows the session rules only, behind a
- * network that loses, repeats and reorders proposals. */
+/* The exactly-once client with a tiny state machine that knows only the session rules. The network
+ * between them loses, repeats and reorders proposals. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,13 +32,13 @@ struct session {
 
 struct call {
     uint64_t ticket;
-    int done; /* how often */
+    int done; /* number of calls of done */
     int err;
     bool proposed, executed, never; /* never: cancelled before it was proposed */
-    bool again;                     /* its done submits another one */
+    bool again;                     /* its done submits another command */
 };
 
-struct queue { /* proposals on their way to the leader of one term */
+struct queue { /* proposals in the network to the leader of one term */
     struct buf *entries;
     size_t head, n, cap;
 };
@@ -60,7 +60,7 @@ struct world {
     uint64_t last_nonce;
     struct stamp last_stamp;
     bool hidden;    /* apply without telling the client, as before an installed snapshot */
-    uint64_t bound; /* commands are of this session; 0: of any */
+    uint64_t bound; /* session of the commands; 0: any */
     bool forget;    /* the state machine has lost the session (stored_reply) */
 };
 
@@ -149,7 +149,7 @@ static int env_stored(void *ctx, uint64_t session, uint64_t seq, struct buf *out
         return -ESTALE;
     if (seq > s->last)
         return 0;
-    assert_true(seq > s->acked); /* otherwise the reply is forgotten */
+    assert_true(seq > s->acked); /* otherwise the reply would be forgotten */
     *out = buf_copy(&s->replies[seq], sizeof *s->replies);
     return 1;
 }
@@ -290,7 +290,7 @@ static void apply(struct world *w, const struct buf *entry)
     apply_command(w, &stamp, entry->data + STAMP_SIZE);
 }
 
-/* Takes the oldest proposal of a term off the network; false when there is none. */
+/* Takes the oldest proposal of a term from the network; false if there is none. */
 static bool take(struct world *w, uint64_t term, struct buf *out)
 {
     struct queue *q = &w->nets[term];
@@ -301,7 +301,7 @@ static bool take(struct world *w, uint64_t term, struct buf *out)
     return true;
 }
 
-/* Applies everything on the network, in order. */
+/* Applies all proposals in the network, in order. */
 static void deliver_all(struct world *w)
 {
     struct buf entry;
@@ -385,7 +385,7 @@ static uint64_t submit(struct world *w)
     return submit_in(w, 0);
 }
 
-/* A world whose session is open. */
+/* Makes a world with an open session. */
 static struct world *world_open(unsigned window, size_t window_bytes)
 {
     struct world *w = world_new(1, window, window_bytes);
@@ -416,7 +416,7 @@ static void test_opens_a_session_first(void **state BASE_UNUSED)
     nonce = w->last_nonce;
     drop_all(w);
     w->now = client_deadline(w->c);
-    turn(w); /* lost: again, with the same nonce */
+    turn(w); /* lost: proposed again, with the same nonce */
     assert_int_equal(w->proposals, 2);
     assert_int_equal(w->last_nonce, nonce);
     deliver_all(w);
@@ -426,7 +426,7 @@ static void test_opens_a_session_first(void **state BASE_UNUSED)
     deliver_all(w);
     assert_int_equal(w->calls[id].done, 1);
     assert_int_equal(client_pending(w->c), 0);
-    assert_true(client_deadline(w->c) == UINT64_MAX); /* an idle client wakes nobody */
+    assert_true(client_deadline(w->c) == UINT64_MAX); /* an idle client has no deadline */
     world_free(w);
 }
 
@@ -491,7 +491,7 @@ static void test_window_of_bytes(void **state BASE_UNUSED)
 {
     struct world *w = world_open(100, 1000);
 
-    submit_bytes(w, 0, 5000); /* larger than the window: alone */
+    submit_bytes(w, 0, 5000); /* larger than the window: proposed alone */
     submit_bytes(w, 0, 400);
     submit_bytes(w, 0, 400);
     submit_bytes(w, 0, 400);
@@ -585,7 +585,7 @@ static void test_gap_starts_one_round(void **state BASE_UNUSED)
     assert_int_equal(client_deadline(w->c), 0);
     turn(w);
     assert_int_equal(w->proposals, 40);
-    assert_true(take(w, w->term, &lost)); /* and once more */
+    assert_true(take(w, w->term, &lost)); /* lost again */
     buf_fini(&lost);
     deliver_all(w);
     turn(w);
@@ -628,7 +628,7 @@ static void test_cancel_before_proposal(void **state BASE_UNUSED)
     client_cancel(w->c, 4711);
     assert_int_equal(client_pending(w->c), 2);
     turn(w);
-    assert_int_equal(w->proposals, 2); /* the number was not used up */
+    assert_int_equal(w->proposals, 2); /* the number is still free */
     assert_int_equal(w->last_stamp.seq, 2);
     deliver_all(w);
     assert_int_equal(w->calls[a].err, 0);
@@ -646,7 +646,7 @@ static void test_cancel_on_its_way(void **state BASE_UNUSED)
     drop_all(w);
     client_cancel(w->c, w->calls[b].ticket);
     assert_int_equal(w->calls[b].err, -EINTR);
-    assert_int_equal(client_pending(w->c), 3); /* its number must still be used */
+    assert_int_equal(client_pending(w->c), 3); /* its number is still needed */
     elect(w);
     turn(w);
     assert_int_equal(w->noops, 1);
@@ -698,7 +698,7 @@ static void test_deadlines(void **state BASE_UNUSED)
     assert_int_equal(w->calls[d].err, -ETIMEDOUT);
     deliver_all(w);
     assert_int_equal(w->calls[b].err, 0);
-    assert_true(w->calls[a].executed); /* it was on its way */
+    assert_true(w->calls[a].executed); /* it was already proposed */
     assert_false(w->calls[c].executed);
     assert_int_equal(client_pending(w->c), 0);
     world_free(w);
@@ -728,7 +728,7 @@ static void test_lost_session(void **state BASE_UNUSED)
     turn(w);
     client_cancel(w->c, w->calls[b].ticket);
     w->sessions[0].open = false;
-    w->calls[a].again = true; /* its done submits one more: it belongs to the next session */
+    w->calls[a].again = true; /* its done submits a command for the next session */
     deliver_all(w);
     assert_int_equal(w->calls[a].err, -ESTALE);
     assert_int_equal(w->calls[b].err, -EINTR);
@@ -751,7 +751,7 @@ static void test_lost_session(void **state BASE_UNUSED)
     world_free(w);
 }
 
-/* Known from the entry that ended it, before anything was refused. */
+/* The entry that ends the session reports it before any command is refused. */
 static void test_ended_session(void **state BASE_UNUSED)
 {
     struct world *w = world_open(2, 100000);
@@ -759,7 +759,7 @@ static void test_ended_session(void **state BASE_UNUSED)
     uint64_t a = submit(w), b;
 
     turn(w);
-    client_ended(w->c, first + 4711); /* another's, or an older one */
+    client_ended(w->c, first + 4711); /* another session */
     assert_int_equal(client_session(w->c), first);
     w->sessions[0].open = false;
     client_ended(w->c, first);
@@ -767,7 +767,7 @@ static void test_ended_session(void **state BASE_UNUSED)
     assert_int_equal(client_session(w->c), 0);
     b = submit(w);
     turn(w);
-    deliver_all(w); /* `a` is refused, which is no news */
+    deliver_all(w); /* `a` is refused; the client knows already */
     assert_int_not_equal(client_session(w->c), 0);
     assert_int_not_equal(client_session(w->c), first);
     turn(w);
@@ -784,7 +784,7 @@ static void test_leaving(void **state BASE_UNUSED)
     client_leave(w->c);
     turn(w);
     deliver_all(w);
-    assert_int_equal(w->calls[a].err, 0); /* what there is still is done */
+    assert_int_equal(w->calls[a].err, 0); /* the queued commands are still applied */
     w->sessions[0].open = false;
     client_ended(w->c, client_session(w->c));
     b = submit(w);
@@ -795,7 +795,7 @@ static void test_leaving(void **state BASE_UNUSED)
     world_free(w);
 }
 
-/* Not before it could be proposed, and not with a repetition. */
+/* The time of the first proposal: not earlier, and not that of a repetition. */
 static void test_when_the_session_began(void **state BASE_UNUSED)
 {
     struct world *w = world_new(1, 8, 1000);
@@ -822,13 +822,13 @@ static void test_when_the_session_began(void **state BASE_UNUSED)
     world_free(w);
 }
 
-/* What means something in one session only is refused in the next, not carried out. */
+/* A command bound to one session is refused in the next session. */
 static void test_command_of_a_session(void **state BASE_UNUSED)
 {
     struct world *w = world_open(1, 1000);
     uint64_t first = client_session(w->c), a = submit(w), b, c;
 
-    turn(w); /* one on its way, the others wait */
+    turn(w); /* one is proposed, the others wait */
     w->bound = first;
     b = submit(w);
     w->bound = 0;
@@ -866,7 +866,8 @@ static void test_other_sessions_are_ignored(void **state BASE_UNUSED)
     turn(w);
     client_applied(w->c, CLIENT_APPLIED, 4711, 1, 0, NULL, 0);
     client_applied(w->c, CLIENT_NO_SESSION, 4711, 1, 0, NULL, 0);
-    client_applied(w->c, CLIENT_APPLIED, 4712, 0, 99, NULL, 0); /* another's OpenSession */
+    client_applied(w->c, CLIENT_APPLIED, 4712, 0, 99, NULL,
+                   0); /* the OpenSession of another client */
     assert_int_equal(w->calls[a].done, 0);
     assert_int_not_equal(client_session(w->c), 0);
     deliver_all(w);
@@ -926,7 +927,7 @@ static void test_snapshot_opened_the_session(void **state BASE_UNUSED)
     deliver_all(w);
     w->hidden = false;
     client_installed(w->c);
-    turn(w); /* asks again; the answer is: a duplicate */
+    turn(w); /* proposes again; the outcome is a duplicate */
     deliver_all(w);
     assert_int_equal(w->n_sessions, 1);
     assert_int_equal(client_session(w->c), w->sessions[0].id);
@@ -942,7 +943,7 @@ static void test_free_completes_all(void **state BASE_UNUSED)
 
     for (int i = 0; i < 5; i++)
         submit(w);
-    w->calls[4].again = true; /* what its done submits is completed, too */
+    w->calls[4].again = true; /* the command that its done submits completes too */
     turn(w);
     client_cancel(w->c, w->calls[0].ticket);
     client_free(w->c);
@@ -1053,7 +1054,7 @@ static void run_property(uint64_t seed)
         w->calls[i].again = false;
     if (!w->leader)
         elect(w);
-    for (int i = 0; i < 10000 && client_pending(w->c) > 0; i++) { /* the network is well again */
+    for (int i = 0; i < 10000 && client_pending(w->c) > 0; i++) { /* the network is healthy again */
         deliver_all(w);
         turn(w);
         w->now += 10;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole nodes in one process: real threads, real sockets on loopback, and a state machine in memory
- * that knows the session rules. What all members have applied is kept in one history, against
- * which each application is compared: the first member to apply an index writes it down. */
+/* Whole members in one process: real threads, real sockets on loopback, and a state machine in
+ * memory that knows the session rules. One history records all applied entries: the first member to
+ * apply an index records it, and each other member is compared with the record. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,7 +58,7 @@ static void history_clear(void)
     history.n = history.cap = 0;
 }
 
-/* Every member that applies `index` must apply the same. */
+/* All members must apply the same entry at `index`. */
 static void history_note(uint64_t index, const struct machine_entry *entry)
 {
     struct entry *e;
@@ -96,7 +96,7 @@ struct sessions {
 struct result {
     enum client_outcome outcome;
     uint64_t session, seq, nonce, reply;
-    uint64_t id; /* of the command that took effect now; 0: none */
+    uint64_t id; /* of the command that took effect; 0: none */
 };
 
 static void sessions_clear(struct sessions *s)
@@ -153,7 +153,7 @@ static void command(struct session *found, uint64_t index, const uint8_t *bytes,
     }
 }
 
-/* False: not a command. */
+/* Returns false if the entry is not a command. */
 static bool sessions_apply(struct sessions *s, uint64_t index, enum machine_entry_type type,
                            const uint8_t *data, size_t len, struct result *out)
 {
@@ -182,13 +182,13 @@ static bool sessions_apply(struct sessions *s, uint64_t index, enum machine_entr
 
 enum network { NETWORK_FINE, NETWORK_CUT, NETWORK_SILENT };
 
-/* A member's links are refused (cut), or nothing arrives on them (silent, like a host that is gone:
- * nobody sees an end of the stream). */
+/* cut: a member's links are refused. silent: nothing arrives on them, as from a host that was
+ * switched off; the other side sees no end of the stream. */
 static _Atomic enum network networks[MEMBERS_MAX + 1];
 
 struct wire {
     uint64_t member;
-    bool holed; /* bytes are missing: it cannot go on */
+    bool holed; /* bytes are missing: the stream is broken */
 };
 
 static void *wire_open(void *ctx, bool dialled BASE_UNUSED)
@@ -249,16 +249,16 @@ struct member {
     char address[32];
     struct memory_machine *machine;
     struct consensus *consensus; /* NULL: down */
-    /* The loop thread's (the main thread's while it is down): */
+    /* Used by the loop thread (by the main thread while the member is down): */
     struct sessions sessions;
     struct delivery *deliveries, **tail;
-    /* For everybody: */
+    /* Used by all threads: */
     _Atomic uint64_t applied, session, leader, ticks, installed, apps;
 };
 
 static struct member members[MEMBERS_MAX + 1];
 static unsigned n_members;
-static _Atomic unsigned sync_us; /* how long a sync takes */
+static _Atomic unsigned sync_us; /* duration of a sync */
 static uint64_t trailing = 10000;
 
 static void on_apply(void *ctx, uint64_t index, const struct machine_entry *entry)
@@ -450,7 +450,7 @@ static void member_stop(struct member *m)
     m->tail = &m->deliveries;
 }
 
-/* As kill -9 and a power cut would: what was not synced may be lost. */
+/* Like kill -9 and a power cut: unsynced transactions may be lost. */
 static void member_crash(struct member *m)
 {
     member_stop(m);
@@ -459,7 +459,7 @@ static void member_crash(struct member *m)
     atomic_store(&m->leader, 0);
 }
 
-/* Each cluster has ports of its own: what is late of the one before finds nobody. */
+/* Each cluster has its own ports: late calls of the previous cluster reach no member. */
 static void choose_addresses(void)
 {
     static unsigned port = 7410;
@@ -503,7 +503,7 @@ static void cluster_stop(void)
     trailing = 10000;
 }
 
-/* What everybody thinks, when something has gone wrong. */
+/* After a failure: prints the state of each member. */
 static void describe(void *arg)
 {
     static struct driver_status s;
@@ -683,7 +683,7 @@ static uint64_t switches(struct member *m)
     return c.index;
 }
 
-/* A node that has nothing to do sleeps. */
+/* An idle member sleeps. */
 static void test_idle(void **state BASE_UNUSED)
 {
     for (unsigned n = 1; n <= 3; n += 2) {
@@ -709,18 +709,18 @@ static void test_idle(void **state BASE_UNUSED)
 /* ---- Three members -----------------------------------------------------------------------------
  */
 
-/* Submits through one member, keeping some on their way; each done submits the next one. */
+/* Submits through one member and keeps some commands outstanding: each done submits the next. */
 struct stream {
     struct member *member;
     unsigned todo;        /* not yet submitted */
-    unsigned outstanding; /* not yet done; both the loop thread's once started */
+    unsigned outstanding; /* not yet done; after the start, only the loop thread uses both */
     _Atomic unsigned acked, failed;
     _Atomic bool idle;
     pthread_mutex_t mutex;
 };
 
 static struct {
-    _Atomic uint64_t index; /* where it was applied; 0: not acknowledged */
+    _Atomic uint64_t index; /* index at which it was applied; 0: not acknowledged */
     _Atomic int err;
 } verdicts[IDS_MAX];
 
@@ -756,7 +756,7 @@ static void flight_done(void *arg, int err, const uint8_t *reply, size_t len)
         stream_submit(s);
     last = s->outstanding == 0;
     pthread_mutex_unlock(&s->mutex);
-    if (last) /* from here on the stream is its owner's */
+    if (last) /* from now on the main thread owns the stream */
         atomic_store(&s->idle, true);
 }
 
@@ -782,8 +782,8 @@ static void stream_start(struct stream *s, struct member *m, unsigned todo, unsi
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* What must hold in the end: every member applied the same; what was acknowledged took effect
- * exactly once and where it was said; nothing took effect twice. */
+/* Final checks: every member applied the same entries; each acknowledged command took effect
+ * exactly once, at the index of its reply; no command took effect twice. */
 static void verify_history(void)
 {
     static uint64_t effect[IDS_MAX];
@@ -860,7 +860,7 @@ static void test_three_members(void **state BASE_UNUSED)
     cluster_stop();
 }
 
-/* A write that has returned on one member is there on another after a barrier. */
+/* After a barrier, another member sees a write that was acknowledged before. */
 static void test_barrier_sees_writes(void **state BASE_UNUSED)
 {
     cluster_start(3);
@@ -890,7 +890,7 @@ static void read_status(void *arg)
     struct driver_status *status = arg;
 
     consensus_status(members[status->id].consensus, status);
-    status->id += 100; /* that it was here */
+    status->id += 100; /* marks that this function ran */
 }
 
 static void test_app_messages_and_status(void **state BASE_UNUSED)
@@ -908,14 +908,14 @@ static void test_app_messages_and_status(void **state BASE_UNUSED)
     memset(&status, 0, sizeof status);
     status.id = 2;
     consensus_run(members[2].consensus, read_status, &status);
-    member_stop(&members[2]); /* what was called before is carried out */
+    member_stop(&members[2]); /* functions queued before the stop are called */
     assert_int_equal(seen->id, 102);
     assert_int_equal(seen->n_members, 3);
     assert_true(seen->applied > 0);
     cluster_stop();
 }
 
-/* Lets what is on its way end, and submits nothing more. */
+/* Stops submitting, and waits until the outstanding commands are done. */
 static void stream_drain(struct stream *s)
 {
     pthread_mutex_lock(&s->mutex);
@@ -924,7 +924,7 @@ static void stream_drain(struct stream *s)
     WAIT_FOR(atomic_load(&s->idle));
 }
 
-/* The streams of all members but one get on. */
+/* The streams of all members but one make progress. */
 static void others_go_on(struct stream *streams, const struct member *victim, const char *what)
 {
     uint64_t began = clock_boot_ms();
@@ -938,7 +938,7 @@ static void others_go_on(struct stream *streams, const struct member *victim, co
            what, (unsigned long long)(clock_boot_ms() - began));
 }
 
-/* The leader goes away in the middle, again and again, with a power cut each time. */
+/* The leader is killed repeatedly under load, with a power cut each time. */
 static void test_leader_is_killed(void **state BASE_UNUSED)
 {
     struct stream streams[4];
@@ -972,8 +972,8 @@ static void test_leader_is_killed(void **state BASE_UNUSED)
     cluster_stop();
 }
 
-/* Members are cut off and come back; with little log kept, so that they need snapshots. Every call
- * is carried out in the end, once. */
+/* Members are isolated and come back. The log is kept short, so they need snapshots. In the end
+ * every command has been applied exactly once. */
 static void test_cut_off(void **state BASE_UNUSED)
 {
     struct stream streams[4];
@@ -1043,7 +1043,7 @@ static void test_no_quorum(void **state BASE_UNUSED)
     cluster_stop();
 }
 
-/* The quorum comes back: what waits is carried out. */
+/* The quorum comes back: the waiting commands are applied. */
 static void test_quorum_returns(void **state BASE_UNUSED)
 {
     struct call write, read;
@@ -1063,7 +1063,7 @@ static void test_quorum_returns(void **state BASE_UNUSED)
     cluster_stop();
 }
 
-/* A done that submits again while the node stops: the new call ends as well. */
+/* A done submits again while the member stops: the new command completes too. */
 struct insistence {
     struct consensus *consensus;
     unsigned left;
@@ -1134,7 +1134,7 @@ static void test_cannot_start(void **state BASE_UNUSED)
     cluster_stop();
 }
 
-/* Many threads submit and cancel while the node goes down: each call ends exactly once. */
+/* Many threads submit and cancel while the member stops: each command completes exactly once. */
 struct hammer {
     struct member *member;
     _Atomic bool *stop;
@@ -1230,7 +1230,7 @@ static void test_figures(void **state BASE_UNUSED)
 
     forget_verdicts();
     cluster_start(3);
-    atomic_store(&sync_us, 100); /* about what usleep and a good disk take together */
+    atomic_store(&sync_us, 100); /* about the time of a sync on a good disk */
     lead = leader();
     for (size_t i = 0; i < ARRAY_LEN(runs); i++)
         measure(lead, runs[i].width, runs[i].n, "leader  ");
@@ -1240,12 +1240,11 @@ static void test_figures(void **state BASE_UNUSED)
     cluster_stop();
 }
 
-/* After a failure in the middle, nodes are still running, and call back into a stack that is gone.
- */
+/* After a failed test its members still run, and call back into a stack that no longer exists. */
 static int end_of_test(void **state BASE_UNUSED)
 {
     if (n_members > 0)
-        die("a test has failed while its nodes were running: it was the last one");
+        die("a test failed while its members were running: the remaining tests are not run");
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The driver in scenes played by hand in the simulator. */
+/* Scenes of the driver, played by hand in the simulator. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,7 +93,7 @@ static void test_three_elect_replicate_and_forward(void **state)
     raft_sim_free(sim);
 }
 
-/* A machine that takes nothing of 80 bytes. */
+/* A machine that does not accept commands of 80 bytes. */
 static bool takes_not_80(void *ctx, uint64_t from, const uint8_t *data, size_t len)
 {
     (void)ctx;
@@ -115,13 +115,13 @@ static void test_what_no_machine_takes_is_in_no_log(void **state)
     for (i = 1; i <= 3; i++)
         raft_sim_driver(sim, i)->machine.ops = &ops;
     before = raft_sim_applied(sim, leader);
-    for (i = 1; i <= 3; i++) /* the leader's own among them */
+    for (i = 1; i <= 3; i++) /* one of them is the leader */
         assert_true(raft_sim_propose(sim, i, 80));
     raft_sim_run(sim, SECOND);
     for (i = 1; i <= 3; i++) {
         assert_int_equal(raft_sim_applied(sim, i), before);
         assert_int_equal(raft_sim_driver(sim, i)->raft.commit_index, before);
-        assert_true(raft_sim_propose(sim, i, 88)); /* others are not held up */
+        assert_true(raft_sim_propose(sim, i, 88)); /* the refused command does not delay others */
     }
     for (i = 1; i <= 3; i++)
         await_applied(sim, i, before + 3);
@@ -142,7 +142,7 @@ static void test_followers_learn_a_commit_at_once(void **state)
     begin = raft_sim_now(sim);
     assert_true(raft_sim_propose(sim, leader, 10));
     await_applied(sim, other_than(sim, leader), before + 1);
-    /* There, to the disk, back, and there again: not the next heartbeat. */
+    /* Sent, stored, acknowledged, commit sent: faster than the next heartbeat. */
     assert_true(raft_sim_now(sim) - begin < 5000);
     raft_sim_free(sim);
 }
@@ -264,7 +264,7 @@ static void test_no_barrier_without_a_quorum(void **state)
     assert_false(raft_sim_barrier_done(sim, ticket));
     raft_sim_isolate(sim, leader, false);
     raft_sim_run(sim, 3 * SECOND);
-    assert_true(raft_sim_barrier_done(sim, ticket)); /* it went on trying */
+    assert_true(raft_sim_barrier_done(sim, ticket)); /* the barrier was retried */
     assert_fine(sim);
     raft_sim_free(sim);
 }
@@ -288,14 +288,14 @@ static struct raft_sim *tiny_log_of(unsigned voters, unsigned n, uint64_t copy_s
     config.n = n;
     config.compact_every = 10;
     config.compact_trailing = 5;
-    config.propose_every = 500; /* 2000 a second, all the time */
+    config.propose_every = 500; /* 2000 a second, without a pause */
     config.copy_size = copy_size;
     config.copy_polls = 10;
     return raft_sim_new(&config);
 }
 
-/* One that missed much gets a copy of several chunks, and then catches up from the log, although
- * thousands of entries are written meanwhile and the log is compacted all the time. */
+/* A member that missed many entries gets a snapshot of several chunks, then catches up from the
+ * log, although thousands of entries are written and the log is compacted meanwhile. */
 static void test_a_snapshot_while_others_write(void **state)
 {
     struct raft_sim *sim = tiny_log_of(3, 3, 1300000);
@@ -309,7 +309,7 @@ static void test_a_snapshot_while_others_write(void **state)
         raft_sim_run(sim, SECOND);
         leader = raft_sim_leader(sim);
         assert_int_equal(status_of(sim, lagging).snapshots_installed,
-                         1); /* not one after another */
+                         1); /* they were sent in parallel */
         assert_true(raft_sim_applied(sim, lagging) + 100 > raft_sim_applied(sim, leader));
     }
     assert_fine(sim);
@@ -354,7 +354,7 @@ static bool streams_begin(struct raft_sim *sim, void *arg BASE_UNUSED)
     return leader != 0 && streams(sim, leader) > 0;
 }
 
-/* Nothing is kept for a receiver that is no member any more: neither the copy nor the log. */
+/* For a removed receiver, the leader keeps neither the snapshot nor the log. */
 static void test_a_removed_receiver_is_not_served(void **state)
 {
     struct raft_sim *sim = tiny_log_of(3, 3, 1300000);
@@ -375,7 +375,7 @@ static void test_a_removed_receiver_is_not_served(void **state)
     raft_sim_free(sim);
 }
 
-/* Who has caught up from the log needs no copy any more, though nothing is heard of its wishes. */
+/* A receiver that has caught up from the log needs no snapshot, even without a message from it. */
 static void test_a_receiver_that_has_caught_up_is_not_served(void **state)
 {
     struct raft_sim *sim = sim_of(3, 0, 3);
@@ -395,7 +395,7 @@ static void test_a_receiver_that_has_caught_up_is_not_served(void **state)
     raft_sim_free(sim);
 }
 
-/* The leader dies while it streams; the next one has the receiver served all the same. */
+/* The leader dies while it sends a snapshot; the next leader serves the receiver. */
 static void test_the_sender_of_a_snapshot_dies(void **state)
 {
     struct raft_sim *sim = tiny_log_of(3, 3, 1300000);
@@ -449,7 +449,7 @@ static int drop(struct raft_sim *sim, unsigned leader, unsigned id)
     return driver_remove(raft_sim_driver(sim, leader), id);
 }
 
-/* As an operator would: again while it says -EAGAIN, until it is committed. */
+/* Like an operator: repeats a change while it returns -EAGAIN, until it is committed. */
 static void carry_out(struct raft_sim *sim,
                       int (*what)(struct raft_sim *sim, unsigned leader, unsigned id), unsigned id)
 {
@@ -477,14 +477,14 @@ static void test_members_come_and_go(void **state)
 
     (void)state;
     assert_int_equal(await_leader(sim), 1);
-    raft_sim_run(sim, SECOND); /* entry 1 is compacted away: newcomers get a snapshot */
+    raft_sim_run(sim, SECOND); /* entry 1 is compacted: new members need a snapshot */
     for (id = 2; id <= 4; id++) {
         carry_out(sim, add, id);
         carry_out(sim, promote, id);
     }
     leader = await_leader(sim);
     assert_int_equal(status_of(sim, leader).n_members, 4);
-    carry_out(sim, demote, leader); /* itself: another takes over */
+    carry_out(sim, demote, leader); /* the leader itself: another member takes over */
     assert_int_not_equal(await_leader(sim), leader);
     carry_out(sim, drop, leader);
     leader = await_leader(sim);
@@ -503,7 +503,7 @@ static uint64_t steps_of(const struct raft_sim *sim)
     return stats.steps;
 }
 
-/* The only member has nobody to tell that it lives; with the second one it begins to. */
+/* The only member of a cluster sends no heartbeats; it begins when a second member joins. */
 static void test_a_member_alone_sleeps(void **state)
 {
     struct raft_sim *sim = sim_of(1, 0, 2);
@@ -517,7 +517,7 @@ static void test_a_member_alone_sleeps(void **state)
     assert_true(driver_deadline(d) == UINT64_MAX);
     steps = steps_of(sim);
     raft_sim_run(sim, 10 * SECOND);
-    assert_true(steps_of(sim) - steps < 30); /* those of member 2, which waits to be added */
+    assert_true(steps_of(sim) - steps < 30); /* only steps of member 2, which waits to be added */
     assert_int_equal(driver_leading(d), status_of(sim, 1).term);
     carry_out(sim, add, 2);
     assert_true(driver_deadline(d) != UINT64_MAX);
@@ -526,7 +526,7 @@ static void test_a_member_alone_sleeps(void **state)
     assert_true(steps_of(sim) - steps > 100);
     carry_out(sim, promote, 2);
     raft_sim_run(sim, 5 * SECOND);
-    assert_int_equal(raft_sim_leader(sim), 1); /* and keeps its quorum */
+    assert_int_equal(raft_sim_leader(sim), 1); /* it keeps its quorum */
     assert_fine(sim);
     raft_sim_free(sim);
 }
@@ -575,10 +575,10 @@ static void test_transfer(void **state)
     assert_int_equal(driver_transfer(raft_sim_driver(sim, leader), heir), 0);
     assert_int_equal(driver_transfer(raft_sim_driver(sim, leader), heir), -EAGAIN);
     raft_sim_kick(sim, leader);
-    raft_sim_run(sim, 100000); /* while others write all the time */
+    raft_sim_run(sim, 100000); /* under constant writes */
     assert_int_equal(raft_sim_leader(sim), heir);
     assert_fine(sim);
-    /* To one that does not answer: nothing comes of it, and work goes on. */
+    /* A transfer to a member that does not answer has no effect, and work continues. */
     leader = heir;
     heir = other_than(sim, leader);
     raft_sim_isolate(sim, heir, true);
@@ -594,7 +594,7 @@ static void test_transfer(void **state)
 
 /* ---- Bounds ---------------------------------------------------------------------------------- */
 
-/* A leader that is cut off takes no more than it may. */
+/* An isolated leader accepts proposals only up to its limit. */
 static void test_the_leader_stays_within_its_bounds(void **state)
 {
     struct raft_sim *sim = sim_of(3, 0, 3);
@@ -617,7 +617,7 @@ static void test_the_leader_stays_within_its_bounds(void **state)
     raft_sim_free(sim);
 }
 
-/* Entries of the largest size, to followers one of which lags: bounded messages, all arrive. */
+/* Entries of the largest size reach all followers, one of which lags, in bounded messages. */
 static void test_large_entries(void **state)
 {
     struct raft_sim *sim = sim_of(3, 0, 3);

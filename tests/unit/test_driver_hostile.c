@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A driver among peers that say anything: frames that are well-formed and senseless, frames with
- * bytes changed, and bytes that are no frames. It need not make progress (two liars are a majority
- * of three), but it must never crash, fail a check, or take what cannot be for a member's log.
- * Best run with the sanitizers. HOSTILE_ROUNDS, HOSTILE_SEED: more of it. */
+/* A driver among hostile peers. They send well-formed frames without sense, frames with changed
+ * bytes, and bytes that are not frames. The driver need not make progress (two liars are a majority
+ * of three), but it must never crash, fail a check, or accept an impossible log.
+ * Run it with the sanitizers. HOSTILE_ROUNDS and HOSTILE_SEED change the amount and the seed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,15 +25,15 @@ struct world {
     uint64_t now_ms, chance;
     struct memory_machine *machine;
     struct driver *driver;
-    struct buf last; /* what the driver sent last: true frames to change */
+    struct buf last; /* the driver's last message: a true frame to change */
     struct driver_status status;
-    uint64_t head[3]; /* a whole copy of the database as memory_machine.c makes it, as offered */
+    uint64_t head[3]; /* the offered snapshot, in the format of memory_machine.c */
 };
 
 static uint64_t seed_now;
 static struct {
     unsigned led, applied, compacted, changed, installed, sent;
-} seen; /* in how many worlds: the liars must get somewhere, or nothing is tested */
+} seen; /* number of worlds in which the liars had an effect; 0 would test nothing */
 
 static void on_abort(int signal)
 {
@@ -54,7 +54,7 @@ static uint64_t chance(struct world *w, uint64_t below)
     return (z ^ z >> 31) % below;
 }
 
-/* Mostly small, so that it meets what is there; sometimes absurd. */
+/* Mostly small, to match real indexes; sometimes absurd. */
 static uint64_t number(struct world *w)
 {
     static const uint64_t absurd[] = {UINT64_MAX, 1ull << 63, (1ull << 62) - 1,
@@ -67,7 +67,7 @@ static uint64_t number(struct world *w)
     return w->status.last_index + 2 - min_u64(chance(w, 6), w->status.last_index);
 }
 
-/* Near the term of the driver: what is older or much newer leads nowhere. */
+/* Near the driver's term: much older or newer terms have no effect. */
 static uint64_t near_term(struct world *w)
 {
     static const unsigned ahead[] = {1, 1, 1, 1, 1, 1, 1, 1, 0, 2};
@@ -181,7 +181,7 @@ static void world_close(struct world *w)
 
 #define ENTRIES_MAX 6
 
-struct made { /* all that a frame may point to */
+struct made { /* everything that a frame may point to */
     Cfs__Peer__Frame frame;
     Cfs__Peer__RequestVote vote;
     Cfs__Peer__RequestVoteResult vote_result;
@@ -204,7 +204,7 @@ struct made { /* all that a frame may point to */
     size_t config_len;
 };
 
-/* A configuration with one to three members, sometimes not quite. */
+/* A configuration with one to three members, sometimes an invalid one. */
 static void make_config(struct world *w, struct made *m)
 {
     uint64_t n = 1 + chance(w, 3), i;
@@ -372,9 +372,9 @@ static struct buf something(struct world *w, uint64_t from)
     uint64_t what = chance(w, 10);
     struct buf b = BUF_EMPTY;
 
-    if (what == 0 && w->last.len > 0) /* its own words, changed */
+    if (what == 0 && w->last.len > 0) /* the driver's own message, changed */
         b = buf_copy(w->last.data, w->last.len);
-    else if (what == 1) { /* no frame */
+    else if (what == 1) { /* not a frame */
         while (b.len < 20)
             buf_printf(&b, "%c", (int)chance(w, 256));
         return b;
@@ -387,7 +387,7 @@ static struct buf something(struct world *w, uint64_t from)
 
 /* ---- Tests ----------------------------------------------------------------------------------- */
 
-/* Never two chances in one expression: the order would be the compiler's. */
+/* Only one random draw per expression: otherwise the compiler would choose their order. */
 static void play_link(struct world *w)
 {
     uint64_t peer = 2 + chance(w, 2);

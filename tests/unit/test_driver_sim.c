@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many worlds, each from a seed: SIM_SEEDS=n of them from SIM_SEED=s on (default: a few, in a few
- * seconds), SIM_MS=virtual milliseconds of trouble in each, SIM_VERBOSE=1: a line for each. */
+/* Runs many worlds, each from its seed. SIM_SEEDS: number of worlds (default: a few, in a few
+ * seconds); SIM_SEED: first seed; SIM_MS: virtual milliseconds of trouble in each world;
+ * SIM_VERBOSE=1: one line for each world. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,7 @@
 
 static uint64_t seed_now;
 
-/* A check() that fails ends the process: say which world it was. */
+/* A failed check() ends the process: print the seed of its world. */
 static void on_abort(int signal)
 {
     char text[80];
@@ -69,7 +70,7 @@ static void print_stats(const char *what, const struct raft_sim_stats *s, uint64
            s->heal_us / 1000, digest);
 }
 
-/* The digest; 0 after a violation. */
+/* Returns the digest; 0 after a violation. */
 static uint64_t one_world(uint64_t seed, uint64_t ms, struct raft_sim_stats *stats)
 {
     struct raft_sim_config config;
@@ -112,7 +113,7 @@ static void test_worlds(void **state)
         bad += one == 0;
         digest = digest * 31 + one;
         add(&sum, &stats);
-        /* A slow machine sees fewer worlds, but always some. */
+        /* A slow machine runs fewer worlds, but at least some. */
         if (seed >= first + 11 && seconds() - begin > limit) {
             seed++;
             break;
@@ -123,7 +124,7 @@ static void test_worlds(void **state)
     assert_int_equal(bad, 0);
     if (n < 12)
         return;
-    /* Not one of the things that can go wrong is left out. */
+    /* Each kind of trouble occurred at least once. */
     assert_true(sum.leaders > 0 && sum.crashes > 0 && sum.cuts > 0 && sum.snapshots > 0);
     assert_true(sum.changes > 0 && sum.barriers > 0 && sum.transfers > 0 && sum.applied > 1000);
 }

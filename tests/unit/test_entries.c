@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log in memory: how much of it fits into so many bytes. */
+/* The log in memory: which rows fit into a number of bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@ static void append(struct entries *e, uint64_t n, size_t len)
         entries_append(e, &entry);
 }
 
-/* Rows from entries_first_within(b) on are at most b bytes, and no more than two marks fewer. */
+/* Rows from entries_first_within(b) on have at most b bytes, and at least b minus two marks. */
 static void test_within(void **state)
 {
     struct entries e;
@@ -35,7 +35,7 @@ static void test_within(void **state)
         assert_true(((101 - first) << 20) + 2 * ENTRIES_MARK_BYTES >= bytes);
     }
     assert_int_equal(entries_first_within(&e, UINT64_MAX), 1);
-    entries_evict(&e, 101); /* payloads gone, sizes not */
+    entries_evict(&e, 101); /* drops the payloads, keeps the sizes */
     assert_true(entries_first_within(&e, 8u << 20) > 80);
     entries_fini(&e);
 }
@@ -49,7 +49,7 @@ static void test_truncate_and_compact(void **state)
     append(&e, 100, sizeof payload);
     entries_truncate(&e, 21);
     assert_true(entries_first_within(&e, 8u << 20) <= 17);
-    append(&e, 80, 1); /* what was cut off does not count any more */
+    append(&e, 80, 1); /* truncated rows no longer count */
     assert_true(entries_first_within(&e, 8u << 20) <= 17);
     entries_compact(&e, 60);
     assert_int_equal(entries_first_within(&e, 0), 60);
@@ -58,7 +58,7 @@ static void test_truncate_and_compact(void **state)
     entries_fini(&e);
 }
 
-/* More than all marks can tell: the oldest rows count as too much, never as nothing. */
+/* A log longer than all marks: the size of the oldest rows is overestimated, never ignored. */
 static void test_many_marks(void **state)
 {
     struct entries e;

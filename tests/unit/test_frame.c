@@ -33,7 +33,7 @@ static void add_frame(struct buf *stream, const void *payload, size_t len)
     buf_append(stream, payload, len);
 }
 
-/* Feeds all of it, in pieces of at most `piece` bytes. */
+/* Feeds all bytes, in pieces of at most `piece` bytes. */
 static void feed(struct frame_reader *r, const uint8_t *data, size_t len)
 {
     uint8_t *at;
@@ -72,7 +72,7 @@ static void test_one(void **state BASE_UNUSED)
     buf_fini(&stream);
 }
 
-/* The wire format is a promise to other versions. */
+/* Other versions depend on this wire format. */
 static void test_known_bytes(void **state BASE_UNUSED)
 {
     static const uint8_t known[] = {5, 0, 0, 0, 0xfd, 0xdc, 0x62, 0x5c, 'h', 'e', 'l', 'l', 'o'};
@@ -104,7 +104,7 @@ static void test_truncations(void **state BASE_UNUSED)
     buf_fini(&stream);
 }
 
-/* Any flipped bit is noticed: as a bad frame, or as a frame that never ends. */
+/* Every flipped bit is detected: as a bad frame, or as a frame that never ends. */
 static void test_bit_flips(void **state BASE_UNUSED)
 {
     struct buf stream = BUF_EMPTY;
@@ -125,7 +125,7 @@ static void test_bit_flips(void **state BASE_UNUSED)
             assert_int_equal(got, -EBADMSG);
         else /* the length: the frame never ends, is too long, or its checksum is wrong */
             assert_true(got == 0 || got == -EMSGSIZE || got == -EBADMSG);
-        if (got < 0) /* and stays so */
+        if (got < 0) /* the error is permanent */
             assert_int_equal(frame_reader_next(&r, &payload, &len), got);
         frame_reader_fini(&r);
         stream.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -161,7 +161,7 @@ static void test_lengths(void **state BASE_UNUSED)
         frame_reader_init(&r, 100);
         feed(&r, header, sizeof header);
         assert_int_equal(frame_reader_next(&r, &payload, &len), cases[i].err);
-        frame_reader_room(&r, &at, &len); /* what it announces does not make us allocate it */
+        frame_reader_room(&r, &at, &len); /* an announced length causes no allocation */
         assert_true(r.in.cap <= 4 * FRAME_READ);
         frame_reader_fini(&r);
     }
@@ -187,7 +187,7 @@ static void test_largest(void **state BASE_UNUSED)
     assert_int_equal(frame_reader_next(&r, &got, &len), 1);
     assert_int_equal(len, 1);
     feed(&r, (const uint8_t *)"", 1);
-    assert_true(r.in.cap <= 4 * FRAME_READ); /* the memory was given back */
+    assert_true(r.in.cap <= 4 * FRAME_READ); /* the memory was freed */
     frame_reader_fini(&r);
     buf_fini(&stream);
     free(payload);

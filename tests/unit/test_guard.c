@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A scene for each guard of raft/guard.h, played on one bare core: with the guard, and without it,
- * so that the defect is seen and not only its absence. Like test_guard_ablation.c, this program has
- * a guard.o of its own. */
+/* A scene for each guard of raft/guard.h, played on one bare core. Each scene runs with the guard
+ * and without it, to show the defect as well as its absence. Like test_guard_ablation.c, this
+ * program has its own guard.o. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@ struct bench {
     struct entries log;
     struct raft_message messages[MESSAGES_MAX];
     unsigned n_messages;
-    unsigned flags; /* of all updates since bench_clear */
+    unsigned flags; /* the flags of all updates since bench_clear */
 };
 
 /* ---- The bench ------------------------------------------------------------------------------- */
@@ -54,7 +54,7 @@ static void bench_clear(struct bench *b)
     b->flags = 0;
 }
 
-/* The first message of this type since bench_clear, to anybody (0) or to one. */
+/* The first message of this type since bench_clear, to one member or to any (0). */
 static struct raft_message *sent(struct bench *b, enum raft_message_type type, uint64_t to)
 {
     unsigned i;
@@ -109,11 +109,11 @@ struct scene {
     uint64_t applied_term;
     const uint64_t *terms; /* of the rows after `applied` */
     unsigned n;
-    unsigned change_at; /* 0: none; n-th row (from 1) is a CHANGE to … */
+    unsigned change_at; /* the n-th row (from 1) is a CHANGE to …; 0: none */
     unsigned change_voters, change_standbys;
 };
 
-/* A member that was started from a snapshot and has some rows after it. */
+/* Starts a member from a snapshot with some rows after it. */
 static void bench_start(struct bench *b, const struct scene *scene)
 {
     struct raft_entry entries[128] = {{0}};
@@ -260,7 +260,7 @@ static const uint64_t ones[100] = {[0 ... 99] = 1};
 
 /* ---- Scenes ---------------------------------------------------------------------------------- */
 
-/* What the core leaves uninitialised cannot be shown to be wrong; that it is 0 can. */
+/* A test cannot show that an uninitialised field is wrong, only that the guard sets it to 0. */
 static void test_g1_result_to_an_older_term(void **state)
 {
     struct bench b;
@@ -424,7 +424,7 @@ static void g6(bool on)
     m = sent(&b, RAFT_REQUEST_VOTE_RESULT, 3);
     assert_non_null(m);
     assert_int_equal(m->request_vote_result.vote_granted, on);
-    assert_int_equal(b.raft.configuration.n, 4); /* it was only lent */
+    assert_int_equal(b.raft.configuration.n, 4); /* the other configuration was only lent */
     bench_end(&b);
 }
 
@@ -464,7 +464,7 @@ static void test_g7_a_refused_pre_vote_tells_the_term(void **state)
     g7(false);
 }
 
-/* Member 2 has everything, is put back to probing, and a rejection of old times arrives. */
+/* Member 2 has all entries and is set back to probing; then a late rejection arrives. */
 static void g8(bool on)
 {
     struct bench b;
@@ -479,7 +479,7 @@ static void g8(bool on)
     guard_timeout(&b.guard);
     b.guard.now += 10;
     receive_result(&b, 3, 0, 6);
-    guard_timeout(&b.guard); /* 2 was silent since the last one */
+    guard_timeout(&b.guard); /* 2 was silent since the last timeout */
     bench_clear(&b);
     with_guard(8, on);
     receive_result(&b, 2, 6, 2);
@@ -508,7 +508,7 @@ static void g9(bool on)
     with_guard(9, on);
     steps = b.guard.steps;
     receive_vote(&b, 2, false);
-    assert_int_equal(b.guard.steps - steps, !on); /* it never reaches the core */
+    assert_int_equal(b.guard.steps - steps, !on); /* with the guard, it never reaches the core */
     assert_int_equal(b.raft.state, RAFT_FOLLOWER);
     bench_end(&b);
 }
@@ -533,7 +533,7 @@ static void g10(bool on)
     bench_clear(&b);
     with_guard(10, on);
     assert_int_equal(guard_transfer(&b.guard, 2), on ? -EAGAIN : 0);
-    receive_result(&b, 2, 0, 9); /* a part of them */
+    receive_result(&b, 2, 0, 9); /* only a part of the rows */
     m = sent(&b, RAFT_TIMEOUT_NOW, 2);
     assert_int_equal(m != NULL, !on); /* without: it claims row 16, and 2 refuses */
     if (on) {
@@ -585,7 +585,7 @@ static void test_g11_what_cannot_be_is_dropped(void **state)
     receive_append_of(&b, 3, 1, 9, 1, 8, NULL, 0); /* a second leader of term 1 */
     receive_append_of(&b, 3, 9, 7, 2, 8, NULL, 0); /* row 7 is committed, of term 1 */
     receive_append_of(&b, 3, 9, 7, 1, 8, &row, 1); /* row 8 as well */
-    receive_append_of(&b, 1, 9, 9, 1, 8, NULL, 0); /* from ourselves */
+    receive_append_of(&b, 1, 9, 9, 1, 8, NULL, 0); /* from this member itself */
     assert_int_equal(b.guard.steps, steps);
     assert_int_equal(b.guard.dropped, 4);
     assert_int_equal(b.raft.current_term, 1);
@@ -593,7 +593,7 @@ static void test_g11_what_cannot_be_is_dropped(void **state)
 
     bench_start(&b, THREE(1, 8));
     elect(&b, 2);
-    receive_append_of(&b, 3, 2, 9, 1, 8, NULL, 0); /* our own term, and we lead it */
+    receive_append_of(&b, 3, 2, 9, 1, 8, NULL, 0); /* this member leads that term */
     assert_int_equal(b.guard.dropped, 1);
     assert_int_equal(b.raft.state, RAFT_LEADER);
     bench_end(&b);
@@ -608,7 +608,8 @@ static void test_g12_install(void **state)
     (void)state;
     bench_start(&b, THREE(1, 4));
     receive_append_of(&b, 2, 1, 5, 1, 1, NULL, 0);
-    assert_false(guard_install(&b.guard, 2, 3, 1, 1, config.base, config.len)); /* it is there */
+    assert_false(guard_install(&b.guard, 2, 3, 1, 1, config.base,
+                               config.len)); /* the entry is applied already */
     bench_clear(&b);
     assert_true(guard_install(&b.guard, 2, 50, 1, 1, config.base, config.len));
     entries_reset(&b.log, 50, 1);
@@ -624,8 +625,8 @@ static void test_g12_install(void **state)
     raft_free(config.base);
 }
 
-/* After a tick in which it was silent a follower is probed: at once with the core's heartbeat
- * timeout at 1 ms, only when the next heartbeat is due with an ordinary one. */
+/* After a tick without a message from it, a follower is probed. With the core's heartbeat timeout
+ * of 1 ms the probe is immediate; with an ordinary timeout, it comes with the next heartbeat. */
 static void g13(unsigned heartbeat_ms)
 {
     struct bench b;
@@ -661,9 +662,9 @@ static void g14(bool on)
     unsigned i, total = 0;
 
     with_guard(14, on);
-    assert_int_equal(guard_probe_cut(&probe, 1000, 500), 500); /* a pipeline goes on */
+    assert_int_equal(guard_probe_cut(&probe, 1000, 500), 500); /* a pipeline continues */
     assert_int_equal(guard_probe_cut(&probe, 1500, 0), 0);
-    for (i = 0; i < 100; i++) /* and is thrown back: the same again and again */
+    for (i = 0; i < 100; i++) /* thrown back: the same probe repeatedly */
         total += guard_probe_cut(&probe, 1000, 500);
     assert_int_equal(total, on ? 100 : 50000);
     assert_int_equal(probe.end, on ? 1001 : 1500);
@@ -737,7 +738,7 @@ static void test_g16_when_a_snapshot_is_allowed(void **state)
     raft_free(change.base);
 }
 
-/* The only other voter was removed: who is left must not lead in a term of somebody else. */
+/* The only other voter was removed: the remaining voter must not lead in the other's term. */
 static void g17(bool on)
 {
     struct bench b;
@@ -795,7 +796,7 @@ static void test_g17_a_sole_voter_is_not_told_to_lead(void **state)
     raft_free(alone.base);
 }
 
-/* Member 2 led, removed itself, and crashed before anybody else had that entry. */
+/* Member 2 led, removed itself, and crashed before another member had that entry. */
 static void g18(bool on, unsigned change_voters, unsigned change_standbys)
 {
     struct bench b;
@@ -821,10 +822,10 @@ static void g18(bool on, unsigned change_voters, unsigned change_standbys)
     assert_int_equal(b.raft.state, on ? RAFT_CANDIDATE : RAFT_FOLLOWER);
     if (on) {
         assert_int_equal(voters_of(&b.raft.configuration), change_voters);
-        let_time_out(&b); /* nobody answers: again */
+        let_time_out(&b); /* no answer: the timer fires again */
         receive_vote(&b, other, true);
         if (change_voters == (2 | 8)) {
-            assert_int_equal(b.raft.current_term, 1); /* one of two, and ours is not one */
+            assert_int_equal(b.raft.current_term, 1); /* one vote of two; our own does not count */
             receive_vote(&b, 3, true);
         }
         assert_int_equal(b.raft.current_term, 2);
@@ -834,7 +835,7 @@ static void g18(bool on, unsigned change_voters, unsigned change_standbys)
             receive_vote(&b, 3, false);
         }
         assert_int_equal(b.raft.state, RAFT_LEADER);
-        assert_int_equal(b.raft.commit_index, 1); /* nothing is committed by that */
+        assert_int_equal(b.raft.commit_index, 1); /* the election commits nothing */
     }
     bench_end(&b);
 }

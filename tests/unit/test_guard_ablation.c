@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Proof that the simulator sees what it is there for: with a guard switched off, or with disks that
- * only claim to have synced, some world goes wrong. This program has its own guard.o, whose guards
- * can be switched off one by one.
+/* Proves that the simulator detects the defects. If a guard is switched off, or if disks only claim
+ * to have synced, some world must go wrong. This program has its own guard.o, whose guards can be
+ * switched off one by one.
  *
- * ABLATE_SEEDS=n: n worlds for every guard, and a table. Guards whose absence shows only in load or
- * time do not appear in it; test_guard.c has a scene for each. */
+ * ABLATE_SEEDS=n runs n worlds for every guard and prints a table. Guards that only affect load or
+ * time are not in it; test_guard.c has a scene for each guard. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@
 
 #include "tests/lib/raft_sim.h"
 
-/* In a child, because what goes wrong may be a failed check. */
+/* Runs in a child process, because the world may fail a check. */
 static bool world_is_fine(uint64_t seed, bool lying_disks)
 {
     pid_t child = fork();
@@ -48,7 +48,7 @@ static bool world_is_fine(uint64_t seed, bool lying_disks)
     return status == 0;
 }
 
-/* How many worlds until one goes wrong; 0: none does. */
+/* The number of worlds until one goes wrong; 0: none does. */
 static uint64_t first_bad_world(uint64_t seeds, bool lying_disks)
 {
     uint64_t seed;
@@ -59,7 +59,7 @@ static uint64_t first_bad_world(uint64_t seeds, bool lying_disks)
     return 0;
 }
 
-/* Those that show in a few per cent of the worlds and more. */
+/* The guards whose absence shows in at least a few per cent of the worlds. */
 static void test_missing_guards_are_seen(void **state)
 {
     static const struct {
@@ -89,10 +89,11 @@ static void test_lying_disks_are_seen(void **state)
 }
 
 /* ---- Entries of old terms -----------------------------------------------------------------------
- * Raft's figure 8, by hand. Members A and B have entries of term 1 that the others lack; C leads
- * term 2, and has only its first entry, when it is cut off; then A (or B) leads term 3, and brings
- * the entries to D, in a first probe that ends before its own entry. They are on three of five now.
- * Who calls them committed loses them: C is elected by D and E, and overwrites them. */
+ * Raft's figure 8, by hand. Members A and B have entries of term 1 that the others lack. C leads
+ * term 2 and is isolated when it has only its first entry. Then A (or B) leads term 3 and sends the
+ * entries to D, in a first probe that ends before its own entry. Three of five members now have the
+ * entries. A leader that calls them committed loses them: D and E elect C, which overwrites them.
+ */
 
 #define SECOND 1000000u
 

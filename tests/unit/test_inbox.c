@@ -39,7 +39,7 @@ static void take(void)
         struct letter *l = CONTAINER_OF(STAILQ_FIRST(&list), struct letter, item);
 
         STAILQ_REMOVE_HEAD(&list, link);
-        assert_int_equal(l->number, next[l->from]); /* in the order in which they were put */
+        assert_int_equal(l->number, next[l->from]); /* in the order of inbox_put */
         next[l->from]++;
         total++;
         free(l);
@@ -82,7 +82,7 @@ static void test_many_senders(void **state BASE_UNUSED)
         ids[i] = i;
         assert_int_equal(pthread_create(&threads[i], NULL, sender, &ids[i]), 0);
     }
-    uv_run(&loop, UV_RUN_DEFAULT); /* until on_mail has seen all */
+    uv_run(&loop, UV_RUN_DEFAULT); /* until on_mail has taken all items */
     for (unsigned i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(total, THREADS * LETTERS);
@@ -95,7 +95,7 @@ static void on_wake(void *arg BASE_UNUSED)
     wakes++;
 }
 
-/* One wake-up for many, none while the loop watches, and none is forgotten. */
+/* Many items cause one wake-up, none while the loop watches, and no item is forgotten. */
 static void test_wakes(void **state BASE_UNUSED)
 {
     uv_loop_t loop;
@@ -112,7 +112,7 @@ static void test_wakes(void **state BASE_UNUSED)
     put(0, 2); /* the loop watches */
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(wakes, 1);
-    inbox_unwatch(&box); /* not seen yet: wakes at once */
+    inbox_unwatch(&box); /* not taken yet: wakes immediately */
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(wakes, 2);
     take();

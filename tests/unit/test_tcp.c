@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Links on loopback: several ends in one process on one loop, and raw sockets that misbehave. */
+/* Links on loopback: several ends in one process on one loop, and misbehaving raw sockets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@
 #include "raft/tcp.h"
 #include "tests/lib/own_host.h"
 
-#define PATIENCE 8000 /* ms: only a failing test waits so long */
+#define PATIENCE 8000 /* ms: reached only if a test fails */
 
 /* ---- Ends --------------------------------------------------------------------------------------
  */
@@ -35,9 +35,9 @@ struct end {
     unsigned port;
     int ups[8], downs[8]; /* by peer */
     uint64_t received[8];
-    uint64_t next[8]; /* the number expected in the next message */
+    uint64_t next[8]; /* the expected number of the next message */
     bool ordered;     /* messages are numbered: check */
-    bool refuse;      /* on_message finds everything senseless */
+    bool refuse;      /* on_message rejects every message */
     bool in_send;
 };
 
@@ -80,7 +80,7 @@ static bool on_message(void *ctx, uint64_t peer, const uint8_t *data, size_t len
     return true;
 }
 
-static struct tcp_config defaults = {.cluster = "test"}; /* listens on any port of our own host */
+static struct tcp_config defaults = {.cluster = "test"}; /* listens on any port */
 
 static void start_with(struct end *e, uint64_t id, struct tcp_config config)
 {
@@ -100,7 +100,7 @@ static void start(struct end *e, uint64_t id)
     start_with(e, id, defaults);
 }
 
-/* e knows these others, by id and port. */
+/* Tells e the other members, by id and port. */
 static void knows(struct end *e, unsigned n, ...)
 {
     struct driver_member members[8] = {{0}};
@@ -156,8 +156,8 @@ static int setup(void **state BASE_UNUSED)
     return 0;
 }
 
-/* Nothing may be left: neither a handle nor a request. After a failure there is, and the ends still
- * call back into a stack that is gone: no other test can run then. */
+/* No handle and no request may be left. After a failed test some are, and they call back into a
+ * stack that no longer exists: no other test can run then. */
 static int teardown(void **state BASE_UNUSED)
 {
     uint64_t end = uv_hrtime() + PATIENCE * 1000000ull;
@@ -237,7 +237,7 @@ static void raw_hello(int fd, unsigned version, const char *cluster, uint64_t fr
     raw_frame(fd, bytes, cfs__hello__pack(&hello, bytes));
 }
 
-/* Has the other side closed it? Reads away what comes before. */
+/* True if the other side has closed the socket. Discards the bytes before the end. */
 static bool raw_closed(int fd)
 {
     char bytes[4096];
@@ -340,7 +340,7 @@ static void test_one_side_knows(void **state BASE_UNUSED)
         start(&b, lower ? 2 : 1);
         knows(&a, 1, (unsigned)b.id, b.port);
         WAIT_FOR(tcp_linked(a.tcp, b.id) && tcp_linked(b.tcp, a.id));
-        send_number(&b, a.id, 0, 8); /* a guest's link carries as well */
+        send_number(&b, a.id, 0, 8); /* a guest's link carries messages too */
         tcp_flush(b.tcp);
         WAIT_FOR(a.received[b.id] == 1);
         tcp_stop(a.tcp);
@@ -349,7 +349,7 @@ static void test_one_side_knows(void **state BASE_UNUSED)
     }
 }
 
-/* Both call in the same moment, again and again: one link comes out of it, and it stays. */
+/* Both call at the same moment, repeatedly: exactly one link results, and it stays. */
 static void test_calls_that_cross(void **state BASE_UNUSED)
 {
     for (int run = 0; run < 30; run++) {
@@ -358,7 +358,7 @@ static void test_calls_that_cross(void **state BASE_UNUSED)
         start(&a, 1);
         start(&b, 2);
         knows(&b, 1, 1u, a.port);
-        run_for(100 + (unsigned)run % 4); /* b is patient for 100 ms */
+        run_for(100 + (unsigned)run % 4); /* b waits 100 ms before it calls */
         knows(&a, 1, 2u, b.port);
         WAIT_FOR(tcp_linked(a.tcp, 2) && tcp_linked(b.tcp, 1));
         a.ordered = b.ordered = true;
@@ -380,7 +380,8 @@ static void test_three(void **state BASE_UNUSED)
     for (unsigned i = 1; i <= 3; i++)
         start(&e[i], i);
     for (unsigned i = 1; i <= 3; i++)
-        knows(&e[i], 3, 1u, e[1].port, 2u, e[2].port, 3u, e[3].port); /* itself included */
+        knows(&e[i], 3, 1u, e[1].port, 2u, e[2].port, 3u,
+              e[3].port); /* the list includes the member itself */
     for (unsigned i = 1; i <= 3; i++)
         for (unsigned j = 1; j <= 3; j++)
             WAIT_FOR(i == j || tcp_linked(e[i].tcp, j));
@@ -459,13 +460,13 @@ static void test_no_link_no_message(void **state BASE_UNUSED)
     struct end a;
 
     start(&a, 1);
-    send_number(&a, 2, 0, 100); /* nobody there: dropped */
+    send_number(&a, 2, 0, 100); /* no link: dropped */
     assert_int_equal(tcp_queued(a.tcp, 2), 0);
     tcp_flush(a.tcp);
     tcp_stop(a.tcp);
 }
 
-/* An end that goes and comes back: nothing of the old stream arrives in the new one. */
+/* An end goes and comes back: no message of the old stream arrives in the new one. */
 static void test_reconnects(void **state BASE_UNUSED)
 {
     struct tcp_config config = defaults;
@@ -487,7 +488,7 @@ static void test_reconnects(void **state BASE_UNUSED)
             uv_run(&loop, UV_RUN_ONCE);
         tcp_stop(b.tcp);
         if (run % 2 == 0)
-            WAIT_FOR(!tcp_linked(a.tcp, 2)); /* else it is back before a has noticed */
+            WAIT_FOR(!tcp_linked(a.tcp, 2)); /* otherwise it could be back before `a` notices */
         start_with(&b, 2, config);
         knows(&b, 1, 1u, a.port);
     }
@@ -541,7 +542,7 @@ static void test_no_member_any_more(void **state BASE_UNUSED)
     WAIT_FOR(tcp_linked(a.tcp, 2) && tcp_linked(b.tcp, 1));
     tcp_members(a.tcp, NULL, 0);
     run_for(30);
-    assert_true(tcp_linked(a.tcp, 2)); /* it may have to be told something yet */
+    assert_true(tcp_linked(a.tcp, 2)); /* a removed member may still need messages */
     tcp_stop(b.tcp);
     WAIT_FOR(a.downs[2] == 1);
     run_for(50);
@@ -552,7 +553,7 @@ static void test_no_member_any_more(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* ---- Those who do not belong here --------------------------------------------------------------
+/* ---- Strangers ---------------------------------------------------------------------------------
  */
 
 static void test_another_cluster(void **state BASE_UNUSED)
@@ -576,10 +577,10 @@ static void test_another_member_than_called(void **state BASE_UNUSED)
 
     start(&a, 1);
     start(&b, 3);
-    knows(&a, 1, 2u, b.port); /* where 3 is, a expects 2 */
+    knows(&a, 1, 2u, b.port); /* at the address of 3, `a` expects 2 */
     run_for(200);
     assert_int_equal(a.ups[2] + a.ups[3] + b.ups[1], 0);
-    knows(&b, 1, 4u, b.port); /* itself, under another's id */
+    knows(&b, 1, 4u, b.port); /* its own address, with another id */
     run_for(200);
     assert_int_equal(b.ups[4] + b.ups[3], 0);
     tcp_stop(a.tcp);
@@ -611,7 +612,7 @@ static void test_wrong_hellos(void **state BASE_UNUSED)
         close(fd);
     }
     assert_int_equal(a.ups[5] + a.ups[1] + a.ups[0], 0);
-    assert_int_equal(a.downs[2], 0); /* and the good link is unharmed */
+    assert_int_equal(a.downs[2], 0); /* the good link is unharmed */
     assert_int_equal(tcp_strangers(a.tcp), 0);
     tcp_stop(a.tcp);
     tcp_stop(b.tcp);
@@ -647,7 +648,7 @@ static void test_garbage(void **state BASE_UNUSED)
     raw_write(fd, "\x01\0\0\0\0\0\0\0x", 9);
     WAIT_FOR(raw_closed(fd));
     close(fd);
-    fd = raw_connect(&a); /* hangs up in the middle of a frame */
+    fd = raw_connect(&a); /* closes in the middle of a frame */
     raw_write(fd, "\x10\0\0\0", 4);
     run_for(10);
     close(fd);
@@ -687,7 +688,7 @@ static void test_strangers_are_few_and_short(void **state BASE_UNUSED)
         assert_true(tcp_strangers(a.tcp) <= TCP_STRANGERS);
     }
     WAIT_FOR(tcp_strangers(a.tcp) == TCP_STRANGERS);
-    knows(&b, 1, 1u, a.port); /* one that greets gets in all the same */
+    knows(&b, 1, 1u, a.port); /* a member with a Hello is still accepted */
     WAIT_FOR(tcp_linked(b.tcp, 1));
     WAIT_FOR(tcp_strangers(a.tcp) == 0);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
@@ -699,7 +700,7 @@ static void test_strangers_are_few_and_short(void **state BASE_UNUSED)
     tcp_stop(b.tcp);
 }
 
-/* A socket that listens; its port. */
+/* Makes a listening socket; returns its port. */
 static int raw_listen(unsigned *port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -714,7 +715,7 @@ static int raw_listen(unsigned *port)
     return fd;
 }
 
-/* One that listens but never answers. */
+/* A member listens but never answers. */
 static void test_no_answer(void **state BASE_UNUSED)
 {
     struct tcp_config config = defaults;
@@ -735,7 +736,7 @@ static void test_no_answer(void **state BASE_UNUSED)
     tcp_stop(b.tcp);
 }
 
-/* One that answers, but is not the member that was called, or not one at all. */
+/* The answer comes from another member than the called one, or from no member. */
 static void test_wrong_answers(void **state BASE_UNUSED)
 {
     static const struct {
@@ -796,7 +797,7 @@ static void test_nonsense_after_the_greeting(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* A host that was switched off comes back: its old link still seems to be up. */
+/* A host was switched off and comes back: its old link still seems to be up. */
 static void test_new_call_replaces_the_old_link(void **state BASE_UNUSED)
 {
     struct end a;
@@ -820,7 +821,7 @@ static void test_new_call_replaces_the_old_link(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* One that greets and then does not read: what waits for it is bounded. */
+/* A member sends its Hello and then does not read: the queue to it is bounded. */
 static void test_slow_reader(void **state BASE_UNUSED)
 {
     struct tcp_config config = defaults;
@@ -840,16 +841,16 @@ static void test_slow_reader(void **state BASE_UNUSED)
         if (tcp_queued(a.tcp, 5) > most)
             most = tcp_queued(a.tcp, 5);
         uv_run(&loop, UV_RUN_NOWAIT);
-        assert_true(sent < 10000); /* 1 GB: the kernel does not take so much */
+        assert_true(sent < 10000); /* 1 GB: more than the kernel's buffers */
     }
     assert_true(most <= config.queue_max && most > config.queue_max / 2);
     WAIT_FOR(a.downs[5] == 1);
-    send_number(&a, 5, 0, 100); /* to nobody */
+    send_number(&a, 5, 0, 100); /* no such peer */
     close(fd);
     tcp_stop(a.tcp);
 }
 
-/* ---- What is logged ----------------------------------------------------------------------------
+/* ---- Log lines ---------------------------------------------------------------------------------
  */
 
 static void test_complains_once(void **state BASE_UNUSED)
@@ -886,11 +887,12 @@ static void test_complains_once(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* ---- The seam for TLS --------------------------------------------------------------------------
+/* ---- The codec (for TLS) -----------------------------------------------------------------------
  */
 
-/* A codec like TLS in what it demands of the link: it exchanges bytes of its own first, keeps what
- * is sent before that is done, and cuts the stream at other places than the frames. */
+/* A codec that makes the same demands on the link as TLS: it first exchanges bytes of its own,
+ * keeps the bytes that are sent before that is done, and cuts the stream at other places than
+ * frames. */
 struct toy {
     bool dialled, greeted;
     uint8_t key;
@@ -993,7 +995,7 @@ static void test_codec(void **state BASE_UNUSED)
     tcp_flush(a.tcp);
     tcp_flush(b.tcp);
     WAIT_FOR(a.received[2] == 300 && b.received[1] == 300);
-    assert_int_equal(a.ups[3], 0); /* 3 is not who it says it is */
+    assert_int_equal(a.ups[3], 0); /* 3 has no proof of its id */
     fd = raw_connect(&a);
     raw_hello(fd, TCP_VERSION, "test", 5, 1); /* plain bytes */
     WAIT_FOR(raw_closed(fd));
