@@ -637,7 +637,7 @@ static void test_cancel_before_proposal(void **state BASE_UNUSED)
     world_free(w);
 }
 
-static void test_cancel_on_its_way(void **state BASE_UNUSED)
+static void test_cancel_after_proposal(void **state BASE_UNUSED)
 {
     struct world *w = world_open(100, 100000);
     uint64_t a = submit(w), b = submit(w), c = submit(w);
@@ -658,7 +658,7 @@ static void test_cancel_on_its_way(void **state BASE_UNUSED)
     world_free(w);
 }
 
-static void test_cancelled_one_may_still_be_applied(void **state BASE_UNUSED)
+static void test_cancelled_command_may_still_be_applied(void **state BASE_UNUSED)
 {
     struct world *w = world_open(100, 100000);
     uint64_t a = submit(w);
@@ -1101,8 +1101,8 @@ int main(void)
         cmocka_unit_test(test_gap_starts_one_round),
         cmocka_unit_test(test_echoes_of_a_gap_cost_nothing),
         cmocka_unit_test(test_cancel_before_proposal),
-        cmocka_unit_test(test_cancel_on_its_way),
-        cmocka_unit_test(test_cancelled_one_may_still_be_applied),
+        cmocka_unit_test(test_cancel_after_proposal),
+        cmocka_unit_test(test_cancelled_command_may_still_be_applied),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_deadline_while_no_leader),
         cmocka_unit_test(test_lost_session),

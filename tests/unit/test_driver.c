@@ -102,7 +102,7 @@ static bool takes_not_80(void *ctx, uint64_t from, const uint8_t *data, size_t l
     return len != 80;
 }
 
-static void test_what_no_machine_takes_is_in_no_log(void **state)
+static void test_refused_commands_enter_no_log(void **state)
 {
     struct raft_sim *sim = sim_of(3, 0, 3);
     unsigned leader = await_leader(sim), i;
@@ -130,7 +130,7 @@ static void test_what_no_machine_takes_is_in_no_log(void **state)
     raft_sim_free(sim);
 }
 
-static void test_followers_learn_a_commit_at_once(void **state)
+static void test_followers_learn_a_commit_immediately(void **state)
 {
     struct raft_sim *sim = sim_of(3, 0, 3);
     unsigned leader = await_leader(sim);
@@ -643,8 +643,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_three_elect_replicate_and_forward),
-        cmocka_unit_test(test_what_no_machine_takes_is_in_no_log),
-        cmocka_unit_test(test_followers_learn_a_commit_at_once),
+        cmocka_unit_test(test_refused_commands_enter_no_log),
+        cmocka_unit_test(test_followers_learn_a_commit_immediately),
         cmocka_unit_test(test_a_single_member_commits_alone),
         cmocka_unit_test(test_all_crash_and_nothing_is_lost),
         cmocka_unit_test(test_the_death_of_the_leader_is_noticed_by_eof),

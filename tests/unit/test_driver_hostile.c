@@ -465,7 +465,7 @@ static void test_hostile_peers(void **state)
                             seen.installed > 0 && seen.compacted > 0));
 }
 
-static void test_frames_that_are_none(void **state)
+static void test_invalid_frames(void **state)
 {
     static const uint8_t zero[40];
     struct buf big = BUF_EMPTY;
@@ -482,7 +482,7 @@ static void test_frames_that_are_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frames_that_are_none),
+        cmocka_unit_test(test_invalid_frames),
         cmocka_unit_test(test_hostile_peers),
     };
 

@@ -428,7 +428,7 @@ static void g6(bool on)
     bench_end(&b);
 }
 
-static void test_g6_who_is_no_voter_votes(void **state)
+static void test_g6_a_non_voter_votes(void **state)
 {
     (void)state;
     g6(true);
@@ -457,7 +457,7 @@ static void g7(bool on)
     bench_end(&b);
 }
 
-static void test_g7_a_refused_pre_vote_tells_the_term(void **state)
+static void test_g7_a_refused_pre_vote_carries_the_term(void **state)
 {
     (void)state;
     g7(true);
@@ -513,7 +513,7 @@ static void g9(bool on)
     bench_end(&b);
 }
 
-static void test_g9_a_vote_for_nobody(void **state)
+static void test_g9_a_vote_without_a_candidate(void **state)
 {
     (void)state;
     g9(true);
@@ -544,7 +544,7 @@ static void g10(bool on)
     bench_end(&b);
 }
 
-static void test_g10_transfer_to_one_who_lags(void **state)
+static void test_g10_transfer_to_a_lagging_member(void **state)
 {
     (void)state;
     g10(true);
@@ -572,7 +572,7 @@ static void test_g11_commit_does_not_go_back(void **state)
     g11_commit(false);
 }
 
-static void test_g11_what_cannot_be_is_dropped(void **state)
+static void test_g11_impossible_messages_are_dropped(void **state)
 {
     struct bench b;
     struct raft_entry row = {.term = 9, .type = RAFT_COMMAND};
@@ -840,7 +840,7 @@ static void g18(bool on, unsigned change_voters, unsigned change_standbys)
     bench_end(&b);
 }
 
-static void test_g18_who_is_leaving_stands_for_election(void **state)
+static void test_g18_a_leaving_member_stands(void **state)
 {
     (void)state;
     g18(true, 2, 0);
@@ -860,13 +860,13 @@ int main(void)
         cmocka_unit_test(test_g3_the_index_of_a_change),
         cmocka_unit_test(test_g4_a_second_change_confirms_the_first),
         cmocka_unit_test(test_g5_no_change_before_an_own_commit),
-        cmocka_unit_test(test_g6_who_is_no_voter_votes),
-        cmocka_unit_test(test_g7_a_refused_pre_vote_tells_the_term),
+        cmocka_unit_test(test_g6_a_non_voter_votes),
+        cmocka_unit_test(test_g7_a_refused_pre_vote_carries_the_term),
         cmocka_unit_test(test_g8_a_late_rejection),
-        cmocka_unit_test(test_g9_a_vote_for_nobody),
-        cmocka_unit_test(test_g10_transfer_to_one_who_lags),
+        cmocka_unit_test(test_g9_a_vote_without_a_candidate),
+        cmocka_unit_test(test_g10_transfer_to_a_lagging_member),
         cmocka_unit_test(test_g11_commit_does_not_go_back),
-        cmocka_unit_test(test_g11_what_cannot_be_is_dropped),
+        cmocka_unit_test(test_g11_impossible_messages_are_dropped),
         cmocka_unit_test(test_g12_install),
         cmocka_unit_test(test_g13_probes_do_not_wait_for_heartbeats),
         cmocka_unit_test(test_g14_probes_are_small),
@@ -874,7 +874,7 @@ int main(void)
         cmocka_unit_test(test_g16_when_a_snapshot_is_allowed),
         cmocka_unit_test(test_g17_a_sole_voter_takes_a_new_term),
         cmocka_unit_test(test_g17_a_sole_voter_is_not_told_to_lead),
-        cmocka_unit_test(test_g18_who_is_leaving_stands_for_election),
+        cmocka_unit_test(test_g18_a_leaving_member_stands),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
