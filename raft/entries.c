@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* raft/entries.h has the invariants. Payloads are in a ring whose size is a power of two; terms are
+ * in an ascending array of runs, searched by bisection. */
 #include "raft/entries.h"
 
 #include <stdlib.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Two checks: assertions about the header, when this file is compiled; and a probe of the library,
+ * when the driver starts (another build of libraft may be installed by then). */
 #include "raft/libraft_abi.h"
 
 #include <dlfcn.h>

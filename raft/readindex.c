@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation: raft/readindex.h. readindex_turn moves everything; messages only update the
+ * fields. A barrier passes four steps: its ticket gets a request number, the leader takes the
+ * request into a round, a majority confirms the round, and this member applies the answered index.
+ */
 #include "raft/readindex.h"
 
 #include <stdlib.h>
