@@ -141,7 +141,7 @@ static void *thread_main(void *arg)
 /* From here on, what is read is as of now. */
 static int begin(struct store_copy *c)
 {
-    int rc = attach(&c->db, c->store->home.db);
+    int rc = attach(&c->db, c->store->state_dir.db);
 
     if (rc == SQLITE_OK)
         rc = db_exec(&c->db, "BEGIN; SELECT applied FROM source.state");
@@ -179,7 +179,7 @@ struct store_copy *store_copy_open(struct store *s)
     check(!s->in_transaction);
     c->store = s;
     c->fd = -1;
-    c->path = xasprintf("%s/coordfs.copy-%u", s->home.dir, s->copy_count++);
+    c->path = xasprintf("%s/coordfs.copy-%u", s->state_dir.dir, s->copy_count++);
     LIST_INSERT_HEAD(&s->copies, c, next);
     if (open_copy(c) != 0) {
         atomic_store(&c->progress, STORE_FAILED);

@@ -8,12 +8,12 @@
 
 #include "store/apply.h"
 #include "store/checkpoint.h"
-#include "store/home.h"
 #include "store/raftlog.h"
 #include "store/session.h"
+#include "store/state_dir.h"
 
 struct store {
-    struct home home;
+    struct state_dir state_dir;
     struct store_identity identity;
 
     /* Open while the database is (closed only for a moment, by an installation). */
@@ -42,7 +42,7 @@ struct store {
     struct store_stage *stage;
 };
 
-/* Opens and closes what belongs to the database (all but home and locks). internal_open: 0 or
+/* Opens and closes what belongs to the database (all but state_dir and locks). internal_open: 0 or
  * -errno, then a reason in errmsg. */
 int internal_open(struct store *s, char *errmsg, size_t errmsg_len);
 void internal_close(struct store *s, bool keep_wal);

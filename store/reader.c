@@ -68,7 +68,8 @@ static int connect_reader(struct store_reader *r)
 
     if (r->db.conn != NULL)
         return 0;
-    return db_open(&r->db, r->store->home.db, DB_READER, errmsg, sizeof errmsg) == 0 ? 0 : -EIO;
+    return db_open(&r->db, r->store->state_dir.db, DB_READER, errmsg, sizeof errmsg) == 0 ? 0
+                                                                                          : -EIO;
 }
 
 int reader_begin(struct store_reader *r)

@@ -6,7 +6,7 @@
  * carries, which its maker kept up to date with every change. Then it belongs to this member: the
  * row of `local` (identity, term, vote) is put in at the last moment, in one durable change of a
  * file that nobody else has, so no term and no vote can be lost. What makes it the database is the
- * rename in home_install. */
+ * rename in state_dir_install. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -38,9 +38,9 @@ struct store_stage *store_stage_open(struct store *s)
     s->stage = st;
     st->store = s;
     atomic_store(&st->progress, STORE_BUSY);
-    st->fd = open(s->home.stage, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    st->fd = open(s->state_dir.stage, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (st->fd < 0)
-        log_error("%s: %s", s->home.stage, strerror(errno));
+        log_error("%s: %s", s->state_dir.stage, strerror(errno));
     return st;
 }
 
@@ -87,7 +87,7 @@ static bool verify(struct store_stage *st, char *why, size_t why_len)
                  (unsigned long long)st->info.size);
         return false;
     }
-    if (!check_copy(st->store->home.stage, &st->cancel, &state, why, why_len))
+    if (!check_copy(st->store->state_dir.stage, &st->cancel, &state, why, why_len))
         return false;
     good = agrees(&state, &st->info);
     state_fini(&state);
@@ -152,7 +152,7 @@ static void release(struct store_stage *st)
 static int seal(struct store *s, char *errmsg, size_t errmsg_len)
 {
     struct db db;
-    int err = db_open(&db, s->home.stage, DB_SEAL, errmsg, errmsg_len);
+    int err = db_open(&db, s->state_dir.stage, DB_SEAL, errmsg, errmsg_len);
 
     if (err != 0)
         return err;
@@ -168,7 +168,7 @@ static int seal(struct store *s, char *errmsg, size_t errmsg_len)
 
 static int replace(struct store *s, char *errmsg, size_t errmsg_len)
 {
-    int err = home_install(&s->home);
+    int err = state_dir_install(&s->state_dir);
 
     if (err != 0) {
         snprintf(errmsg, errmsg_len, "%s", strerror(-err));
@@ -210,5 +210,5 @@ void store_stage_close(struct store_stage *st)
 
     stop(st);
     release(st);
-    unlink(s->home.stage);
+    unlink(s->state_dir.stage);
 }

@@ -99,7 +99,7 @@ static int probe(struct store *s, enum schema_state *schema, char *errmsg, size_
 {
     struct db db;
     bool same = false;
-    int rc, err = db_open(&db, s->home.db, DB_PROBE, errmsg, errmsg_len);
+    int rc, err = db_open(&db, s->state_dir.db, DB_PROBE, errmsg, errmsg_len);
 
     if (err != 0)
         return err;
@@ -158,11 +158,11 @@ int internal_open(struct store *s, char *errmsg, size_t errmsg_len)
     enum schema_state schema = SCHEMA_EMPTY;
     int err = probe(s, &schema, errmsg, errmsg_len);
 
-    if (err != 0 || (err = db_open(&s->db, s->home.db, DB_WRITER, errmsg, errmsg_len)) != 0)
+    if (err != 0 || (err = db_open(&s->db, s->state_dir.db, DB_WRITER, errmsg, errmsg_len)) != 0)
         return err;
     err = prepare(s, schema, errmsg, errmsg_len);
     if (err == 0)
-        err = checkpoint_start(s->home.db, &s->writer, &s->checkpoint, errmsg, errmsg_len);
+        err = checkpoint_start(s->state_dir.db, &s->writer, &s->checkpoint, errmsg, errmsg_len);
     if (err != 0) {
         state_fini(&s->state);
         db_abandon(&s->db);
@@ -225,7 +225,7 @@ int store_open(const char *dir, const struct store_identity *identity, struct st
     s->identity = *identity;
     LIST_INIT(&s->readers);
     LIST_INIT(&s->copies);
-    err = home_open(&s->home, dir, errmsg, errmsg_len);
+    err = state_dir_open(&s->state_dir, dir, errmsg, errmsg_len);
     if (err != 0)
         goto free_store;
     init_locks(s);
@@ -237,7 +237,7 @@ int store_open(const char *dir, const struct store_identity *identity, struct st
 
 close_home:
     fini_locks(s);
-    home_close(&s->home);
+    state_dir_close(&s->state_dir);
 free_store:
     free(s);
     return err;
@@ -251,7 +251,7 @@ void store_close(struct store *s)
     check(s->stage == NULL);
     internal_close(s, false);
     fini_locks(s);
-    home_close(&s->home);
+    state_dir_close(&s->state_dir);
     free(s);
 }
 
@@ -516,7 +516,7 @@ bool store_check(struct store *s, char *why, size_t why_len)
     struct store_hash found;
 
     check(!s->in_transaction);
-    if (!check_file(s->home.db, true, &found, why, why_len))
+    if (!check_file(s->state_dir.db, true, &found, why, why_len))
         return false;
     if (hash_equal(found, store_state_hash(s)) && same_log(s) && same_locks(s) && same_counts(s))
         return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/copy.c, store/stage.c, store/home.c: a copy of one member's database becomes another's. */
+/* store/copy.c, store/stage.c, store/state_dir.c: a copy of one member's database becomes another's. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/home.h"
+#include "store/state_dir.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 #define NEW   "coordfs.new"
 #define COPY  "coordfs.copy-"
 
-static int lock(struct home *h)
+static int lock(struct state_dir *h)
 {
     h->lock_fd = openat(h->dir_fd, LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (h->lock_fd < 0)
@@ -26,18 +26,18 @@ static int lock(struct home *h)
     return 0;
 }
 
-static int remove_file(struct home *h, const char *name)
+static int remove_file(struct state_dir *h, const char *name)
 {
     return unlinkat(h->dir_fd, name, 0) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
-int home_sync(struct home *h)
+int state_dir_sync(struct state_dir *h)
 {
     return fsync(h->dir_fd) == 0 ? 0 : -errno;
 }
 
 /* From the moment that `new` exists. Can be repeated from any point. */
-static int finish_install(struct home *h)
+static int finish_install(struct state_dir *h)
 {
     int err;
 
@@ -48,20 +48,20 @@ static int finish_install(struct home *h)
         return err;
 #endif
     if ((err = remove_file(h, DB "-shm")) != 0 || (err = remove_file(h, DB "-journal")) != 0 ||
-        (err = home_sync(h)) != 0)
+        (err = state_dir_sync(h)) != 0)
         return err;
     if (renameat(h->dir_fd, NEW, h->dir_fd, DB) != 0)
         return -errno;
-    return home_sync(h);
+    return state_dir_sync(h);
 }
 
-int home_install(struct home *h)
+int state_dir_install(struct state_dir *h)
 {
     int err;
 
     if (renameat(h->dir_fd, STAGE, h->dir_fd, NEW) != 0)
         return -errno;
-    if ((err = home_sync(h)) != 0)
+    if ((err = state_dir_sync(h)) != 0)
         return err;
     return finish_install(h);
 }
@@ -71,7 +71,7 @@ static bool is_leftover(const char *name)
     return strncmp(name, STAGE, strlen(STAGE)) == 0 || strncmp(name, COPY, strlen(COPY)) == 0;
 }
 
-static int remove_leftovers(struct home *h)
+static int remove_leftovers(struct state_dir *h)
 {
     DIR *dir = opendir(h->dir);
     struct dirent *entry;
@@ -87,17 +87,17 @@ static int remove_leftovers(struct home *h)
 }
 
 /* SQLite would make the file readable for all; its companions take the mode of the file. */
-static int make_database(struct home *h)
+static int make_database(struct state_dir *h)
 {
     int fd = openat(h->dir_fd, DB, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
         return errno == EEXIST ? 0 : -errno;
     close(fd);
-    return home_sync(h);
+    return state_dir_sync(h);
 }
 
-int home_open(struct home *h, const char *dir, char *errmsg, size_t errmsg_len)
+int state_dir_open(struct state_dir *h, const char *dir, char *errmsg, size_t errmsg_len)
 {
     const char *what = "opening the directory";
     int err = 0;
@@ -129,12 +129,12 @@ int home_open(struct home *h, const char *dir, char *errmsg, size_t errmsg_len)
     if (err != 0) {
         snprintf(errmsg, errmsg_len, "%s: %s", what,
                  err == -EBUSY ? "in use by another process" : strerror(-err));
-        home_close(h);
+        state_dir_close(h);
     }
     return err;
 }
 
-void home_close(struct home *h)
+void state_dir_close(struct state_dir *h)
 {
     if (h->lock_fd >= 0)
         close(h->lock_fd);

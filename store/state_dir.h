@@ -8,15 +8,15 @@
  *   coordfs.new              an incoming copy that IS installed: replaces the database at open
  *   coordfs.copy-N           an outgoing copy: deleted at open
  *
- * home_install renames stage to new (that is the moment), deletes the old write-ahead log, and
+ * state_dir_install renames stage to new (that is the moment), deletes the old write-ahead log, and
  * renames new to the database, each step on the disk before the next: the old log can never be
- * applied to the new file. A crash in between is finished by the next home_open. */
-#ifndef STORE_HOME_H
-#define STORE_HOME_H
+ * applied to the new file. A crash in between is finished by the next state_dir_open. */
+#ifndef STORE_STATE_DIR_H
+#define STORE_STATE_DIR_H
 
 #include "base/base.h"
 
-struct home {
+struct state_dir {
     char *dir;
     char *db;    /* paths */
     char *stage; /* SQLite makes no other file for this one, see db.c */
@@ -26,12 +26,12 @@ struct home {
 
 /* Locks the directory, finishes an installation, deletes left-overs, and makes an empty database
  * file (0600) where there is none. 0 or -errno, then a reason in errmsg. */
-int home_open(struct home *h, const char *dir, char *errmsg, size_t errmsg_len);
-void home_close(struct home *h);
+int state_dir_open(struct state_dir *h, const char *dir, char *errmsg, size_t errmsg_len);
+void state_dir_close(struct state_dir *h);
 
 /* The stage, complete and synced, becomes the database. No connection may be open. 0 or -errno. */
-int home_install(struct home *h);
+int state_dir_install(struct state_dir *h);
 
-int home_sync(struct home *h); /* the directory itself; 0 or -errno */
+int state_dir_sync(struct state_dir *h); /* the directory itself; 0 or -errno */
 
 #endif
