@@ -7,6 +7,7 @@
 #include "daemon/keeper.h"
 #include "daemon/views.h"
 #include "proto/encode.h"
+#include "store/history_reader.h"
 
 static struct store_reader *reader_of(void *ctx)
 {
@@ -255,8 +256,8 @@ static void do_control(void *ctx, struct backend_control *c)
 
 static int do_past(void *ctx, struct backend_past *out)
 {
-    struct reader_history past;
-    int err = reader_history_range(reader_of(ctx), &past);
+    struct history_reader_range past;
+    int err = history_reader_range(reader_of(ctx), &past);
 
     if (err == 0)
         *out = (struct backend_past){past.first, past.last, past.oldest, past.start, past.end};
@@ -266,17 +267,17 @@ static int do_past(void *ctx, struct backend_past *out)
 static int do_past_after(void *ctx, uint64_t after,
                          bool (*fn)(void *arg, const struct feed_change *change), void *arg)
 {
-    return reader_history(reader_of(ctx), after, fn, arg);
+    return history_reader_each(reader_of(ctx), after, fn, arg);
 }
 
 static int do_past_since(void *ctx, uint64_t index, uint64_t *out)
 {
-    return reader_history_since(reader_of(ctx), index, out);
+    return history_reader_since(reader_of(ctx), index, out);
 }
 
 static int do_past_at(void *ctx, uint64_t offset, uint64_t *out)
 {
-    return reader_history_at(reader_of(ctx), offset, out);
+    return history_reader_at(reader_of(ctx), offset, out);
 }
 
 static const struct backend_ops ops = {

@@ -10,6 +10,7 @@
 #include "daemon/keeper.h"
 #include "daemon/locklist.h"
 #include "daemon/status.h"
+#include "store/history_reader.h"
 
 struct views {
     struct daemon *daemon;
@@ -142,10 +143,10 @@ static void raft_metrics(struct buf *out, const struct driver_status *s)
 static void store_metrics(struct buf *out, struct views *v)
 {
     struct store_counts counts;
-    struct reader_history past = {.first = 1};
+    struct history_reader_range past = {.first = 1};
 
     store_counts(v->daemon->store, &counts);
-    reader_history_range(v->reader, &past);
+    history_reader_range(v->reader, &past);
     metric(out, "inodes", "gauge", "Files, directories and others.", counts.inodes);
     metric(out, "bytes", "gauge", "Bytes of content, as stored.", counts.bytes);
     metric(out, "sessions", "gauge", "Open sessions.", counts.sessions);

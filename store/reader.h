@@ -8,7 +8,6 @@
 #define STORE_READER_H
 
 #include "proto/command.pb-c.h"
-#include "proto/feed.h"
 #include "store/store.h"
 
 struct store_reader;
@@ -129,30 +128,8 @@ struct reader_session {
 int reader_sessions(struct store_reader *r,
                     bool (*fn)(void *arg, const struct reader_session *session), void *arg);
 
-/* ---- The history of changes (store/history.h) ---- */
+/* ---- Names ---- */
 
-struct reader_history {
-    uint64_t
-        first; /* numbers of the changes that are kept; first is last + 1 when there are none */
-    uint64_t last;
-    uint64_t oldest; /* index of the first; when there is none: up to which there was no history */
-    uint64_t start;  /* of the first line, and the end of the last: bytes of all lines ever */
-    uint64_t end;
-};
-int reader_history_range(struct store_reader *r, struct reader_history *out);
-
-/* Changes with a number > after, in order. fn as above. -ESTALE when the next one is not kept any
- * more. */
-int reader_history(struct store_reader *r, uint64_t after,
-                   bool (*fn)(void *arg, const struct feed_change *change), void *arg);
-
-/* The number of the last change with an index <= index: 0 and *out. -ESTALE when changes with a
- * higher index are, or may be, no longer kept: those from range's `oldest` + 1 on are. */
-int reader_history_since(struct store_reader *r, uint64_t index, uint64_t *out);
-
-/* The number of the last change whose line ends at `offset` or before: 0 and *out; what is before
- * the first that is kept is not found: -ESTALE. */
-int reader_history_at(struct store_reader *r, uint64_t offset, uint64_t *out);
 /* fn for each name of the inode, by parent and name, until it returns false; it
  * must not call the reader. */
 int reader_names(struct store_reader *r, uint64_t ino,

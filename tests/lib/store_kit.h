@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "proto/stamp.h"
+#include "store/history_reader.h"
 #include "store/reader.h"
 #include "store/store.h"
 

@@ -48,7 +48,7 @@ static const char *told(struct kit *at, uint64_t after)
     char *line, *rest;
 
     text.len = 0;
-    assert_int_equal(reader_history(at->reader, after, add_line, &text), 0);
+    assert_int_equal(history_reader_each(at->reader, after, add_line, &text), 0);
     buf_append(&text, "", 1);
     out[0] = '\0';
     rest = (char *)text.data;
@@ -59,11 +59,11 @@ static const char *told(struct kit *at, uint64_t after)
     return out;
 }
 
-static struct reader_history range(struct kit *at)
+static struct history_reader_range range(struct kit *at)
 {
-    struct reader_history r;
+    struct history_reader_range r;
 
-    assert_int_equal(reader_history_range(at->reader, &r), 0);
+    assert_int_equal(history_reader_range(at->reader, &r), 0);
     return r;
 }
 
@@ -219,7 +219,7 @@ static void test_fields(void **state)
     kit_write(k, f, 0, "x", 1);
     at = here();
     kit_write(k, f, 0, "y", 1);
-    assert_int_equal(reader_history(k->reader, at, see, &seen), 0);
+    assert_int_equal(history_reader_each(k->reader, at, see, &seen), 0);
     assert_int_equal(seen.n, 1);
     assert_int_equal(seen.last.number, at + 1);
     assert_int_equal(seen.last.index, store_applied(k->store));
@@ -230,7 +230,7 @@ static void test_fields(void **state)
     assert_int_equal(seen.last.member, 1);
     assert_int_equal(seen.last.time_ns, k->now);
     kit_chmod(k, f, 0600);
-    assert_int_equal(reader_history(k->reader, at + 1, see, &seen), 0);
+    assert_int_equal(history_reader_each(k->reader, at + 1, see, &seen), 0);
     assert_int_equal(seen.last.version, kit_stat(k, f).aversion);
 }
 
@@ -256,7 +256,7 @@ static void test_nobodys(void **state)
         make.name = kit_bytes(name, 1);
         assert_int_equal(kit_run_as(k, &host, &c), 0);
     }
-    assert_int_equal(reader_history(k->reader, at, see, &seen), 0);
+    assert_int_equal(history_reader_each(k->reader, at, see, &seen), 0);
     assert_int_equal(seen.last.member, 2);
     at = here();
     seen = (struct seen){0};
@@ -264,7 +264,7 @@ static void test_nobodys(void **state)
     c.close_session = &bye;
     assert_int_equal(kit_run_as(k, &host, &c), 0);
     assert_told(at, "unlink /a;unlink /b;unlink /c;");
-    assert_int_equal(reader_history(k->reader, at, see, &seen), 0);
+    assert_int_equal(history_reader_each(k->reader, at, see, &seen), 0);
     assert_int_equal(seen.more, 2 + 1 + 0);
     assert_int_equal(seen.last.session, 0);
     assert_int_equal(seen.last.member, 0);
@@ -294,7 +294,7 @@ static void test_deep(void **state)
 static void test_limit(void **state)
 {
     char value[32] = "";
-    struct reader_history r;
+    struct history_reader_range r;
     uint64_t f = kit_file(k, ROOT, "f");
 
     (void)state;
@@ -339,7 +339,7 @@ static void test_limit(void **state)
 static void test_lowered_limit(void **state)
 {
     uint64_t f = kit_file(k, ROOT, "f");
-    struct reader_history r;
+    struct history_reader_range r;
 
     (void)state;
     k->sync = false;
@@ -384,31 +384,31 @@ static bool first_index(void *arg, const struct feed_change *c)
 static void test_since(void **state)
 {
     uint64_t f = kit_file(k, ROOT, "f"), number, index, begin = store_applied(k->store);
-    struct reader_history r;
+    struct history_reader_range r;
 
     (void)state;
-    assert_int_equal(reader_history_since(k->reader, 0, &number), 0);
+    assert_int_equal(history_reader_since(k->reader, 0, &number), 0);
     assert_int_equal(number, 0);
-    assert_int_equal(reader_history_since(k->reader, UINT64_MAX, &number), 0);
+    assert_int_equal(history_reader_since(k->reader, UINT64_MAX, &number), 0);
     assert_int_equal(number, here());
     for (int i = 0; i < 100; i++) {
         kit_write(k, f, 0, "x", 1);
         kit_noop(k); /* an index without a change */
     }
     for (uint64_t since = begin; since + 2 < store_applied(k->store); since++) {
-        assert_int_equal(reader_history_since(k->reader, since, &number), 0);
-        assert_int_equal(reader_history(k->reader, number, first_index, &index), 0);
+        assert_int_equal(history_reader_since(k->reader, since, &number), 0);
+        assert_int_equal(history_reader_each(k->reader, number, first_index, &index), 0);
         assert_true(index > since && index <= since + 2);
     }
     set_limit(k, "10");
     for (int i = 0; i < 100; i++)
         kit_write(k, f, 0, "x", 1);
     r = range(k);
-    assert_int_equal(reader_history_since(k->reader, r.oldest - 1, &number), -ESTALE);
-    assert_int_equal(reader_history_since(k->reader, r.oldest, &number), 0);
+    assert_int_equal(history_reader_since(k->reader, r.oldest - 1, &number), -ESTALE);
+    assert_int_equal(history_reader_since(k->reader, r.oldest, &number), 0);
     assert_int_equal(number, r.first);
-    assert_int_equal(reader_history(k->reader, r.first - 2, first_index, &index), -ESTALE);
-    assert_int_equal(reader_history(k->reader, r.first - 1, first_index, &index), 0);
+    assert_int_equal(history_reader_each(k->reader, r.first - 2, first_index, &index), -ESTALE);
+    assert_int_equal(history_reader_each(k->reader, r.first - 1, first_index, &index), 0);
     assert_int_equal(index, r.oldest);
 }
 
@@ -419,9 +419,9 @@ static bool check_line(void *arg, const struct feed_change *c)
 
     feed_json(&line, c);
     assert_int_equal(*start + line.len, c->end);
-    assert_int_equal(reader_history_at(k->reader, *start, &number), 0);
+    assert_int_equal(history_reader_at(k->reader, *start, &number), 0);
     assert_int_equal(number, c->number - 1);
-    assert_int_equal(reader_history_at(k->reader, c->end - 1, &number), 0);
+    assert_int_equal(history_reader_at(k->reader, c->end - 1, &number), 0);
     assert_int_equal(number, c->number - 1);
     *start = c->end;
     buf_fini(&line);
@@ -451,7 +451,7 @@ static void make_old(void)
     sqlite3_stmt *st;
     char *path = xasprintf("%s/coordfs.db", k->dir);
 
-    assert_int_equal(reader_history(k->reader, 0, add_hash, &of_history), 0);
+    assert_int_equal(history_reader_each(k->reader, 0, add_hash, &of_history), 0);
     kit_close(k);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db, "SELECT sum FROM state", -1, &st, NULL), SQLITE_OK);
@@ -479,7 +479,7 @@ static void make_old(void)
 static void test_migrated(void **state)
 {
     uint64_t number, then;
-    struct reader_history r;
+    struct history_reader_range r;
 
     (void)state;
     kit_make(k, ROOT, "old", S_IFDIR | 0755);
@@ -490,8 +490,8 @@ static void test_migrated(void **state)
         assert_int_equal(r.first, 2);
         assert_int_equal(r.last, 1);
         assert_int_equal(r.oldest, then);
-        assert_int_equal(reader_history_since(k->reader, then - 1, &number), -ESTALE);
-        assert_int_equal(reader_history_since(k->reader, then, &number), 0);
+        assert_int_equal(history_reader_since(k->reader, then - 1, &number), -ESTALE);
+        assert_int_equal(history_reader_since(k->reader, then, &number), 0);
         assert_told(number, "");
         kit_close(k);
         kit_open(k);
@@ -501,9 +501,9 @@ static void test_migrated(void **state)
     r = range(k);
     assert_int_equal(r.first, 2);
     assert_int_equal(r.oldest, then + 1);
-    assert_int_equal(reader_history_since(k->reader, 0, &number), -ESTALE);
-    assert_int_equal(reader_history_since(k->reader, then, &number), -ESTALE);
-    assert_int_equal(reader_history_since(k->reader, r.oldest, &number), 0);
+    assert_int_equal(history_reader_since(k->reader, 0, &number), -ESTALE);
+    assert_int_equal(history_reader_since(k->reader, then, &number), -ESTALE);
+    assert_int_equal(history_reader_since(k->reader, r.oldest, &number), 0);
     assert_int_equal(number, 2);
 }
 
@@ -511,7 +511,7 @@ static void test_offsets(void **state)
 {
     struct feed_change changes[300], *end = changes;
     uint64_t number, start, f = kit_file(k, ROOT, "a \"name\"\\ \n \xff \xc3\xa4");
-    struct reader_history r;
+    struct history_reader_range r;
 
     (void)state;
     set_limit(k, "20");
@@ -519,14 +519,14 @@ static void test_offsets(void **state)
         kit_write(k, f, 0, "x", 1);
     r = range(k);
     start = r.start;
-    assert_int_equal(reader_history(k->reader, r.first - 1, collect, &end), 0);
+    assert_int_equal(history_reader_each(k->reader, r.first - 1, collect, &end), 0);
     for (struct feed_change *c = changes; c < end; c++) {
         c->path = (struct feed_path){(const uint8_t *)"/a \"name\"\\ \n \xff \xc3\xa4", 17};
         check_line(&start, c);
     }
     assert_int_equal(start, r.end);
-    assert_int_equal(reader_history_at(k->reader, r.start - 1, &number), -ESTALE);
-    assert_int_equal(reader_history_at(k->reader, r.end, &number), 0);
+    assert_int_equal(history_reader_at(k->reader, r.start - 1, &number), -ESTALE);
+    assert_int_equal(history_reader_at(k->reader, r.end, &number), 0);
     assert_int_equal(number, r.last);
 }
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What readers see of the history (store/history.h). Numbers have no gaps, and indexes and ends
- * grow with them: what is looked for is found by bisection, some twenty descents. */
+/* Theory of operation
+ *
+ * The numbers of the changes have no gaps, and the raft index and the end offset grow with the
+ * number. So a position by index or by offset is found by bisection over the numbers: about twenty
+ * lookups in the B-tree. */
+#include "store/history_reader.h"
+
 #include <errno.h>
 
 #include "store/history.h"
 #include "store/internal.h"
-#include "store/reader.h"
 
 /* The change with this number, which is kept: 1 or -EIO. Its paths are not to be used. */
 static int find(struct db *db, uint64_t number, struct feed_change *out)
@@ -53,7 +57,7 @@ static int get_applied(struct db *db, uint64_t *out)
     return row > 0 ? 0 : -EIO;
 }
 
-static int range_in(struct db *db, struct reader_history *out)
+static int range_in(struct db *db, struct history_reader_range *out)
 {
     struct history_state state;
     struct feed_change c;
@@ -61,7 +65,8 @@ static int range_in(struct db *db, struct reader_history *out)
 
     if (row < 0)
         return row;
-    *out = (struct reader_history){.first = state.first, .last = state.last, .end = state.bytes};
+    *out =
+        (struct history_reader_range){.first = state.first, .last = state.last, .end = state.bytes};
     if (state.first > state.last)
         return state.first > 1 ? get_applied(db, &out->oldest) : 0;
     row = find(db, state.first, &c);
@@ -71,7 +76,7 @@ static int range_in(struct db *db, struct reader_history *out)
     return find_start(db, state.first, &out->start);
 }
 
-int reader_history_range(struct store_reader *r, struct reader_history *out)
+int history_reader_range(struct store_reader *r, struct history_reader_range *out)
 {
     bool opened;
     int err;
@@ -107,8 +112,8 @@ static int pass(struct db *db, uint64_t after,
     return row < 0 ? row : 0;
 }
 
-int reader_history(struct store_reader *r, uint64_t after,
-                   bool (*fn)(void *arg, const struct feed_change *change), void *arg)
+int history_reader_each(struct store_reader *r, uint64_t after,
+                        bool (*fn)(void *arg, const struct feed_change *change), void *arg)
 {
     bool opened;
     int err;
@@ -132,7 +137,7 @@ static bool end_is_upto(const struct feed_change *c, uint64_t offset)
 }
 
 /* The last number in [first - 1, last] for which `holds`, as it does for all before it. */
-static int bisect(struct db *db, const struct reader_history *range,
+static int bisect(struct db *db, const struct history_reader_range *range,
                   bool (*holds)(const struct feed_change *c, uint64_t value), uint64_t value,
                   uint64_t *out)
 {
@@ -157,7 +162,7 @@ static int bisect(struct db *db, const struct reader_history *range,
 /* With the first that is kept, others of the same index may have been deleted. */
 static int since_in(struct db *db, uint64_t index, uint64_t *out)
 {
-    struct reader_history range;
+    struct history_reader_range range;
     int err = range_in(db, &range);
 
     if (err == 0 && range.first > 1 && index < range.oldest)
@@ -165,7 +170,7 @@ static int since_in(struct db *db, uint64_t index, uint64_t *out)
     return err == 0 ? bisect(db, &range, index_is_upto, index, out) : err;
 }
 
-int reader_history_since(struct store_reader *r, uint64_t index, uint64_t *out)
+int history_reader_since(struct store_reader *r, uint64_t index, uint64_t *out)
 {
     bool opened;
     int err;
@@ -180,7 +185,7 @@ int reader_history_since(struct store_reader *r, uint64_t index, uint64_t *out)
 
 static int at_in(struct db *db, uint64_t offset, uint64_t *out)
 {
-    struct reader_history range;
+    struct history_reader_range range;
     int err = range_in(db, &range);
 
     if (err == 0 && offset < range.start)
@@ -188,7 +193,7 @@ static int at_in(struct db *db, uint64_t offset, uint64_t *out)
     return err == 0 ? bisect(db, &range, end_is_upto, offset, out) : err;
 }
 
-int reader_history_at(struct store_reader *r, uint64_t offset, uint64_t *out)
+int history_reader_at(struct store_reader *r, uint64_t offset, uint64_t *out)
 {
     bool opened;
     int err;
