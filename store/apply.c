@@ -12,9 +12,9 @@
 #include "store/file.h"
 #include "store/guard.h"
 #include "store/lock.h"
-#include "store/part.h"
 #include "store/range.h"
 #include "store/rights.h"
+#include "store/staged_write.h"
 #include "store/tree.h"
 #include "store/txn.h"
 
@@ -133,12 +133,12 @@ static uint32_t run_copy(struct op *op, const Cfs__Command *c)
 
 static uint32_t run_stage(struct op *op, const Cfs__Command *c)
 {
-    return part_stage(op, c->stage);
+    return staged_write_add(op, c->stage);
 }
 
 static uint32_t run_unstage(struct op *op, const Cfs__Command *c)
 {
-    return part_unstage(op, c->unstage);
+    return staged_write_unstage(op, c->unstage);
 }
 
 static uint32_t run_close_session(struct op *op, const Cfs__Command *c BASE_UNUSED)

@@ -9,12 +9,12 @@
 #include "store/content.h"
 #include "store/history.h"
 #include "store/lock.h"
-#include "store/part.h"
 #include "store/quota.h"
 #include "store/raftlog.h"
 #include "store/schema.h"
 #include "store/session.h"
 #include "store/special.h"
+#include "store/staged_write.h"
 
 #define TEXT(number)  TEXT_(number)
 #define TEXT_(number) #number
@@ -316,10 +316,10 @@ static bool hash_xattr(sqlite3_stmt *st, struct store_hash *out)
     return true;
 }
 
-static bool hash_part(sqlite3_stmt *st, struct store_hash *out)
+static bool hash_staged_write(sqlite3_stmt *st, struct store_hash *out)
 {
     struct bytes sum = row_bytes(st, 4), data = row_bytes(st, 5);
-    struct part part = {
+    struct staged_write staged = {
         .id = db_u64(st, 0),
         .stage = db_u64(st, 2),
         .offset = db_u64(st, 3),
@@ -327,8 +327,8 @@ static bool hash_part(sqlite3_stmt *st, struct store_hash *out)
         .len = data.len,
     };
 
-    *out = part_hash(db_u64(st, 1), &part);
-    return sum.len == HASH_SIZE && hash_equal(hash_decode(sum.data), part.sum);
+    *out = staged_write_hash(db_u64(st, 1), &staged);
+    return sum.len == HASH_SIZE && hash_equal(hash_decode(sum.data), staged.sum);
 }
 
 static bool hash_quota(sqlite3_stmt *st, struct store_hash *out)
@@ -399,20 +399,20 @@ static const struct {
     const char *sql;
     bool (*hash)(sqlite3_stmt *st, struct store_hash *out); /* false: a bad checksum */
 } hashed[] = {
-    {"SELECT * FROM session", hash_session}, {"SELECT * FROM reply", hash_reply},
-    {"SELECT * FROM inode", hash_inode},     {"SELECT * FROM symlink", hash_symlink},
-    {"SELECT * FROM orphan", hash_orphan},   {"SELECT * FROM dirent NOT INDEXED", hash_dirent},
-    {"SELECT * FROM block", hash_block},     {"SELECT * FROM xattr", hash_xattr},
-    {"SELECT * FROM lease", hash_lease},     {"SELECT * FROM lock", hash_lock},
-    {"SELECT * FROM waiter", hash_waiter},   {"SELECT * FROM special", hash_special},
-    {"SELECT * FROM part", hash_part},       {"SELECT * FROM quota", hash_quota},
-    {"SELECT * FROM charged", hash_charged}, {"SELECT * FROM history", hash_history},
+    {"SELECT * FROM session", hash_session},   {"SELECT * FROM reply", hash_reply},
+    {"SELECT * FROM inode", hash_inode},       {"SELECT * FROM symlink", hash_symlink},
+    {"SELECT * FROM orphan", hash_orphan},     {"SELECT * FROM dirent NOT INDEXED", hash_dirent},
+    {"SELECT * FROM block", hash_block},       {"SELECT * FROM xattr", hash_xattr},
+    {"SELECT * FROM lease", hash_lease},       {"SELECT * FROM lock", hash_lock},
+    {"SELECT * FROM waiter", hash_waiter},     {"SELECT * FROM special", hash_special},
+    {"SELECT * FROM part", hash_staged_write}, {"SELECT * FROM quota", hash_quota},
+    {"SELECT * FROM charged", hash_charged},   {"SELECT * FROM history", hash_history},
     {"SELECT * FROM setting", hash_setting},
 };
 
 static bool wrong_checksum(struct check *c, size_t table, uint64_t id)
 {
-    if (hashed[table].hash == hash_part)
+    if (hashed[table].hash == hash_staged_write)
         return violated(c, "S50", "part %llu has a wrong checksum", (unsigned long long)id);
     return violated(c, "S13", "block %llu of inode %llu has a wrong checksum",
                     (unsigned long long)(id & ((1u << CONTENT_INDEX_BITS) - 1)),

@@ -5,8 +5,8 @@
 
 #include "proto/limits.h"
 #include "store/lock.h"
-#include "store/part.h"
 #include "store/special.h"
+#include "store/staged_write.h"
 #include "store/tree.h"
 
 /* ---- Entries ----------------------------------------------------------------------------------*/
@@ -111,7 +111,7 @@ void expire_end(struct op *op, struct session *session)
 #ifndef BREAK_END
     lock_end_session(op, session->id);
 #endif
-    part_end_session(op, session->id);
+    staged_write_end_session(op, session->id);
     while (session->ephemerals > 0 && find_ephemeral(op, session->id, &special))
         end_entry(op, &special);
     check(session->ephemerals == 0);

@@ -9,9 +9,9 @@
 #include "store/content.h"
 #include "store/history.h"
 #include "store/lock.h"
-#include "store/part.h"
 #include "store/quota.h"
 #include "store/special.h"
+#include "store/staged_write.h"
 
 uint32_t file_check_regular(const struct inode *inode)
 {
@@ -148,8 +148,8 @@ static uint32_t place_extents(const Cfs__Write *c, uint64_t size, struct content
 /* All that a Write writes, in order: what was staged, then its own extents. */
 struct change {
     const Cfs__Write *c;
-    struct part *parts;
-    size_t n_parts;
+    struct staged_write *staged;
+    size_t n_staged;
     uint64_t released; /* bytes that are staged: their place is free when they are written */
     struct content_range *places;
     size_t n;
@@ -157,7 +157,7 @@ struct change {
 
 static void change_fini(struct change *w)
 {
-    free(w->parts);
+    free(w->staged);
     free(w->places);
 }
 
@@ -165,16 +165,16 @@ static uint32_t change_init(struct op *op, const Cfs__Write *c, const struct ino
                             struct change *w)
 {
     *w = (struct change){.c = c};
-    w->n_parts = part_list(op, c->stage, &w->parts);
-    w->n = w->n_parts + c->n_extents;
+    w->n_staged = staged_write_list(op, c->stage, &w->staged);
+    w->n = w->n_staged + c->n_extents;
     w->places = xcalloc(w->n, sizeof *w->places);
-    if (w->n_parts != c->staged)
+    if (w->n_staged != c->staged)
         return ECANCELED;
-    for (size_t i = 0; i < w->n_parts; i++) {
-        w->places[i] = (struct content_range){w->parts[i].offset, w->parts[i].len};
-        w->released += w->parts[i].len;
+    for (size_t i = 0; i < w->n_staged; i++) {
+        w->places[i] = (struct content_range){w->staged[i].offset, w->staged[i].len};
+        w->released += w->staged[i].len;
     }
-    return place_extents(c, inode->size, w->places + w->n_parts);
+    return place_extents(c, inode->size, w->places + w->n_staged);
 }
 
 /* First by a bound that costs nothing; near the limit, exactly. */
@@ -209,10 +209,10 @@ static void write_all(struct op *op, const struct change *w, struct op_inode *i)
 
     if (c->truncate)
         content_truncate(op->rows, &i->is, 0);
-    part_write(op, &i->is, w->parts, w->n_parts);
+    staged_write_apply(op, &i->is, w->staged, w->n_staged);
     for (size_t n = 0; n < c->n_extents; n++)
         if (c->extents[n]->data.len > 0)
-            content_write(op->rows, &i->is, w->places[w->n_parts + n].offset,
+            content_write(op->rows, &i->is, w->places[w->n_staged + n].offset,
                           op_bytes(c->extents[n]->data));
     file_data_changed(op, &i->is, c->kill_suid);
     op_inode_save(op, i);
@@ -226,7 +226,7 @@ static uint32_t write_change(struct op *op, const struct change *w, struct op_in
         return status;
     if (!is_empty(w))
         write_all(op, w, i);
-    part_drop(op, op->session, w->c->stage);
+    staged_write_drop(op, op->session, w->c->stage);
     if (w->n > 0)
         op->reply.value = w->places[0].offset;
     else if (w->c->append)

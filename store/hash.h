@@ -23,7 +23,7 @@ enum hash_table {
     HASH_DIRENT = 7,
     HASH_BLOCK = 8,
     HASH_XATTR = 9,
-    HASH_PART = 10,
+    HASH_STAGED_WRITE = 10,
     HASH_LEASE = 40,
     HASH_LOCK = 41,
     HASH_WAITER = 42,

@@ -13,7 +13,8 @@
  * counted at once (E2BIG, LIMIT_QUOTA_COUNT).
  *
  * What would exceed a quota is refused: EDQUOT. A quota below what is used already is no error;
- * nothing can be added then. What is staged (store/part.h) is not charged before it is written.
+ * nothing can be added then. What is staged (store/staged_write.h) is not charged before it is
+ * written.
  *
  * Users set and see them as xattrs of the directory (store/znode.h has the others):
  *   user.coordfs.quota.bytes, .entries   the limit: a decimal number, K, M, G or T behind it being

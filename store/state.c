@@ -137,7 +137,7 @@ int state_load(struct db *db, struct state *out)
     if (row > 0)
         row = count_specials(db, out);
     if (row > 0)
-        row = count_rows(db, STATEMENT_PART_COUNT, &out->parts);
+        row = count_rows(db, STATEMENT_STAGED_WRITE_COUNT, &out->staged_writes);
     if (row > 0)
         row = count_rows(db, STATEMENT_QUOTAS, &out->quotas);
     if (row > 0)

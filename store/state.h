@@ -43,8 +43,8 @@ struct state {
      * with a guard. */
     uint64_t specials;
     uint64_t guards;
-    uint64_t parts;  /* rows of `part` */
-    uint64_t quotas; /* rows of `quota` */
+    uint64_t staged_writes; /* rows of `part` */
+    uint64_t quotas;        /* rows of `quota` */
 
     struct history_state history; /* loaded, too */
 };

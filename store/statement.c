@@ -112,15 +112,15 @@ const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_BLOCK_UPDATE] = "UPDATE block SET sum = ?2, data = ?3 WHERE id = ?1",
     [STATEMENT_BLOCK_DELETE_RANGE] = "DELETE FROM block WHERE id BETWEEN ?1 AND ?2",
 
-    [STATEMENT_PART_COUNT] = "SELECT count(*) FROM part",
-    [STATEMENT_PART_LIST] = "SELECT id, stage, offset, sum, length(data) FROM part"
-                            " WHERE session = ?1 AND stage = ?2 ORDER BY id",
-    [STATEMENT_PART_GET] = "SELECT data FROM part WHERE id = ?1",
-    [STATEMENT_PART_INSERT] = "INSERT INTO part(id, session, stage, offset, sum, data)"
-                              " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-    [STATEMENT_PART_DELETE] = "DELETE FROM part WHERE session = ?1 AND stage = ?2",
-    [STATEMENT_PART_OF_SESSION] = "SELECT stage FROM part WHERE session = ?1"
-                                  " ORDER BY stage LIMIT 1",
+    [STATEMENT_STAGED_WRITE_COUNT] = "SELECT count(*) FROM part",
+    [STATEMENT_STAGED_WRITE_LIST] = "SELECT id, stage, offset, sum, length(data) FROM part"
+                                    " WHERE session = ?1 AND stage = ?2 ORDER BY id",
+    [STATEMENT_STAGED_WRITE_GET] = "SELECT data FROM part WHERE id = ?1",
+    [STATEMENT_STAGED_WRITE_INSERT] = "INSERT INTO part(id, session, stage, offset, sum, data)"
+                                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [STATEMENT_STAGED_WRITE_DELETE] = "DELETE FROM part WHERE session = ?1 AND stage = ?2",
+    [STATEMENT_STAGED_WRITE_OF_SESSION] = "SELECT stage FROM part WHERE session = ?1"
+                                          " ORDER BY stage LIMIT 1",
 
     [STATEMENT_XATTR_GET] = "SELECT value FROM xattr WHERE ino = ?1 AND name = ?2",
     [STATEMENT_XATTR_ALL] = "SELECT name, value FROM xattr WHERE ino = ?1 ORDER BY name",

@@ -495,7 +495,7 @@ static bool same_counts(struct store *s)
     size_t n;
     struct session **all = sessions_sorted(&s->sessions, &n);
     bool same = state_load(&s->db, &fresh) == 1 && fresh.specials == s->state.specials &&
-                fresh.guards == s->state.guards && fresh.parts == s->state.parts &&
+                fresh.guards == s->state.guards && fresh.staged_writes == s->state.staged_writes &&
                 fresh.quotas == s->state.quotas &&
                 memcmp(&fresh.history, &s->state.history, sizeof fresh.history) == 0;
 

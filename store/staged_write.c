@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/part.h"
+#include "store/staged_write.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,38 +13,38 @@ _Static_assert(LIMIT_EXTENTS_MAX <= 1u << PLACE_BITS, "the extents of a command 
 
 /* ---- Rows -------------------------------------------------------------------------------------*/
 
-struct store_hash part_hash(uint64_t session, const struct part *part)
+struct store_hash staged_write_hash(uint64_t session, const struct staged_write *staged)
 {
-    uint64_t fields[] = {part->id, session, part->stage, part->offset, part->len};
+    uint64_t fields[] = {staged->id, session, staged->stage, staged->offset, staged->len};
 
-    return hash_row(HASH_PART, fields, ARRAY_LEN(fields), part->sum);
+    return hash_row(HASH_STAGED_WRITE, fields, ARRAY_LEN(fields), staged->sum);
 }
 
-static void insert(struct op *op, const struct part *part, struct bytes data)
+static void insert(struct op *op, const struct staged_write *staged, struct bytes data)
 {
-    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_PART_INSERT);
+    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_STAGED_WRITE_INSERT);
     struct state *state = op->rows->state;
     uint8_t sum[HASH_SIZE];
 
-    hash_encode(part->sum, sum);
-    db_bind(st, 1, part->id);
+    hash_encode(staged->sum, sum);
+    db_bind(st, 1, staged->id);
     db_bind(st, 2, op->session);
-    db_bind(st, 3, part->stage);
-    db_bind(st, 4, part->offset);
+    db_bind(st, 3, staged->stage);
+    db_bind(st, 4, staged->offset);
     db_bind_bytes(st, 5, sum, sizeof sum);
     db_bind_bytes(st, 6, data.data, data.len);
     db_run(op->rows->db, st);
-    hash_add(&state->rows, part_hash(op->session, part));
-    state->n.bytes += part->len;
-    state->parts++;
+    hash_add(&state->rows, staged_write_hash(op->session, staged));
+    state->n.bytes += staged->len;
+    state->staged_writes++;
 }
 
-static struct part read_row(sqlite3_stmt *st)
+static struct staged_write read_row(sqlite3_stmt *st)
 {
     struct bytes sum = row_bytes(st, 3);
 
     check(sum.len == HASH_SIZE);
-    return (struct part){
+    return (struct staged_write){
         .id = db_u64(st, 0),
         .stage = db_u64(st, 1),
         .offset = db_u64(st, 2),
@@ -53,15 +53,15 @@ static struct part read_row(sqlite3_stmt *st)
     };
 }
 
-static size_t list(struct op *op, uint64_t session, uint64_t stage, struct part **out)
+static size_t list(struct op *op, uint64_t session, uint64_t stage, struct staged_write **out)
 {
     size_t n = 0, cap = 0;
     sqlite3_stmt *st;
 
     *out = NULL;
-    if (stage == 0 || op->rows->state->parts == 0)
+    if (stage == 0 || op->rows->state->staged_writes == 0)
         return 0;
-    st = db_get(op->rows->db, STATEMENT_PART_LIST);
+    st = db_get(op->rows->db, STATEMENT_STAGED_WRITE_LIST);
     db_bind(st, 1, session);
     db_bind(st, 2, stage);
     while (db_step(op->rows->db, st) > 0) {
@@ -74,27 +74,27 @@ static size_t list(struct op *op, uint64_t session, uint64_t stage, struct part 
     return n;
 }
 
-size_t part_list(struct op *op, uint64_t stage, struct part **out)
+size_t staged_write_list(struct op *op, uint64_t stage, struct staged_write **out)
 {
     return list(op, op->session, stage, out);
 }
 
-void part_drop(struct op *op, uint64_t session, uint64_t stage)
+void staged_write_drop(struct op *op, uint64_t session, uint64_t stage)
 {
     struct state *state = op->rows->state;
-    struct part *parts;
-    size_t n = list(op, session, stage, &parts);
+    struct staged_write *staged;
+    size_t n = list(op, session, stage, &staged);
     sqlite3_stmt *st;
 
     for (size_t i = 0; i < n; i++) {
-        hash_sub(&state->rows, part_hash(session, &parts[i]));
-        state->n.bytes -= parts[i].len;
+        hash_sub(&state->rows, staged_write_hash(session, &staged[i]));
+        state->n.bytes -= staged[i].len;
     }
-    state->parts -= n;
-    free(parts);
+    state->staged_writes -= n;
+    free(staged);
     if (n == 0)
         return;
-    st = db_get(op->rows->db, STATEMENT_PART_DELETE);
+    st = db_get(op->rows->db, STATEMENT_STAGED_WRITE_DELETE);
     db_bind(st, 1, session);
     db_bind(st, 2, stage);
     db_run(op->rows->db, st);
@@ -122,16 +122,16 @@ static uint32_t check_extents(const Cfs__Stage *c, uint64_t *total)
 /* A stage is bounded, for a Write that applies it keeps every member busy. */
 static uint32_t check_stage(struct op *op, const Cfs__Stage *c, uint64_t total)
 {
-    struct part *parts;
-    size_t n = part_list(op, c->stage, &parts);
+    struct staged_write *staged;
+    size_t n = staged_write_list(op, c->stage, &staged);
 
     for (size_t i = 0; i < n; i++)
-        total += parts[i].len;
-    free(parts);
+        total += staged[i].len;
+    free(staged);
     return total > LIMIT_STAGE_BYTES || n + c->n_extents > LIMIT_STAGE_EXTENTS ? E2BIG : 0;
 }
 
-uint32_t part_stage(struct op *op, const Cfs__Stage *c)
+uint32_t staged_write_add(struct op *op, const Cfs__Stage *c)
 {
     struct inode inode;
     uint64_t total;
@@ -148,7 +148,7 @@ uint32_t part_stage(struct op *op, const Cfs__Stage *c)
         return ENOSPC;
     for (size_t i = 0; i < c->n_extents; i++) {
         struct bytes data = op_bytes(c->extents[i]->data);
-        struct part part = {
+        struct staged_write staged = {
             .id = op->index << PLACE_BITS | i,
             .stage = c->stage,
             .offset = c->extents[i]->offset,
@@ -157,33 +157,34 @@ uint32_t part_stage(struct op *op, const Cfs__Stage *c)
         };
 
         if (data.len > 0)
-            insert(op, &part, data);
+            insert(op, &staged, data);
     }
     return 0;
 }
 
-uint32_t part_unstage(struct op *op, const Cfs__Unstage *c)
+uint32_t staged_write_unstage(struct op *op, const Cfs__Unstage *c)
 {
-    part_drop(op, op->session, c->stage);
+    staged_write_drop(op, op->session, c->stage);
     return 0;
 }
 
 /* ---- Writing ----------------------------------------------------------------------------------*/
 
-void part_write(struct op *op, struct inode *inode, const struct part *parts, size_t n)
+void staged_write_apply(struct op *op, struct inode *inode, const struct staged_write *staged,
+                        size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_PART_GET);
+        sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_STAGED_WRITE_GET);
         struct bytes data;
 
-        db_bind(st, 1, parts[i].id);
+        db_bind(st, 1, staged[i].id);
         check(db_step(op->rows->db, st) > 0);
         data = row_bytes(st, 0);
         /* Going on with damaged data would give it a valid checksum again. */
-        if (!hash_equal(hash_bytes(data.data, data.len), parts[i].sum))
+        if (!hash_equal(hash_bytes(data.data, data.len), staged[i].sum))
             die("what was staged for inode %llu is damaged on this disk",
                 (unsigned long long)inode->ino);
-        content_write(op->rows, inode, parts[i].offset, data);
+        content_write(op->rows, inode, staged[i].offset, data);
         db_reset(st);
     }
 }
@@ -192,13 +193,13 @@ void part_write(struct op *op, struct inode *inode, const struct part *parts, si
 
 static uint64_t find_stage(struct op *op, uint64_t session)
 {
-    return db_find_u64(op->rows->db, STATEMENT_PART_OF_SESSION, session);
+    return db_find_u64(op->rows->db, STATEMENT_STAGED_WRITE_OF_SESSION, session);
 }
 
-void part_end_session(struct op *op, uint64_t session)
+void staged_write_end_session(struct op *op, uint64_t session)
 {
     uint64_t stage;
 
-    while (op->rows->state->parts > 0 && (stage = find_stage(op, session)) != 0)
-        part_drop(op, session, stage);
+    while (op->rows->state->staged_writes > 0 && (stage = find_stage(op, session)) != 0)
+        staged_write_drop(op, session, stage);
 }

@@ -4,12 +4,12 @@
  * to a session, goes with it, and counts as content of the tree (struct counters) meanwhile.
  *
  * Nearly always there is none, and looking costs nothing then. Writer's thread; see store/op.h. */
-#ifndef STORE_PART_H
-#define STORE_PART_H
+#ifndef STORE_STAGED_WRITE_H
+#define STORE_STAGED_WRITE_H
 
 #include "store/op.h"
 
-struct part {
+struct staged_write {
     uint64_t id;    /* raft index of its Stage, and its place in it: in the order of writing */
     uint64_t stage; /* of its session */
     uint64_t offset;
@@ -18,22 +18,23 @@ struct part {
 };
 
 /* Commands: proto/command.proto. */
-uint32_t part_stage(struct op *op, const Cfs__Stage *c);
-uint32_t part_unstage(struct op *op, const Cfs__Unstage *c);
+uint32_t staged_write_add(struct op *op, const Cfs__Stage *c);
+uint32_t staged_write_unstage(struct op *op, const Cfs__Unstage *c);
 
 /* ---- What Write calls ---- */
 
 /* What the session has staged there, in order: how many, and an array for the caller to free. */
-size_t part_list(struct op *op, uint64_t stage, struct part **out);
+size_t staged_write_list(struct op *op, uint64_t stage, struct staged_write **out);
 /* Writes them to the file, in order. */
-void part_write(struct op *op, struct inode *inode, const struct part *parts, size_t n);
+void staged_write_apply(struct op *op, struct inode *inode, const struct staged_write *staged,
+                        size_t n);
 /* Drops the stage. */
-void part_drop(struct op *op, uint64_t session, uint64_t stage);
+void staged_write_drop(struct op *op, uint64_t session, uint64_t stage);
 
 /* ---- Its session ends ---- */
-void part_end_session(struct op *op, uint64_t session);
+void staged_write_end_session(struct op *op, uint64_t session);
 
 /* ---- For checks ---- */
-struct store_hash part_hash(uint64_t session, const struct part *part);
+struct store_hash staged_write_hash(uint64_t session, const struct staged_write *staged);
 
 #endif

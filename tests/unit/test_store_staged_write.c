@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/part.c: content that is staged, and the Write that applies it. */
+/* store/staged_write.c: content that is staged, and the Write that applies it. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
