@@ -8,9 +8,9 @@
 #include "proto/decode.h"
 #include "proto/limits.h"
 #include "proto/stamp.h"
+#include "store/dir_guard.h"
 #include "store/expire.h"
 #include "store/file.h"
-#include "store/guard.h"
 #include "store/lock.h"
 #include "store/range.h"
 #include "store/rights.h"
@@ -215,7 +215,7 @@ static uint32_t (*const run[])(struct op *op, const Cfs__Command *c) = {
 
 static uint32_t apply_run(struct op *op, const Cfs__Command *c)
 {
-    uint32_t status = guard_check(op, c);
+    uint32_t status = dir_guard_check(op, c);
 
     return status != 0 ? status : run[c->op_case](op, c);
 }

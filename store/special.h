@@ -10,7 +10,7 @@
  * directory so many seconds after it became empty; or after it was told so, if that was later.
  * container  A directory is removed together with the last of its children.
  * guard      Below a directory, nothing is changed but by a session that holds the lock on a
- *            certain file (store/guard.h).
+ *            certain file (store/dir_guard.h).
  * sequence   The next number that a directory will give to a sequential entry.
  *
  * Entries that end by themselves have one name: others cannot be linked to them, and what has

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "proto/limits.h"
-#include "store/guard.h"
+#include "store/dir_guard.h"
 
 #define SECOND 1000000000
 
@@ -89,7 +89,7 @@ static uint32_t set_guard(struct op *op, const struct inode *inode, ProtobufCBin
 {
     if (!op_is_dir(inode))
         return EINVAL;
-    return guard_find_lock(op, inode, op_bytes(value), &s->guard);
+    return dir_guard_find_lock(op, inode, op_bytes(value), &s->guard);
 }
 
 static void remove_guard(struct special *s)

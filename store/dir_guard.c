@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/guard.h"
+#include "store/dir_guard.h"
 
 #include <errno.h>
 #include <string.h>
@@ -63,7 +63,7 @@ static uint32_t check_link(struct op *op, const Cfs__Link *c)
 }
 
 /* No default: whoever adds a command is to think about guards. */
-uint32_t guard_check(struct op *op, const Cfs__Command *c)
+uint32_t dir_guard_check(struct op *op, const Cfs__Command *c)
 {
     if (op->rows->state->guards == 0)
         return 0;
@@ -125,7 +125,8 @@ static bool step(struct op *op, struct inode *at, struct bytes name)
     return row_dirent_find(op->rows, at->ino, name, &d) && row_inode_find(op->rows, d.ino, at);
 }
 
-uint32_t guard_find_lock(struct op *op, const struct inode *dir, struct bytes path, uint64_t *out)
+uint32_t dir_guard_find_lock(struct op *op, const struct inode *dir, struct bytes path,
+                             uint64_t *out)
 {
     const uint8_t *p = path.data, *end;
     struct inode at = *dir;

@@ -8,17 +8,18 @@
  * nobody can hold the lock, and all changes are refused). With several guards on the way up, all
  * must be held. What the state machine does by itself (expiries …) is not subject to guards.
  * See store/op.h. */
-#ifndef STORE_GUARD_H
-#define STORE_GUARD_H
+#ifndef STORE_DIR_GUARD_H
+#define STORE_DIR_GUARD_H
 
 #include "store/op.h"
 
 /* May the session carry this command out? 0 or EACCES. Not for transactions, whose steps are
  * commands. */
-uint32_t guard_check(struct op *op, const Cfs__Command *c);
+uint32_t dir_guard_check(struct op *op, const Cfs__Command *c);
 
 /* The inode of the lock file that a guard of directory `dir` shall have, by its path: 0 or EINVAL.
  */
-uint32_t guard_find_lock(struct op *op, const struct inode *dir, struct bytes path, uint64_t *out);
+uint32_t dir_guard_find_lock(struct op *op, const struct inode *dir, struct bytes path,
+                             uint64_t *out);
 
 #endif
