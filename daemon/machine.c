@@ -302,14 +302,14 @@ void machine_deliver(struct machine_adapter *m)
 /* ---- Snapshots: raft's opaque handles are the store's -------------------------------------------
  */
 
-static struct store_copy *from_snapshot(struct machine_snapshot *snapshot)
+static struct store_snapshot_out *from_snapshot(struct machine_snapshot *snapshot)
 {
-    return (struct store_copy *)(void *)snapshot;
+    return (struct store_snapshot_out *)(void *)snapshot;
 }
 
-static struct store_stage *from_incoming(struct machine_incoming *incoming)
+static struct store_snapshot_in *from_incoming(struct machine_incoming *incoming)
 {
-    return (struct store_stage *)(void *)incoming;
+    return (struct store_snapshot_in *)(void *)incoming;
 }
 
 static enum machine_progress progress_of(enum store_progress progress)
@@ -325,21 +325,21 @@ static enum machine_progress progress_of(enum store_progress progress)
 
 static struct machine_snapshot *do_snapshot_open(void *ctx)
 {
-    return (struct machine_snapshot *)(void *)store_copy_open(store_of(ctx));
+    return (struct machine_snapshot *)(void *)store_snapshot_out_open(store_of(ctx));
 }
 
 static enum machine_progress do_snapshot_poll(void *ctx BASE_UNUSED,
                                               struct machine_snapshot *snapshot)
 {
-    return progress_of(store_copy_poll(from_snapshot(snapshot)));
+    return progress_of(store_snapshot_out_poll(from_snapshot(snapshot)));
 }
 
 static void do_snapshot_info(void *ctx BASE_UNUSED, struct machine_snapshot *snapshot,
                              struct machine_snapshot_info *out)
 {
-    struct store_copy_info info;
+    struct store_snapshot_info info;
 
-    store_copy_info(from_snapshot(snapshot), &info);
+    store_snapshot_out_info(from_snapshot(snapshot), &info);
     *out = (struct machine_snapshot_info){info.index, info.term, info.config_index, info.config,
                                           info.size};
 }
@@ -347,48 +347,48 @@ static void do_snapshot_info(void *ctx BASE_UNUSED, struct machine_snapshot *sna
 static int64_t do_snapshot_read(void *ctx BASE_UNUSED, struct machine_snapshot *snapshot,
                                 uint64_t offset, void *out, size_t len)
 {
-    return store_copy_read(from_snapshot(snapshot), offset, out, len);
+    return store_snapshot_out_read(from_snapshot(snapshot), offset, out, len);
 }
 
 static void do_snapshot_close(void *ctx BASE_UNUSED, struct machine_snapshot *snapshot)
 {
-    store_copy_close(from_snapshot(snapshot));
+    store_snapshot_out_close(from_snapshot(snapshot));
 }
 
 static struct machine_incoming *do_incoming_open(void *ctx)
 {
-    return (struct machine_incoming *)(void *)store_stage_open(store_of(ctx));
+    return (struct machine_incoming *)(void *)store_snapshot_in_open(store_of(ctx));
 }
 
 static int do_incoming_write(void *ctx BASE_UNUSED, struct machine_incoming *incoming,
                              uint64_t offset, const void *data, size_t len)
 {
-    return store_stage_write(from_incoming(incoming), offset, data, len);
+    return store_snapshot_in_write(from_incoming(incoming), offset, data, len);
 }
 
 static void do_incoming_verify(void *ctx BASE_UNUSED, struct machine_incoming *incoming,
                                const struct machine_snapshot_info *info)
 {
-    struct store_copy_info expected = {info->index, info->term, info->config_index, info->config,
-                                       info->size};
+    struct store_snapshot_info expected = {info->index, info->term, info->config_index,
+                                           info->config, info->size};
 
-    store_stage_verify(from_incoming(incoming), &expected);
+    store_snapshot_in_verify(from_incoming(incoming), &expected);
 }
 
 static enum machine_progress do_incoming_poll(void *ctx BASE_UNUSED,
                                               struct machine_incoming *incoming)
 {
-    return progress_of(store_stage_poll(from_incoming(incoming)));
+    return progress_of(store_snapshot_in_poll(from_incoming(incoming)));
 }
 
 static void do_incoming_install(void *ctx BASE_UNUSED, struct machine_incoming *incoming)
 {
-    store_stage_install(from_incoming(incoming));
+    store_snapshot_in_install(from_incoming(incoming));
 }
 
 static void do_incoming_close(void *ctx BASE_UNUSED, struct machine_incoming *incoming)
 {
-    store_stage_close(from_incoming(incoming));
+    store_snapshot_in_close(from_incoming(incoming));
 }
 
 static const struct machine_ops ops = {

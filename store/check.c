@@ -692,8 +692,8 @@ static int cancelled(void *arg)
     return atomic_load(cancel) ? 1 : 0;
 }
 
-bool check_copy(const char *path, atomic_bool *cancel, struct state *state, char *why,
-                size_t why_len)
+bool check_snapshot(const char *path, atomic_bool *cancel, struct state *state, char *why,
+                    size_t why_len)
 {
     struct check c;
     bool good;

@@ -59,7 +59,7 @@ bool check_file(const char *path, bool must_have_owner, struct store_hash *hash,
 
 /* What a received copy must pass: S1 (quick), S2, S3, S13's checksums, S20, and no owner and no
  * log. True gives the state (state_fini). Stops early, with false, when *cancel becomes true. */
-bool check_copy(const char *path, atomic_bool *cancel, struct state *state, char *why,
-                size_t why_len);
+bool check_snapshot(const char *path, atomic_bool *cancel, struct state *state, char *why,
+                    size_t why_len);
 
 #endif

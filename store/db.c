@@ -51,8 +51,8 @@ static const struct {
                        "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
                        "PRAGMA cache_size=-64;"},
     /* Nobody needs a copy after a crash: no journal, no sync. */
-    [DB_COPY] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, false,
-                 "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;"},
+    [DB_SNAPSHOT] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, false,
+                     "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;"},
     [DB_VERIFY] = {SQLITE_OPEN_READONLY, false, "PRAGMA cache_size=-8192;"},
     /* The file becomes the database only after this change is complete, so a journal in memory is
      * enough; but then it must be on the disk. */

@@ -16,7 +16,7 @@ enum db_role {
     DB_WRITER,     /* the loop thread's: the only one that changes the database */
     DB_READER,     /* store/reader.h */
     DB_CHECKPOINT, /* store/checkpoint.h */
-    DB_COPY,       /* writes a copy: new, private, not durable */
+    DB_SNAPSHOT,   /* writes a copy: new, private, not durable */
     DB_VERIFY,     /* reads a whole database */
     DB_SEAL,       /* the last, durable change of a staged copy */
 };

@@ -37,9 +37,9 @@ struct store {
     pthread_mutex_t readers_mutex; /* of the list */
     LIST_HEAD(, store_reader) readers;
 
-    LIST_HEAD(, store_copy) copies;
-    unsigned copy_count; /* ever */
-    struct store_stage *stage;
+    LIST_HEAD(, store_snapshot_out) snapshots_out;
+    unsigned snapshot_count; /* ever */
+    struct store_snapshot_in *snapshot_in;
 };
 
 /* Opens and closes what belongs to the database (all but state_dir and locks). internal_open: 0 or
@@ -56,7 +56,7 @@ void internal_close_readers(struct store *s);
 struct db *internal_reader_enter(struct store_reader *r, bool *opened, int *err);
 void internal_reader_leave(struct store_reader *r, bool opened);
 
-/* store/copy.c: stops copies that are still being made; they have failed then. */
-void internal_stop_copies(struct store *s);
+/* store/snapshot_out.c: stops copies that are still being made; they have failed then. */
+void internal_stop_snapshots_out(struct store *s);
 
 #endif

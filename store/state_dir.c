@@ -10,11 +10,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define DB    "coordfs.db"
-#define LOCK  "coordfs.lock"
-#define STAGE "coordfs.stage"
-#define NEW   "coordfs.new"
-#define COPY  "coordfs.copy-"
+#define DB           "coordfs.db"
+#define LOCK         "coordfs.lock"
+#define SNAPSHOT_IN  "coordfs.stage"
+#define NEW          "coordfs.new"
+#define SNAPSHOT_OUT "coordfs.copy-"
 
 static int lock(struct state_dir *h)
 {
@@ -59,7 +59,7 @@ int state_dir_install(struct state_dir *h)
 {
     int err;
 
-    if (renameat(h->dir_fd, STAGE, h->dir_fd, NEW) != 0)
+    if (renameat(h->dir_fd, SNAPSHOT_IN, h->dir_fd, NEW) != 0)
         return -errno;
     if ((err = state_dir_sync(h)) != 0)
         return err;
@@ -68,7 +68,8 @@ int state_dir_install(struct state_dir *h)
 
 static bool is_leftover(const char *name)
 {
-    return strncmp(name, STAGE, strlen(STAGE)) == 0 || strncmp(name, COPY, strlen(COPY)) == 0;
+    return strncmp(name, SNAPSHOT_IN, strlen(SNAPSHOT_IN)) == 0 ||
+           strncmp(name, SNAPSHOT_OUT, strlen(SNAPSHOT_OUT)) == 0;
 }
 
 static int remove_leftovers(struct state_dir *h)
@@ -106,7 +107,7 @@ int state_dir_open(struct state_dir *h, const char *dir, char *errmsg, size_t er
     h->lock_fd = -1;
     h->dir = xstrdup(dir);
     h->db = xasprintf("%s/" DB, dir);
-    h->stage = xasprintf("%s/" STAGE, dir);
+    h->snapshot_in = xasprintf("%s/" SNAPSHOT_IN, dir);
     h->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (h->dir_fd < 0)
         err = -errno;
@@ -142,7 +143,7 @@ void state_dir_close(struct state_dir *h)
         close(h->dir_fd);
     free(h->dir);
     free(h->db);
-    free(h->stage);
+    free(h->snapshot_in);
     memset(h, 0, sizeof *h);
     h->dir_fd = h->lock_fd = -1;
 }

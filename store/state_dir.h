@@ -18,8 +18,8 @@
 
 struct state_dir {
     char *dir;
-    char *db;    /* paths */
-    char *stage; /* SQLite makes no other file for this one, see db.c */
+    char *db;          /* paths */
+    char *snapshot_in; /* SQLite makes no other file for this one, see db.c */
     int dir_fd;
     int lock_fd;
 };

@@ -224,7 +224,7 @@ int store_open(const char *dir, const struct store_identity *identity, struct st
     check(memchr(identity->cluster, '\0', sizeof identity->cluster) != NULL);
     s->identity = *identity;
     LIST_INIT(&s->readers);
-    LIST_INIT(&s->copies);
+    LIST_INIT(&s->snapshots_out);
     err = state_dir_open(&s->state_dir, dir, errmsg, errmsg_len);
     if (err != 0)
         goto free_store;
@@ -247,8 +247,8 @@ void store_close(struct store *s)
 {
     check(!s->in_transaction);
     check(LIST_EMPTY(&s->readers));
-    check(LIST_EMPTY(&s->copies));
-    check(s->stage == NULL);
+    check(LIST_EMPTY(&s->snapshots_out));
+    check(s->snapshot_in == NULL);
     internal_close(s, false);
     fini_locks(s);
     state_dir_close(&s->state_dir);

@@ -203,12 +203,12 @@ void store_orphans(struct store *s, uint64_t after, unsigned max,
 /* ---- Copies of the database (snapshots)
  * -------------------------------------------------------------- */
 
-struct store_copy;  /* outgoing */
-struct store_stage; /* incoming */
+struct store_snapshot_out; /* outgoing */
+struct store_snapshot_in;  /* incoming */
 
 enum store_progress { STORE_BUSY, STORE_READY, STORE_FAILED };
 
-struct store_copy_info {
+struct store_snapshot_info {
     uint64_t index;
     uint64_t term;
     uint64_t config_index;
@@ -219,21 +219,23 @@ struct store_copy_info {
 /* A consistent copy as of now, made by a thread of its own into a file of the state directory that
  * copy_close deletes (a left-over is deleted by store_open). Without log, term, vote, identity.
  * Constant memory. Loop thread; read and info only after STORE_READY. */
-struct store_copy *store_copy_open(struct store *s);
-enum store_progress store_copy_poll(struct store_copy *c);
-void store_copy_info(struct store_copy *c, struct store_copy_info *out);
-int64_t store_copy_read(struct store_copy *c, uint64_t offset, void *out, size_t len);
-void store_copy_close(struct store_copy *c);
+struct store_snapshot_out *store_snapshot_out_open(struct store *s);
+enum store_progress store_snapshot_out_poll(struct store_snapshot_out *c);
+void store_snapshot_out_info(struct store_snapshot_out *c, struct store_snapshot_info *out);
+int64_t store_snapshot_out_read(struct store_snapshot_out *c, uint64_t offset, void *out,
+                                size_t len);
+void store_snapshot_out_close(struct store_snapshot_out *c);
 
 /* An incoming copy: written in order, verified by a thread of its own (recomputing the state hash
  * from every row; store identity and schema version), synced; then installed by an atomic rename
  * while all readers are held off. Term and vote of this member are kept, the log is empty. */
-struct store_stage *store_stage_open(struct store *s);
-int store_stage_write(struct store_stage *st, uint64_t offset, const void *data, size_t len);
-void store_stage_verify(struct store_stage *st, const struct store_copy_info *info);
-enum store_progress store_stage_poll(struct store_stage *st);
-void store_stage_install(struct store_stage *st); /* takes */
-void store_stage_close(struct store_stage *st);
+struct store_snapshot_in *store_snapshot_in_open(struct store *s);
+int store_snapshot_in_write(struct store_snapshot_in *st, uint64_t offset, const void *data,
+                            size_t len);
+void store_snapshot_in_verify(struct store_snapshot_in *st, const struct store_snapshot_info *info);
+enum store_progress store_snapshot_in_poll(struct store_snapshot_in *st);
+void store_snapshot_in_install(struct store_snapshot_in *st); /* takes */
+void store_snapshot_in_close(struct store_snapshot_in *st);
 
 /* ---- Figures
  * ------------------------------------------------------------------------------------------ */

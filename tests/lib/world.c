@@ -45,7 +45,7 @@ struct world {
     struct member *second; /* the same, unless detached */
     bool detached;
     unsigned dirs; /* made so far */
-    struct store_copy *copy;
+    struct store_snapshot_out *copy;
     struct version
         *versions; /* of the main member, since the copy was begun: it is of one of them */
     size_t n_versions;
@@ -325,7 +325,7 @@ static bool run_entry(struct world *w, const struct gen_op *op)
 static void forget_copy(struct world *w)
 {
     if (w->copy != NULL)
-        store_copy_close(w->copy);
+        store_snapshot_out_close(w->copy);
     w->copy = NULL;
     for (size_t i = 0; i < w->n_versions; i++)
         buf_fini(&w->versions[i].raft.config);
@@ -337,7 +337,7 @@ static void forget_copy(struct world *w)
 static void start_copy(struct world *w)
 {
     commit(w->main, false);
-    w->copy = store_copy_open(w->main->store);
+    w->copy = store_snapshot_out_open(w->main->store);
     note_version(w);
 }
 
@@ -355,8 +355,8 @@ static void start_copy(struct world *w)
 enum damage { WHOLE, SHORT, FLIPPED };
 
 /* Streams the copy into a stage in pieces, verifies: READY and the stage is to be installed. */
-static enum store_progress transfer(struct world *w, struct store_stage *stage,
-                                    const struct store_copy_info *info, enum damage damage)
+static enum store_progress transfer(struct world *w, struct store_snapshot_in *stage,
+                                    const struct store_snapshot_info *info, enum damage damage)
 {
     uint8_t *piece = xmalloc(100000);
     uint64_t flip = gen_below(&w->rng, info->size), end = info->size;
@@ -366,23 +366,23 @@ static enum store_progress transfer(struct world *w, struct store_stage *stage,
         end -= 1 + gen_below(&w->rng, info->size);
     for (uint64_t at = 0; at < end;) {
         size_t len = (size_t)min_u64(end - at, 1 + gen_below(&w->rng, 100000));
-        int64_t n = store_copy_read(w->copy, at, piece, len);
+        int64_t n = store_snapshot_out_read(w->copy, at, piece, len);
 
         check(n > 0 && n <= (int64_t)len);
         if (damage == FLIPPED && flip >= at && flip < at + (uint64_t)n)
             piece[flip - at] ^= (uint8_t)(1u << gen_below(&w->rng, 8));
-        check(store_stage_write(stage, at, piece, (size_t)n) == 0);
+        check(store_snapshot_in_write(stage, at, piece, (size_t)n) == 0);
         at += (uint64_t)n;
     }
     free(piece);
-    store_stage_verify(stage, info);
-    progress = WAIT_FOR(store_stage_poll, stage);
+    store_snapshot_in_verify(stage, info);
+    progress = WAIT_FOR(store_snapshot_in_poll, stage);
     w->stats->damage_unnoticed += damage == FLIPPED && progress == STORE_READY;
     return progress;
 }
 
 /* The committed state that the copy is of: as it was when the copy was begun, or later. */
-static const struct version *find_version(struct world *w, const struct store_copy_info *info)
+static const struct version *find_version(struct world *w, const struct store_snapshot_info *info)
 {
     for (size_t i = 0; i < w->n_versions; i++) {
         const struct store_raft_state *r = &w->versions[i].raft;
@@ -398,13 +398,13 @@ static const struct version *find_version(struct world *w, const struct store_co
     return NULL;
 }
 
-static bool install(struct world *w, struct store_stage *stage, const struct version *version)
+static bool install(struct world *w, struct store_snapshot_in *stage, const struct version *version)
 {
     struct member *m = w->second;
     struct store_hash hash;
     uint64_t term = m->raft.term, vote = m->raft.vote;
 
-    store_stage_install(stage);
+    store_snapshot_in_install(stage);
     buf_fini(&m->raft.config);
     m->raft = copy_raft(&version->raft);
     m->raft.term = term;
@@ -434,10 +434,10 @@ static bool catch_up(struct world *w)
     return same_hash(w) && check_member(w, w->second, true);
 }
 
-static bool send_copy(struct world *w, const struct store_copy_info *info,
+static bool send_copy(struct world *w, const struct store_snapshot_info *info,
                       const struct version *version, enum damage damage)
 {
-    struct store_stage *stage = store_stage_open(w->second->store);
+    struct store_snapshot_in *stage = store_snapshot_in_open(w->second->store);
     enum store_progress progress = transfer(w, stage, info, damage);
 
     say(w, "  (copy, damage %d: %d)\n", damage, progress);
@@ -445,7 +445,7 @@ static bool send_copy(struct world *w, const struct store_copy_info *info,
         w->stats->copies++;
         return install(w, stage, version) && catch_up(w);
     }
-    store_stage_close(stage);
+    store_snapshot_in_close(stage);
     w->stats->damaged_copies++;
     if (progress != STORE_FAILED || damage == WHOLE)
         return differ(w, "copy with damage %d: progress %d", damage, progress);
@@ -455,14 +455,14 @@ static bool send_copy(struct world *w, const struct store_copy_info *info,
 /* Into the second member as it is, when it lags behind; else into a new one. */
 static bool finish_copy(struct world *w, enum damage damage)
 {
-    struct store_copy_info info = {0};
+    struct store_snapshot_info info = {0};
     const struct version *version;
     bool good = true;
 
     commit_main(w, false);
-    if (WAIT_FOR(store_copy_poll, w->copy) != STORE_READY)
+    if (WAIT_FOR(store_snapshot_out_poll, w->copy) != STORE_READY)
         return differ(w, "the copy is not ready");
-    store_copy_info(w->copy, &info);
+    store_snapshot_out_info(w->copy, &info);
     version = find_version(w, &info);
     if (!w->detached || w->second->raft.applied >= info.index)
         good = new_member(w, w->second);

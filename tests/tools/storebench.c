@@ -274,37 +274,37 @@ static void measure_contention(void)
 static void measure_copy(void)
 {
     double start = now();
-    struct store_copy *c = store_copy_open(store);
-    struct store_stage *st;
-    struct store_copy_info info;
+    struct store_snapshot_out *c = store_snapshot_out_open(store);
+    struct store_snapshot_in *st;
+    struct store_snapshot_info info;
     double opened = now() - start;
     static uint8_t piece[1 << 20];
     uint64_t at = 0;
     int64_t n;
 
-    while (store_copy_poll(c) == STORE_BUSY)
+    while (store_snapshot_out_poll(c) == STORE_BUSY)
         usleep(1000);
-    check(store_copy_poll(c) == STORE_READY);
-    store_copy_info(c, &info);
+    check(store_snapshot_out_poll(c) == STORE_READY);
+    store_snapshot_out_info(c, &info);
     printf("copy: %.0f MiB in %.2f s (opening: %.1f ms), RSS %ld MiB\n",
            (double)info.size / (1 << 20), now() - start, opened * 1e3, rss_kib() / 1024);
     start = now();
-    st = store_stage_open(store);
-    while ((n = store_copy_read(c, at, piece, sizeof piece)) > 0) {
-        check(store_stage_write(st, at, piece, (size_t)n) == 0);
+    st = store_snapshot_in_open(store);
+    while ((n = store_snapshot_out_read(c, at, piece, sizeof piece)) > 0) {
+        check(store_snapshot_in_write(st, at, piece, (size_t)n) == 0);
         at += (uint64_t)n;
     }
     printf("stage: written in %.2f s", now() - start);
     start = now();
-    store_stage_verify(st, &info);
-    while (store_stage_poll(st) == STORE_BUSY)
+    store_snapshot_in_verify(st, &info);
+    while (store_snapshot_in_poll(st) == STORE_BUSY)
         usleep(1000);
-    check(store_stage_poll(st) == STORE_READY);
+    check(store_snapshot_in_poll(st) == STORE_READY);
     printf(", verified in %.2f s", now() - start);
     start = now();
-    store_stage_install(st);
+    store_snapshot_in_install(st);
     printf(", installed in %.1f ms, RSS %ld MiB\n", (now() - start) * 1e3, rss_kib() / 1024);
-    store_copy_close(c);
+    store_snapshot_out_close(c);
     buf_fini(&info.config);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/dir_guard.c: below a guarded directory nothing changes without the lock, whatever the command.
+/* store/dir_guard.c: below a guarded directory nothing changes without the lock, whatever the
+ * command.
  */
 #include "tests/lib/lock_kit.h"
 #include "tests/lib/txn_kit.h"

@@ -536,9 +536,9 @@ static void test_offsets(void **state)
 static void test_copy(void **state)
 {
     static struct kit other;
-    struct store_copy_info info;
-    struct store_copy *c;
-    struct store_stage *st;
+    struct store_snapshot_info info;
+    struct store_snapshot_out *c;
+    struct store_snapshot_in *st;
     static uint8_t piece[65536];
     char before[8192];
     uint64_t at = 0;
@@ -549,26 +549,26 @@ static void test_copy(void **state)
     for (int i = 0; i < 20; i++)
         kit_write(k, kit_file(k, ROOT, (char[]){(char)('a' + i), '\0'}), 0, "x", 1);
     strcpy(before, told(k, 0));
-    c = store_copy_open(k->store);
-    while (store_copy_poll(c) == STORE_BUSY)
+    c = store_snapshot_out_open(k->store);
+    while (store_snapshot_out_poll(c) == STORE_BUSY)
         usleep(1000);
-    assert_int_equal(store_copy_poll(c), STORE_READY);
-    store_copy_info(c, &info);
+    assert_int_equal(store_snapshot_out_poll(c), STORE_READY);
+    store_snapshot_out_info(c, &info);
     kit_init(&other);
-    st = store_stage_open(other.store);
-    while ((n = store_copy_read(c, at, piece, sizeof piece)) > 0) {
-        assert_int_equal(store_stage_write(st, at, piece, (size_t)n), 0);
+    st = store_snapshot_in_open(other.store);
+    while ((n = store_snapshot_out_read(c, at, piece, sizeof piece)) > 0) {
+        assert_int_equal(store_snapshot_in_write(st, at, piece, (size_t)n), 0);
         at += (uint64_t)n;
     }
-    store_stage_verify(st, &info);
-    while (store_stage_poll(st) == STORE_BUSY)
+    store_snapshot_in_verify(st, &info);
+    while (store_snapshot_in_poll(st) == STORE_BUSY)
         usleep(1000);
-    assert_int_equal(store_stage_poll(st), STORE_READY);
-    store_stage_install(st);
+    assert_int_equal(store_snapshot_in_poll(st), STORE_READY);
+    store_snapshot_in_install(st);
     assert_string_equal(told(&other, 0), before);
     kit_assert_hash(k, &other);
     buf_fini(&info.config);
-    store_copy_close(c);
+    store_snapshot_out_close(c);
     kit_fini(&other);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/state_dir.c, store/schema.c and store_open: which directories are opened, which are refused, and
- * what is left of a store that was not closed. */
+/* store/state_dir.c, store/schema.c and store_open: which directories are opened, which are
+ * refused, and what is left of a store that was not closed. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>

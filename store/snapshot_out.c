@@ -7,8 +7,8 @@
  * a copy of the pages (the backup API), the raft log, free pages, and left-overs of deleted rows
  * stay behind.
  *
- * The read transaction is begun by store_copy_open itself, so that the copy is of that moment; the
- * thread takes the connection over.
+ * The read transaction is begun by store_snapshot_out_open itself, so that the copy is of that
+ * moment; the thread takes the connection over.
  *
  * While a copy is being made, its read transaction keeps the write-ahead log from being started
  * over. */
@@ -28,14 +28,14 @@
 
 #define CANCEL_OPS 10000 /* look for a cancellation after so many steps of SQLite's machine */
 
-struct store_copy {
+struct store_snapshot_out {
     struct store *store;
     char *path;
     struct db db; /* the copy; the store's is attached. The thread's while it runs */
     struct background thread;
     atomic_bool cancel;
     atomic_int progress; /* enum store_progress */
-    LIST_ENTRY(store_copy) next;
+    LIST_ENTRY(store_snapshot_out) next;
 
     /* Written by the thread before it is READY. */
     int fd;
@@ -47,7 +47,7 @@ struct store_copy {
 
 static int cancelled(void *arg)
 {
-    struct store_copy *c = arg;
+    struct store_snapshot_out *c = arg;
 
     return atomic_load(&c->cancel) ? 1 : 0;
 }
@@ -97,7 +97,7 @@ static int copy_tables(struct db *db)
     return rc;
 }
 
-static int make(struct store_copy *c)
+static int make(struct store_snapshot_out *c)
 {
     int rc = schema_create_empty(c->db.conn);
 
@@ -113,7 +113,7 @@ static int make(struct store_copy *c)
 }
 
 /* Only when SQLite has closed the file may it be opened otherwise (see store/db.c). */
-static int open_result(struct store_copy *c)
+static int open_result(struct store_snapshot_out *c)
 {
     struct stat st;
 
@@ -126,7 +126,7 @@ static int open_result(struct store_copy *c)
 
 static void *thread_main(void *arg)
 {
-    struct store_copy *c = arg;
+    struct store_snapshot_out *c = arg;
     int err = make(c);
 
     db_close(&c->db);
@@ -139,7 +139,7 @@ static void *thread_main(void *arg)
 /* ---- The loop thread --------------------------------------------------------------------------*/
 
 /* From here on, what is read is as of now. */
-static int begin(struct store_copy *c)
+static int begin(struct store_snapshot_out *c)
 {
     int rc = attach(&c->db, c->store->state_dir.db);
 
@@ -151,7 +151,7 @@ static int begin(struct store_copy *c)
     return rc == SQLITE_OK ? 0 : -EIO;
 }
 
-static int open_copy(struct store_copy *c)
+static int open_copy(struct store_snapshot_out *c)
 {
     char errmsg[256];
     int err, fd = open(c->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -161,7 +161,7 @@ static int open_copy(struct store_copy *c)
         return -errno;
     }
     close(fd);
-    err = db_open(&c->db, c->path, DB_COPY, errmsg, sizeof errmsg);
+    err = db_open(&c->db, c->path, DB_SNAPSHOT, errmsg, sizeof errmsg);
     if (err != 0) {
         log_warn("a copy of the database failed: %s", errmsg);
         return err;
@@ -172,15 +172,15 @@ static int open_copy(struct store_copy *c)
     return err;
 }
 
-struct store_copy *store_copy_open(struct store *s)
+struct store_snapshot_out *store_snapshot_out_open(struct store *s)
 {
-    struct store_copy *c = xcalloc(1, sizeof *c);
+    struct store_snapshot_out *c = xcalloc(1, sizeof *c);
 
     check(!s->in_transaction);
     c->store = s;
     c->fd = -1;
-    c->path = xasprintf("%s/coordfs.copy-%u", s->state_dir.dir, s->copy_count++);
-    LIST_INSERT_HEAD(&s->copies, c, next);
+    c->path = xasprintf("%s/coordfs.copy-%u", s->state_dir.dir, s->snapshot_count++);
+    LIST_INSERT_HEAD(&s->snapshots_out, c, next);
     if (open_copy(c) != 0) {
         atomic_store(&c->progress, STORE_FAILED);
         return c;
@@ -190,15 +190,15 @@ struct store_copy *store_copy_open(struct store *s)
     return c;
 }
 
-enum store_progress store_copy_poll(struct store_copy *c)
+enum store_progress store_snapshot_out_poll(struct store_snapshot_out *c)
 {
     return (enum store_progress)atomic_load(&c->progress);
 }
 
-void store_copy_info(struct store_copy *c, struct store_copy_info *out)
+void store_snapshot_out_info(struct store_snapshot_out *c, struct store_snapshot_info *out)
 {
-    check(store_copy_poll(c) == STORE_READY);
-    *out = (struct store_copy_info){
+    check(store_snapshot_out_poll(c) == STORE_READY);
+    *out = (struct store_snapshot_info){
         .index = c->state.n.applied,
         .term = c->state.n.applied_term,
         .config_index = c->state.config_index,
@@ -207,11 +207,12 @@ void store_copy_info(struct store_copy *c, struct store_copy_info *out)
     };
 }
 
-int64_t store_copy_read(struct store_copy *c, uint64_t offset, void *out, size_t len)
+int64_t store_snapshot_out_read(struct store_snapshot_out *c, uint64_t offset, void *out,
+                                size_t len)
 {
     size_t done = 0;
 
-    check(store_copy_poll(c) == STORE_READY);
+    check(store_snapshot_out_poll(c) == STORE_READY);
     while (done < len) {
         ssize_t n = pread(c->fd, (uint8_t *)out + done, len - done, (off_t)(offset + done));
 
@@ -226,21 +227,21 @@ int64_t store_copy_read(struct store_copy *c, uint64_t offset, void *out, size_t
     return (int64_t)done;
 }
 
-static void stop(struct store_copy *c)
+static void stop(struct store_snapshot_out *c)
 {
     atomic_store(&c->cancel, true);
     background_join(&c->thread);
 }
 
-void internal_stop_copies(struct store *s)
+void internal_stop_snapshots_out(struct store *s)
 {
-    struct store_copy *c;
+    struct store_snapshot_out *c;
 
-    LIST_FOREACH (c, &s->copies, next)
+    LIST_FOREACH (c, &s->snapshots_out, next)
         stop(c);
 }
 
-void store_copy_close(struct store_copy *c)
+void store_snapshot_out_close(struct store_snapshot_out *c)
 {
     stop(c);
     LIST_REMOVE(c, next);

@@ -20,31 +20,33 @@
 #include "store/check.h"
 #include "store/internal.h"
 
-struct store_stage {
+struct store_snapshot_in {
     struct store *store;
     int fd;
     uint64_t size;
     struct background thread;
     atomic_bool cancel;
     atomic_int progress; /* enum store_progress */
-    struct store_copy_info info;
+    struct store_snapshot_info info;
 };
 
-struct store_stage *store_stage_open(struct store *s)
+struct store_snapshot_in *store_snapshot_in_open(struct store *s)
 {
-    struct store_stage *st = xcalloc(1, sizeof *st);
+    struct store_snapshot_in *st = xcalloc(1, sizeof *st);
 
-    check(s->stage == NULL);
-    s->stage = st;
+    check(s->snapshot_in == NULL);
+    s->snapshot_in = st;
     st->store = s;
     atomic_store(&st->progress, STORE_BUSY);
-    st->fd = open(s->state_dir.stage, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    st->fd =
+        open(s->state_dir.snapshot_in, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (st->fd < 0)
-        log_error("%s: %s", s->state_dir.stage, strerror(errno));
+        log_error("%s: %s", s->state_dir.snapshot_in, strerror(errno));
     return st;
 }
 
-int store_stage_write(struct store_stage *st, uint64_t offset, const void *data, size_t len)
+int store_snapshot_in_write(struct store_snapshot_in *st, uint64_t offset, const void *data,
+                            size_t len)
 {
     const uint8_t *at = data;
 
@@ -69,7 +71,7 @@ int store_stage_write(struct store_stage *st, uint64_t offset, const void *data,
 
 /* ---- Verification: a thread -------------------------------------------------------------------*/
 
-static bool agrees(const struct state *state, const struct store_copy_info *info)
+static bool agrees(const struct state *state, const struct store_snapshot_info *info)
 {
     return state->n.applied == info->index && state->n.applied_term == info->term &&
            state->config_index == info->config_index && state->config.len == info->config.len &&
@@ -77,7 +79,7 @@ static bool agrees(const struct state *state, const struct store_copy_info *info
             memcmp(state->config.data, info->config.data, info->config.len) == 0);
 }
 
-static bool verify(struct store_stage *st, char *why, size_t why_len)
+static bool verify(struct store_snapshot_in *st, char *why, size_t why_len)
 {
     struct state state;
     bool good;
@@ -87,7 +89,7 @@ static bool verify(struct store_stage *st, char *why, size_t why_len)
                  (unsigned long long)st->info.size);
         return false;
     }
-    if (!check_copy(st->store->state_dir.stage, &st->cancel, &state, why, why_len))
+    if (!check_snapshot(st->store->state_dir.snapshot_in, &st->cancel, &state, why, why_len))
         return false;
     good = agrees(&state, &st->info);
     state_fini(&state);
@@ -104,7 +106,7 @@ static bool verify(struct store_stage *st, char *why, size_t why_len)
 
 static void *thread_main(void *arg)
 {
-    struct store_stage *st = arg;
+    struct store_snapshot_in *st = arg;
     char why[256] = "";
     bool good = verify(st, why, sizeof why);
 
@@ -114,7 +116,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-void store_stage_verify(struct store_stage *st, const struct store_copy_info *info)
+void store_snapshot_in_verify(struct store_snapshot_in *st, const struct store_snapshot_info *info)
 {
     check(!st->thread.started && st->progress == STORE_BUSY);
     st->info = *info;
@@ -126,22 +128,22 @@ void store_stage_verify(struct store_stage *st, const struct store_copy_info *in
     background_start(&st->thread, thread_main, st, "the verification of a snapshot");
 }
 
-enum store_progress store_stage_poll(struct store_stage *st)
+enum store_progress store_snapshot_in_poll(struct store_snapshot_in *st)
 {
     return (enum store_progress)atomic_load(&st->progress);
 }
 
 /* ---- Installation: the loop thread ------------------------------------------------------------*/
 
-static void stop(struct store_stage *st)
+static void stop(struct store_snapshot_in *st)
 {
     atomic_store(&st->cancel, true);
     background_join(&st->thread);
 }
 
-static void release(struct store_stage *st)
+static void release(struct store_snapshot_in *st)
 {
-    st->store->stage = NULL;
+    st->store->snapshot_in = NULL;
     if (st->fd >= 0)
         close(st->fd);
     buf_fini(&st->info.config);
@@ -152,7 +154,7 @@ static void release(struct store_stage *st)
 static int seal(struct store *s, char *errmsg, size_t errmsg_len)
 {
     struct db db;
-    int err = db_open(&db, s->state_dir.stage, DB_SEAL, errmsg, errmsg_len);
+    int err = db_open(&db, s->state_dir.snapshot_in, DB_SEAL, errmsg, errmsg_len);
 
     if (err != 0)
         return err;
@@ -177,21 +179,21 @@ static int replace(struct store *s, char *errmsg, size_t errmsg_len)
     return internal_open(s, errmsg, errmsg_len);
 }
 
-void store_stage_install(struct store_stage *st)
+void store_snapshot_in_install(struct store_snapshot_in *st)
 {
     struct store *s = st->store;
     uint64_t index = st->info.index, term = s->log.term, vote = s->log.vote;
     char errmsg[256] = "";
 
     check(!s->in_transaction);
-    check(store_stage_poll(st) == STORE_READY);
+    check(store_snapshot_in_poll(st) == STORE_READY);
     check(index >= s->state.n.applied); /* a member never goes back */
     stop(st);
     release(st);
     if (seal(s, errmsg, sizeof errmsg) != 0)
         die("a snapshot could not be sealed: %s", errmsg);
 
-    internal_stop_copies(s);
+    internal_stop_snapshots_out(s);
     pthread_rwlock_wrlock(&s->readers_lock);
     internal_close_readers(s);
     internal_close(s, true);
@@ -204,11 +206,11 @@ void store_stage_install(struct store_stage *st)
     check(s->log.first == index + 1 && s->log.last == index);
 }
 
-void store_stage_close(struct store_stage *st)
+void store_snapshot_in_close(struct store_snapshot_in *st)
 {
     struct store *s = st->store;
 
     stop(st);
     release(st);
-    unlink(s->state_dir.stage);
+    unlink(s->state_dir.snapshot_in);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/copy.c, store/stage.c, store/state_dir.c: a copy of one member's database becomes another's. */
+/* store/snapshot_out.c, store/snapshot_in.c, store/state_dir.c: a copy of one member's database
+ * becomes another's. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
@@ -63,53 +64,53 @@ static void pause_ms(int ms)
     nanosleep(&t, NULL);
 }
 
-static enum store_progress wait_copy(struct store_copy *c)
+static enum store_progress wait_copy(struct store_snapshot_out *c)
 {
-    for (int i = 0; i < 20000 && store_copy_poll(c) == STORE_BUSY; i++)
+    for (int i = 0; i < 20000 && store_snapshot_out_poll(c) == STORE_BUSY; i++)
         pause_ms(1);
-    return store_copy_poll(c);
+    return store_snapshot_out_poll(c);
 }
 
-static enum store_progress wait_stage(struct store_stage *st)
+static enum store_progress wait_stage(struct store_snapshot_in *st)
 {
-    for (int i = 0; i < 20000 && store_stage_poll(st) == STORE_BUSY; i++)
+    for (int i = 0; i < 20000 && store_snapshot_in_poll(st) == STORE_BUSY; i++)
         pause_ms(1);
-    return store_stage_poll(st);
+    return store_snapshot_in_poll(st);
 }
 
-static struct store_copy *make_copy(struct kit *k)
+static struct store_snapshot_out *make_copy(struct kit *k)
 {
-    struct store_copy *c = store_copy_open(k->store);
+    struct store_snapshot_out *c = store_snapshot_out_open(k->store);
 
     assert_int_equal(wait_copy(c), STORE_READY);
     return c;
 }
 
 /* Writes the copy into a stage, changing the byte at `damage` (none: UINT64_MAX). */
-static void transfer(struct store_copy *c, struct store_stage *st, uint64_t damage)
+static void transfer(struct store_snapshot_out *c, struct store_snapshot_in *st, uint64_t damage)
 {
     uint8_t piece[7777];
     uint64_t at = 0;
     int64_t n;
 
-    while ((n = store_copy_read(c, at, piece, sizeof piece)) > 0) {
+    while ((n = store_snapshot_out_read(c, at, piece, sizeof piece)) > 0) {
         if (damage >= at && damage < at + (uint64_t)n)
             piece[damage - at] ^= 0x55;
-        assert_int_equal(store_stage_write(st, at, piece, (size_t)n), 0);
+        assert_int_equal(store_snapshot_in_write(st, at, piece, (size_t)n), 0);
         at += (uint64_t)n;
     }
     assert_int_equal(n, 0);
 }
 
-static struct store_stage *staged(struct store_copy *c, struct kit *to, uint64_t damage,
-                                  enum store_progress wanted)
+static struct store_snapshot_in *staged(struct store_snapshot_out *c, struct kit *to,
+                                        uint64_t damage, enum store_progress wanted)
 {
-    struct store_copy_info info;
-    struct store_stage *st = store_stage_open(to->store);
+    struct store_snapshot_info info;
+    struct store_snapshot_in *st = store_snapshot_in_open(to->store);
 
     transfer(c, st, damage);
-    store_copy_info(c, &info);
-    store_stage_verify(st, &info);
+    store_snapshot_out_info(c, &info);
+    store_snapshot_in_verify(st, &info);
     buf_fini(&info.config);
     assert_int_equal(wait_stage(st), wanted);
     return st;
@@ -141,33 +142,33 @@ static bool exists(const struct kit *k, const char *name)
 
 static void test_copy_info(void **state)
 {
-    struct store_copy *c = store_copy_open(a->store);
-    struct store_copy_info info;
+    struct store_snapshot_out *c = store_snapshot_out_open(a->store);
+    struct store_snapshot_info info;
     uint64_t index = store_applied(a->store);
     uint8_t byte;
 
     (void)state;
     kit_dir(a, ROOT, "later"); /* a copy is of the moment of its opening */
     assert_int_equal(wait_copy(c), STORE_READY);
-    store_copy_info(c, &info);
+    store_snapshot_out_info(c, &info);
     assert_int_equal(info.index, index);
     assert_int_equal(info.term, 1);
     assert_int_equal(info.config_index, index - 1);
     assert_int_equal(info.config.len, 7);
     assert_memory_equal(info.config.data, "members", 7);
     assert_true(info.size > 0);
-    assert_int_equal(store_copy_read(c, info.size, &byte, 1), 0);
-    assert_int_equal(store_copy_read(c, info.size - 1, &byte, 1), 1);
+    assert_int_equal(store_snapshot_out_read(c, info.size, &byte, 1), 0);
+    assert_int_equal(store_snapshot_out_read(c, info.size - 1, &byte, 1), 1);
     buf_fini(&info.config);
     assert_true(exists(a, "coordfs.copy-0"));
-    store_copy_close(c);
+    store_snapshot_out_close(c);
     assert_false(exists(a, "coordfs.copy-0"));
 }
 
 /* A copy has nothing of its maker's own, not even in unused bytes. */
 static void test_copy_is_stripped(void **state)
 {
-    struct store_copy *c;
+    struct store_snapshot_out *c;
     char command[300];
     uint64_t file;
 
@@ -185,28 +186,28 @@ static void test_copy_is_stripped(void **state)
     snprintf(command, sizeof command, "%s/coordfs.copy-0", a->dir);
     assert_int_equal(chmod(command, 0600), 0);
     assert_true(store_check_file(command, command, sizeof command));
-    store_copy_close(c);
+    store_snapshot_out_close(c);
 }
 
 static void test_several_copies(void **state)
 {
-    struct store_copy *c[3];
+    struct store_snapshot_out *c[3];
 
     (void)state;
     for (int i = 0; i < 3; i++) {
-        c[i] = store_copy_open(a->store);
+        c[i] = store_snapshot_out_open(a->store);
         kit_noop(a);
     }
-    store_copy_close(c[1]); /* cancelled */
+    store_snapshot_out_close(c[1]); /* cancelled */
     assert_int_equal(wait_copy(c[0]), STORE_READY);
     assert_int_equal(wait_copy(c[2]), STORE_READY);
-    store_copy_close(c[0]);
-    store_copy_close(c[2]);
+    store_snapshot_out_close(c[0]);
+    store_snapshot_out_close(c[2]);
 }
 
 static void test_install(void **state)
 {
-    struct store_copy *c;
+    struct store_snapshot_out *c;
     struct stat st;
     char path[300];
 
@@ -216,11 +217,11 @@ static void test_install(void **state)
     store_commit(b->store, true);
     kit_file(b, ROOT, "goes away");
     c = make_copy(a);
-    store_stage_install(staged(c, b, UINT64_MAX, STORE_READY));
+    store_snapshot_in_install(staged(c, b, UINT64_MAX, STORE_READY));
     assert_installed(9, 4);
     assert_int_equal(kit_find(b, ROOT, "goes away"), 0); /* the reader has moved over */
     assert_true(kit_find(b, ROOT, "f1") != 0);
-    store_copy_close(c);
+    store_snapshot_out_close(c);
     kit_close(b);
     kit_open(b);
     assert_installed(9, 4);
@@ -265,23 +266,23 @@ static void *read_on(void *arg)
 static void test_install_among_readers(void **state)
 {
     struct store_reader *r = reader_new(b->store);
-    struct store_copy *busy;
+    struct store_snapshot_out *busy;
     pthread_t thread;
 
     (void)state;
     atomic_store(&stop_readers, false);
     assert_int_equal(pthread_create(&thread, NULL, read_on, r), 0);
     for (int i = 0; i < 10; i++) {
-        struct store_copy *c;
+        struct store_snapshot_out *c;
 
         kit_noop(a);
         kit_make(a, ROOT, "x", S_IFREG | 0600);
         c = make_copy(a);
-        busy = store_copy_open(b->store); /* of what is about to be replaced */
-        store_stage_install(staged(c, b, UINT64_MAX, STORE_READY));
-        assert_int_not_equal(store_copy_poll(busy), STORE_BUSY);
-        store_copy_close(busy);
-        store_copy_close(c);
+        busy = store_snapshot_out_open(b->store); /* of what is about to be replaced */
+        store_snapshot_in_install(staged(c, b, UINT64_MAX, STORE_READY));
+        assert_int_not_equal(store_snapshot_out_poll(busy), STORE_BUSY);
+        store_snapshot_out_close(busy);
+        store_snapshot_out_close(c);
         assert_installed(0, 0);
     }
     atomic_store(&stop_readers, true);
@@ -293,29 +294,29 @@ static void test_install_among_readers(void **state)
 
 static void test_damaged_copy(void **state)
 {
-    struct store_copy *c = make_copy(a);
-    struct store_copy_info info;
+    struct store_snapshot_out *c = make_copy(a);
+    struct store_snapshot_info info;
     struct store_hash before = store_state_hash(b->store), after;
     unsigned seed = (unsigned)time(NULL), refused = 0;
 
     (void)state;
     print_message("seed %u\n", seed);
     srandom(seed);
-    store_copy_info(c, &info);
+    store_snapshot_out_info(c, &info);
     buf_fini(&info.config);
     for (int i = 0; i < 30; i++) {
-        struct store_stage *st = store_stage_open(b->store);
+        struct store_snapshot_in *st = store_snapshot_in_open(b->store);
         uint64_t at = (uint64_t)random() % info.size;
         enum store_progress progress;
 
         transfer(c, st, at);
-        store_copy_info(c, &info);
-        store_stage_verify(st, &info);
+        store_snapshot_out_info(c, &info);
+        store_snapshot_in_verify(st, &info);
         buf_fini(&info.config);
         progress = wait_stage(st);
         assert_int_not_equal(progress, STORE_BUSY);
         refused += progress == STORE_FAILED ? 1 : 0;
-        store_stage_close(st);
+        store_snapshot_in_close(st);
         assert_false(exists(b, "coordfs.stage"));
     }
     print_message("%u of 30 refused: the others hit bytes that are not in use\n", refused);
@@ -323,19 +324,19 @@ static void test_damaged_copy(void **state)
     after = store_state_hash(b->store);
     assert_true(before.low == after.low && before.high == after.high);
     kit_check(b);
-    store_copy_close(c);
+    store_snapshot_out_close(c);
 }
 
 /* What the announcement says must be what the copy is. */
 static void test_wrong_announcement(void **state)
 {
-    struct store_copy *c = make_copy(a);
-    struct store_copy_info good, info;
+    struct store_snapshot_out *c = make_copy(a);
+    struct store_snapshot_info good, info;
 
     (void)state;
-    store_copy_info(c, &good);
+    store_snapshot_out_info(c, &good);
     for (int i = 0; i < 5; i++) {
-        struct store_stage *st = store_stage_open(b->store);
+        struct store_snapshot_in *st = store_snapshot_in_open(b->store);
 
         info = good;
         info.index += i == 0 ? 1 : 0;
@@ -344,19 +345,19 @@ static void test_wrong_announcement(void **state)
         info.config.len -= i == 3 ? 1 : 0;
         info.size += i == 4 ? 1 : 0;
         transfer(c, st, UINT64_MAX);
-        store_stage_verify(st, &info);
+        store_snapshot_in_verify(st, &info);
         assert_int_equal(wait_stage(st), STORE_FAILED);
-        store_stage_close(st);
+        store_snapshot_in_close(st);
     }
     buf_fini(&good.config);
-    store_copy_close(c);
+    store_snapshot_out_close(c);
 }
 
 /* The bytes of any file, staged and announced as if they were a copy. */
 static enum store_progress stage_file(const char *path)
 {
-    struct store_copy_info info = {.index = store_applied(a->store), .term = 1};
-    struct store_stage *st = store_stage_open(b->store);
+    struct store_snapshot_info info = {.index = store_applied(a->store), .term = 1};
+    struct store_snapshot_in *st = store_snapshot_in_open(b->store);
     enum store_progress progress;
     uint8_t piece[5000];
     int fd = open(path, O_RDONLY);
@@ -366,14 +367,14 @@ static enum store_progress stage_file(const char *path)
     info.config_index = info.index - 1;
     info.config = buf_copy("members", 7);
     while ((n = read(fd, piece, sizeof piece)) > 0) {
-        assert_int_equal(store_stage_write(st, info.size, piece, (size_t)n), 0);
+        assert_int_equal(store_snapshot_in_write(st, info.size, piece, (size_t)n), 0);
         info.size += (uint64_t)n;
     }
     close(fd);
-    store_stage_verify(st, &info);
+    store_snapshot_in_verify(st, &info);
     buf_fini(&info.config);
     progress = wait_stage(st);
-    store_stage_close(st);
+    store_snapshot_in_close(st);
     return progress;
 }
 
@@ -394,7 +395,7 @@ static void test_hostile_copies(void **state)
         "UPDATE config SET idx = idx + 10",
     };
     static struct kit forged;
-    struct store_copy *c = make_copy(a);
+    struct store_snapshot_out *c = make_copy(a);
     char path[300];
 
     (void)state;
@@ -414,41 +415,41 @@ static void test_hostile_copies(void **state)
     assert_int_equal(stage_file("/bin/true"), STORE_FAILED);
     assert_int_equal(stage_file("/dev/null"), STORE_FAILED);
     kit_fini(&forged);
-    store_copy_close(c);
+    store_snapshot_out_close(c);
 }
 
 static void test_stage_order(void **state)
 {
-    struct store_stage *st = store_stage_open(b->store);
+    struct store_snapshot_in *st = store_snapshot_in_open(b->store);
 
     (void)state;
-    assert_int_equal(store_stage_write(st, 0, "abc", 3), 0);
-    assert_int_equal(store_stage_write(st, 2, "abc", 3), -EINVAL);
-    assert_int_equal(store_stage_write(st, 4, "abc", 3), -EINVAL);
-    assert_int_equal(store_stage_write(st, 3, "abc", 3), 0);
-    store_stage_close(st);
-    st = store_stage_open(b->store); /* a new one begins anew */
-    assert_int_equal(store_stage_write(st, 0, "abc", 3), 0);
-    store_stage_close(st);
+    assert_int_equal(store_snapshot_in_write(st, 0, "abc", 3), 0);
+    assert_int_equal(store_snapshot_in_write(st, 2, "abc", 3), -EINVAL);
+    assert_int_equal(store_snapshot_in_write(st, 4, "abc", 3), -EINVAL);
+    assert_int_equal(store_snapshot_in_write(st, 3, "abc", 3), 0);
+    store_snapshot_in_close(st);
+    st = store_snapshot_in_open(b->store); /* a new one begins anew */
+    assert_int_equal(store_snapshot_in_write(st, 0, "abc", 3), 0);
+    store_snapshot_in_close(st);
 }
 
 static void test_close_while_verifying(void **state)
 {
-    struct store_copy *c = make_copy(a);
-    struct store_copy_info info;
+    struct store_snapshot_out *c = make_copy(a);
+    struct store_snapshot_info info;
 
     (void)state;
     for (int i = 0; i < 5; i++) {
-        struct store_stage *st = store_stage_open(b->store);
+        struct store_snapshot_in *st = store_snapshot_in_open(b->store);
 
         transfer(c, st, UINT64_MAX);
-        store_copy_info(c, &info);
-        store_stage_verify(st, &info);
+        store_snapshot_out_info(c, &info);
+        store_snapshot_in_verify(st, &info);
         buf_fini(&info.config);
         pause_ms(i);
-        store_stage_close(st);
+        store_snapshot_in_close(st);
     }
-    store_copy_close(c);
+    store_snapshot_out_close(c);
 }
 
 /* ---- Crashes ----------------------------------------------------------------------------------*/
@@ -493,8 +494,8 @@ static void test_crash_states(void **state)
     applied = store_applied(b->store);
     for (int step = 0; step < 4; step++) {
         static struct kit crashed;
-        struct store_copy *c = make_copy(a);
-        struct store_stage *st = staged(c, b, UINT64_MAX, STORE_READY);
+        struct store_snapshot_out *c = make_copy(a);
+        struct store_snapshot_in *st = staged(c, b, UINT64_MAX, STORE_READY);
 
         /* The directory as it was before the installation: b is still running. */
         kit_empty(&crashed);
@@ -505,8 +506,8 @@ static void test_crash_states(void **state)
         kit_copy_file(b->dir, crashed.dir, "coordfs.db-wal");
         kit_copy_file(b->dir, crashed.dir, "coordfs.db-shm");
         kit_copy_file(b->dir, crashed.dir, "coordfs.stage");
-        store_stage_close(st);
-        store_copy_close(c);
+        store_snapshot_in_close(st);
+        store_snapshot_out_close(c);
         kit_close(b);
         kit_remove_dir(b->dir);
         assert_int_equal(rename(crashed.dir, b->dir), 0);
@@ -542,7 +543,7 @@ static void test_crash_states(void **state)
 static void test_killed_while_installing(void **state)
 {
     unsigned seed = (unsigned)time(NULL), installed = 0;
-    struct store_copy *c = make_copy(a);
+    struct store_snapshot_out *c = make_copy(a);
 
     (void)state;
     print_message("seed %u\n", seed);
@@ -565,12 +566,12 @@ static void test_killed_while_installing(void **state)
         pid = fork();
         assert_true(pid >= 0);
         if (pid == 0) {
-            struct store_stage *st;
+            struct store_snapshot_in *st;
 
             kit_open(b);
             st = staged(c, b, UINT64_MAX, STORE_READY);
             if (write(pipes[1], "x", 1) == 1)
-                store_stage_install(st);
+                store_snapshot_in_install(st);
             _exit(0);
         }
         close(pipes[1]);
@@ -587,7 +588,7 @@ static void test_killed_while_installing(void **state)
         kit_close(b);
     }
     print_message("%u of 40 were installed\n", installed);
-    store_copy_close(c);
+    store_snapshot_out_close(c);
     kit_open(b);
 }
 
