@@ -13,7 +13,7 @@
 #include "proto/ioctl.h"
 #include "proto/limits.h"
 
-static bool parse_create(int argc, char **argv, struct ioctl_create *c)
+static bool parse_create(int argc, char **argv, struct coordfs_ioc_create *c)
 {
     static const struct option options[] = {
         {"sequential", no_argument, NULL, 's'},
@@ -28,13 +28,13 @@ static bool parse_create(int argc, char **argv, struct ioctl_create *c)
 
     while ((o = cli_option(argc, argv, "sdm:", options)) >= 0) {
         if (o == 's')
-            c->flags |= IOCTL_CREATE_SEQUENTIAL;
+            c->flags |= COORDFS_IOC_CREATE_SEQUENTIAL;
         else if (o == 'd')
             directory = true;
         else if (o == 'e' && (optarg == NULL || strcmp(optarg, "session") == 0))
-            c->flags |= IOCTL_CREATE_EPHEMERAL_SESSION;
+            c->flags |= COORDFS_IOC_CREATE_EPHEMERAL_SESSION;
         else if (o == 'e' && strcmp(optarg, "open") == 0)
-            c->flags |= IOCTL_CREATE_EPHEMERAL_OPEN;
+            c->flags |= COORDFS_IOC_CREATE_EPHEMERAL_OPEN;
         else if (o == 'e')
             return cli_bad("create: --ephemeral=%s: 'session' or 'open'?", optarg);
         else if (o != 'm' || !cli_parse_mode(optarg, "create: --mode", &mode))
@@ -48,7 +48,7 @@ static bool parse_create(int argc, char **argv, struct ioctl_create *c)
 
 int cli_create(int argc, char **argv)
 {
-    struct ioctl_create c = {.umask = cli_umask()};
+    struct coordfs_ioc_create c = {.umask = cli_umask()};
     char *path, *last;
     int fd, rc, error;
 
@@ -57,13 +57,13 @@ int cli_create(int argc, char **argv)
     if (optind != argc - 1)
         return CLI_SHOW_USAGE;
     path = argv[optind];
-    fd = place_open_parent(path, (c.flags & IOCTL_CREATE_SEQUENTIAL) != 0, &last);
+    fd = place_open_parent(path, (c.flags & COORDFS_IOC_CREATE_SEQUENTIAL) != 0, &last);
     if (fd < 0)
         return CLI_FAILED;
     error = strlen(last) > LIMIT_NAME_MAX ? ENAMETOOLONG : 0;
     if (error == 0) {
         memcpy(c.name, last, strlen(last));
-        error = ioctl(fd, IOCTL_CREATE, &c) < 0 ? errno : 0;
+        error = ioctl(fd, COORDFS_IOC_CREATE, &c) < 0 ? errno : 0;
     }
     if (error == 0)
         printf("%.*s%s\n", (int)(strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 - path : 0),

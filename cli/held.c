@@ -127,7 +127,7 @@ uint64_t held_session(int fd)
 {
     uint64_t session;
 
-    return ioctl(fd, IOCTL_LEASE, &session) == 0 ? session : 0;
+    return ioctl(fd, COORDFS_IOC_LEASE, &session) == 0 ? session : 0;
 }
 
 uint64_t held_until(void *arg)

@@ -19,7 +19,7 @@ int cli_sync(int argc, char **argv)
     fd = open(argv[1], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return cli_fail(CLI_FAILED, "%s: %s", argv[1], strerror(errno));
-    if (ioctl(fd, IOCTL_SYNC) < 0)
+    if (ioctl(fd, COORDFS_IOC_SYNC) < 0)
         err = errno;
     close(fd);
     return err == 0 ? CLI_OK : cli_fail(CLI_FAILED, "%s: %s", argv[1], strerror(err));

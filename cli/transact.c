@@ -77,12 +77,12 @@ Cfs__Unlink *transact_remove(Cfs__Txn *txn, const char *path, bool directory)
 
 static int send_parts(int fd, const struct buf *bytes)
 {
-    struct ioctl_part part;
+    struct coordfs_ioc_chunk part;
 
     for (size_t at = 0; at < bytes->len; at += part.len) {
         part.len = (uint32_t)min_u64(sizeof part.data, bytes->len - at);
         memcpy(part.data, bytes->data + at, part.len);
-        if (ioctl(fd, IOCTL_TXN_PART, &part) < 0)
+        if (ioctl(fd, COORDFS_IOC_TXN_APPEND, &part) < 0)
             return -errno;
     }
     return 0;
@@ -90,10 +90,10 @@ static int send_parts(int fd, const struct buf *bytes)
 
 static int fetch_reply(int fd, struct buf *out)
 {
-    struct ioctl_part part;
+    struct coordfs_ioc_chunk part;
 
     do {
-        if (ioctl(fd, IOCTL_TXN_REPLY, &part) < 0)
+        if (ioctl(fd, COORDFS_IOC_TXN_REPLY, &part) < 0)
             return -errno;
         buf_append(out, part.data, part.len);
     } while (part.len > 0);
@@ -110,7 +110,7 @@ Cfs__Reply *transact_run(int fd, const Cfs__Txn *txn)
     buf_reserve(&bytes, cfs__txn__get_packed_size(txn));
     bytes.len = cfs__txn__pack(txn, bytes.data);
     err = send_parts(fd, &bytes);
-    if (err == 0 && ioctl(fd, IOCTL_TXN_RUN, &len) < 0)
+    if (err == 0 && ioctl(fd, COORDFS_IOC_TXN_RUN, &len) < 0)
         err = -errno;
     if (err == 0)
         err = fetch_reply(fd, &answer);

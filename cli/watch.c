@@ -42,16 +42,16 @@ static bool take_option(struct watch *w, int option)
 
     switch (option) {
     case 'r':
-        w->flags |= WATCH_RECURSIVE;
+        w->flags |= COORDFS_IOC_WATCH_RECURSIVE;
         return true;
     case 'j':
-        w->flags &= ~(uint32_t)WATCH_TEXT;
+        w->flags &= ~(uint32_t)COORDFS_IOC_WATCH_TEXT;
         return true;
     case '1':
         w->once = true;
         return true;
     case 's':
-        w->flags |= WATCH_SINCE;
+        w->flags |= COORDFS_IOC_WATCH_SINCE;
         return cli_parse_number(optarg, 0, UINT64_MAX, "--since", &w->since);
     case 't':
         if (!cli_parse_time(optarg, "--timeout", &ms))
@@ -116,7 +116,7 @@ static int open_events(struct watch *w, const char *path)
 /* Takes inside: the path from the root of the filesystem. */
 static int order(struct watch *w, const char *path, char *inside)
 {
-    struct ioctl_watch request = {.since = w->since, .flags = w->flags};
+    struct coordfs_ioc_watch request = {.since = w->since, .flags = w->flags};
     int status = CLI_OK;
 
     request.path_len = (uint32_t)strlen(inside);
@@ -125,7 +125,7 @@ static int order(struct watch *w, const char *path, char *inside)
     else
         memcpy(request.path, inside, request.path_len);
     free(inside);
-    if (status == CLI_OK && ioctl(w->fd, IOCTL_WATCH, &request) < 0)
+    if (status == CLI_OK && ioctl(w->fd, COORDFS_IOC_WATCH, &request) < 0)
         status = cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
     return status;
 }
@@ -239,7 +239,7 @@ static int follow(struct watch *w)
 
 int cli_watch(int argc, char **argv)
 {
-    struct watch w = {.timeout_ms = -1, .flags = WATCH_TEXT, .fd = -1};
+    struct watch w = {.timeout_ms = -1, .flags = COORDFS_IOC_WATCH_TEXT, .fd = -1};
     int status = CLI_OK;
 
     if (!take_options(&w, argc, argv))

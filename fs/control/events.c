@@ -220,33 +220,33 @@ void events_news(struct fs *fs)
 
 /* ---- New changes ---- */
 
-static void add_watch(struct events *f, const struct ioctl_watch *w)
+static void add_watch(struct events *f, const struct coordfs_ioc_watch *w)
 {
     f->watches = xrealloc(f->watches, (f->n_watches + 1) * sizeof *f->watches);
     f->watches[f->n_watches++] = (struct events_watch){
         .path = xmemdup(w->path, w->path_len),
         .len = w->path_len,
-        .recursive = (w->flags & WATCH_RECURSIVE) != 0,
+        .recursive = (w->flags & COORDFS_IOC_WATCH_RECURSIVE) != 0,
     };
 }
 
 void events_ioctl(fuse_req_t req, struct events *f, const void *in, size_t in_size)
 {
     struct fs *fs = fs_of(req);
-    const struct ioctl_watch *w = in;
+    const struct coordfs_ioc_watch *w = in;
     int error = in_size == sizeof *w ? payload_watch(w) : EINVAL, err = 0;
 
-    if (error == 0 && f->n_watches == WATCH_PATHS_MAX)
+    if (error == 0 && f->n_watches == COORDFS_IOC_WATCH_PATHS_MAX)
         error = E2BIG;
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
     }
     add_watch(f, w);
-    f->text = (w->flags & WATCH_TEXT) != 0;
+    f->text = (w->flags & COORDFS_IOC_WATCH_TEXT) != 0;
     f->lost = f->ended = false;
     f->out.len = f->at = 0;
-    if ((w->flags & WATCH_SINCE) == 0)
+    if ((w->flags & COORDFS_IOC_WATCH_SINCE) == 0)
         start_now(fs, f);
     else
         err = fs->backend.ops->past_since(fs->backend.ctx, w->since, &f->after);

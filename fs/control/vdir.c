@@ -381,7 +381,7 @@ bool vdir_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, const void *in, si
 {
     struct vdir_handle *h;
 
-    if (cmd != (unsigned)IOCTL_WATCH)
+    if (cmd != (unsigned)COORDFS_IOC_WATCH)
         return false;
     h = vdir_owns(ino) ? vdir_find(fs_of(req), fi->fh) : NULL;
     if (h == NULL || !vdir_is_events(h))

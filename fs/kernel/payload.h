@@ -9,13 +9,13 @@
 #include "proto/ioctl.h"
 
 /* 0, and *out is what is to be made; EINVAL; ENAMETOOLONG. The name is terminated then. */
-int payload_create(const struct ioctl_create *in, Cfs__Make *out);
+int payload_create(const struct coordfs_ioc_create *in, Cfs__Make *out);
 
 /* Gives (cfs__txn__free_unpacked); NULL: the bytes are no transaction that may come from outside.
  */
 Cfs__Txn *payload_txn(const uint8_t *data, size_t len);
 
 /* 0 or EINVAL. */
-int payload_watch(const struct ioctl_watch *in);
+int payload_watch(const struct coordfs_ioc_watch *in);
 
 #endif

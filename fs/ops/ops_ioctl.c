@@ -90,7 +90,7 @@ static void submit_txn(struct request *r, uint64_t dir, Cfs__Txn *txn)
 /* It is made, whatever became of waiting for the lanes. */
 static void finish_create(struct request *r, int error)
 {
-    struct ioctl_create out = {0};
+    struct coordfs_ioc_create out = {0};
 
     (void)error;
     memcpy(out.name, r->name, strlen(r->name));
@@ -129,7 +129,7 @@ static void finish_create_call(struct request *r, int error)
 
 static void do_create(struct ioctl *i)
 {
-    const struct ioctl_create *in = i->in;
+    const struct coordfs_ioc_create *in = i->in;
     Cfs__TxnStep step = CFS__TXN_STEP__INIT, *steps[] = {&step};
     Cfs__Make make = CFS__MAKE__INIT;
     Cfs__Txn txn = CFS__TXN__INIT;
@@ -163,7 +163,7 @@ static struct ioctl_buffer *ioctl_buffer_of(struct ioctl *i)
 
 static void do_txn_part(struct ioctl *i)
 {
-    const struct ioctl_part *in = i->in;
+    const struct coordfs_ioc_chunk *in = i->in;
     struct ioctl_buffer *x = ioctl_buffer_of(i);
     int error = EINVAL;
 
@@ -227,7 +227,7 @@ static void do_txn_run(struct ioctl *i)
 static void do_txn_reply(struct ioctl *i)
 {
     struct ioctl_buffer *x = ioctl_buffer_of(i);
-    struct ioctl_part out = {0};
+    struct coordfs_ioc_chunk out = {0};
 
     if (x != NULL)
         out.len = (uint32_t)ioctl_buffer_next(x, out.data, sizeof(out.data));
@@ -251,8 +251,9 @@ static const struct verb {
     unsigned cmd;
     void (*run)(struct ioctl *i);
 } verbs[] = {
-    {IOCTL_SYNC, do_sync},       {IOCTL_CREATE, do_create},       {IOCTL_TXN_PART, do_txn_part},
-    {IOCTL_TXN_RUN, do_txn_run}, {IOCTL_TXN_REPLY, do_txn_reply}, {IOCTL_LEASE, do_lease},
+    {COORDFS_IOC_SYNC, do_sync},           {COORDFS_IOC_CREATE, do_create},
+    {COORDFS_IOC_TXN_APPEND, do_txn_part}, {COORDFS_IOC_TXN_RUN, do_txn_run},
+    {COORDFS_IOC_TXN_REPLY, do_txn_reply}, {COORDFS_IOC_LEASE, do_lease},
 };
 
 /* Not ENOSYS for the unknown, which the kernel would turn into success of isatty(3) and the like.

@@ -6,10 +6,10 @@
  *   flock        One counter, in a directory that its lock guards, written through another handle:
  *                what a holder writes who has lost the lock is refused by the state machine. Each
  *                holder notes when it got the lock and the fencing token. Who still has the lock a
- *                little later (IOCTL_LEASE) had it all the time, so such holders follow one another
- *                in the order of their tokens. One thread for each mount: the guard knows sessions.
- *   fcntl, ofd   Several counters in one file, each under the range that it is in, written through
- *                the handle that holds the lock. Sometimes only read, twice, under a shared lock.
+ *                little later (COORDFS_IOC_LEASE) had it all the time, so such holders follow one
+ * another in the order of their tokens. One thread for each mount: the guard knows sessions. fcntl,
+ * ofd   Several counters in one file, each under the range that it is in, written through the
+ * handle that holds the lock. Sometimes only read, twice, under a shared lock.
  */
 #include "tests/chaos/chaos.h"
 
@@ -35,7 +35,7 @@ bool lock_held(int fd)
 {
     uint64_t session = 0;
 
-    return ioctl(fd, IOCTL_LEASE, &session) == 0 && session != 0;
+    return ioctl(fd, COORDFS_IOC_LEASE, &session) == 0 && session != 0;
 }
 
 static void format_slot(char out[SLOT + 1], uint64_t value)

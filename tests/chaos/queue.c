@@ -32,8 +32,8 @@ static bool by_rename(uint64_t number)
 
 static void queue_make(struct worker *w)
 {
-    struct ioctl_create c = {
-        .mode = 0644, .umask = 022, .flags = IOCTL_CREATE_SEQUENTIAL, .name = "n-"};
+    struct coordfs_ioc_create c = {
+        .mode = 0644, .umask = 022, .flags = COORDFS_IOC_CREATE_SEQUENTIAL, .name = "n-"};
     struct note n = {.worker = w->id, .call_ns = now_ns()};
     int fd = openat(w->root, "in", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int err;
@@ -42,7 +42,7 @@ static void queue_make(struct worker *w)
         excused(w, errno, "in");
         return;
     }
-    err = ioctl(fd, IOCTL_CREATE, &c) == 0 ? 0 : errno;
+    err = ioctl(fd, COORDFS_IOC_CREATE, &c) == 0 ? 0 : errno;
     close(fd);
     n.return_ns = counted(w, err, "create") ? now_ns() : UINT64_MAX;
     n.number = err == 0 ? strtoull(c.name + 2, NULL, 10) : 0;

@@ -68,7 +68,7 @@ static void fuzz_txn(const uint8_t *data, size_t len, size_t part)
 
 static void fuzz_create(const uint8_t *data, size_t len)
 {
-    struct ioctl_create in = {0};
+    struct coordfs_ioc_create in = {0};
     Cfs__Make make;
     int error;
 
@@ -84,7 +84,7 @@ static void fuzz_create(const uint8_t *data, size_t len)
 
 static void fuzz_watch(const uint8_t *data, size_t len)
 {
-    static struct ioctl_watch in;
+    static struct coordfs_ioc_watch in;
 
     memset(&in, 0, sizeof in);
     memcpy(&in, data, min_u64(len, sizeof in));

@@ -282,7 +282,7 @@ void rig_sync(struct rig *rig, unsigned i)
 {
     int fd = open(rig->mnt[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    check(fd >= 0 && ioctl(fd, IOCTL_SYNC) == 0);
+    check(fd >= 0 && ioctl(fd, COORDFS_IOC_SYNC) == 0);
     close(fd);
 }
 

@@ -930,7 +930,7 @@ static void change_sides(struct side *s)
 {
     s->turn++;
     for (unsigned i = 0; s->n_roots > 1 && i < s->n_roots; i++)
-        if (ioctl(s->root_fds[i], IOCTL_SYNC) != 0)
+        if (ioctl(s->root_fds[i], COORDFS_IOC_SYNC) != 0)
             bad("no barrier: %s", strerror(errno));
 }
 

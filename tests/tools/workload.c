@@ -311,7 +311,7 @@ static void look_at(const char *mount, void (*look)(int root))
 /* What was prepared is everywhere. */
 static void catch_up(int root)
 {
-    if (ioctl(root, IOCTL_SYNC) != 0)
+    if (ioctl(root, COORDFS_IOC_SYNC) != 0)
         die("sync: %s", strerror(errno));
 }
 

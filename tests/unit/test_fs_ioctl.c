@@ -60,14 +60,14 @@ static int open_root(void)
 
 /* ---- Entries ---- */
 
-static int create(int fd, struct ioctl_create *c)
+static int create(int fd, struct coordfs_ioc_create *c)
 {
-    return ioctl(fd, IOCTL_CREATE, c) == 0 ? 0 : errno;
+    return ioctl(fd, COORDFS_IOC_CREATE, c) == 0 ? 0 : errno;
 }
 
 static void creates_entries(void **state)
 {
-    struct ioctl_create c = {.mode = 0666, .umask = 022, .name = "f"};
+    struct coordfs_ioc_create c = {.mode = 0666, .umask = 022, .name = "f"};
     struct stat st;
     int fd = open_root();
 
@@ -78,7 +78,7 @@ static void creates_entries(void **state)
     assert_int_equal(stat(at(0, "f"), &st), 0);
     assert_int_equal(st.st_mode, S_IFREG | 0644);
     assert_int_equal(create(fd, &c), EEXIST);
-    c = (struct ioctl_create){.mode = S_IFDIR | 01777, .name = "d"};
+    c = (struct coordfs_ioc_create){.mode = S_IFDIR | 01777, .name = "d"};
     assert_int_equal(create(fd, &c), 0);
     assert_int_equal(stat(at(0, "d"), &st), 0);
     assert_int_equal(st.st_mode, S_IFDIR | 01777);
@@ -89,21 +89,21 @@ static void creates_entries(void **state)
 
 static void numbers_names(void **state)
 {
-    struct ioctl_create c;
+    struct coordfs_ioc_create c;
     int fd = open_root();
 
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
         char want[32];
 
-        c = (struct ioctl_create){.flags = IOCTL_CREATE_SEQUENTIAL, .name = "job-"};
+        c = (struct coordfs_ioc_create){.flags = COORDFS_IOC_CREATE_SEQUENTIAL, .name = "job-"};
         assert_int_equal(create(fd, &c), 0);
         snprintf(want, sizeof(want), "job-%010u", i);
         assert_string_equal(c.name, want);
         assert_int_equal(access(at(0, want), F_OK), 0);
         assert_int_equal(unlink(at(0, want)), 0); /* a number is not given twice all the same */
     }
-    c = (struct ioctl_create){.flags = IOCTL_CREATE_SEQUENTIAL};
+    c = (struct coordfs_ioc_create){.flags = COORDFS_IOC_CREATE_SEQUENTIAL};
     assert_int_equal(create(fd, &c), 0);
     assert_string_equal(c.name, "0000000003");
     close(fd);
@@ -114,14 +114,14 @@ static void marks_ephemeral(void **state)
     static const struct {
         uint32_t flag;
         const char *value;
-    } kinds[] = {{IOCTL_CREATE_EPHEMERAL_SESSION, "session"},
-                 {IOCTL_CREATE_EPHEMERAL_OPEN, "open"}};
+    } kinds[] = {{COORDFS_IOC_CREATE_EPHEMERAL_SESSION, "session"},
+                 {COORDFS_IOC_CREATE_EPHEMERAL_OPEN, "open"}};
     int fd = open_root();
     char value[16];
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        struct ioctl_create c = {.flags = kinds[i].flag};
+        struct coordfs_ioc_create c = {.flags = kinds[i].flag};
         ssize_t n;
 
         strcpy(c.name, kinds[i].value);
@@ -136,7 +136,7 @@ static void marks_ephemeral(void **state)
 static void refuses_nonsense(void **state)
 {
     static const struct {
-        struct ioctl_create c;
+        struct coordfs_ioc_create c;
         int error;
     } cases[] = {
         {{.name = ""}, EINVAL},
@@ -150,7 +150,7 @@ static void refuses_nonsense(void **state)
         {{.name = "."}, EEXIST},
         {{.name = ".."}, EEXIST},
     };
-    struct ioctl_create c;
+    struct coordfs_ioc_create c;
     int fd = open_root(), file;
 
     (void)state;
@@ -167,7 +167,7 @@ static void refuses_nonsense(void **state)
     assert_int_equal(errno, ENOTTY);
     assert_int_equal(rig_put(at(0, "f"), "x", 1), 0);
     file = open(at(0, "f"), O_RDONLY);
-    c = (struct ioctl_create){.name = "a"};
+    c = (struct coordfs_ioc_create){.name = "a"};
     assert_int_equal(create(file, &c), ENOTDIR);
     assert_int_equal(ioctl(file, 0x5401, &c), -1);
     assert_int_equal(errno, ENOTTY);
@@ -294,17 +294,17 @@ static void goes_in_parts(void **state)
 
 static int send_part(int fd, const void *data, uint32_t len, uint32_t claimed)
 {
-    struct ioctl_part part = {.len = claimed};
+    struct coordfs_ioc_chunk part = {.len = claimed};
 
     memcpy(part.data, data, len);
-    return ioctl(fd, IOCTL_TXN_PART, &part) == 0 ? 0 : errno;
+    return ioctl(fd, COORDFS_IOC_TXN_APPEND, &part) == 0 ? 0 : errno;
 }
 
 static int run_parts(int fd)
 {
     uint32_t len;
 
-    return ioctl(fd, IOCTL_TXN_RUN, &len) == 0 ? 0 : errno;
+    return ioctl(fd, COORDFS_IOC_TXN_RUN, &len) == 0 ? 0 : errno;
 }
 
 /* The largest that goes, to the byte: what is refused is E2BIG, and what is not is answered. */
@@ -339,7 +339,7 @@ static void as_large_as_a_log_entry(void **state)
 static void bad_messages(void **state)
 {
     static const uint8_t zeros[16000];
-    struct ioctl_part part;
+    struct coordfs_ioc_chunk part;
     Cfs__Txn *txn = transact_new();
     int fd = open_root(), error = 0;
     uint8_t bytes[256];
@@ -365,11 +365,11 @@ static void bad_messages(void **state)
     for (size_t sent = 0; error == 0 && sent < 2 * LIMIT_COMMAND_MAX; sent += sizeof(zeros))
         error = send_part(fd, zeros, sizeof(zeros), sizeof(zeros));
     assert_int_equal(error, E2BIG);
-    assert_int_equal(ioctl(fd, IOCTL_TXN_REPLY, &part), 0);
+    assert_int_equal(ioctl(fd, COORDFS_IOC_TXN_REPLY, &part), 0);
     txn = transact_new();
     transact_check(txn, "/", CFS__TXN_CHECK__KIND__EXISTS, 0);
     assert_int_equal(run(fd, txn), 0);
-    assert_int_equal(ioctl(fd, IOCTL_TXN_REPLY, &part), 0);
+    assert_int_equal(ioctl(fd, COORDFS_IOC_TXN_REPLY, &part), 0);
     assert_int_equal(part.len, 0);
     close(fd);
 }
@@ -494,7 +494,7 @@ static void tells_the_session(void **state)
     int fd = open_root();
 
     (void)state;
-    assert_int_equal(ioctl(fd, IOCTL_LEASE, &session), 0);
+    assert_int_equal(ioctl(fd, COORDFS_IOC_LEASE, &session), 0);
     assert_true(session != 0);
     close(fd);
 }

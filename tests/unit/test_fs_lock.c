@@ -917,14 +917,14 @@ static bool is_gone(unsigned mount, const char *name)
 /* An entry with ephemeral=open lives until nobody on its host has it open. */
 static void what_is_kept_by_being_open_goes_with_the_last_close(void **state)
 {
-    struct ioctl_create create = {
-        .name = "e", .mode = S_IFREG | 0644, .flags = IOCTL_CREATE_EPHEMERAL_OPEN};
+    struct coordfs_ioc_create create = {
+        .name = "e", .mode = S_IFREG | 0644, .flags = COORDFS_IOC_CREATE_EPHEMERAL_OPEN};
     int dir = open(rig.mnt[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct stat st;
     int a, b, other;
 
     (void)state;
-    assert_int_equal(ioctl(dir, IOCTL_CREATE, &create), 0);
+    assert_int_equal(ioctl(dir, COORDFS_IOC_CREATE, &create), 0);
     close(dir);
     a = open_on(0, "e", O_RDWR);
     b = open_on(0, "e", O_RDONLY);
