@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "store/xattr.h"
+#include "store/xattr_value.h"
 
 /* The format (linux/posix_acl_xattr.h): little endian, a version of 32 bits, then entries: tag and
  * permissions of 16 bits each, an id of 32 bits. */
@@ -203,8 +203,8 @@ bool acl_is_name(struct bytes name)
 static uint32_t put(struct op *op, struct op_inode *i, struct bytes name, struct bytes acl,
                     bool keep, bool *changed)
 {
-    *changed = keep || xattr_drop(op, i, name);
-    return keep ? xattr_put(op, i, name, acl) : 0;
+    *changed = keep || xattr_value_drop(op, i, name);
+    return keep ? xattr_value_put(op, i, name, acl) : 0;
 }
 
 static uint32_t set_access(struct op *op, const Cfs__SetXattr *c, struct op_inode *i, bool *changed)
@@ -250,7 +250,7 @@ uint32_t acl_set(struct op *op, const Cfs__SetXattr *c)
         return EOPNOTSUPP;
     status = access ? set_access(op, c, &i, &changed) : set_default(op, c, &i, &changed);
     if (status == 0 && changed)
-        xattr_changed(op, &i);
+        xattr_value_changed(op, &i);
     else if (status == 0)
         op_reply_attr(op, &i.is);
     return status;

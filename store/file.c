@@ -13,13 +13,6 @@
 #include "store/special.h"
 #include "store/staged_write.h"
 
-uint32_t file_check_regular(const struct inode *inode)
-{
-    if (op_is_dir(inode))
-        return EISDIR;
-    return op_type(inode) == S_IFREG ? 0 : EINVAL;
-}
-
 /* Did the mode change? Of directories, setgid means something else. */
 static bool kill_suid(struct inode *inode)
 {
@@ -60,19 +53,11 @@ static void data_changed(struct op *op, struct inode *inode)
     history_note_version(op, inode->version);
 }
 
-void file_attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kind)
-{
-    inode->ctime = op->now;
-    inode->aversion++;
-    op_change(op, kind, inode->ino);
-    history_note_version(op, inode->aversion);
-}
-
 void file_data_changed(struct op *op, struct inode *inode, bool kills_suid)
 {
     data_changed(op, inode);
     if (kills_suid && kill_suid(inode))
-        file_attr_changed(op, inode, CFS__CHANGE__KIND__ATTR);
+        op_attr_changed(op, inode, CFS__CHANGE__KIND__ATTR);
 }
 
 /* ---- Attributes -------------------------------------------------------------------------------*/
@@ -99,7 +84,7 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
 
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
-    if (c->set_size && (status = file_check_regular(&i.was)))
+    if (c->set_size && (status = op_check_regular(&i.was)))
         return status;
     if (c->set_size && c->size > LIMIT_FILE_MAX)
         return EFBIG;
@@ -116,7 +101,7 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
     if (c->kill_suid && kill_suid(&i.is))
         others = true;
     if (others || !c->set_size)
-        file_attr_changed(op, &i.is, CFS__CHANGE__KIND__ATTR);
+        op_attr_changed(op, &i.is, CFS__CHANGE__KIND__ATTR);
     op_inode_save(op, &i);
     op_reply_attr(op, &i.is);
     return 0;
@@ -247,7 +232,7 @@ uint32_t file_write(struct op *op, const Cfs__Write *c)
         return EINVAL;
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
-    if ((status = file_check_regular(&i.was)))
+    if ((status = op_check_regular(&i.was)))
         return status;
     status = change_init(op, c, &i.was, &w);
     if (status == 0)

@@ -10,11 +10,8 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c);
 uint32_t file_write(struct op *op, const Cfs__Write *c);
 uint32_t file_reap(struct op *op, const Cfs__Reap *c);
 
-/* For operations on content elsewhere: is it a file that has some (0, EISDIR, EINVAL)? */
-uint32_t file_check_regular(const struct inode *inode);
-/* Its content was changed: times, numbers, and the record of it. */
+/* The content of the inode was changed: sets the times, raises the version, records the change.
+ * kill_suid: also clears setuid and setgid, as write(2) does. The caller saves the inode. */
 void file_data_changed(struct op *op, struct inode *inode, bool kill_suid);
-/* The same for attributes (ATTR) or xattrs (XATTR). */
-void file_attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kind);
 
 #endif

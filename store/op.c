@@ -98,6 +98,14 @@ Cfs__Change *op_change(struct op *op, Cfs__Change__Kind kind, uint64_t ino)
     return change;
 }
 
+void op_attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kind)
+{
+    inode->ctime = op->now;
+    inode->aversion++;
+    op_change(op, kind, inode->ino);
+    history_note_version(op, inode->aversion);
+}
+
 void op_grant(struct op *op, const struct lock_row *lock, uint64_t id)
 {
     op->grants = grown(op->grants, op->n_grants, sizeof *op->grants);

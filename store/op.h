@@ -5,6 +5,7 @@
 #ifndef STORE_OP_H
 #define STORE_OP_H
 
+#include <errno.h>
 #include <sys/stat.h>
 
 #include "store/locktab.h"
@@ -61,6 +62,14 @@ static inline bool op_is_dir(const struct inode *inode)
     return op_type(inode) == S_IFDIR;
 }
 
+/* 0 if the inode is a regular file, else EISDIR or EINVAL. */
+static inline uint32_t op_check_regular(const struct inode *inode)
+{
+    if (op_is_dir(inode))
+        return EISDIR;
+    return op_type(inode) == S_IFREG ? 0 : EINVAL;
+}
+
 bool op_inode_find(struct op *op, uint64_t ino, struct op_inode *out);
 void op_inode_save(struct op *op, const struct op_inode *i); /* if it differs */
 /* Deletes an inode and all that belongs to it, but no directory entry. */
@@ -73,6 +82,9 @@ void op_reply_attr(struct op *op, const struct inode *inode);
 /* A new record of a change, valid until the next; the caller fills what its kind has. Names are
  * borrowed. */
 Cfs__Change *op_change(struct op *op, Cfs__Change__Kind kind, uint64_t ino);
+/* Attributes (kind ATTR) or xattrs (XATTR) of the inode were changed: sets ctime, raises aversion,
+ * records the change. The caller saves the inode. */
+void op_attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kind);
 /* The request `id` that waited holds this lock now. */
 void op_grant(struct op *op, const struct lock_row *lock, uint64_t id);
 void op_ended(struct op *op, const struct session *session);

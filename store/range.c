@@ -68,7 +68,7 @@ uint32_t range_fallocate(struct op *op, const Cfs__Fallocate *c)
         return EINVAL;
     if (!op_inode_find(op, c->ino, &i))
         return ESTALE;
-    if ((status = file_check_regular(&i.was)) || (status = check_fallocate(op, c, &i.was)))
+    if ((status = op_check_regular(&i.was)) || (status = check_fallocate(op, c, &i.was)))
         return status;
 
     if (modes[c->mode].clears && c->offset < i.was.size)
@@ -105,8 +105,7 @@ static uint32_t copy_find(struct op *op, struct copy *copy)
 
     if (!op_inode_find(op, c->src, &copy->src) || !op_inode_find(op, c->dst, &copy->dst))
         return ESTALE;
-    if ((status = file_check_regular(&copy->src.was)) ||
-        (status = file_check_regular(&copy->dst.was)))
+    if ((status = op_check_regular(&copy->src.was)) || (status = op_check_regular(&copy->dst.was)))
         return status;
     if (c->src_offset < copy->src.was.size)
         copy->len = min_u64(c->len, copy->src.was.size - c->src_offset);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "store/content.h"
-#include "store/file.h"
 
 #define PLACE_BITS 12 /* of an id: which extent of its Stage */
 
@@ -141,7 +140,7 @@ uint32_t staged_write_add(struct op *op, const Cfs__Stage *c)
         return EINVAL;
     if (!row_inode_find(op->rows, c->ino, &inode))
         return ESTALE;
-    if ((status = file_check_regular(&inode)) || (status = check_extents(c, &total)) ||
+    if ((status = op_check_regular(&inode)) || (status = check_extents(c, &total)) ||
         (status = check_stage(op, c, total)))
         return status;
     if (!op_has_room(op, total))

@@ -6,60 +6,10 @@
 
 #include "proto/limits.h"
 #include "store/acl.h"
-#include "store/file.h"
 #include "store/history.h"
 #include "store/quota.h"
+#include "store/xattr_value.h"
 #include "store/znode.h"
-
-static struct bytes bytes_of(const struct buf *b)
-{
-    return (struct bytes){b->data, b->len};
-}
-
-uint32_t xattr_put(struct op *op, struct op_inode *i, struct bytes name, struct bytes value)
-{
-    struct buf old = BUF_EMPTY;
-    bool there = row_xattr_find(op->rows, i->is.ino, name, &old);
-    uint64_t was = there ? name.len + old.len : 0, is = name.len + value.len;
-    uint64_t total = i->is.xattr_bytes - was + is;
-    uint32_t status = 0;
-
-    if (is > was && (total > LIMIT_XATTR_TOTAL || !op_has_room(op, is - was))) {
-        status = ENOSPC;
-        goto out;
-    }
-    if (is > was && !quota_has_room(op, quota_of(op, &i->is), is - was, 0)) {
-        status = EDQUOT;
-        goto out;
-    }
-    if (there)
-        row_xattr_update(op->rows, i->is.ino, name, bytes_of(&old), value);
-    else
-        row_xattr_insert(op->rows, i->is.ino, name, value);
-    i->is.xattr_bytes = total;
-out:
-    buf_fini(&old);
-    return status;
-}
-
-bool xattr_drop(struct op *op, struct op_inode *i, struct bytes name)
-{
-    struct buf old = BUF_EMPTY;
-
-    if (!row_xattr_find(op->rows, i->is.ino, name, &old))
-        return false;
-    row_xattr_delete(op->rows, i->is.ino, name, bytes_of(&old));
-    i->is.xattr_bytes -= name.len + old.len;
-    buf_fini(&old);
-    return true;
-}
-
-void xattr_changed(struct op *op, struct op_inode *i)
-{
-    file_attr_changed(op, &i->is, CFS__CHANGE__KIND__XATTR);
-    op_inode_save(op, i);
-    op_reply_attr(op, &i->is);
-}
 
 static uint32_t check_name(ProtobufCBinaryData name)
 {
@@ -115,9 +65,9 @@ uint32_t xattr_set(struct op *op, const Cfs__SetXattr *c)
     else if (znode_is_name(op_bytes(c->name)))
         status = znode_set(op, &i.was, c);
     else if ((status = check_presence(op, c)) == 0)
-        status = xattr_put(op, &i, op_bytes(c->name), op_bytes(c->value));
+        status = xattr_value_put(op, &i, op_bytes(c->name), op_bytes(c->value));
     if (status == 0)
-        xattr_changed(op, &i);
+        xattr_value_changed(op, &i);
     return status;
 }
 
@@ -137,9 +87,9 @@ uint32_t xattr_remove(struct op *op, const Cfs__RemoveXattr *c)
     else if (znode_is_name(op_bytes(c->name)))
         status = znode_remove(op, &i.was, c);
     else
-        status = xattr_drop(op, &i, op_bytes(c->name)) ? 0 : ENODATA;
+        status = xattr_value_drop(op, &i, op_bytes(c->name)) ? 0 : ENODATA;
     if (status == 0)
-        xattr_changed(op, &i);
+        xattr_value_changed(op, &i);
     else if (status == ENODATA && acl_is_name(op_bytes(c->name))) {
         op_reply_attr(op, &i.is); /* as Linux has it */
         status = 0;
