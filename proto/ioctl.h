@@ -8,8 +8,8 @@
  *              directory with system calls: its user, its groups and its capabilities count.
  * Threads      Any. The buffers of a transaction belong to the open file description: threads and
  *              processes that share one must not run transactions through it at the same time.
- * Result       0, or -1 and errno. The errors below come in addition to those that each ioctl
- * lists: EIO        this host lost its session, and with it a lock held through this descriptor;
+ * Result       0, or -1 and errno: the errors listed at each ioctl, and these:
+ *     EIO        this host lost its session, and with it a lock held through this descriptor;
  *                close the descriptor and open it again
  *     EINTR      a signal came first: the change may still be made, or may have been made
  *     ETIMEDOUT  the cluster did not answer in time: the same

@@ -154,7 +154,7 @@ static void test_appears_at_once(void **state)
     assert_int_equal(k->attr.version, before.version + 1);
     assert_content("one two three", 13);
     assert_int_equal(bytes_used(), 13);
-    assert_int_equal(k->store->state.parts, 0);
+    assert_int_equal(k->store->state.staged_writes, 0);
 }
 
 static void test_order_counts(void **state)
@@ -185,7 +185,7 @@ static void test_must_be_complete(void **state)
     assert_int_equal(apply(1, 0, true, NULL), ECANCELED);
     assert_int_equal(apply(2, 1, true, NULL), ECANCELED);
     assert_content("before", 6);
-    assert_int_equal(k->store->state.parts, 1); /* still */
+    assert_int_equal(k->store->state.staged_writes, 1); /* still */
     assert_int_equal(apply(1, 1, true, NULL), 0);
     assert_content("one", 3);
     assert_int_equal(apply(1, 1, true, NULL), ECANCELED); /* it was used */
@@ -207,7 +207,7 @@ static void test_stages_are_apart(void **state)
     assert_int_equal(unstage(2), 0);
     assert_int_equal(apply(1, 1, true, NULL), 0);
     assert_content("mine", 4);
-    assert_int_equal(k->store->state.parts, 1); /* theirs */
+    assert_int_equal(k->store->state.staged_writes, 1); /* theirs */
 }
 
 /* ---- Refusals ---------------------------------------------------------------------------------*/
@@ -232,7 +232,7 @@ static void test_refusals(void **state)
     c.op_case = CFS__COMMAND__OP_WRITE;
     c.write = &write;
     assert_int_equal(kit_run(k, &c), EINVAL);
-    assert_int_equal(k->store->state.parts, 1);
+    assert_int_equal(k->store->state.staged_writes, 1);
 }
 
 static void test_no_more_than_a_stage_holds(void **state)
@@ -295,7 +295,7 @@ static void test_goes_with_its_session(void **state)
     kit_check(k);
     kit_session(k, 1, 4711); /* the next run of our own daemon */
     assert_int_equal(bytes_used(), 6);
-    assert_int_equal(k->store->state.parts, 0);
+    assert_int_equal(k->store->state.staged_writes, 0);
 }
 
 static void test_survives_a_restart(void **state)
@@ -304,7 +304,7 @@ static void test_survives_a_restart(void **state)
     assert_int_equal(stage(1, 0, noise, 100000), 0);
     kit_close(k);
     kit_open(k);
-    assert_int_equal(k->store->state.parts, 1);
+    assert_int_equal(k->store->state.staged_writes, 1);
     assert_int_equal(stage(1, 100000, noise, 100), 0);
     assert_int_equal(apply(1, 2, true, NULL), 0);
     assert_int_equal(kit_stat(k, file).size, 100100);

@@ -17,7 +17,7 @@ static bool may_scan(size_t which)
            which == STATEMENT_LOG_RANGE || which == STATEMENT_LOCK_ALL ||
            which == STATEMENT_WAITER_ALL || which == STATEMENT_LOCK_LIST ||
            which == STATEMENT_SESSION_LIST || which == STATEMENT_SPECIAL_COUNT ||
-           which == STATEMENT_SPECIAL_SESSIONS || which == STATEMENT_PART_COUNT ||
+           which == STATEMENT_SPECIAL_SESSIONS || which == STATEMENT_STAGED_WRITE_COUNT ||
            which == STATEMENT_QUOTAS || which == STATEMENT_ROOM /* is there one? */;
 }
 
