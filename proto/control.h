@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a daemon is found and how it is talked to: its control socket, STATE/control.sock, takes
- * one request and gives one answer a connection, both one JSON object on a line:
+/* How programs find and talk to a daemon. Its control socket, STATE/control.sock, takes one request
+ * and gives one answer per connection. Both are a JSON object on one line:
  *   {"cmd": "status"}  ->  {"ok": true, …}  or  {"error": "…"}
  *
- * A mount is led back to its daemon by a symbolic link to the state directory, named after the
- * filesystem's device number: /run/coordfs/MAJOR:MINOR. Any thread. */
+ * From a mount, a program finds the daemon through a symbolic link to the state directory. The link
+ * is named after the filesystem's device number: /run/coordfs/MAJOR:MINOR. Any thread. */
 #ifndef PROTO_CONTROL_H
 #define PROTO_CONTROL_H
 
@@ -14,14 +14,14 @@
 
 #define CONTROL_SOCKET     "control.sock"
 #define CONTROL_RUN_DIR    "/run/coordfs"
-#define CONTROL_STATE_BASE "/var/lib/coordfs" /* + /NAME: the default state directory */
+#define CONTROL_STATE_BASE "/var/lib/coordfs" /* + "/NAME" is the default state directory */
 
-/* The link's path for the filesystem with this device number; gives. */
+/* Returns the path of the link for the filesystem with this device number; gives it. */
 char *control_link(dev_t dev);
 
-/* The address of DIR/control.sock, also when DIR's path is longer than a socket's may be: gives a
- * descriptor of DIR, to be closed after bind or connect, and the address that goes through it.
- * The descriptor, or -errno. */
+/* Computes the address of DIR/control.sock, even if DIR's path is longer than a socket address may
+ * be: the address goes through a descriptor of DIR, which is returned. Close it after bind or
+ * connect. The descriptor, or -errno. */
 struct sockaddr_un;
 int control_address(const char *dir, struct sockaddr_un *out);
 

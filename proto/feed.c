@@ -18,15 +18,16 @@ const char *feed_op(uint64_t kind)
     return kind < ARRAY_LEN(ops) && ops[kind] != NULL ? ops[kind] : "unknown";
 }
 
-/* ---- Pieces: each change is made into a line when it is applied, so printf is too slow
- * ---------*/
+/* ---- Pieces -----------------------------------------------------------------------------------*/
+
+/* A line is made for each change that is applied, so printf would be too slow. */
 
 static void put(struct buf *out, const char *text)
 {
     buf_append(out, text, strlen(text));
 }
 
-/* In decimal, with at least `digits` of them. */
+/* Appends the number in decimal, with at least `digits` digits. */
 static void put_number(struct buf *out, uint64_t value, unsigned digits)
 {
     char text[20];
@@ -56,7 +57,7 @@ static void put_time(struct buf *out, int64_t ns)
     put_number(out, size % SECOND, 9);
 }
 
-/* The length of the UTF-8 character at p, or 0 when there is none (Unicode 15, table 3-7). */
+/* Returns the length of the UTF-8 character at p; 0 if there is none (Unicode 15, table 3-7). */
 static size_t character(const uint8_t *p, size_t len)
 {
     uint8_t low = 0x80, high = 0xbf;
@@ -162,10 +163,10 @@ void feed_text(struct buf *out, const struct feed_change *c)
 
 /* ---- Selection --------------------------------------------------------------------------------*/
 
-/* Is `path` at `top` or below it? *rest: what is behind it, without the slash. */
+/* True if `path` is `top` or below it. *rest: the part of path behind top, without the slash. */
 static bool is_below(struct feed_path path, struct feed_path top, struct feed_path *rest)
 {
-    size_t len = top.len == 1 ? 0 : top.len; /* "/" is a prefix without a slash of its own */
+    size_t len = top.len == 1 ? 0 : top.len; /* "/" has no slash of its own as a prefix */
 
     *rest = (struct feed_path){NULL, 0};
     if (path.len < len || (len > 0 && memcmp(path.data, top.data, len) != 0))
@@ -182,7 +183,7 @@ static bool path_matches(const struct feed_change *c, struct feed_path at, struc
     bool moves = c->kind == CFS__CHANGE__KIND__RENAME || c->kind == CFS__CHANGE__KIND__EXCHANGE;
     struct feed_path rest;
 
-    if (at.len == 0 || *at.data != '/') /* where that is, is not known */
+    if (at.len == 0 || *at.data != '/') /* the path is incomplete or missing */
         return recursive && path.len == 1;
     if (is_below(at, path, &rest))
         return recursive || rest.len == 0 || memchr(rest.data, '/', rest.len) == NULL;

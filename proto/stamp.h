@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stamp: the fixed 40 bytes in front of every Command in the log (little endian).
+/* The stamp: 40 bytes in front of every Command in the log, little endian.
  *
- *   0  u8   version (1)
- *   1  7 B  zero
- *   8  u64  session   who sent it (0: not of a session; only OpenSession)
- *  16  u64  seq       1, 2, 3 … within the session
- *  24  u64  acked     the session has received the replies up to here: they may be forgotten
- *  32  i64  time_ns   wall clock of the member that sent it, nanoseconds since the epoch
+ *   0  u8   version   1
+ *   1  7 B            zero
+ *   8  u64  session   of the sender; 0 only for OpenSession, which has no session yet
+ *  16  u64  seq       1, 2, 3 … within the session  24  u64  acked     the session has received the
+ * replies up to this seq: they may be forgotten  32  i64  time_ns   wall clock of the sending
+ * member, nanoseconds since the epoch
  *
- * It can be read without decoding the command: the duplicate check needs no more.
- * Pure functions. */
+ * The duplicate check reads the stamp without decoding the command. Pure functions. */
 #ifndef PROTO_STAMP_H
 #define PROTO_STAMP_H
 
@@ -26,8 +25,8 @@ struct stamp {
 
 void stamp_encode(const struct stamp *s, uint8_t out[STAMP_SIZE]);
 
-/* False when the bytes are no stamp (too short, another version, something where zeros belong,
- * acked >= seq in a session). */
+/* False if the bytes are not a stamp: too short, another version, non-zero bytes where zeros
+ * belong, or acked >= seq in a session. */
 BASE_MUST_USE bool stamp_decode(const uint8_t *data, size_t len, struct stamp *out);
 
 #endif

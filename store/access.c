@@ -29,7 +29,8 @@ bool access_is_member(const Cfs__Cred *cred, uint64_t gid)
     return is_root(cred) || is_in_group(cred, gid);
 }
 
-/* An ACL counts when its mask, which is the group's part of the mode, leaves anything. */
+/* Finds the access ACL. It counts only if the group bits of the mode, which are the ACL's mask, are
+ * not all zero. */
 static bool find_acl(struct op *op, const struct inode *inode, struct buf *out)
 {
     static const char name[] = ACL_ACCESS;
@@ -76,7 +77,7 @@ uint32_t access_check_entry(struct op *op, const Cfs__Cred *cred, const struct i
     return access_check_owner(cred, victim);
 }
 
-/* Only root gives files away; the owner may choose among the groups he is in. */
+/* Only root changes the owner. The owner may choose a group that the caller is a member of. */
 static uint32_t check_chown(const Cfs__Cred *cred, const struct inode *inode, const Cfs__SetAttr *c)
 {
     if (c->set_uid && (cred->uid != inode->uid || c->uid != inode->uid))

@@ -18,7 +18,7 @@
 #define MASK       0x10
 #define OTHER      0x20
 #define NO_ENTRIES ((size_t)-1)
-#define NOBODY     UINT32_MAX /* an id that no user or group has */
+#define NOBODY     UINT32_MAX /* no user or group has this id */
 
 /* ---- Entries ----------------------------------------------------------------------------------*/
 
@@ -57,7 +57,7 @@ static void set_perm(uint8_t *acl, size_t i, uint64_t perm)
     acl[HEADER + i * ENTRY + 2] = (uint8_t)(perm & 7);
 }
 
-/* The first entry with this tag. */
+/* Finds the first entry with this tag. */
 static size_t find_tag(const uint8_t *acl, size_t len, uint32_t tag)
 {
     for (size_t i = 0; i < count(len); i++)
@@ -66,7 +66,7 @@ static size_t find_tag(const uint8_t *acl, size_t len, uint32_t tag)
     return NO_ENTRIES;
 }
 
-/* The entry that stands for the group's permissions in the mode. */
+/* Finds the entry that the group bits of the mode stand for: the mask, or else the owning group. */
 static size_t find_group(const uint8_t *acl, size_t len)
 {
     size_t mask = find_tag(acl, len, MASK);
@@ -76,10 +76,11 @@ static size_t find_group(const uint8_t *acl, size_t len)
 
 /* ---- Checking ---------------------------------------------------------------------------------*/
 
-/* What may stand where: one USER_OBJ, users, one GROUP_OBJ, groups, perhaps a MASK, one OTHER. */
+/* The order of the entries: one USER_OBJ, users, one GROUP_OBJ, groups, at most one MASK, one
+ * OTHER. */
 static const struct {
     uint32_t tag;
-    uint32_t after; /* tags of which the one before must be one */
+    uint32_t after; /* the tags that the previous entry may have */
     bool has_id;
 } order[] = {
     {USER_OBJ, 0, false},
@@ -147,8 +148,8 @@ void acl_chmod(uint8_t *acl, size_t len, uint64_t mode)
     set_perm(acl, find_tag(acl, len, OTHER), mode);
 }
 
-/* As posix_acl_permission of Linux: the first user that fits decides; of the groups, any that
- * permits. */
+/* As Linux's posix_acl_permission: the first matching user entry decides; of the matching groups,
+ * one that permits is enough. */
 bool acl_permits(struct bytes acl, uint64_t uid, uint64_t inode_gid, unsigned use,
                  bool (*is_member)(const void *arg, uint64_t gid), const void *arg)
 {
@@ -199,7 +200,7 @@ bool acl_is_name(struct bytes name)
     return same(name, access_name) || same(name, default_name);
 }
 
-/* There is none of this name afterwards, or this value. */
+/* Afterwards the xattr `name` holds `acl`, or does not exist if the ACL has no entries. */
 static uint32_t put(struct op *op, struct op_inode *i, struct bytes name, struct bytes acl,
                     bool keep, bool *changed)
 {
@@ -272,7 +273,7 @@ void acl_mode_changed(struct op *op, const struct inode *inode)
 
 /* ---- Inheriting -------------------------------------------------------------------------------*/
 
-/* A copy that can be changed. */
+/* Returns a copy that may be changed; op owns it. */
 static uint8_t *copy(struct op *op, const struct buf *from)
 {
     return memcpy(op_alloc(op, from->len), from->data, from->len);

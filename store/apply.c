@@ -20,14 +20,14 @@
 
 /* ---- Decoding ---------------------------------------------------------------------------------*/
 
-/* NULL when the bytes are no command that this program knows in full. */
+/* NULL if the bytes are not a command, or if this program does not know all of its fields. */
 static Cfs__Command *decode(const uint8_t *data, size_t len)
 {
     ProtobufCMessage *message = decode_message(&cfs__command__descriptor, data + STAMP_SIZE,
                                                len - STAMP_SIZE, LIMIT_DECODE_BUDGET);
     Cfs__Command *command = (Cfs__Command *)message;
 
-    /* A field that this program does not know would have an effect on newer members only. */
+    /* A field that this program does not know would take effect on newer members only. */
     if (command != NULL &&
         (command->op_case == CFS__COMMAND__OP__NOT_SET || !decode_is_known(&command->base))) {
         protobuf_c_message_free_unpacked(message, NULL);
@@ -56,8 +56,8 @@ static void must_decode(struct apply *a, uint64_t index, const struct store_entr
 {
     a->command = decode(entry->data, entry->len);
     if (a->command == NULL)
-        die("log entry %llu is no command that this version knows: a newer member is in the "
-            "cluster, or the entry is damaged",
+        die("log entry %llu holds a command that this version does not know: upgrade coordfs on "
+            "this member; if all members have this version, the entry is damaged",
             (unsigned long long)index);
 }
 
@@ -70,7 +70,7 @@ static uint32_t run_noop(struct op *op BASE_UNUSED, const Cfs__Command *c BASE_U
     return 0;
 }
 
-/* Within a session there is no opening another one. */
+/* A session cannot open another session. */
 static uint32_t run_open_session(struct op *op BASE_UNUSED, const Cfs__Command *c BASE_UNUSED)
 {
     return EINVAL;
@@ -239,7 +239,7 @@ static void begin_op(struct apply *a, uint64_t index, uint64_t term, const struc
     cfs__reply__init(&a->op.reply);
 }
 
-/* A successful Reply may pack to no bytes at all: the pointer is what says that there is one. */
+/* A successful Reply may be packed into zero bytes, so the pointer tells that there is a reply. */
 static void give_reply(const struct apply *a, struct store_result *out)
 {
     out->reply = a->reply.data != NULL ? a->reply.data : (const uint8_t *)"";
@@ -273,7 +273,7 @@ static void give_changes(struct apply *a, struct store_result *out)
 
 /* ---- Sessions ---------------------------------------------------------------------------------*/
 
-/* Until the first session is opened there is no time in the log that the root could have. */
+/* The log holds no time before the first session is opened: that time becomes the root's. */
 static void date_root(struct op *op)
 {
     struct op_inode root;
@@ -286,8 +286,8 @@ static void date_root(struct op *op)
     op_change(op, CFS__CHANGE__KIND__ATTR, ROW_ROOT_INO);
 }
 
-/* Supersedes the member's session `old`; when there are too many, the one that has been unused for
- * longest goes. */
+/* Supersedes the member's session `old`. If there are too many sessions, the one that has been
+ * unused longest ends. */
 static struct session *open_session(struct apply *a, uint64_t index, const Cfs__OpenSession *c,
                                     struct session *old)
 {
@@ -309,7 +309,7 @@ static void apply_open(struct apply *a, uint64_t index, uint64_t term, const str
 
     out->nonce = c->nonce;
     if (now != NULL && c->nonce != 0 && now->previous == c->nonce && now->nonce != c->nonce) {
-        /* A late repetition, of a session that is superseded already. */
+        /* A late repetition: the session that it opened was superseded. */
         out->outcome = STORE_NO_SESSION;
         return;
     }
@@ -358,7 +358,7 @@ static void apply_command(struct apply *a, uint64_t index, const struct store_en
     struct stamp stamp;
 
     if (!stamp_decode(entry->data, entry->len, &stamp))
-        die("log entry %llu is no command", (unsigned long long)index);
+        die("log entry %llu does not hold a command", (unsigned long long)index);
     out->session = stamp.session;
     out->seq = stamp.seq;
     if (stamp.session == 0) {

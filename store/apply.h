@@ -14,7 +14,7 @@ struct apply {
     uint64_t max_bytes;
     uint64_t max_inodes;
 
-    /* What the last result points into. */
+    /* The last result points into these. */
     Cfs__Command *command;
     struct op op;
     struct history history;
@@ -26,11 +26,12 @@ void apply_init(struct apply *a, struct rows *rows, struct sessions *sessions,
                 struct locktab *locks);
 void apply_fini(struct apply *a);
 
-/* See store_apply. Sets applied. */
+/* Implements store_apply. Sets the applied index. */
 void apply_entry(struct apply *a, uint64_t index, const struct store_entry *entry,
                  struct store_result *out);
 
-/* See store_acceptable. With `opens`: the member whose session an OpenSession opens goes there. */
+/* Implements store_acceptable. If the command is an OpenSession, *opens is its member; opens may be
+ * NULL. */
 bool apply_acceptable(const uint8_t *data, size_t len, uint64_t *opens);
 
 #endif

@@ -14,7 +14,7 @@ void background_start(struct background *b, void *(*main)(void *arg), void *arg,
     if (background_plan == NULL)
         err = pthread_create(&b->thread, NULL, main, arg);
     if (err != 0)
-        die("no thread for %s: error %d", what, err);
+        die("cannot create a thread for %s: error %d", what, err);
     b->started = true;
     if (background_plan != NULL)
         background_plan->started(b);

@@ -39,7 +39,7 @@ static bool violated(struct check *c, const char *invariant, const char *fmt, ..
     return false;
 }
 
-/* SQLite could not answer: as good as a violation. */
+/* If SQLite cannot answer, the check fails like a violation. */
 static bool failed(struct check *c, const char *invariant)
 {
     return violated(c, invariant, "%s", sqlite3_errmsg(c->db.conn));
@@ -59,12 +59,12 @@ static const struct {
     const char *sql;
 } queries[] =
     {
-        {"S3", "SELECT 'the configuration is of ' || idx || ', applied is ' || applied"
+        {"S3", "SELECT 'the configuration has index ' || idx || ', applied is ' || applied"
                " FROM config, state WHERE idx > applied OR idx < 0"},
         {"S4", "SELECT 'inode number ' || ino FROM inode, state WHERE ino < 1 OR ino >= next_ino"},
         {"S4",
          "SELECT 'cookie ' || d.id FROM dirent d, state WHERE d.id < 1 OR d.id >= next_dirent"},
-        {"S4", "SELECT 'cookie ' || id || ' is there twice' FROM dirent GROUP BY id"
+        {"S4", "SELECT 'cookie ' || id || ' is used twice' FROM dirent GROUP BY id"
                " HAVING count(*) > 1"},
         {"S5",
          "SELECT 'inodes: ' || inodes FROM state WHERE inodes <> (SELECT count(*) FROM inode)"},
@@ -73,10 +73,10 @@ static const struct {
         {"S5", "SELECT 'bytes: ' || bytes FROM state"
                " WHERE bytes <> (SELECT coalesce(sum(length(data)), 0) FROM block)"
                " + (SELECT coalesce(sum(length(data)), 0) FROM part)"},
-        {"S5", "SELECT 'meta data bytes: ' || meta_bytes FROM state WHERE meta_bytes <>"
+        {"S5", "SELECT 'metadata bytes: ' || meta_bytes FROM state WHERE meta_bytes <>"
                " (SELECT coalesce(sum(length(name) + length(value)), 0) FROM xattr) +"
                " (SELECT coalesce(sum(length(target)), 0) FROM symlink)"},
-        {"S6", "SELECT 'the root is not as it must be' WHERE NOT EXISTS"
+        {"S6", "SELECT 'the root is missing or malformed' WHERE NOT EXISTS"
                " (SELECT 1 FROM inode WHERE ino = 1 AND (mode & 61440) = 16384 AND parent = 1)"
                " OR EXISTS (SELECT 1 FROM dirent WHERE ino = 1)"},
         {"S7",
@@ -84,7 +84,7 @@ static const struct {
          " length(name) < 1 OR length(name) > " TEXT(
              LIMIT_NAME_MAX) " OR instr(name, x'2f') > 0 OR instr(name, x'00') > 0 OR name IN "
                              "(x'2e', x'2e2e')"},
-        {"S7", "SELECT 'an entry in ' || d.parent || ', which is no directory' FROM dirent d"
+        {"S7", "SELECT 'an entry in ' || d.parent || ', which is not a directory' FROM dirent d"
                " LEFT JOIN inode i ON i.ino = d.parent"
                " WHERE i.ino IS NULL OR (i.mode & 61440) <> 16384"},
         {"S7", "SELECT 'an entry in ' || d.parent || ' for ' || d.ino || ' of another type'"
@@ -169,7 +169,7 @@ static const struct {
          " LEFT JOIN inode i ON i.ino = l.ino"
          " WHERE l.id < 1 OR l.id > applied OR " MALFORMED_LOCK},
         {"S43",
-         "SELECT 'what is special of inode ' || p.ino FROM special p, state"
+         "SELECT 'the special properties of inode ' || p.ino FROM special p, state"
          " LEFT JOIN session s ON s.id = p.session LEFT JOIN inode i ON i.ino = p.ino"
          " WHERE i.ino IS NULL OR i.nlink < 1 OR (p.session <> 0 AND s.id IS NULL)"
          " OR p.ephemeral NOT IN (0, 1, 2) OR (p.session <> 0 AND p.ephemeral = 0) OR p.ttl < 0"
@@ -177,7 +177,7 @@ static const struct {
                                             " OR p.guard >= next_ino OR (p.ephemeral = 0 AND p.ttl "
                                             "= 0 AND p.container = 0"
                                             " AND p.guard = 0 AND p.sequence = 0)"},
-        {"S43", "SELECT 'inode ' || p.ino || ' cannot be so special' FROM special p"
+        {"S43", "SELECT 'inode ' || p.ino || ' cannot have its special properties' FROM special p"
                 " JOIN inode i ON i.ino = p.ino WHERE CASE WHEN (i.mode & 61440) = 16384 THEN"
                 " (p.deadline <> 0) <> (p.ttl <> 0 AND i.size = 0)"
                 " OR (p.ino = 1 AND (p.ephemeral <> 0 OR p.ttl <> 0 OR p.container <> 0))"
@@ -186,7 +186,7 @@ static const struct {
         {"S44", "SELECT 'session ' || session || ' has ' || count(*) || ' ephemeral entries'"
                 " FROM special WHERE session <> 0 GROUP BY session"
                 " HAVING count(*) > " TEXT(LIMIT_EPHEMERALS)},
-        {"S50", "SELECT 'part ' || p.id || ' of session ' || p.session FROM part p, state"
+        {"S50", "SELECT 'staged write ' || p.id || ' of session ' || p.session FROM part p, state"
                 " LEFT JOIN session s ON s.id = p.session WHERE s.id IS NULL OR p.stage = 0"
                 " OR p.id < 0 OR p.id >> 12 > applied OR length(p.data) < 1 OR p.offset < 0"
                 " OR p.offset + length(p.data) > 64 << 20"},
@@ -220,14 +220,15 @@ static const struct {
                 " OR idx > applied OR kind NOT BETWEEN 1 AND 9 OR more < 0"},
         {"S60", "SELECT count(*) || ' changes' FROM history"
                 " HAVING count(*) <> max(number) - min(number) + 1"},
-        {"S60", "SELECT 'change ' || a.number || ' and the next' FROM history a"
+        {"S60", "SELECT 'changes ' || a.number || ' and the next one' FROM history a"
                 " LEFT JOIN history b ON b.number = a.number + 1 WHERE b.idx < a.idx"
                 " OR (a.more > 0) IS NOT (b.idx IS a.idx)"
                 " OR (a.more > 0 AND b.more <> a.more - 1)"},
         {"S61",
          "SELECT 'setting ' || name || ' is ' || value FROM setting WHERE name <> 'history'"
          " OR value NOT BETWEEN 1 AND " TEXT(LIMIT_HISTORY_MAX) " OR value = " TEXT(LIMIT_HISTORY)},
-        {"S62", "SELECT 'the root has an entry of that name' FROM dirent WHERE parent = 1"
+        {"S62", "SELECT 'the root has an entry with the name of the control directory' FROM dirent "
+                "WHERE parent = 1"
                 " AND name = CAST('" LIMIT_CONTROL_NAME "' AS BLOB)"},
 };
 
@@ -394,7 +395,7 @@ static bool hash_setting(sqlite3_stmt *st, struct store_hash *out)
     return true;
 }
 
-/* The columns of each table in the order in which they were declared. */
+/* Each query returns the columns of a table in the order of their declaration. */
 static const struct {
     const char *sql;
     bool (*hash)(sqlite3_stmt *st, struct store_hash *out); /* false: a bad checksum */
@@ -413,7 +414,7 @@ static const struct {
 static bool wrong_checksum(struct check *c, size_t table, uint64_t id)
 {
     if (hashed[table].hash == hash_staged_write)
-        return violated(c, "S50", "part %llu has a wrong checksum", (unsigned long long)id);
+        return violated(c, "S50", "staged write %llu has a wrong checksum", (unsigned long long)id);
     return violated(c, "S13", "block %llu of inode %llu has a wrong checksum",
                     (unsigned long long)(id & ((1u << CONTENT_INDEX_BITS) - 1)),
                     (unsigned long long)(id >> CONTENT_INDEX_BITS));
@@ -451,10 +452,10 @@ static bool check_hash(struct check *c)
         if (!add_hashes(c, i, &sum))
             return false;
     if (!hash_equal(sum, c->state.rows))
-        return violated(c, "S20", "the rows' hash is %016llx%016llx, kept is %016llx%016llx",
-                        (unsigned long long)sum.high, (unsigned long long)sum.low,
-                        (unsigned long long)c->state.rows.high,
-                        (unsigned long long)c->state.rows.low);
+        return violated(
+            c, "S20", "the rows have hash %016llx%016llx, the stored hash is %016llx%016llx",
+            (unsigned long long)sum.high, (unsigned long long)sum.low,
+            (unsigned long long)c->state.rows.high, (unsigned long long)c->state.rows.low);
     return true;
 }
 
@@ -487,7 +488,7 @@ static bool check_acl(struct check *c, sqlite3_stmt *st)
     if (op_type(&inode) == S_IFLNK || (!is_access && !op_is_dir(&inode)))
         return violated(c, "S22", "inode %llu must not have an ACL", (unsigned long long)inode.ino);
     if (is_access && (acl_mode(acl, inode.mode, &more) != inode.mode || !more))
-        return violated(c, "S22", "the ACL of inode %llu does not go with its mode",
+        return violated(c, "S22", "the ACL and the mode of inode %llu disagree",
                         (unsigned long long)inode.ino);
     return true;
 }
@@ -532,7 +533,7 @@ static bool check_lines(struct check *c)
         line.len = 0;
         feed_json(&line, &change);
         if (!first && change.end - end != line.len)
-            good = violated(c, "S60", "the line of change %llu is not as long as was counted",
+            good = violated(c, "S60", "the line of change %llu does not have the counted length",
                             (unsigned long long)change.number);
         end = change.end;
         first = false;
@@ -547,7 +548,7 @@ static bool check_lines(struct check *c)
 /* ---- S19 --------------------------------------------------------------------------------------*/
 
 struct log_walk {
-    uint64_t next; /* the index expected; 0: any */
+    uint64_t next; /* the expected index; 0: any */
     uint64_t term; /* of the last row */
 };
 
@@ -566,7 +567,7 @@ static bool check_log_row(struct check *c, sqlite3_stmt *st, struct log_walk *wa
     if (db_u64(st, 3) != raftlog_sum(index, term, type, data.data, data.len))
         return violated(c, "S19", "log row %llu has a wrong checksum", (unsigned long long)index);
     if (index == c->state.n.applied && term != c->state.n.applied_term)
-        return violated(c, "S19", "applied was an entry of another term");
+        return violated(c, "S19", "the applied entry has another term in the log");
     walk->next = index + 1;
     walk->term = term;
     return true;
@@ -604,9 +605,9 @@ static bool check_log(struct check *c, bool must_have_owner)
     if (member == 0 && must_have_owner)
         return violated(c, "S19", "the database has no owner");
     if (member == 0)
-        return run_query(c, "S19", "SELECT 'a copy with a log' FROM log LIMIT 1");
+        return run_query(c, "S19", "SELECT 'a snapshot must not have a log' FROM log LIMIT 1");
     if (row == 0)
-        return violated(c, "S19", "the log does not meet what was applied");
+        return violated(c, "S19", "the log does not reach the applied index");
     return check_log_rows(c);
 }
 
@@ -641,7 +642,7 @@ static bool check_schema(struct check *c)
         rc = schema_compare(c->db.conn, &same);
     if (rc != SQLITE_OK)
         return failed(c, "S2");
-    return same ? true : violated(c, "S2", "the schema is another one");
+    return same ? true : violated(c, "S2", "the tables are not those of this version");
 }
 
 static bool check_state(struct check *c)
@@ -673,7 +674,7 @@ bool check_file(const char *path, bool must_have_owner, struct store_hash *hash,
 
     if (!open_check(&c, path, why, why_len))
         return false;
-    /* One snapshot for all. */
+    /* One read transaction for all queries. */
     good = db_run(&c.db, db_get(&c.db, STATEMENT_BEGIN_READ)) == 0 || failed(&c, "S1");
     good = good && check_schema(&c) && check_structure(&c, "PRAGMA integrity_check(1)") &&
            check_state(&c) && check_queries(&c) && check_acls(&c) && check_locks(&c) &&
@@ -703,8 +704,8 @@ bool check_snapshot(const char *path, atomic_bool *cancel, struct state *state, 
     sqlite3_progress_handler(c.db.conn, 10000, cancelled, cancel);
     good = check_schema(&c) && check_structure(&c, "PRAGMA quick_check(1)") && check_state(&c) &&
            run_query(&c, queries[0].invariant, queries[0].sql) && check_hash(&c) &&
-           run_query(&c, "S19", "SELECT 'a copy with a log' FROM log LIMIT 1") &&
-           run_query(&c, "S19", "SELECT 'a copy with an owner' FROM local LIMIT 1");
+           run_query(&c, "S19", "SELECT 'a snapshot must not have a log' FROM log LIMIT 1") &&
+           run_query(&c, "S19", "SELECT 'a snapshot must not have an owner' FROM local LIMIT 1");
     if (good)
         *state = c.state;
     else

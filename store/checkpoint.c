@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
- * A PASSIVE checkpoint copies what it can without disturbing anybody. If it could copy everything,
- * and no reader still reads from the log, the writer itself starts the log over with its next
- * commit. Under an unbroken load it never does: there is always a frame that came meanwhile. So
- * when the log has become large, and little is left to be copied, the writer is held off for a
- * moment (by its own mutex: SQLite's way of waiting is to sleep), the little is copied and the log
- * is started over. Readers are short, so they are waited for, but only briefly. A long reader, the
- * maker of a copy, leaves much to be copied and so makes us wait for its end: meanwhile the log
- * grows.
+ * A PASSIVE checkpoint copies as many pages as it can without disturbing anybody. If it copies all,
+ * and no reader still reads from the log, then the writer starts the log over with its next commit.
+ * Under a steady load this never happens, because new pages arrive during the checkpoint. So when
+ * the log has become large and few pages are left, the checkpoint stops the writer for a moment
+ * (through the writer's mutex, because SQLite's own way of waiting is to sleep), copies the rest,
+ * and starts the log over. It also waits for readers, but only briefly, because most are short. A
+ * long reader, such as the making of a snapshot, leaves many pages uncopied; the checkpoint then
+ * waits for its end, and the log grows meanwhile.
  *
- * A checkpoint that fails (disk full) is tried again when the log has grown further; nothing
- * depends on it but space. */
+ * A checkpoint that fails (disk full) is tried again when the log has grown further. Only disk
+ * space depends on it. */
 #include "store/checkpoint.h"
 
 #include <stdio.h>
@@ -22,26 +22,26 @@
 #include "store/background.h"
 #include "store/db.h"
 
-#define STEP_PAGES     1000u  /* checkpoint after so many new pages (4 MiB) */
-#define RESTART_PAGES  8000u  /* larger: start the log over by force (32 MiB) */
-#define TRUNCATE_PAGES 64000u /* larger: and give the file's space back (256 MiB) */
-#define SMALL_PAGES    500    /* so little may be copied while the writer waits */
+#define STEP_PAGES     1000u  /* checkpoint after this many new pages (4 MiB) */
+#define RESTART_PAGES  8000u  /* above: force the log to start over (32 MiB) */
+#define TRUNCATE_PAGES 64000u /* above: also give the file's space back (256 MiB) */
+#define SMALL_PAGES    500    /* at most this many are copied while the writer waits */
 #define PASSIVE_ROUNDS 4
-#define BUSY_US        200 /* wait for readers in steps of this, */
-#define BUSY_STEPS     25  /* so many at most */
+#define BUSY_US        200 /* wait for readers in steps of this length, */
+#define BUSY_STEPS     25  /* at most this many */
 
 struct checkpoint {
     struct db db;
     pthread_mutex_t *writer;
-    struct background thread; /* not started when there is a plan: see store/background.h */
+    struct background thread; /* not started if there is a plan (store/background.h) */
     unsigned scale;
 
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     bool stop;
-    unsigned wanted; /* pages in the log when it was last asked for; 0: nothing to do */
+    unsigned wanted; /* pages in the log at the last request; 0: nothing to do */
 
-    unsigned next; /* loop thread: ask again when the log has this many pages */
+    unsigned next; /* loop thread: make the next request at this many pages */
     unsigned last; /* loop thread: pages at the last call */
 };
 
@@ -55,8 +55,8 @@ static int busy(void *arg BASE_UNUSED, int times)
 
 struct progress {
     int rc;
-    int pages;  /* in the log */
-    int copied; /* of them */
+    int pages;  /* pages in the log */
+    int copied; /* pages of these that are in the database file */
 };
 
 static struct progress run(struct checkpoint *c, int mode)
@@ -65,7 +65,7 @@ static struct progress run(struct checkpoint *c, int mode)
 
     p.rc = sqlite3_wal_checkpoint_v2(c->db.conn, "main", mode, &p.pages, &p.copied);
     if (p.rc != SQLITE_OK && p.rc != SQLITE_BUSY)
-        log_warn("a checkpoint of the database failed: %s", sqlite3_errmsg(c->db.conn));
+        log_warn("cannot checkpoint the database: %s", sqlite3_errmsg(c->db.conn));
     return p;
 }
 
@@ -151,7 +151,7 @@ void checkpoint_stop(struct checkpoint *c)
 void checkpoint_notify(struct checkpoint *c, unsigned pages)
 {
     if (pages < c->last)
-        c->next = STEP_PAGES / c->scale; /* it was started over */
+        c->next = STEP_PAGES / c->scale; /* the log was started over */
     c->last = pages;
     if (pages < c->next)
         return;

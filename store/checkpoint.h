@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* WAL checkpoints, on a thread and a connection of their own, so that the loop thread does not pay
- * for them: what the write-ahead log holds is copied into the database file, and then the log can
- * be written from its start again. An idle store costs nothing: the thread sleeps until told. */
+/* Checkpoints of the write-ahead log, on a thread and a connection of their own, so that the loop
+ * thread does not pay for them. A checkpoint copies the pages of the log into the database file;
+ * then the log can be overwritten from its start. The thread sleeps until checkpoint_notify wakes
+ * it, so an idle store costs nothing. */
 #ifndef STORE_CHECKPOINT_H
 #define STORE_CHECKPOINT_H
 
@@ -11,14 +12,14 @@
 
 struct checkpoint;
 
-/* Borrows path and mutex. `writer` is held by the loop thread during each of its transactions.
- * 0 or -errno, then a reason in errmsg. */
+/* Borrows path and mutex until checkpoint_stop. The loop thread holds `writer` during each of its
+ * transactions. 0 or -errno, with a reason in errmsg. */
 int checkpoint_start(const char *path, pthread_mutex_t *writer, struct checkpoint **out,
                      char *errmsg, size_t errmsg_len);
-/* Ends the thread and closes its connection. */
+/* Stops the thread and closes its connection. */
 void checkpoint_stop(struct checkpoint *c);
 
-/* The log has so many pages now. Loop thread, after each commit; returns at once. */
+/* Reports the number of pages in the log. Loop thread, after each commit; does not wait. */
 void checkpoint_notify(struct checkpoint *c, unsigned pages);
 
 #endif

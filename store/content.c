@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The data of a block that is there, into out. */
+/* Copies the data of an existing block to out. */
 static void load(struct rows *r, const struct block *b, uint8_t out[CONTENT_BLOCK])
 {
     sqlite3_stmt *st = db_get(r->db, STATEMENT_BLOCK_GET);
@@ -14,9 +14,10 @@ static void load(struct rows *r, const struct block *b, uint8_t out[CONTENT_BLOC
     check(db_step(r->db, st) > 0);
     data = row_bytes(st, 1);
     check(data.len == b->len && data.len <= CONTENT_BLOCK);
-    /* Going on with damaged data would give it a valid checksum again. */
+    /* Rewriting damaged data would give it a valid checksum. */
     if (!hash_equal(hash_bytes(data.data, data.len), b->sum))
-        die("block %llu of inode %llu is damaged on this disk",
+        die("block %llu of inode %llu is damaged on this member's disk: remove the member and add "
+            "it anew",
             (unsigned long long)(b->id & ((1u << CONTENT_INDEX_BITS) - 1)),
             (unsigned long long)(b->id >> CONTENT_INDEX_BITS));
     memcpy(out, data.data, data.len);
@@ -44,7 +45,7 @@ static void write_block(struct rows *r, struct inode *inode, uint64_t index, siz
     bool there = row_block_find(r, id, &was);
     size_t len = there ? was.len : 0;
 
-    if (at == 0 && data.len >= len) { /* nothing of the old data stays */
+    if (at == 0 && data.len >= len) { /* the new data replace all of the old */
         put_block(r, inode, there ? &was : NULL, id, data);
         return;
     }
@@ -71,7 +72,8 @@ void content_write(struct rows *r, struct inode *inode, uint64_t offset, struct 
     }
 }
 
-/* Cuts the block that holds the new end: what is behind it must not come back. */
+/* Shortens the block that holds the new end of the file, so that the bytes behind it do not
+ * reappear when the file grows. */
 static void cut_block(struct rows *r, struct inode *inode, uint64_t size)
 {
     uint8_t bytes[CONTENT_BLOCK];
@@ -159,14 +161,14 @@ void content_clear(struct rows *r, struct inode *inode, uint64_t from, uint64_t 
                                                 content_id(inode->ino, last - 1));
     if (from % CONTENT_BLOCK != 0)
         clear_block(r, inode, from / CONTENT_BLOCK, from, to);
-    if (to % CONTENT_BLOCK != 0 && last >= first) /* else it is the same block */
+    if (to % CONTENT_BLOCK != 0 && last >= first) /* else the same block was done above */
         clear_block(r, inode, last, from, to);
 }
 
-/* ---- Growth ------------------------------------------------------------------------------------
- * Each write reaches up to some byte in each block that it touches; a block's length afterwards is
- * the largest of these and of its length before. */
+/* ---- Growth -----------------------------------------------------------------------------------*/
 
+/* Where the bytes of the writes to one block end. Afterwards the length of the block is the largest
+ * of these ends and of its length before. */
 struct reach {
     uint64_t index;
     uint64_t len;
@@ -178,7 +180,7 @@ static int compare_reach(const void *a, const void *b)
 
     if (x->index != y->index)
         return x->index < y->index ? -1 : 1;
-    return x->len > y->len ? -1 : x->len < y->len; /* the longest first */
+    return x->len > y->len ? -1 : x->len < y->len; /* longest first */
 }
 
 static size_t collect(const struct content_range *writes, size_t n, struct reach *out)

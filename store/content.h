@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The content of regular files: blocks of 16 KiB. A block that is not there is a hole; one that is
- * short has zeros behind it. Invariants: no stored byte lies at or past the file's size, so that a
- * file that grows again shows zeros; no block is empty.
+/* The content of regular files, in blocks of 16 KiB. A missing block is a hole. A short block is
+ * followed by zeros. Invariants: no stored byte lies at or beyond the file's size, so a file that
+ * grows again shows zeros; no block is empty.
  *
- * 16 KiB: a small append rewrites one block, so a block is what an append of one line costs in
- * the write-ahead log; a large read costs one row per block. */
+ * Why 16 KiB: a small append rewrites one block, so the block size is what appending a line costs
+ * in the write-ahead log. A large read costs one row per block. */
 #ifndef STORE_CONTENT_H
 #define STORE_CONTENT_H
 
@@ -13,7 +13,8 @@
 
 #define CONTENT_BLOCK      16384u
 #define CONTENT_INDEX_BITS 20 /* a block's id: ino << CONTENT_INDEX_BITS | index */
-#define CONTENT_INO_MAX    (((uint64_t)1 << (63 - CONTENT_INDEX_BITS)) - 1) /* ids are signed */
+/* SQLite's row ids are signed */
+#define CONTENT_INO_MAX (((uint64_t)1 << (63 - CONTENT_INDEX_BITS)) - 1)
 
 _Static_assert((uint64_t)LIMIT_FILE_MAX <= (uint64_t)CONTENT_BLOCK << CONTENT_INDEX_BITS,
                "a file's blocks have room in their ids");
@@ -23,25 +24,26 @@ static inline uint64_t content_id(uint64_t ino, uint64_t index)
     return ino << CONTENT_INDEX_BITS | index;
 }
 
-/* Writes bytes at offset; the file ends at offset + len or later. Both keep inode's size and
- * stored up to date; the caller writes the row. */
+/* Writes bytes at offset; afterwards the file ends at offset + len or later. Both functions update
+ * inode->size and inode->stored; the caller saves the row. */
 void content_write(struct rows *r, struct inode *inode, uint64_t offset, struct bytes data);
-void content_truncate(struct rows *r, struct inode *inode, uint64_t size); /* shorter or longer */
-/* Makes [from, to) zeros, stored as holes as far as that can be; the size stays. */
+void content_truncate(struct rows *r, struct inode *inode, uint64_t size); /* shortens or extends */
+/* Makes the range [from, to) zeros, stored as holes where possible. The size stays. */
 void content_clear(struct rows *r, struct inode *inode, uint64_t from, uint64_t to);
 
-/* What is stored of a block, into out: its length; 0: a hole. */
+/* Copies the stored bytes of a block to out and returns their number; 0: a hole. */
 size_t content_load(struct rows *r, uint64_t ino, uint64_t index, uint8_t out[CONTENT_BLOCK]);
-/* The length only. */
+/* Returns the same number without copying. */
 size_t content_stored(struct rows *r, uint64_t ino, uint64_t index);
-/* What content_clear leaves of a block of which `len` bytes are stored. Pure. */
+/* Returns how many of a block's `len` stored bytes content_clear leaves. Pure. */
 size_t content_cleared(size_t len, uint64_t index, uint64_t from, uint64_t to);
 
-/* XXH3-64 of the whole content, holes as zeros. */
+/* XXH3-64 of the whole content; holes count as zeros. */
 uint64_t content_xxh3(struct rows *r, const struct inode *inode);
 
-/* By how many bytes `inode->stored` would grow by these writes, after a truncation to 0 if
- * `truncate`: exactly, and possibly less than 0. Writes must be within the limits. */
+/* Returns by how many bytes these writes would change `inode->stored`, after a truncation to 0 if
+ * `truncate` is set: an exact number, which may be negative. The writes must be within the limits.
+ */
 struct content_range {
     uint64_t offset;
     uint64_t len;

@@ -2,14 +2,15 @@
 /* Theory of operation
  *
  * The database is in WAL mode with synchronous=NORMAL: a commit appends to the write-ahead log and
- * syncs nothing. Which commits must be durable is known only at their end, when SQLite does not let
- * one change `synchronous` any more; so the writer syncs the log file itself after such a commit,
- * through SQLite's own file handle (db_sync_wal). That is what synchronous=FULL would do: on a file
- * system with power-safe overwrite (SQLite's default assumption on Unix) it differs from NORMAL in
- * nothing but this sync. Commits reach the disk in order, as a prefix.
+ * syncs nothing. Only at the end of a transaction does the caller know whether the commit must be
+ * durable, and then SQLite does not allow `synchronous` to be changed any more. So the writer syncs
+ * the log file itself after such a commit, through SQLite's own file handle (db_sync_wal).
+ * synchronous=FULL would do the same: on a file system with power-safe overwrite (SQLite's default
+ * assumption on Unix) it differs from NORMAL only in this sync. Commits reach the disk in order, as
+ * a prefix.
  *
- * Opening a file of the database by other means than SQLite, and closing it, would drop the locks
- * that this process holds on it (POSIX locks belong to the process): never do that. */
+ * Never open and close a file of the database other than through SQLite: closing it would drop the
+ * locks that this process holds on it, because POSIX locks belong to the process. */
 #include "store/db.h"
 
 #include <errno.h>
@@ -17,12 +18,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* All pragmas. Common ones first. */
+/* The pragmas. These apply to all roles. */
 static const char common_pragmas[] =
-    /* Do not trust what a received database says about itself. */
+    /* The schema of a received database is not trusted. */
     "PRAGMA trusted_schema=OFF;"
     "PRAGMA cell_size_check=ON;"
-    /* A mapped file would count as resident memory, and an I/O error would be a SIGBUS. */
+    /* A mapped file would count as resident memory, and an I/O error would raise SIGBUS. */
     "PRAGMA mmap_size=0;";
 
 static const struct {
@@ -30,37 +31,38 @@ static const struct {
     bool fatal;
     const char *pragmas;
 } roles[] = {
-    /* Writable for one case: a crash within the change to WAL mode, at the creation or after an
-     * installation, leaves a rollback journal that must be played back before anything is read. */
+    /* Writable for one case: a crash during the change to WAL mode, at creation or after an
+     * installation, leaves a rollback journal. It must be played back before anything is read. */
     [DB_PROBE] = {SQLITE_OPEN_READWRITE, false, "PRAGMA query_only=ON;"},
     [DB_WRITER] = {SQLITE_OPEN_READWRITE, true,
                    "PRAGMA journal_mode=WAL;"
                    "PRAGMA synchronous=NORMAL;"
-                   /* store/checkpoint.c does it, on a thread of its own. */
+                   /* store/checkpoint.c makes the checkpoints, on its own thread. */
                    "PRAGMA wal_autocheckpoint=0;"
-                   /* Debian's SQLite overwrites deleted rows by default: writes for nothing here.
-                    * A copy for other members is built from rows and contains no left-overs. */
+                   /* Debian's SQLite overwrites deleted rows by default, which is useless work
+                    * here: a snapshot for another member is built from rows and contains no remains
+                    * of deleted ones. */
                    "PRAGMA secure_delete=OFF;"
-                   /* 16 MiB: the inner pages of some million files, and the working set. */
+                   /* 16 MiB: the inner pages for a few million files, and the working set. */
                    "PRAGMA cache_size=-16384;"
                    "PRAGMA temp_store=MEMORY;"},
-    /* Readers drop their cache with every commit of the writer; what they miss is in the kernel's
-     * page cache. Small caches are enough. */
+    /* A reader drops its cache at every commit of the writer and then reads from the kernel's page
+     * cache. Small caches are enough. */
     [DB_READER] = {SQLITE_OPEN_READONLY, false, "PRAGMA cache_size=-4096;"},
     [DB_CHECKPOINT] = {SQLITE_OPEN_READWRITE, false,
                        "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
                        "PRAGMA cache_size=-64;"},
-    /* Nobody needs a copy after a crash: no journal, no sync. */
+    /* A snapshot is not needed after a crash: no journal, no sync. */
     [DB_SNAPSHOT] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, false,
                      "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;"},
     [DB_VERIFY] = {SQLITE_OPEN_READONLY, false, "PRAGMA cache_size=-8192;"},
     /* The file becomes the database only after this change is complete, so a journal in memory is
-     * enough; but then it must be on the disk. */
+     * enough. But then the change must be on the disk. */
     [DB_SEAL] = {SQLITE_OPEN_READWRITE, false,
                  "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=FULL;"},
 };
 
-/* Memory statistics would make every allocation of every thread take one global lock. */
+/* With memory statistics, every allocation of every thread would take one global lock. */
 static void configure_sqlite(void)
 {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
@@ -99,12 +101,13 @@ static int open_failed(struct db *db, int rc, char *errmsg, size_t errmsg_len)
 {
     int err = db_errno(db->conn, rc);
 
-    snprintf(errmsg, errmsg_len, "%s", db->conn != NULL ? sqlite3_errmsg(db->conn) : "no memory");
+    snprintf(errmsg, errmsg_len, "%s",
+             db->conn != NULL ? sqlite3_errmsg(db->conn) : "out of memory");
     db_abandon(db);
     return err;
 }
 
-/* Where the file system cannot do it, SQLite stays silently with what there is. */
+/* If the file system cannot support WAL, SQLite silently keeps the previous mode. */
 static int check_wal(sqlite3 *conn)
 {
     sqlite3_stmt *st = NULL;
@@ -132,7 +135,7 @@ int db_open(struct db *db, const char *path, enum db_role role, char *errmsg, si
     if (rc != SQLITE_OK)
         return open_failed(db, rc, errmsg, errmsg_len);
     sqlite3_extended_result_codes(db->conn, 1);
-    /* Only the recovery of the log after a crash can make a connection wait. */
+    /* A connection only ever waits for the recovery of the log after a crash. */
     sqlite3_busy_timeout(db->conn, 10000);
     rc = sqlite3_exec(db->conn, common_pragmas, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
@@ -141,7 +144,7 @@ int db_open(struct db *db, const char *path, enum db_role role, char *errmsg, si
         rc = check_wal(db->conn);
     if (rc != SQLITE_OK)
         return open_failed(db, rc, errmsg, errmsg_len);
-    /* After the pragmas: newer versions refuse journal_mode=OFF then. */
+    /* After the pragmas, because newer versions refuse journal_mode=OFF in defensive mode. */
     sqlite3_db_config(db->conn, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     db->fatal = roles[role].fatal;
     return 0;
@@ -227,7 +230,7 @@ uint64_t db_find_u64(struct db *db, enum statement which, uint64_t key)
     return value;
 }
 
-/* A NULL statement is one that could not be prepared: its step will say so. */
+/* A NULL statement could not be prepared; the step that follows reports the error. */
 void db_bind(sqlite3_stmt *st, int at, uint64_t value)
 {
     check(st == NULL || sqlite3_bind_int64(st, at, (int64_t)value) == SQLITE_OK);
@@ -241,7 +244,7 @@ void db_bind_all(sqlite3_stmt *st, int at, const uint64_t *values, size_t n)
 
 void db_bind_bytes(sqlite3_stmt *st, int at, const void *data, size_t len)
 {
-    const void *bytes = len > 0 ? data : ""; /* a NULL pointer would bind a NULL */
+    const void *bytes = len > 0 ? data : ""; /* a NULL pointer would be bound as NULL */
 
     check(st == NULL || sqlite3_bind_blob64(st, at, bytes, len, SQLITE_STATIC) == SQLITE_OK);
 }
@@ -262,7 +265,7 @@ const uint8_t *db_bytes(sqlite3_stmt *st, int column, size_t *len)
     const void *data = sqlite3_column_blob(st, column);
     int n = sqlite3_column_bytes(st, column);
 
-    /* NULL for an empty value, and when memory is out. */
+    /* SQLite returns NULL for an empty value, and when memory is exhausted. */
     if (data == NULL && sqlite3_errcode(sqlite3_db_handle(st)) == SQLITE_NOMEM)
         die("out of memory");
     *len = data != NULL ? (size_t)n : 0;
@@ -275,7 +278,7 @@ int db_sync_wal(struct db *db)
     int rc = sqlite3_file_control(db->conn, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
 
     if (rc == SQLITE_OK && (wal == NULL || wal->pMethods == NULL))
-        return 0; /* nothing was ever written through this connection */
+        return 0; /* this connection has written nothing */
     if (rc == SQLITE_OK)
         rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
     return rc == SQLITE_OK ? 0 : db_errno(NULL, rc);

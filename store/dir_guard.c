@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * The counter state.guards makes the usual case free: if no directory has a guard, nothing is
+ * looked up. Otherwise the check goes from the directory of the change up to the root and asks at
+ * each guarded directory whether the session holds the lock (lock_guards). For a change of an inode
+ * it does so from the directory of each of its names. The way up is bounded by LIMIT_GUARD_DEPTH. A
+ * longer one is refused. */
 #include "store/dir_guard.h"
 
 #include <errno.h>
@@ -10,7 +17,7 @@
 
 /* ---- Checks -----------------------------------------------------------------------------------*/
 
-/* May the entries of the directory be changed? */
+/* Checks whether the session may change the entries of the directory. */
 static uint32_t check_dir(struct op *op, uint64_t dir)
 {
     struct special special;
@@ -18,7 +25,7 @@ static uint32_t check_dir(struct op *op, uint64_t dir)
 
     for (unsigned depth = 0; depth < LIMIT_GUARD_DEPTH; depth++) {
         if (!row_inode_find(op->rows, dir, &inode) || !op_is_dir(&inode))
-            return 0; /* then there is nothing to be changed; the operation says so */
+            return 0; /* the operation itself reports the missing directory */
         if (special_find(op, dir, &special) && special.guard != 0 &&
             !lock_guards(op->locks, special.guard, op->session))
             return EACCES;
@@ -29,7 +36,7 @@ static uint32_t check_dir(struct op *op, uint64_t dir)
     return EACCES;
 }
 
-/* May the inode be changed, under any of its names? */
+/* Checks whether the session may change the inode, under any of its names. */
 static uint32_t check_inode(struct op *op, uint64_t ino)
 {
     sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_DIRENT_PARENTS);
@@ -40,7 +47,7 @@ static uint32_t check_inode(struct op *op, uint64_t ino)
     while (status == 0 && db_step(op->rows->db, st) > 0) {
         uint64_t parent = db_u64(st, 0);
 
-        if (parent != last) /* many names of one file are often in one directory */
+        if (parent != last) /* several names of a file are often in one directory */
             status = check_dir(op, parent);
         last = parent;
     }
@@ -62,7 +69,7 @@ static uint32_t check_link(struct op *op, const Cfs__Link *c)
     return status != 0 ? status : check_inode(op, c->ino);
 }
 
-/* No default: whoever adds a command is to think about guards. */
+/* The switch has no default, so that the compiler asks about guards when a command is added. */
 uint32_t dir_guard_check(struct op *op, const Cfs__Command *c)
 {
     if (op->rows->state->guards == 0)

@@ -11,8 +11,8 @@
 
 /* ---- Entries ----------------------------------------------------------------------------------*/
 
-/* Removes it, or what is special about it: a directory that is not empty (somebody else has put
- * something into it) goes when it is. */
+/* Removes an entry whose time is over. A directory that is not empty, because other sessions have
+ * created entries in it, becomes a container instead: it is removed with its last entry. */
 static bool end_entry(struct op *op, const struct special *special)
 {
     struct special is = *special;
@@ -25,7 +25,7 @@ static bool end_entry(struct op *op, const struct special *special)
     return false;
 }
 
-/* What follows is nobody's doing. */
+/* Saves which session caused changes: those made in between are the state machine's own. */
 struct maker {
     uint64_t session;
     bool unseen;
@@ -120,15 +120,16 @@ void expire_end(struct op *op, struct session *session)
     end_by_itself(op, maker);
 }
 
-/* The reply to the command is still to be given: the session ends behind it. */
+/* The session ends only after the reply to this command. */
 uint32_t expire_close(struct op *op)
 {
     op->closing = true;
     return 0;
 }
 
-/* A leader that was deposed may have decided on it, and its client sends it again through the next
- * leader, which may have renewed the session meanwhile: then it must have no effect. */
+/* A deposed leader may have decided this, and its client sends the command again through the next
+ * leader. That leader may have renewed the session meanwhile. Then the command must have no effect.
+ */
 uint32_t expire_session(struct op *op, const Cfs__ExpireSession *c)
 {
     struct session *session = session_find(op->sessions, c->session);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The end of sessions, and of entries that end by themselves (store/special.h). What each command
- * does and answers is said in proto/command.proto. See store/op.h. */
+/* Ends sessions, and entries that have a limited life (store/special.h). proto/command.proto says
+ * what each command does and answers. See store/op.h. */
 #ifndef STORE_EXPIRE_H
 #define STORE_EXPIRE_H
 
@@ -12,9 +12,8 @@ uint32_t expire_session(struct op *op, const Cfs__ExpireSession *c);
 uint32_t expire_release(struct op *op, const Cfs__ReleaseEphemeral *c);
 uint32_t expire_entries(struct op *op, const Cfs__ExpireEntries *c);
 
-/* Ends a session, whoever wants it: its locks go and those who waited for them are granted theirs,
- * what it has staged and its ephemeral entries go, then the session itself and its replies. Frees
- * it. */
+/* Ends a session. Releases its locks and grants those that others waited for; drops its staged
+ * writes and its ephemeral entries; deletes the session and its replies. Frees `session`. */
 void expire_end(struct op *op, struct session *session);
 
 #endif

@@ -13,7 +13,7 @@
 #include "store/special.h"
 #include "store/staged_write.h"
 
-/* Did the mode change? Of directories, setgid means something else. */
+/* True if the mode changed. A directory's setgid bit has another meaning and stays. */
 static bool kill_suid(struct inode *inode)
 {
     uint64_t mode = inode->mode;
@@ -28,7 +28,7 @@ static bool kill_suid(struct inode *inode)
 
 #define CAPABILITY "security.capability"
 
-/* File capabilities are for the content and the owner that they were given to. */
+/* A file capability belongs to the content and the owner that it was given to. */
 static void drop_capability(struct op *op, struct inode *inode)
 {
     const struct bytes name = {(const uint8_t *)CAPABILITY, strlen(CAPABILITY)};
@@ -95,7 +95,8 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
     }
     if (c->set_uid || c->set_gid)
         drop_capability(op, &i.is);
-    set_fields(op, c, &i.is); /* after the size: a time that was set counts more than its own */
+    /* after the size, so that an explicit time wins over the truncation's */
+    set_fields(op, c, &i.is);
     if (c->set_mode)
         acl_mode_changed(op, &i.is);
     if (c->kill_suid && kill_suid(&i.is))
@@ -109,7 +110,7 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
 
 /* ---- Content ----------------------------------------------------------------------------------*/
 
-/* Where the extents go: `places` has room for all. */
+/* Computes where the extents go. `places` has room for all. */
 static uint32_t place_extents(const Cfs__Write *c, uint64_t size, struct content_range *places)
 {
     uint64_t total = 0, end = c->truncate ? 0 : size;
@@ -130,12 +131,12 @@ static uint32_t place_extents(const Cfs__Write *c, uint64_t size, struct content
     return 0;
 }
 
-/* All that a Write writes, in order: what was staged, then its own extents. */
+/* Everything that a Write writes, in order: the staged extents, then its own. */
 struct change {
     const Cfs__Write *c;
     struct staged_write *staged;
     size_t n_staged;
-    uint64_t released; /* bytes that are staged: their place is free when they are written */
+    uint64_t released; /* bytes that are staged: their space becomes free with the write */
     struct content_range *places;
     size_t n;
 };
@@ -162,7 +163,7 @@ static uint32_t change_init(struct op *op, const Cfs__Write *c, const struct ino
     return place_extents(c, inode->size, w->places + w->n_staged);
 }
 
-/* First by a bound that costs nothing; near the limit, exactly. */
+/* First compares a cheap upper bound; computes the exact growth only near the limit. */
 static uint32_t check_space(struct op *op, const struct inode *inode, const struct change *w)
 {
     uint64_t bound = 0, quota = quota_of(op, inode);
@@ -243,8 +244,8 @@ uint32_t file_write(struct op *op, const Cfs__Write *c)
 
 /* ---- Reaping ----------------------------------------------------------------------------------*/
 
-/* Deleting content takes time in proportion to it, on every member at once: one command frees about
- * this much. What is left over stays an orphan and is proposed again. */
+/* Deleting content takes time in proportion to its size, on every member at once. So one command
+ * frees about this much; the remaining orphans are proposed again. */
 #define REAP_BYTES_MAX (uint64_t) LIMIT_FILE_MAX
 
 uint32_t file_reap(struct op *op, const Cfs__Reap *c)
@@ -258,7 +259,7 @@ uint32_t file_reap(struct op *op, const Cfs__Reap *c)
         uint64_t unlinked;
 
         if (!row_orphan_find(op->rows, c->inos[n], &unlinked) ||
-            lock_exists(op->locks, c->inos[n])) /* there is a handle, then: its end will come */
+            lock_exists(op->locks, c->inos[n])) /* a handle is still open: its end comes later */
             continue;
         check(op_inode_find(op, c->inos[n], &i));
         check(i.was.nlink == 0);

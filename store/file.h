@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The operations on inodes: attributes, content, reaping. What each does and answers is
- * said in proto/command.proto. A missing inode is ESTALE. See store/op.h. */
+/* Operations on inodes: attributes, content, reaping. proto/command.proto says what each does and
+ * answers. A missing inode is ESTALE. See store/op.h. */
 #ifndef STORE_FILE_H
 #define STORE_FILE_H
 

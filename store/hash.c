@@ -29,7 +29,7 @@ struct hash_stream *hash_stream_new(void)
 {
     struct hash_stream *h = xmalloc(sizeof *h);
 
-    h->state = XXH3_createState(); /* has to be aligned as malloc does not */
+    h->state = XXH3_createState(); /* needs more alignment than malloc gives */
     check(h->state != NULL && XXH3_64bits_reset(h->state) == XXH_OK);
     return h;
 }

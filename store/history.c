@@ -7,13 +7,13 @@
 
 #include "proto/limits.h"
 
-#define NUMBERS 10 /* columns before the paths */
+#define NUMBERS 10 /* the columns before the paths */
 
 /* Offsets into history.text. */
 struct history_place {
     uint64_t version;
     size_t path;
-    size_t new_path; /* where the path ends */
+    size_t new_path; /* where the first path ends */
     size_t end;
 };
 
@@ -32,8 +32,8 @@ void history_forget(struct history *h)
 
 /* ---- Paths ------------------------------------------------------------------------------------*/
 
-/* One of the names of the inode, in an order that does not depend on how they came. False: it has
- * none. The name is borrowed until `st` is reset. */
+/* Finds one of the inode's names; which one depends on the names only, not on the order of their
+ * creation. False: the inode has no name. The name is borrowed until `st` is reset. */
 static bool find_name(struct op *op, uint64_t ino, sqlite3_stmt **st, uint64_t *parent,
                       struct bytes *name)
 {
@@ -46,7 +46,7 @@ static bool find_name(struct op *op, uint64_t ino, sqlite3_stmt **st, uint64_t *
     return true;
 }
 
-/* Looks the directory's path up, from its end to the root. */
+/* Finds the path of the directory, from its last component up to the root. */
 static void look_up(struct op *op, uint64_t dir)
 {
     struct history *h = op->history;
@@ -68,7 +68,7 @@ static void look_up(struct op *op, uint64_t dir)
         }
         db_reset(st);
         if (!fits) {
-            at++; /* no slash in front: this is not all */
+            at++; /* no slash in front: the path is incomplete */
             break;
         }
         ino = parent;
@@ -104,7 +104,7 @@ static void add_path_of(struct op *op, uint64_t ino)
         db_reset(st);
         return;
     }
-    copy = buf_copy(name.data, name.len); /* looking up the directory needs the statement */
+    copy = buf_copy(name.data, name.len); /* look_up uses the statement again */
     db_reset(st);
     add_path(op, parent, (struct bytes){copy.data, copy.len});
     buf_fini(&copy);
@@ -306,7 +306,7 @@ struct store_hash history_setting_hash(struct bytes name, uint64_t value)
     return hash_row(HASH_SETTING, &value, 1, hash_bytes(name.data, name.len));
 }
 
-/* A row stands for what is not the default. */
+/* A row exists only if the limit is not the default. */
 static void put_limit(struct rows *r, uint64_t limit)
 {
     struct bytes name = {(const uint8_t *)STATE_HISTORY_LIMIT, strlen(STATE_HISTORY_LIMIT)};

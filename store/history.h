@@ -1,60 +1,65 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The history of the tree: what commands have changed, in order, the last LIMIT_HISTORY changes (or
- * user.coordfs.history, an xattr of the root). Part of the replicated state, so any member can tell
- * what happened since any index that is still kept, also after a snapshot.
+/* The history of the tree: the changes that commands made, in order. The last LIMIT_HISTORY changes
+ * are kept, or as many as user.coordfs.history says, an xattr of the root. The history is part of
+ * the replicated state, so every member can tell what happened since any kept raft index, also
+ * after a snapshot.
  *
- * While a command is carried out, op_change notes each change with its paths, as they are at that
- * moment; when it has succeeded, history_record makes rows of them. Numbers have no gaps, so a row
- * can be found by its index, or by its place among the bytes of all lines, by bisection.
+ * While a command is carried out, op_change notes each change with its paths at that moment. If the
+ * command succeeds, history_record stores them as rows. The numbers of the rows have no gaps, so a
+ * row can be found by bisection: by its raft index, or by its offset in the feed.
  *
- * Paths cost a descent for each directory; the path of the directory looked at last is remembered
- * until a directory is moved or removed.
+ * Finding a path costs one lookup for each directory on it. The path of the last directory is
+ * cached until a directory is moved or removed.
  *
- * Writer only, but for the last part. */
+ * Writer's thread, except the last section. */
 #ifndef STORE_HISTORY_H
 #define STORE_HISTORY_H
 
 #include "proto/feed.h"
 #include "store/op.h"
 
-/* Every so many changes, those beyond the limit are deleted, and so many at most at once. */
+/* After this many changes, those beyond the limit are deleted, at most this many at a time. */
 #define HISTORY_PRUNE_EVERY 64
 #define HISTORY_PRUNE_MAX   1024
 
-#define HISTORY_XATTR "user.coordfs.history" /* of the root: 1 … LIMIT_HISTORY_MAX, in decimal */
+/* an xattr of the root: 1 … LIMIT_HISTORY_MAX, in decimal */
+#define HISTORY_XATTR "user.coordfs.history"
 
 struct history_place;
 
 struct history {
-    struct history_place *places; /* of the command's changes, in their order */
+    struct history_place *places; /* of the command's changes, in order */
     size_t cap;
-    struct buf text; /* that they point into */
+    struct buf text; /* the bytes that places refer to */
     struct buf line;
-    uint64_t dir;    /* whose path is known; 0: none */
-    struct buf path; /* of it, without the slash at its end: of the root it is empty */
+    uint64_t dir;    /* the directory whose path is cached; 0: none */
+    struct buf path; /* its path, without a slash at the end: "" for the root */
 };
 
-/* All zero is a good beginning. */
+/* A struct of zeros is a valid start. */
 void history_fini(struct history *h);
-/* The tree has changed in another way. */
+/* Drops the cached path: the tree was changed by other means (an undone transaction). */
 void history_forget(struct history *h);
 
-/* The last of the op's changes: of an inode (its path is looked up now); of names, which are in the
- * change now and whose directories have the paths they had before; the version for the feed. */
+/* Note the op's last change. history_note: a change of an inode; looks its path up now.
+ * history_note_names: a change of names; the names are in `change`, and the directories have their
+ * paths from before the change. history_note_version adds the version that the feed shows. */
 void history_note(struct op *op, const Cfs__Change *change);
 void history_note_names(struct op *op, const Cfs__Change *change);
 void history_note_version(struct op *op, uint64_t version);
 
-/* Makes rows of the changes of a command that has succeeded. */
+/* Stores the changes of a command that succeeded as rows. */
 void history_record(struct op *op);
 
-/* Is it the setting? Sets the limit, or makes it the default again. A status. */
+/* history_is_setting: is this xattr the setting? The others set the limit, or reset it to the
+ * default, and return a status. */
 bool history_is_setting(uint64_t ino, struct bytes name);
 uint32_t history_set_limit(struct op *op, struct bytes value);
 uint32_t history_reset_limit(struct op *op);
 
 /* ---- For readers and checks ---- */
-void history_read(sqlite3_stmt *st, struct feed_change *out); /* borrows until the next step */
+/* paths are borrowed until the next step */
+void history_read(sqlite3_stmt *st, struct feed_change *out);
 struct store_hash history_hash(const struct feed_change *c);
 struct store_hash history_setting_hash(struct bytes name, uint64_t value);
 

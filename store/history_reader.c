@@ -11,7 +11,7 @@
 #include "store/history.h"
 #include "store/internal.h"
 
-/* The change with this number, which is kept: 1 or -EIO. Its paths are not to be used. */
+/* Finds a kept change by its number: 1 or -EIO. The caller must not use its paths. */
 static int find(struct db *db, uint64_t number, struct feed_change *out)
 {
     sqlite3_stmt *st = db_get(db, STATEMENT_HISTORY_AFTER);
@@ -136,7 +136,8 @@ static bool end_is_upto(const struct feed_change *c, uint64_t offset)
     return c->end <= offset;
 }
 
-/* The last number in [first - 1, last] for which `holds`, as it does for all before it. */
+/* Finds the last number in [first - 1, last] for which `holds` is true. It must be true for all
+ * before that number and false for all after. */
 static int bisect(struct db *db, const struct history_reader_range *range,
                   bool (*holds)(const struct feed_change *c, uint64_t value), uint64_t value,
                   uint64_t *out)
@@ -159,7 +160,7 @@ static int bisect(struct db *db, const struct history_reader_range *range,
     return 0;
 }
 
-/* With the first that is kept, others of the same index may have been deleted. */
+/* Earlier changes of the first kept change's index may have been deleted. */
 static int since_in(struct db *db, uint64_t index, uint64_t *out)
 {
     struct history_reader_range range;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* struct store: for the files of store/ that implement its parts. Nobody else includes this. */
+/* struct store, for the files of store/ that implement it. Nothing else may include this. */
 #ifndef STORE_INTERNAL_H
 #define STORE_INTERNAL_H
 
@@ -16,7 +16,7 @@ struct store {
     struct state_dir state_dir;
     struct store_identity identity;
 
-    /* Open while the database is (closed only for a moment, by an installation). */
+    /* Open while the database is open. An installation closes and reopens all of these. */
     struct db db;
     struct state state;
     struct rows rows;
@@ -26,37 +26,38 @@ struct store {
     struct apply apply;
     struct checkpoint *checkpoint;
 
-    pthread_mutex_t writer; /* held from begin to commit; also taken by checkpoints */
+    pthread_mutex_t writer; /* held from begin to commit, and by checkpoints */
     bool in_transaction;
-    bool changed;       /* state has to be saved */
-    bool unsynced;      /* something was committed that may not be on the disk */
-    unsigned wal_pages; /* as of the last commit */
+    bool changed;       /* the state must be saved before the commit */
+    bool unsynced;      /* commits exist that may not be on the disk */
+    unsigned wal_pages; /* pages in the write-ahead log at the last commit */
 
-    /* Readers hold it for reading between begin and end; an installation for writing. */
+    /* Readers hold it for reading between begin and end, an installation for writing. */
     pthread_rwlock_t readers_lock;
-    pthread_mutex_t readers_mutex; /* of the list */
+    pthread_mutex_t readers_mutex; /* protects `readers` */
     LIST_HEAD(, store_reader) readers;
 
     LIST_HEAD(, store_snapshot_out) snapshots_out;
-    unsigned snapshot_count; /* ever */
+    unsigned snapshot_count; /* made since the store was opened */
     struct store_snapshot_in *snapshot_in;
 };
 
-/* Opens and closes what belongs to the database (all but state_dir and locks). internal_open: 0 or
- * -errno, then a reason in errmsg. */
+/* Open and close everything that belongs to the database: all but state_dir and the mutexes.
+ * internal_open: 0 or -errno, with a reason in errmsg. */
 int internal_open(struct store *s, char *errmsg, size_t errmsg_len);
 void internal_close(struct store *s, bool keep_wal);
 
-/* store/reader.c: closes a reader's connection; the next read opens it again. Under readers_lock,
- * for writing. */
+/* store/reader.c: closes the connections of all readers; the next read reopens each. The caller
+ * holds readers_lock for writing. */
 void internal_close_readers(struct store *s);
 
-/* A read on a reader's connection, for files other than store/reader.c: begins a snapshot unless
- * there is one (*opened); NULL and *err when that fails. internal_reader_leave ends it. */
+/* A read on a reader's connection, for files other than store/reader.c. Begins a snapshot unless
+ * the reader has one; *opened tells. On failure returns NULL and *err. internal_reader_leave ends
+ * it. */
 struct db *internal_reader_enter(struct store_reader *r, bool *opened, int *err);
 void internal_reader_leave(struct store_reader *r, bool opened);
 
-/* store/snapshot_out.c: stops copies that are still being made; they have failed then. */
+/* store/snapshot_out.c: stops the snapshots that are still being made; they become STORE_FAILED. */
 void internal_stop_snapshots_out(struct store *s);
 
 #endif

@@ -1,4 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * A request that cannot be granted is queued at its file. Three events can make a queued request
+ * grantable: a lock was released or became weaker, a request was dropped, or a grant changed which
+ * owners wait for which (then requests on other files may no longer be blocked, add_others_of).
+ * Each operation ends with serve(), which looks at the affected files until nothing more can be
+ * granted. The order in which it looks is fixed, so every member grants in the same order.
+ *
+ * flock locks are simple: a file has either shared locks or one exclusive lock, and every request
+ * concerns the whole file. POSIX locks need three things more. take() splits and merges ranges.
+ * Requests that conflict only with other queued requests may pass those whose owners wait for them
+ * (find_earlier). And before a request is queued, closes_cycle looks for a deadlock: a cycle of
+ * hard edges is EDEADLK; a cycle that also has soft edges is dissolved (store/waits.h). */
 #include "store/lock.h"
 
 #include <errno.h>
@@ -22,7 +35,8 @@ static struct lock *held_by(const struct lock_owner *owner, const struct lock_fi
     return NULL;
 }
 
-/* Of flock, all that is held is alike: either many that share, or one that does not. */
+/* Held flock locks of a file are all alike: several shared ones, or one exclusive. So the first one
+ * of another owner decides. */
 static const struct lock *find_holder(const struct lock_file *file, const struct lock_row *want)
 {
     const struct lock *lock;
@@ -37,7 +51,7 @@ static const struct lock *find_holder(const struct lock_file *file, const struct
     return NULL;
 }
 
-/* An earlier request in conflict that has to be respected. */
+/* Finds an earlier conflicting request that blocks this one. */
 static const struct lock *find_earlier(struct locktab *t, const struct lock_file *file,
                                        const struct lock_row *want)
 {
@@ -80,7 +94,8 @@ struct own {
     size_t n;
 };
 
-/* The owner's locks of the file that overlap the range, or touch it. To be released. */
+/* Returns the owner's locks on the file that overlap or touch the range. The caller frees
+ * own.locks. */
 static struct own find_own(const struct locktab *t, const struct lock_row *range)
 {
     const struct lock_file *file = locktab_file(t, range->ino, (enum lock_kind)range->kind);
@@ -101,7 +116,7 @@ static struct own find_own(const struct locktab *t, const struct lock_row *range
     return own;
 }
 
-/* Takes [first, last] out of a lock. What is left of it keeps its token. */
+/* Removes [first, last] from a lock. The remaining pieces keep the lock's token. */
 static void cut(struct locktab *t, struct lock *lock, uint64_t first, uint64_t last)
 {
     struct lock_row left = lock->row, right = lock->row;
@@ -122,7 +137,7 @@ static bool overlap(const struct lock_row *a, const struct lock_row *b)
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* The owner holds the range now. Did it lose something by it, that others may have now? */
+/* Gives the range to the owner. True if the owner lost something that others may get now. */
 static bool take(struct locktab *t, struct lock_row row)
 {
     struct own own = find_own(t, &row);
@@ -149,7 +164,7 @@ static bool take(struct locktab *t, struct lock_row row)
 
 /* ---- The queue --------------------------------------------------------------------------------*/
 
-/* Files whose queues are to be looked at. */
+/* Files whose queues must be looked at. */
 struct files {
     uint64_t (*keys)[2]; /* ino, kind */
     size_t n;
@@ -164,8 +179,8 @@ static void add_file(struct files *f, const struct lock_file *file)
     f->n++;
 }
 
-/* Whoever waits for what an owner was just granted, rather than behind its request, has to be
- * respected by its other requests no more. */
+/* Call after a grant to `owner`. Owners that wait for the granted lock no longer block the owner's
+ * other requests, so the files of those requests are looked at, too. */
 static void add_others_of(struct files *f, const struct lock_owner *owner)
 {
     const struct lock *w;
@@ -174,7 +189,8 @@ static void add_others_of(struct files *f, const struct lock_owner *owner)
         add_file(f, w->file);
 }
 
-/* Did the owner lose something by it? The file and the owner stay: something is held. */
+/* Grants a request. True if the owner lost something that others may get now. The file and the
+ * owner stay, because a lock is held. */
 static bool grant(struct op *op, struct lock *w)
 {
     struct lock_row row = w->row;
@@ -187,8 +203,8 @@ static bool grant(struct op *op, struct lock *w)
     return weaker;
 }
 
-/* Is `w` behind `other`, which goes on waiting, for certain? Only to spare a closer look: with many
- * that wait for one range, all but the first few are passed over quickly. */
+/* True if `w` surely waits behind `other`, which cannot be granted. This only saves time: if many
+ * requests wait for one range, all but the first few are skipped quickly. */
 static bool is_behind(const struct lock *w, const struct lock *other)
 {
     return other != NULL && other->row.first <= w->row.first && other->row.last >= w->row.last &&
@@ -200,10 +216,10 @@ static uint64_t width(const struct lock *lock)
     return lock->row.last - lock->row.first;
 }
 
-/* True: it has to be done again, from the beginning. */
+/* Grants what it can. True: start again from the beginning. */
 static bool serve_posix(struct op *op, struct lock_file *file, struct files *more)
 {
-    const struct lock *widest = NULL; /* of the exclusive ones that go on waiting */
+    const struct lock *widest = NULL; /* of the exclusive requests that cannot be granted */
     struct lock *w, *next;
 
     for (w = TAILQ_FIRST(&file->waiting); w != NULL; w = next) {
@@ -225,7 +241,7 @@ static bool serve_posix(struct op *op, struct lock_file *file, struct files *mor
     return false;
 }
 
-/* The owner's first request that can be granted. */
+/* Returns the owner's first request that can be granted. */
 static struct lock *find_free(struct op *op, const struct lock_owner *owner,
                               const struct lock_file *file)
 {
@@ -238,9 +254,9 @@ static struct lock *find_free(struct op *op, const struct lock_owner *owner,
     return first;
 }
 
-/* As long as the first one in the queue cannot be served, no one behind it can, unless it has the
- * same owner, or that of the only lock that is held (an upgrade): the owner is never in its own
- * way. */
+/* Finds a request that can be granted. While the first request of the queue is blocked, so are all
+ * behind it, with two exceptions: requests of the first one's owner, and of the owner of the only
+ * held lock (an upgrade). An owner never blocks itself. */
 static struct lock *find_free_flock(struct op *op, const struct lock_file *file)
 {
     const struct lock *first = TAILQ_FIRST(&file->waiting), *held = TAILQ_FIRST(&file->held);
@@ -265,7 +281,7 @@ static bool serve_flock(struct op *op, struct lock_file *file)
     return false;
 }
 
-/* Grants what can be granted of a file, until nothing can. */
+/* Grants requests of a file until no more can be granted. */
 static void serve_file(struct op *op, uint64_t ino, enum lock_kind kind, struct files *more)
 {
     bool again = true;
@@ -289,8 +305,8 @@ static int compare_keys(const void *a, const void *b)
     return 0;
 }
 
-/* Grants what can be granted, of these files and of those that it leads to, in an order that is the
- * same everywhere. Releases. */
+/* Grants what can be granted on these files, then on the files that these grants affect. The order
+ * is the same on every member. Frees f->keys. */
 static void serve(struct op *op, struct files *f)
 {
     while (f->n > 0) {
@@ -349,7 +365,7 @@ static struct lock_row new_row(uint64_t session, uint64_t number, const Cfs__Loc
     };
 }
 
-/* Room for a lock, and for what it splits off? */
+/* True if there is room for a lock and for `more` pieces that it splits off. */
 static bool has_room(const struct locktab *t, uint64_t session, size_t more)
 {
     const struct lock_session *s = locktab_session(t, session);
@@ -358,7 +374,8 @@ static bool has_room(const struct locktab *t, uint64_t session, size_t more)
     return count + more <= LIMIT_LOCKS_SESSION && t->count + more <= LIMIT_LOCKS_TOTAL;
 }
 
-/* What the owner has already, in one piece and through the same handle. */
+/* Finds a lock of the owner that already covers the range in one piece, taken through the same
+ * handle. */
 static const struct lock *find_same(const struct locktab *t, const struct lock_row *want)
 {
     struct own own = find_own(t, want);
@@ -375,7 +392,7 @@ static const struct lock *find_same(const struct locktab *t, const struct lock_r
     return same;
 }
 
-/* Is one whom the request would wait for marked? */
+/* True if the request would wait for a marked owner. */
 static bool waits_for_marked(const struct locktab *t, const struct lock_file *file,
                              const struct lock_row *want, enum waits_edges edges)
 {
@@ -392,7 +409,8 @@ static bool waits_for_marked(const struct locktab *t, const struct lock_file *fi
     return false;
 }
 
-/* Would its waiting close a cycle of such edges? The last edge of the cycle is the request's. */
+/* True if waiting would close a cycle whose other edges are as `edges` says. The last edge of the
+ * cycle is the request's. */
 static bool closes_cycle(struct locktab *t, const struct lock_file *file,
                          const struct lock_row *want, enum waits_edges edges)
 {
@@ -404,7 +422,8 @@ static bool closes_cycle(struct locktab *t, const struct lock_file *file,
     return waits_for_marked(t, file, want, edges);
 }
 
-/* A cycle that is no deadlock: somebody in it only waits for his turn. He need not any more. */
+/* Breaks a cycle that is not a deadlock: an owner in it waits only for its turn, and is granted its
+ * request out of turn. */
 static void dissolve_cycle(struct op *op, const struct lock *closing)
 {
     struct locktab *t = op->locks;
@@ -514,7 +533,7 @@ static void drop_handle(struct op *op, struct lock_handle *handle, struct files 
 {
     bool last = false;
 
-    while (!last) { /* the handle goes with its last lock */
+    while (!last) { /* the handle is freed with its last lock */
         struct lock *lock = LIST_FIRST(&handle->locks);
 
         last = LIST_NEXT(lock, in_handle) == NULL;
@@ -559,7 +578,7 @@ void lock_end_session(struct op *op, uint64_t session)
     struct files files = {NULL, 0};
     struct lock_session *s;
 
-    /* All first, so that none of them is granted by the end of another. */
+    /* Drops all of them first, so that the end of one does not grant another. */
     while ((s = locktab_session(op->locks, session)) != NULL)
         drop_handle(op, LIST_FIRST(&s->handles), &files);
     serve(op, &files);
@@ -578,7 +597,7 @@ bool lock_guards(const struct locktab *t, uint64_t ino, uint64_t session)
         const struct lock_file *file = locktab_file(t, ino, (enum lock_kind)kind);
         const struct lock *first = file != NULL ? TAILQ_FIRST(&file->held) : NULL;
 
-        /* An exclusive lock of the whole is alone. */
+        /* If the first lock is exclusive and covers the whole file, it is the only one. */
         if (first != NULL && first->row.session == session && first->row.exclusive &&
             first->row.first == 0 && first->row.last == LOCK_END)
             return true;
@@ -586,7 +605,7 @@ bool lock_guards(const struct locktab *t, uint64_t ino, uint64_t session)
     return false;
 }
 
-/* Pieces of different types may be needed to cover it all. */
+/* The range may be covered by pieces of different types. */
 bool lock_holds(const struct locktab *t, uint64_t session, const Cfs__Lock *asked, uint64_t *fence)
 {
     struct lock_row want = new_row(session, 0, asked);
@@ -637,7 +656,8 @@ static bool check_waiting(struct locktab *t, const struct lock_file *file, char 
 
     TAILQ_FOREACH (w, &file->waiting, in_file)
         if (is_free(t, file, &w->row)) {
-            snprintf(why, why_len, "request %llu for inode %llu waits for nothing",
+            snprintf(why, why_len,
+                     "request %llu for a lock of inode %llu waits although it could be granted",
                      (unsigned long long)w->row.number, (unsigned long long)w->row.ino);
             return false;
         }

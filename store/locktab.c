@@ -58,7 +58,7 @@ static void delete_row(struct rows *r, const struct lock_row *row, bool waits)
 
 /* ---- Finding ----------------------------------------------------------------------------------*/
 
-/* uthash reads a key byte by byte, beyond what the analyzer can follow; all of each key is set.
+/* uthash reads keys byte by byte, which the analyzer cannot follow; all of each key is set.
  * NOLINTBEGIN(clang-analyzer-core.UndefinedBinaryOperatorResult) */
 
 struct lock *locktab_waiter(const struct locktab *t, uint64_t number)
@@ -282,7 +282,7 @@ void locktab_load(struct locktab *t, struct rows *rows)
 void locktab_fini(struct locktab *t)
 {
     while (t->files != NULL) {
-        struct lock_file *file = t->files; /* goes with its last lock */
+        struct lock_file *file = t->files; /* freed with its last lock */
         struct lock *lock = TAILQ_FIRST(&file->held);
 
         unlink_lock(t, lock != NULL ? lock : TAILQ_FIRST(&file->waiting));

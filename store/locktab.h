@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of all locks, those that are held and those that are waited for: in memory, where the
- * rules of store/lock.c are decided, and in the database, row by row with each change. Writer's
- * thread (or a check's, over a connection of its own). No rule is in here.
+/* The table of all locks, held and waited for. It exists in memory, where the rules of store/lock.c
+ * work on it, and in the database, where every change updates rows. This file knows no rules.
+ * Writer's thread, or a check's with a connection of its own.
  *
- * An owner is who cannot be in conflict with itself: of flock, a handle; of POSIX locks, what the
- * kernel calls a lock owner. A handle is what a lock was taken through, and goes away with.
+ * An owner is an entity that cannot conflict with itself: a handle for flock; for POSIX locks, what
+ * the kernel calls the lock owner. A lock is taken through a handle and goes away with it.
  *
- * The order in hash tables and lists is no part of the state; only that of a file's `waiting`,
- * which is by `number`, has a meaning. */
+ * The order of hash tables and lists has no meaning, except that of a file's `waiting`, which is
+ * sorted by `number`. */
 #ifndef STORE_LOCKTAB_H
 #define STORE_LOCKTAB_H
 
@@ -16,12 +16,12 @@
 
 #include "store/row.h"
 
-/* As in proto/command.proto. */
+/* The values of proto/command.proto. */
 enum lock_kind { LOCK_FLOCK = 0, LOCK_POSIX = 1 };
 
-#define LOCK_END INT64_MAX /* the last byte that there can be */
+#define LOCK_END INT64_MAX /* the largest offset of a byte */
 
-/* In the order of the columns: all of 64 bits. */
+/* In the order of the columns, all of 64 bits. */
 struct lock_row {
     uint64_t ino;
     uint64_t kind;
@@ -32,8 +32,8 @@ struct lock_row {
     uint64_t exclusive;
     uint64_t handle;
     uint64_t pid;
-    uint64_t number; /* held: the fencing token; waiting: the place in the queue, never used again.
-                        Both are raft indexes */
+    /* A raft index. Held: the fencing token. Waiting: the place in the queue, never used again. */
+    uint64_t number;
 };
 
 #define LOCK_N (sizeof(struct lock_row) / sizeof(uint64_t))
@@ -47,17 +47,17 @@ struct lock {
     TAILQ_ENTRY(lock) in_file;
     LIST_ENTRY(lock) in_owner;
     LIST_ENTRY(lock) in_handle;
-    UT_hash_handle hh; /* locktab.waiters */
+    UT_hash_handle hh; /* in locktab.waiters */
 };
 
 TAILQ_HEAD(lock_queue, lock);
 LIST_HEAD(lock_list, lock);
 
-/* The locks of one kind on one file. Gone with the last of them; so are owners and handles. */
+/* The locks of one kind on one file. Freed with the last of them, like owners and handles. */
 struct lock_file {
     uint64_t key[2]; /* ino, kind */
     struct lock_queue held;
-    struct lock_queue waiting; /* in order of their numbers */
+    struct lock_queue waiting; /* sorted by number */
     size_t n_waiting;
     UT_hash_handle hh;
 };
@@ -66,7 +66,7 @@ struct lock_owner {
     uint64_t key[3]; /* session, kind, owner */
     struct lock_list held;
     struct lock_list waiting;
-    uint64_t visited; /* this and below: store/waits.c's */
+    uint64_t visited; /* this and the following: for store/waits.c */
     struct lock_owner *below;
     UT_hash_handle hh;
 };
@@ -81,7 +81,7 @@ struct lock_handle {
 
 struct lock_session {
     uint64_t id;
-    size_t count; /* of its locks */
+    size_t count; /* of its locks and requests */
     LIST_HEAD(, lock_handle) handles;
     UT_hash_handle hh;
 };
@@ -93,38 +93,38 @@ struct locktab {
     struct lock_owner *owners;
     struct lock_handle *handles;
     struct lock_session *sessions;
-    size_t count; /* of all locks */
+    size_t count; /* of all locks and requests */
     uint64_t visit;
 };
 
-/* Reads them all. The rows stay borrowed. */
+/* Loads all locks. Borrows `rows` until locktab_fini. */
 void locktab_load(struct locktab *t, struct rows *rows);
 void locktab_fini(struct locktab *t);
 
-/* A new row, and its lock: `held`, or waiting behind all others. */
+/* Inserts a row and its lock: into `held`, or at the end of `waiting`. */
 struct lock *locktab_hold(struct locktab *t, const struct lock_row *row);
 struct lock *locktab_wait(struct locktab *t, const struct lock_row *row);
-/* Deletes both. Frees the lock; and the file, the owner, the handle when it was their last. */
+/* Deletes the row and frees the lock, and the file, owner and handle if it was their last lock. */
 void locktab_drop(struct locktab *t, struct lock *lock);
 
-/* NULL: there are no locks. */
+/* These return NULL if there are no locks. */
 struct lock *locktab_waiter(const struct locktab *t, uint64_t number);
 struct lock_file *locktab_file(const struct locktab *t, uint64_t ino, enum lock_kind kind);
 struct lock_owner *locktab_owner(const struct locktab *t, const struct lock_row *row);
 struct lock_handle *locktab_handle(const struct locktab *t, uint64_t session, uint64_t handle);
 struct lock_session *locktab_session(const struct locktab *t, uint64_t session);
 
-/* Do the ranges overlap, with different owners, and one of them exclusive? Both of one file. */
+/* True if the ranges overlap, the owners differ, and one is exclusive. Both must be on one file. */
 static inline bool locktab_conflict(const struct lock_row *a, const struct lock_row *b)
 {
     return (a->exclusive || b->exclusive) && a->first <= b->last && b->first <= a->last &&
            (a->session != b->session || a->owner != b->owner);
 }
 
-/* The sum of the hashes of all rows, from memory. */
+/* The sum of the hashes of all rows, computed from memory. */
 struct store_hash locktab_hash(const struct locktab *t);
 
-/* A row out of STATEMENT_LOCK_ALL or STATEMENT_WAITER_ALL, and its hash. */
+/* Reads a row of STATEMENT_LOCK_ALL or STATEMENT_WAITER_ALL; computes its hash. */
 void locktab_read(sqlite3_stmt *st, struct lock_row *out);
 struct store_hash locktab_row_hash(const struct lock_row *row, bool waits);
 

@@ -74,10 +74,10 @@ void op_reply_attr(struct op *op, const struct inode *inode)
     op->reply.attr = &op->attr;
 }
 
-/* Room for one more in an array of n. */
+/* Returns the array with room for element n. */
 static void *grown(void *array, size_t n, size_t size)
 {
-    if ((n & (n + 1)) != 0) /* 0, 1, 3, 7 …: room for as many again */
+    if ((n & (n + 1)) != 0) /* at 0, 1, 3, 7 … elements it is full: double it */
         return array;
     return xrealloc(array, (2 * n + 1) * size);
 }

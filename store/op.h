@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One command while it is being applied: what the operations of store/tree.c and store/file.c work
- * on. Each returns the replicated status (0 or an errno, positive), validates everything before it
- * changes anything, fills the reply, and records what it changed. */
+/* One command while it is applied: the context of the operations in store/tree.c, store/file.c and
+ * others. Each operation returns a status (0 or a positive errno, the same on every member),
+ * validates everything before it changes anything, fills the reply, and records its changes.
+ * Writer's thread. */
 #ifndef STORE_OP_H
 #define STORE_OP_H
 
@@ -16,22 +17,22 @@ struct history;
 
 struct op {
     struct rows *rows;
-    struct history *history; /* where changes are noted */
+    struct history *history; /* notes the changes */
     struct sessions *sessions;
     struct locktab *locks;
-    uint64_t max_bytes;  /* of the tree, as stored, meta data included */
-    uint64_t max_inodes; /* and directory entries */
+    uint64_t max_bytes;  /* limit of the tree: stored bytes and metadata */
+    uint64_t max_inodes; /* limit of the tree: inodes, and directory entries */
 
-    uint64_t index;   /* raft index of the command */
-    uint64_t term;    /* of its entry */
-    uint64_t session; /* that sent it; 0: none, the state machine itself is at work */
-    int64_t now;      /* the command's time */
-    bool unseen;      /* its changes are not known to the kernel of the host that sent it */
+    uint64_t index;   /* raft index of the log entry */
+    uint64_t term;    /* raft term of the log entry */
+    uint64_t session; /* of the sender; 0: the state machine acts by itself */
+    int64_t now;      /* the time in the command's stamp, ns since the epoch */
+    bool unseen;      /* the kernel of the sender's host does not know of these changes */
     bool closing;     /* the session ends with this command */
 
-    Cfs__Reply reply;     /* status is set by the caller */
-    Cfs__Attr attr;       /* reply.attr, when set */
-    Cfs__Change *changes; /* these three: grown by op.c */
+    Cfs__Reply reply;     /* the caller sets its status */
+    Cfs__Attr attr;       /* reply.attr points here */
+    Cfs__Change *changes; /* op.c grows these three arrays */
     size_t n_changes;
     struct store_grant *grants;
     size_t n_grants;
@@ -40,13 +41,13 @@ struct op {
     struct op_memory *memory;
 };
 
-/* Memory that is valid as long as the result. */
+/* Allocates zeroed memory that op_fini frees. */
 void *op_alloc(struct op *op, size_t size);
 
-/* Frees what an op has collected. */
+/* Frees everything that the op has collected. */
 void op_fini(struct op *op);
 
-/* An inode that is to be changed: as it is in the database, and as it shall be. */
+/* An inode that an operation changes: as it was in the database, and as it will be. */
 struct op_inode {
     struct inode was;
     struct inode is;
@@ -71,25 +72,26 @@ static inline uint32_t op_check_regular(const struct inode *inode)
 }
 
 bool op_inode_find(struct op *op, uint64_t ino, struct op_inode *out);
-void op_inode_save(struct op *op, const struct op_inode *i); /* if it differs */
-/* Deletes an inode and all that belongs to it, but no directory entry. */
+/* writes the row if i->is differs from i->was */
+void op_inode_save(struct op *op, const struct op_inode *i);
+/* Deletes an inode and everything that belongs to it, except directory entries. */
 void op_inode_delete(struct op *op, const struct op_inode *i);
 
-/* Would `bytes` more fit into the tree? */
+/* True if the tree has room for `bytes` more. */
 bool op_has_room(const struct op *op, uint64_t bytes);
 
 void op_reply_attr(struct op *op, const struct inode *inode);
-/* A new record of a change, valid until the next; the caller fills what its kind has. Names are
- * borrowed. */
+/* Adds a record of a change, which is valid until the next one is added. The caller fills the
+ * fields that the kind has. Names are borrowed. */
 Cfs__Change *op_change(struct op *op, Cfs__Change__Kind kind, uint64_t ino);
 /* Attributes (kind ATTR) or xattrs (XATTR) of the inode were changed: sets ctime, raises aversion,
  * records the change. The caller saves the inode. */
 void op_attr_changed(struct op *op, struct inode *inode, Cfs__Change__Kind kind);
-/* The request `id` that waited holds this lock now. */
+/* Records that the waiting request `id` was granted: it is this lock now. */
 void op_grant(struct op *op, const struct lock_row *lock, uint64_t id);
 void op_ended(struct op *op, const struct session *session);
 
-/* What stat(2) shows of an inode. Pure. */
+/* Fills in what stat(2) shows of an inode. Pure. */
 void op_fill_attr(const struct inode *inode, Cfs__Attr *out);
 
 static inline struct bytes op_bytes(ProtobufCBinaryData data)

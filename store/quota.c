@@ -59,7 +59,7 @@ static void run_one(struct op *op, sqlite3_stmt *st)
     check(sqlite3_changes(op->rows->db->conn) == 1);
 }
 
-/* was, is: NULL when there was no row, or is none. */
+/* was NULL: inserts a row. is NULL: deletes the row. */
 static void save(struct op *op, const struct quota *was, const struct quota *is)
 {
     struct state *state = op->rows->state;
@@ -115,7 +115,8 @@ static uint64_t first_charged(struct op *op, uint64_t dir)
     return db_find_u64(op->rows->db, STATEMENT_CHARGED_OF_DIR, dir);
 }
 
-/* A quota goes: its orphans are those of the next one above (to which they are charged, too). */
+/* A quota is removed: its orphans are charged to the next quota above from now on. That quota
+ * already includes them. */
 static void pass_on_charged(struct op *op, uint64_t from, uint64_t to)
 {
     uint64_t ino;
@@ -137,7 +138,7 @@ static uint64_t parent_of(struct op *op, uint64_t dir)
     return inode.parent;
 }
 
-/* From this directory on upwards, the first quota. */
+/* Finds the first quota from this directory upwards. */
 static bool find_upwards(struct op *op, uint64_t dir, struct quota *out)
 {
     if (!exist(op))
@@ -150,7 +151,7 @@ static bool find_upwards(struct op *op, uint64_t dir, struct quota *out)
     return true;
 }
 
-/* The first quota above that one. */
+/* Finds the first quota above q. */
 static bool find_next(struct op *op, const struct quota *q, struct quota *out)
 {
     return q->dir != ROW_ROOT_INO && find_upwards(op, parent_of(op, q->dir), out);
@@ -170,7 +171,7 @@ static uint64_t dir_of_file(struct op *op, uint64_t ino)
 
     db_bind(st, 1, ino);
     check(db_step(op->rows->db, st) > 0);
-    dir = db_u64(st, 0); /* all its names are below one and the same quota */
+    dir = db_u64(st, 0); /* all names of a file are below the same quota */
     db_reset(st);
     return dir;
 }
@@ -212,7 +213,7 @@ static uint64_t cost(const struct inode *inode)
     return inode->stored + inode->xattr_bytes + (op_type(inode) == S_IFLNK ? inode->size : 0);
 }
 
-/* Modulo 2^64: less is more than 2^63. */
+/* The sums are modulo 2^64: a negative amount is a large number. */
 static void charge(struct op *op, uint64_t quota, uint64_t bytes, uint64_t entries)
 {
     struct quota was, is;
@@ -247,7 +248,7 @@ void quota_orphaned(struct op *op, uint64_t dir, const struct inode *inode)
         put_charged(op, inode->ino, quota);
 }
 
-/* A directory may have had a quota of its own. */
+/* A deleted directory may have had its own quota. */
 void quota_deleted(struct op *op, uint64_t dir, const struct inode *inode)
 {
     uint64_t quota = quota_of_dir(op, dir);
@@ -286,7 +287,7 @@ static uint64_t count(struct op *op, enum statement which, uint64_t dir, uint64_
     return first;
 }
 
-/* What is below a directory that has no quota yet. */
+/* Counts everything below a directory that has no quota yet. */
 static uint32_t count_below(struct op *op, struct quota *q)
 {
     uint64_t entries, bytes;
@@ -350,7 +351,7 @@ bool quota_is_name(struct bytes name)
     return find_name(name) != NULL;
 }
 
-/* Below QUOTA_NONE. */
+/* Parses a limit; the result is below QUOTA_NONE. */
 static bool parse(struct bytes text, uint64_t *out)
 {
     static const char suffixes[] = {'K', 'M', 'G', 'T'};

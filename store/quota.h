@@ -1,28 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Quotas: limits on what lies below a directory, and how much that is.
+/* Quotas: limits on what lies below a directory, and how much lies there.
  *
- * What is charged. For each inode below the directory (not for itself): one entry, and as bytes
- * what it takes: its content as stored (holes are free), its xattrs, a symlink's target. A file
- * with several names counts once. An unlinked file that is still open is charged until it is
- * reaped, to where its last name was. With quotas within quotas, all of them are charged.
+ * What is charged. Each inode below the directory, but not the directory itself, is charged as one
+ * entry and with the bytes that it takes: its stored content (holes are free), its xattrs, and a
+ * symlink's target. A file with several names counts once. An unlinked file that is still open is
+ * charged where its last name was, until it is reaped. If quotas are nested, all of them are
+ * charged.
  *
- * So that every inode has one place, names cannot cross: link(2) and rename(2) between directories
- * whose nearest quota differs (or that only one of has one) answer EXDEV, as the project quotas of
- * other filesystems do; mv(1) copies then. A directory that holds a file with names elsewhere
- * cannot be given a quota (EXDEV) for the same reason, nor one below which is too much to be
- * counted at once (E2BIG, LIMIT_QUOTA_COUNT).
+ * Every inode must have one place, so names cannot cross quotas: link(2) and rename(2) return EXDEV
+ * if the nearest quotas of the two directories differ, as with project quotas of other filesystems.
+ * mv(1) then copies. For the same reason, a directory that holds a file with names elsewhere cannot
+ * get a quota (EXDEV). A directory with too many names to count at once cannot get one either
+ * (E2BIG, LIMIT_QUOTA_COUNT).
  *
- * What would exceed a quota is refused: EDQUOT. A quota below what is used already is no error;
- * nothing can be added then. What is staged (store/staged_write.h) is not charged before it is
- * written.
+ * A change that would exceed a quota is refused with EDQUOT. Setting a quota below the current
+ * usage is permitted; then nothing can be added. Staged writes (store/staged_write.h) are charged
+ * only when a Write applies them.
  *
- * Users set and see them as xattrs of the directory (store/znode.h has the others):
- *   user.coordfs.quota.bytes, .entries   the limit: a decimal number, K, M, G or T behind it being
- *                                        powers of 1024 (EINVAL: another value, not a directory)
- *   user.coordfs.usage.bytes, .entries   what is used; there while the directory has a quota; read
- *                                        only (EPERM)
+ * Users set and read quotas as xattrs of the directory (store/znode.h has the other xattrs):
+ *   user.coordfs.quota.bytes, .entries   the limit: a decimal number, optionally followed by K, M,
+ *                                        G or T, which are powers of 1024. EINVAL: another value,
+ *                                        or not a directory
+ *   user.coordfs.usage.bytes, .entries   the usage; exists while the directory has a quota;
+ *                                        read-only (EPERM)
  *
- * As long as there are no quotas, all of this costs nothing. Writer's thread; see store/op.h. */
+ * If the tree has no quotas, all of this costs nothing. Writer's thread; see store/op.h. */
 #ifndef STORE_QUOTA_H
 #define STORE_QUOTA_H
 
@@ -30,7 +32,7 @@
 
 #define QUOTA_NONE ((uint64_t)INT64_MAX) /* no limit */
 
-/* In the order of the columns: all of 64 bits. */
+/* In the order of the columns, all of 64 bits. */
 struct quota {
     uint64_t dir;
     uint64_t max_bytes;
@@ -43,20 +45,21 @@ struct quota {
 
 /* ---- Before a change ---- */
 
-/* The nearest directory with a quota, from this directory on upwards; 0: none. */
+/* Returns the nearest directory with a quota, from this directory upwards; 0: there is none. */
 uint64_t quota_of_dir(struct op *op, uint64_t dir);
-/* The one that an inode is charged to. */
+/* Returns the directory to whose quota the inode is charged; 0: none. */
 uint64_t quota_of(struct op *op, const struct inode *inode);
-/* May so much be added there? */
+/* True if the quota (0: none) and all above it have room for this much. */
 bool quota_has_room(struct op *op, uint64_t quota, uint64_t bytes, uint64_t entries);
 
 /* ---- With a change: charges it. op_inode_save calls quota_saved. ---- */
-void quota_made(struct op *op, uint64_t dir, const struct inode *inode); /* in dir */
+void quota_made(struct op *op, uint64_t dir, const struct inode *inode); /* created in dir */
 void quota_saved(struct op *op, const struct op_inode *i);
-/* The last name went, from dir: of a file that stays as an orphan; of what is deleted at once. */
+/* The inode lost its last name, in dir: the file stays as an orphan (quota_orphaned), or the inode
+ * was deleted (quota_deleted). */
 void quota_orphaned(struct op *op, uint64_t dir, const struct inode *inode);
 void quota_deleted(struct op *op, uint64_t dir, const struct inode *inode);
-void quota_reaped(struct op *op, const struct inode *inode); /* it was an orphan */
+void quota_reaped(struct op *op, const struct inode *inode); /* an orphan was deleted */
 
 /* ---- Xattrs ---- */
 bool quota_is_name(struct bytes name);
@@ -65,8 +68,8 @@ bool quota_loosens(struct op *op, const struct inode *inode, struct bytes name,
                    const struct bytes *value);
 uint32_t quota_set(struct op *op, const struct inode *inode, const Cfs__SetXattr *c);
 uint32_t quota_remove(struct op *op, const struct inode *inode, const Cfs__RemoveXattr *c);
-/* For readers: appends the value, 0 or -ENODATA; appends the names that are listed. q is NULL when
- * there is no quota. */
+/* For readers. quota_get appends the value: 0 or -ENODATA. quota_list appends the names for
+ * listxattr(2). q is NULL if the directory has no quota. */
 int quota_get(const struct quota *q, struct bytes name, struct buf *out);
 void quota_list(const struct quota *q, struct buf *names);
 

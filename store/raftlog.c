@@ -83,7 +83,7 @@ int raftlog_put_local(struct db *db, const struct store_identity *identity, uint
 void raftlog_set_vote(struct raftlog *l, uint64_t term, uint64_t vote)
 {
     check(term >= l->term);
-    /* One vote per term, for ever. */
+    /* At most one vote per term, permanently. */
     check(term > l->term || l->vote == 0 || l->vote == vote);
 #ifndef BREAK_VOTE
     raftlog_put_local(l->db, &l->identity, term, vote);
@@ -150,7 +150,9 @@ bool raftlog_get(struct raftlog *l, uint64_t index, struct store_entry *out)
     sum = db_u64(st, 2);
     data = db_bytes(st, 3, &len);
     if (sum != raftlog_sum(index, out->term, (uint64_t)out->type, data, len))
-        die("row %llu of the raft log is damaged on this disk", (unsigned long long)index);
+        die("row %llu of the raft log is damaged on this member's disk: remove the member and add "
+            "it anew",
+            (unsigned long long)index);
     l->row.len = 0;
     buf_append(&l->row, data, len);
     db_reset(st);

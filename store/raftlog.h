@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The raft log, term and vote, and whose database this is: the tables `log` and `local`, which are
- * this member's alone. Each row of the log carries the XXH3 of its other columns. Writer's thread.
+/* The raft log, the term and vote, and the identity of the database's owner: the tables `log` and
+ * `local`, which are not replicated. Each row of the log holds the XXH3 of its other columns.
+ * Writer's thread.
  *
- * Invariant: the log's rows are contiguous, and first - 1 <= applied <= last. */
+ * Invariant: the rows of the log are contiguous, and first - 1 <= applied <= last. */
 #ifndef STORE_RAFTLOG_H
 #define STORE_RAFTLOG_H
 
@@ -14,13 +15,13 @@ struct raftlog {
     struct store_identity identity;
     uint64_t term;
     uint64_t vote;
-    uint64_t first; /* last + 1 when there are no rows */
+    uint64_t first; /* last + 1 if there are no rows */
     uint64_t last;
-    struct buf row; /* the data of the last raftlog_get */
+    struct buf row; /* data of the last raftlog_get */
 };
 
-/* Reads identity, term, vote and the range of the log: 1, 0 when that is not there or contradicts
- * `applied`, -EIO. raftlog_fini frees. */
+/* Reads the identity, term, vote and range of the log. 1; 0 if they are missing or contradict
+ * `applied`; -EIO. raftlog_fini frees. */
 int raftlog_load(struct raftlog *l, struct db *db, uint64_t applied);
 void raftlog_fini(struct raftlog *l);
 

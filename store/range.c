@@ -14,7 +14,7 @@ static bool is_beyond(uint64_t offset, uint64_t len)
 
 /* ---- Fallocate --------------------------------------------------------------------------------*/
 
-/* The bytes of the range for which nothing is stored. */
+/* Returns the bytes of the range that are not stored. */
 static uint64_t holes_in(struct op *op, uint64_t ino, uint64_t from, uint64_t to)
 {
     uint64_t holes = to - from;
@@ -86,9 +86,9 @@ uint32_t range_fallocate(struct op *op, const Cfs__Fallocate *c)
 
 struct copy {
     const Cfs__Copy *c;
-    uint64_t len; /* that there is to copy */
+    uint64_t len; /* to be copied */
     struct op_inode src;
-    struct op_inode dst; /* as src when it is the same */
+    struct op_inode dst; /* equal to src if both are one inode */
 };
 
 static bool overlaps(const struct copy *copy)
@@ -116,8 +116,8 @@ static uint32_t copy_find(struct op *op, struct copy *copy)
     return 0;
 }
 
-/* The part of [from, to) of src up to which something is stored: from when nothing is. The range is
- * not longer than a block, so it lies in two at most. */
+/* Returns the end of the stored bytes of src in [from, to), or `from` if there are none. The range
+ * is at most one block long, so it lies in at most two blocks. */
 static uint64_t stored_end(struct op *op, uint64_t ino, uint64_t from, uint64_t to)
 {
     for (uint64_t b = (to - 1) / CONTENT_BLOCK + 1; b-- > from / CONTENT_BLOCK;) {
@@ -130,7 +130,7 @@ static uint64_t stored_end(struct op *op, uint64_t ino, uint64_t from, uint64_t 
     return from;
 }
 
-/* By how much what is stored of dst would grow: exactly. */
+/* Returns exactly by how much dst's stored bytes would grow. */
 static int64_t copy_growth(struct op *op, const struct copy *copy)
 {
     const Cfs__Copy *c = copy->c;
@@ -152,7 +152,7 @@ static int64_t copy_growth(struct op *op, const struct copy *copy)
     return growth;
 }
 
-/* First by a bound that costs nothing; near the limit, exactly. */
+/* First compares a cheap upper bound; computes the exact growth only near the limit. */
 static uint32_t copy_check_space(struct op *op, const struct copy *copy)
 {
     uint64_t bound = copy->len + 2 * CONTENT_BLOCK, quota = quota_of(op, &copy->dst.was);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Operations on ranges of content: fallocate, copy_file_range. What each does and answers is said
- * in proto/command.proto. See store/op.h. */
+/* Operations on ranges of content: fallocate, copy_file_range. proto/command.proto says what each
+ * does and answers. See store/op.h. */
 #ifndef STORE_RANGE_H
 #define STORE_RANGE_H
 

@@ -15,7 +15,7 @@
 
 struct store_reader {
     struct store *store;
-    struct db db; /* db.conn is NULL until the first read, and after an installation */
+    struct db db; /* db.conn is NULL before the first read and after an installation */
     bool begun;
     LIST_ENTRY(store_reader) next;
 };
@@ -38,7 +38,7 @@ void reader_free(struct store_reader *r)
     struct store *s = r->store;
 
     check(!r->begun);
-    /* An installation under way may be closing this very connection. */
+    /* An installation may be closing this connection. */
     pthread_rwlock_rdlock(&s->readers_lock);
     pthread_mutex_lock(&s->readers_mutex);
     LIST_REMOVE(r, next);
@@ -92,13 +92,14 @@ void reader_end(struct store_reader *r)
 {
     check(r->begun);
     r->begun = false;
-    /* Nothing was written: were the end to fail, the connection is the thing to give up. */
+    /* Nothing was written. If ending the transaction fails, the connection is given up. */
     if (db_run(&r->db, db_get(&r->db, STATEMENT_COMMIT)) != 0)
         db_abandon(&r->db);
     pthread_rwlock_unlock(&r->store->readers_lock);
 }
 
-/* A read outside reader_begin and reader_end is a pair of its own. *opened: to be ended. */
+/* A read outside reader_begin and reader_end makes its own snapshot; then *opened is true and
+ * leave() ends it. */
 static int enter(struct store_reader *r, bool *opened)
 {
     *opened = !r->begun;
@@ -123,7 +124,7 @@ void internal_reader_leave(struct store_reader *r, bool opened)
 }
 
 /* ---- Statements -------------------------------------------------------------------------------
- * The functions below run within a snapshot. */
+The functions below run within a snapshot. */
 
 static int find_inode(struct store_reader *r, uint64_t ino, struct inode *out)
 {
@@ -187,7 +188,7 @@ static int lookup(struct store_reader *r, uint64_t parent, const char *name, siz
     return err == 0 ? -ENOENT : err;
 }
 
-/* Copies a value that size must hold; size 0 asks for its length only. */
+/* Copies a value to out, which must be large enough. size 0 asks for the length only. */
 static int64_t copy_out(struct bytes value, void *out, size_t size)
 {
     if (size == 0)
@@ -255,7 +256,7 @@ static int64_t readlink_in(struct store_reader *r, uint64_t ino, char *out, size
     if (row > 0) {
         struct bytes target = row_bytes(st, 0);
 
-        len = (int64_t)min_u64(target.len, size); /* as readlink(2) */
+        len = (int64_t)min_u64(target.len, size); /* truncated, as readlink(2) does */
         memcpy(out, target.data, (size_t)len);
     }
     db_reset(st);
@@ -279,7 +280,8 @@ int64_t reader_readlink(struct store_reader *r, uint64_t ino, char *out, size_t 
 
 /* ---- Content ----------------------------------------------------------------------------------*/
 
-/* What one block has for the range [offset, offset + len): the rest of it is zeros already. */
+/* Copies what one block stores of the range [offset, offset + len). The rest of out is already
+ * zero. */
 static int copy_block(sqlite3_stmt *st, uint64_t offset, size_t len, uint8_t *out)
 {
     uint64_t start = (db_u64(st, 0) & ((1u << CONTENT_INDEX_BITS) - 1)) * CONTENT_BLOCK;
@@ -287,7 +289,7 @@ static int copy_block(sqlite3_stmt *st, uint64_t offset, size_t len, uint8_t *ou
     uint64_t from = max_u64(offset, start);
     uint64_t to = min_u64(offset + len, start + data.len);
 
-    /* Rather no data than wrong data. */
+    /* An error is better than wrong data. */
     if (sum.len != HASH_SIZE || !hash_equal(hash_decode(sum.data), hash_bytes(data.data, data.len)))
         return -EIO;
     if (from < to)
@@ -330,7 +332,7 @@ int64_t reader_read(struct store_reader *r, uint64_t ino, uint64_t offset, void 
     return n;
 }
 
-/* The next block: 1, and the range of the file that it stores; 0: none. */
+/* Reads the next block. 1: *from and *to are the range of the file that it stores. 0: no more. */
 static int next_stored(sqlite3_stmt *st, struct db *db, uint64_t *from, uint64_t *to)
 {
     int row = db_step(db, st);
@@ -422,7 +424,7 @@ static uint64_t member_of(void *arg, uint64_t session)
     return db_find_u64(&r->db, STATEMENT_SESSION_MEMBER, session);
 }
 
-/* 0 or -errno. What is special of the inode, all zero when nothing is. */
+/* 0 or -errno. Finds the special properties of the inode; all zero if it has none. */
 static int find_special(struct store_reader *r, uint64_t ino, struct special *out)
 {
     sqlite3_stmt *st = db_get(&r->db, STATEMENT_SPECIAL_GET);
@@ -437,7 +439,7 @@ static int find_special(struct store_reader *r, uint64_t ino, struct special *ou
     return row < 0 ? row : 0;
 }
 
-/* 1: the directory's quota; 0: it has none; or -errno. */
+/* 1: the directory has a quota. 0: it has none. Or -errno. */
 static int find_quota(struct store_reader *r, uint64_t dir, struct quota *out)
 {
     sqlite3_stmt *st = db_get(&r->db, STATEMENT_QUOTA_GET);
@@ -567,8 +569,8 @@ static int readdir_in(struct store_reader *r, uint64_t ino, uint64_t after, bool
     if (row != 0)
         return row;
     if (after >= (uint64_t)1 << 62)
-        return 0;                                /* behind every cookie */
-    check(st == NULL || !sqlite3_stmt_busy(st)); /* no readdir from within fn */
+        return 0;                                /* `after` is at or beyond every cookie */
+    check(st == NULL || !sqlite3_stmt_busy(st)); /* fn must not call readdir */
     db_bind(st, 1, ino);
     db_bind(st, 2, after);
     while (more && (row = db_step(&r->db, st)) > 0) {
@@ -678,7 +680,7 @@ static int holds_in(struct store_reader *r, uint64_t session, const Cfs__Lock *a
     db_bind(st, 4, flock ? asked->handle : asked->owner);
     db_bind(st, 5, at);
     db_bind(st, 6, end);
-    while ((found = db_step(&r->db, st)) > 0) { /* by offset, without overlaps */
+    while ((found = db_step(&r->db, st)) > 0) { /* sorted by offset, without overlaps */
         locktab_read(st, &row);
         *some = true;
         if (row.first > at || (asked->write && !row.exclusive))
@@ -879,7 +881,7 @@ int64_t reader_room(struct store_reader *r, uint64_t ino)
     return row > 0 ? (int64_t)room : -EIO;
 }
 
-/* Puts "/NAME" before what stands at out[*at], and finds the parent. */
+/* Puts "/NAME" in front of the path at out[*at], and replaces *ino by its parent. */
 static int prepend_name(struct store_reader *r, uint64_t *ino, char *out, size_t *at)
 {
     sqlite3_stmt *st = db_get(&r->db, STATEMENT_DIRENT_OF_INODE);

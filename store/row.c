@@ -21,7 +21,7 @@ static void bind_bytes(sqlite3_stmt *st, int at, struct bytes b)
     db_bind_bytes(st, at, b.data, b.len);
 }
 
-/* A row came, went, or became another. */
+/* came, went, became: update the state hash after a row was inserted, deleted or changed. */
 static void came(struct rows *r, struct store_hash h)
 {
     hash_add(&r->state->rows, h);
@@ -32,7 +32,7 @@ static void went(struct rows *r, struct store_hash h)
     hash_sub(&r->state->rows, h);
 }
 
-/* A statement that concerns exactly the row that the caller knows to be there. */
+/* Runs a statement that must change exactly one row. */
 static void run_one(struct rows *r, sqlite3_stmt *st)
 {
     db_run(r->db, st);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The replicated tables, row by row. Each change keeps the sum of hashes and the counters in
- * struct state: nothing else may write these tables. Writer's thread; nothing here fails (the
- * writer's connection dies instead), and nothing is validated: callers have done that. */
+/* The replicated tables, row by row. Each function keeps the sum of hashes and the counters in
+ * struct state, so nothing else may write these tables. Writer's thread. Nothing here fails,
+ * because the writer's connection dies instead. Nothing here is validated: callers have done that.
+ */
 #ifndef STORE_ROW_H
 #define STORE_ROW_H
 
@@ -9,7 +10,7 @@
 
 #define ROW_ROOT_INO 1
 
-/* In the order of the columns: all of 64 bits (times: nanoseconds, signed). */
+/* In the order of the columns, all of 64 bits. Times: nanoseconds since the epoch, signed. */
 struct inode {
     uint64_t ino;
     uint64_t mode; /* type and permissions */
@@ -17,9 +18,9 @@ struct inode {
     uint64_t uid;
     uint64_t gid;
     uint64_t rdev;
-    uint64_t size;        /* directories: entries; symlinks: bytes of the target */
-    uint64_t stored;      /* bytes of content that are stored */
-    uint64_t xattr_bytes; /* of names and values */
+    uint64_t size;        /* directories: number of entries; symlinks: bytes of the target */
+    uint64_t stored;      /* bytes of content in blocks */
+    uint64_t xattr_bytes; /* bytes of names and values */
     int64_t atime;
     int64_t mtime;
     int64_t ctime;
@@ -29,7 +30,7 @@ struct inode {
     uint64_t created;
     uint64_t modified;
     uint64_t children_modified;
-    uint64_t parent; /* directories; else 0 */
+    uint64_t parent; /* of a directory; else 0 */
 };
 
 #define INODE_N (sizeof(struct inode) / sizeof(uint64_t))
@@ -68,7 +69,7 @@ void row_orphan_delete(struct rows *r, uint64_t ino, uint64_t unlinked);
 /* ---- dirent ---- */
 bool row_dirent_find(struct rows *r, uint64_t parent, struct bytes name, struct dirent *out);
 void row_dirent_insert(struct rows *r, uint64_t parent, struct bytes name, const struct dirent *d);
-/* Another inode under the same name and cookie. */
+/* Puts another inode under the same name and cookie. */
 void row_dirent_set(struct rows *r, uint64_t parent, struct bytes name, const struct dirent *was,
                     const struct dirent *is);
 void row_dirent_delete(struct rows *r, uint64_t parent, struct bytes name,
@@ -83,11 +84,12 @@ struct block {
 bool row_block_find(struct rows *r, uint64_t id, struct block *out);
 void row_block_insert(struct rows *r, uint64_t id, struct bytes data, struct block *is);
 void row_block_update(struct rows *r, const struct block *was, struct bytes data, struct block *is);
-/* The bytes stored in the blocks that were deleted. */
+/* Returns the number of bytes in the deleted blocks. */
 uint64_t row_block_delete_range(struct rows *r, uint64_t first, uint64_t last);
 
 /* ---- xattr: the bytes stored are counted by the caller in its inode ---- */
-bool row_xattr_find(struct rows *r, uint64_t ino, struct bytes name, struct buf *value); /* gives */
+/* gives `value` */
+bool row_xattr_find(struct rows *r, uint64_t ino, struct bytes name, struct buf *value);
 void row_xattr_insert(struct rows *r, uint64_t ino, struct bytes name, struct bytes value);
 void row_xattr_update(struct rows *r, uint64_t ino, struct bytes name, struct bytes was,
                       struct bytes is);
@@ -95,7 +97,8 @@ void row_xattr_delete(struct rows *r, uint64_t ino, struct bytes name, struct by
 void row_xattr_delete_all(struct rows *r, uint64_t ino);
 
 /* ---- reply ---- */
-bool row_reply_find(struct rows *r, uint64_t session, uint64_t seq, struct buf *out); /* gives */
+/* gives `out` */
+bool row_reply_find(struct rows *r, uint64_t session, uint64_t seq, struct buf *out);
 void row_reply_insert(struct rows *r, uint64_t session, uint64_t seq, struct bytes data);
 void row_reply_delete_upto(struct rows *r, uint64_t session, uint64_t seq);
 

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
- * Replicated tables (all covered by the state hash): state, config, session, reply, inode, symlink,
- * orphan, dirent, block, xattr, lease, lock, waiter, special, part, quota, charged, history,
- * setting. Tables of this member alone: local, log.
+ * Replicated tables, all covered by the state hash: state, config, session, reply, inode, symlink,
+ * orphan, dirent, block, xattr, lease, lock, waiter, special, part (staged writes), quota, charged,
+ * history, setting. Tables of this member alone: local, log.
  *
- * dirent is clustered by (parent, name), so a lookup is one descent; dirent_order holds all that
- * readdir wants in the order of the cookies, and dirent_ino finds the names of an inode. Both carry
- * the primary key, as every index of a table WITHOUT ROWID does, so neither needs the table.
+ * dirent is clustered by (parent, name), so a lookup is one descent of a B-tree. dirent_order holds
+ * all columns that readdir needs in the order of the cookies, and dirent_ino finds the names of an
+ * inode. Both contain the primary key, as every index of a table WITHOUT ROWID does, so neither
+ * needs the table.
  *
- * In block, the checksum comes before the data: it can be read, and the row be deleted from the
- * state hash, without touching the data.
+ * In block, the checksum stands before the data. So it can be read, and the row's hash be
+ * subtracted, without reading the data.
  *
- * Columns are typed (STRICT). Unsigned 64-bit numbers are stored as the signed ones of the same
- * bits. */
+ * Columns are typed (STRICT). Unsigned 64-bit numbers are stored as signed ones with the same bits.
+ */
 #include "store/schema.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What version 2 added: sessions' leases, locks, and what makes inodes special. */
+/* Added by version 2: leases of sessions, locks, and the special properties of inodes. */
 #define TABLES_2                                                                                   \
     "CREATE TABLE lease(session INTEGER PRIMARY KEY, ttl_ms INTEGER NOT NULL) STRICT;"             \
                                                                                                    \
@@ -41,8 +42,8 @@
     "CREATE INDEX special_session ON special(session, ino) WHERE session <> 0;"                    \
     "CREATE INDEX special_deadline ON special(deadline, ino) WHERE deadline <> 0;"
 
-/* What version 3 added: content that is staged, quotas, and the orphans that are charged to them;
- * the history of changes, and settings that are not the default. */
+/* Added by version 3: staged writes, quotas, the orphans charged to quotas, the history of changes,
+ * and settings that differ from the default. */
 #define TABLES_3_SPACE                                                                             \
     "CREATE TABLE part(id INTEGER PRIMARY KEY, session INTEGER NOT NULL, stage INTEGER NOT NULL,"  \
     " offset INTEGER NOT NULL, sum BLOB NOT NULL, data BLOB NOT NULL) STRICT;"                     \
@@ -115,8 +116,8 @@ const char *const schema_replicated[] = {"state",   "config",  "session", "reply
                                          "lease",   "lock",    "waiter",  "special", "part",
                                          "quota",   "charged", "history", "setting", NULL};
 
-/* The step from version i + 1 to i + 2. Each must leave the state hash meaningful on members that
- * migrate at different times: columns may be added to the hash only together with a command. */
+/* Element i migrates version i + 1 to i + 2. Members may migrate at different times, so the state
+ * hash must stay the same: columns may be added to it only together with a command. */
 static const char *const migrations[] = {TABLES_2, TABLES_3, NULL};
 
 _Static_assert(sizeof migrations / sizeof migrations[0] == SCHEMA_VERSION,
@@ -206,7 +207,8 @@ int schema_migrate(sqlite3 *conn)
     return set_version(conn);
 }
 
-/* The schema as one text: exact, since all that we make is made from `tables`. */
+/* Returns the schema as one text. It can be compared exactly, because all databases are created
+ * from `tables`. */
 static int schema_text(sqlite3 *conn, char **out)
 {
     sqlite3_stmt *st;

@@ -10,32 +10,32 @@
 #define SCHEMA_VERSION        3          /* PRAGMA user_version */
 #define SCHEMA_APPLICATION_ID 0x63664442 /* PRAGMA application_id: "cfDB" */
 
-/* Creates the tables and the counters in an empty database, in the caller's transaction: no inode
- * yet, not even the root. SQLite's rc. */
+/* Creates the tables and the counters in an empty database, within the caller's transaction.
+ * Creates no inode, not even the root. Returns SQLite's rc. */
 int schema_create(sqlite3 *conn);
 
-/* Creates the tables only: for a copy, which is then filled. SQLite's rc. */
+/* Creates only the tables, for a snapshot to be filled. Returns SQLite's rc. */
 int schema_create_empty(sqlite3 *conn);
 
 enum schema_state {
-    SCHEMA_EMPTY,   /* no tables at all */
+    SCHEMA_EMPTY,   /* no tables */
     SCHEMA_CURRENT, /* this version */
-    SCHEMA_OLDER,   /* to be migrated */
+    SCHEMA_OLDER,   /* needs a migration */
     SCHEMA_NEWER,   /* written by a newer program */
     SCHEMA_FOREIGN, /* not a database of coordfs */
 };
 
-/* What the database at hand is. SQLite's rc. */
+/* Finds out what the database is. Returns SQLite's rc. */
 int schema_probe(sqlite3 *conn, enum schema_state *out);
 
-/* Brings an older schema up to date, in the caller's transaction. SQLite's rc. */
+/* Migrates an older schema, within the caller's transaction. Returns SQLite's rc. */
 int schema_migrate(sqlite3 *conn);
 
-/* Are tables and indexes exactly those that schema_create makes, and nothing else (no trigger,
- * no view)? SQLite's rc. */
+/* *same: tables and indexes are exactly those that schema_create makes, and there is no trigger and
+ * no view. Returns SQLite's rc. */
 int schema_compare(sqlite3 *conn, bool *same);
 
-/* The names of the replicated tables, NULL-terminated: what a copy consists of. */
+/* The names of the replicated tables, ended by NULL: the content of a snapshot. */
 extern const char *const schema_replicated[];
 
 #endif

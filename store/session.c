@@ -66,7 +66,7 @@ void sessions_recount(struct sessions *s)
     while (db_step(s->rows->db, st) > 0) {
         struct session *session = session_find(s, db_u64(st, 0));
 
-        if (session != NULL) /* or a check will say so */
+        if (session != NULL) /* if it is missing, a check reports it */
             session->ephemerals = db_u64(st, 1);
     }
 }
@@ -169,8 +169,8 @@ void session_delete(struct sessions *s, struct session *session)
     drop(s, session);
 }
 
-/* The order in the hash table is no part of the state: the smallest (used, id) is one session
- * whatever the order is. */
+/* The smallest (used, id) is unique, so the result does not depend on the order of the hash table.
+ */
 struct session *session_surplus(const struct sessions *s)
 {
     struct session *least = s->by_id;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
- * A copy that was received is trusted only after its schema was found to be exactly ours, SQLite
- * found its structure sound, and the state hash of all its rows was found to be the one that it
- * carries, which its maker kept up to date with every change. Then it belongs to this member: the
- * row of `local` (identity, term, vote) is put in at the last moment, in one durable change of a
- * file that nobody else has, so no term and no vote can be lost. What makes it the database is the
- * rename in state_dir_install. */
+ * A received snapshot is trusted only after three checks: its schema is exactly ours, SQLite finds
+ * its structure sound, and the state hash of all its rows equals the one that it carries, which the
+ * sender updated with every change. Then the snapshot becomes this member's: the row of `local`
+ * (identity, term, vote) is inserted at the last moment, in one durable change of a file that
+ * nobody else uses, so neither term nor vote can be lost. The rename in state_dir_install makes it
+ * the database. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -85,7 +85,7 @@ static bool verify(struct store_snapshot_in *st, char *why, size_t why_len)
     bool good;
 
     if (st->size != st->info.size) {
-        snprintf(why, why_len, "%llu bytes of %llu", (unsigned long long)st->size,
+        snprintf(why, why_len, "%llu of %llu bytes arrived", (unsigned long long)st->size,
                  (unsigned long long)st->info.size);
         return false;
     }
@@ -94,7 +94,7 @@ static bool verify(struct store_snapshot_in *st, char *why, size_t why_len)
     good = agrees(&state, &st->info);
     state_fini(&state);
     if (!good) {
-        snprintf(why, why_len, "it is another snapshot than was announced");
+        snprintf(why, why_len, "its index, term or configuration differs from the announcement");
         return false;
     }
     if (fsync(st->fd) != 0) {
@@ -111,7 +111,7 @@ static void *thread_main(void *arg)
     bool good = verify(st, why, sizeof why);
 
     if (!good && !atomic_load(&st->cancel))
-        log_error("a snapshot that was received is refused: %s", why);
+        log_error("refused a received snapshot: %s", why);
     atomic_store(&st->progress, good ? STORE_READY : STORE_FAILED);
     return NULL;
 }
@@ -150,7 +150,7 @@ static void release(struct store_snapshot_in *st)
     free(st);
 }
 
-/* The copy becomes this member's. */
+/* Writes this member's identity, term and vote into the snapshot. */
 static int seal(struct store *s, char *errmsg, size_t errmsg_len)
 {
     struct db db;
@@ -191,14 +191,14 @@ void store_snapshot_in_install(struct store_snapshot_in *st)
     stop(st);
     release(st);
     if (seal(s, errmsg, sizeof errmsg) != 0)
-        die("a snapshot could not be sealed: %s", errmsg);
+        die("cannot write this member's identity into the received snapshot: %s", errmsg);
 
     internal_stop_snapshots_out(s);
     pthread_rwlock_wrlock(&s->readers_lock);
     internal_close_readers(s);
     internal_close(s, true);
     if (replace(s, errmsg, sizeof errmsg) != 0)
-        die("a snapshot could not be installed: %s", errmsg);
+        die("cannot install the received snapshot: %s", errmsg);
     pthread_rwlock_unlock(&s->readers_lock);
 
     check(s->state.n.applied == index);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
- * A copy is a new database that is filled table by table from one read transaction on the store's.
- * Where both tables have the same definition, as here, SQLite copies the cells of the b-trees as
- * they are, indexes included, in order and without sorting, so memory stays constant. Compared with
- * a copy of the pages (the backup API), the raft log, free pages, and left-overs of deleted rows
- * stay behind.
+ * A snapshot is a new database that is filled table by table from one read transaction on the
+ * store's database. Both tables have the same definition, so SQLite copies the cells of the B-trees
+ * unchanged, indexes included, in order and without sorting; memory use is constant. In contrast to
+ * a copy of the pages (SQLite's backup API), the snapshot contains no raft log, no free pages and
+ * no remains of deleted rows.
  *
- * The read transaction is begun by store_snapshot_out_open itself, so that the copy is of that
- * moment; the thread takes the connection over.
+ * store_snapshot_out_open itself begins the read transaction, so the snapshot shows that moment.
+ * Then the thread takes the connection over.
  *
- * While a copy is being made, its read transaction keeps the write-ahead log from being started
- * over. */
+ * The read transaction prevents the write-ahead log from being started over while the snapshot is
+ * made. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -26,18 +26,19 @@
 #include "store/internal.h"
 #include "store/schema.h"
 
-#define CANCEL_OPS 10000 /* look for a cancellation after so many steps of SQLite's machine */
+#define CANCEL_OPS 10000 /* steps of SQLite's virtual machine between two looks at `cancel` */
 
 struct store_snapshot_out {
     struct store *store;
     char *path;
-    struct db db; /* the copy; the store's is attached. The thread's while it runs */
+    /* of the snapshot, with the store's database attached; used by the thread while it runs */
+    struct db db;
     struct background thread;
     atomic_bool cancel;
     atomic_int progress; /* enum store_progress */
     LIST_ENTRY(store_snapshot_out) next;
 
-    /* Written by the thread before it is READY. */
+    /* The thread writes these before it sets STORE_READY. */
     int fd;
     uint64_t size;
     struct state state;
@@ -52,7 +53,7 @@ static int cancelled(void *arg)
     return atomic_load(&c->cancel) ? 1 : 0;
 }
 
-/* The path as SQLite's URI wants it: what has a meaning in URIs is escaped. */
+/* Returns the path as a URI for SQLite, with the special characters escaped. */
 static char *source_uri(const char *path)
 {
     struct buf uri = BUF_EMPTY;
@@ -108,11 +109,11 @@ static int make(struct store_snapshot_out *c)
     if (rc == SQLITE_OK)
         rc = state_load(&c->db, &c->state) == 1 ? SQLITE_OK : SQLITE_CORRUPT;
     if (rc != SQLITE_OK && !atomic_load(&c->cancel))
-        log_warn("a copy of the database failed: %s", sqlite3_errmsg(c->db.conn));
+        log_warn("cannot make a snapshot of the database: %s", sqlite3_errmsg(c->db.conn));
     return rc == SQLITE_OK ? 0 : -EIO;
 }
 
-/* Only when SQLite has closed the file may it be opened otherwise (see store/db.c). */
+/* SQLite must have closed the file before it is opened here (see store/db.c). */
 static int open_result(struct store_snapshot_out *c)
 {
     struct stat st;
@@ -138,7 +139,7 @@ static void *thread_main(void *arg)
 
 /* ---- The loop thread --------------------------------------------------------------------------*/
 
-/* From here on, what is read is as of now. */
+/* Begins the read transaction: later reads see the database as it is now. */
 static int begin(struct store_snapshot_out *c)
 {
     int rc = attach(&c->db, c->store->state_dir.db);
@@ -146,7 +147,7 @@ static int begin(struct store_snapshot_out *c)
     if (rc == SQLITE_OK)
         rc = db_exec(&c->db, "BEGIN; SELECT applied FROM source.state");
     if (rc != SQLITE_OK)
-        log_warn("a copy of the database failed: %s", sqlite3_errmsg(c->db.conn));
+        log_warn("cannot make a snapshot of the database: %s", sqlite3_errmsg(c->db.conn));
     sqlite3_progress_handler(c->db.conn, CANCEL_OPS, cancelled, c);
     return rc == SQLITE_OK ? 0 : -EIO;
 }
@@ -163,7 +164,7 @@ static int open_copy(struct store_snapshot_out *c)
     close(fd);
     err = db_open(&c->db, c->path, DB_SNAPSHOT, errmsg, sizeof errmsg);
     if (err != 0) {
-        log_warn("a copy of the database failed: %s", errmsg);
+        log_warn("cannot make a snapshot of the database: %s", errmsg);
         return err;
     }
     err = begin(c);
@@ -186,7 +187,7 @@ struct store_snapshot_out *store_snapshot_out_open(struct store *s)
         return c;
     }
     atomic_store(&c->progress, STORE_BUSY);
-    background_start(&c->thread, thread_main, c, "a copy");
+    background_start(&c->thread, thread_main, c, "a snapshot");
     return c;
 }
 

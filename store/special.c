@@ -52,7 +52,7 @@ static bool is_nothing(const struct special *s)
     return memcmp(s, &nothing, sizeof *s) == 0;
 }
 
-/* What is counted of a row, in memory. */
+/* Updates the counters that are kept in memory when a row is added (by 1) or removed (by -1). */
 static void count(struct op *op, const struct special *s, uint64_t by)
 {
     struct session *session = s->session != 0 ? session_find(op->sessions, s->session) : NULL;
@@ -135,7 +135,7 @@ uint32_t special_plan(struct op *op, const struct special *dir, Cfs__Ephemeral w
         wanted = (Cfs__Ephemeral)dir->ephemeral;
     if (wanted == CFS__EPHEMERAL__EPHEMERAL_INHERIT)
         return 0;
-    /* What can have nobody open it would be gone at once. */
+    /* Types that nobody can hold open would be removed immediately. */
     if (wanted == CFS__EPHEMERAL__EPHEMERAL_OPEN && type != S_IFREG && type != S_IFDIR)
         wanted = CFS__EPHEMERAL__EPHEMERAL_SESSION;
     out->ephemeral = (uint64_t)wanted;
@@ -161,7 +161,7 @@ void special_forget(struct op *op, uint64_t ino)
         special_save(op, &was, &is);
 }
 
-/* The clocks of hosts may be anywhere: no overflow, and never "none". */
+/* Clocks of hosts may show any time: the sum must not overflow, and 0 means "none". */
 int64_t special_after(const struct op *op, uint64_t seconds)
 {
     int64_t at;

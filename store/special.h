@@ -1,47 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What makes an inode special: a row of table `special` for each that is anything of the following.
- * Most trees have few; as long as there are none, looking costs nothing.
+/* Special properties of inodes: one row of the table `special` for each inode that has any. Most
+ * trees have few. If there are none, looking costs nothing.
  *
- * ephemeral  An entry lives as long as a session, or until nobody on that session's host has it
- *            open any more. A directory that says so passes it on to all that is made in it, for
- * the session that makes it; a directory that was made so is itself bound to a session, but one
- * that was told so by an xattr is not. What is not empty when its time has come is removed when it
- * becomes empty. ttl        A file is removed so many seconds after the last change of its data, a
- * directory so many seconds after it became empty; or after it was told so, if that was later.
- * container  A directory is removed together with the last of its children.
- * guard      Below a directory, nothing is changed but by a session that holds the lock on a
- *            certain file (store/dir_guard.h).
- * sequence   The next number that a directory will give to a sequential entry.
+ *   ephemeral  The entry lives as long as a session, or until no process on that session's host has
+ *              it open. A directory can pass this on: everything that a session creates in it is
+ *              ephemeral for that session. A directory that was created ephemeral also ends with
+ *              its session; one that was only told so by an xattr does not. An entry that is not
+ *              empty when its time is over is removed when it becomes empty.
+ *   ttl        A file is removed this many seconds after the last change of its data, a directory
+ *              after it became empty; or after the ttl was set, if that was later.
+ *   container  A directory is removed together with its last entry.
+ *   guard      Below the directory, only a session that holds the lock on the lock file may change
+ *              anything (store/dir_guard.h).
+ *   sequence   The next number that the directory gives to a sequential entry.
  *
- * Entries that end by themselves have one name: others cannot be linked to them, and what has
- * several cannot be made one.
+ * An entry with a limited life has one name: it cannot be linked, and an inode with several names
+ * cannot become one.
  *
- * Users see them as xattrs, user.coordfs.NAME (store/znode.h). Writer's thread; see store/op.h. */
+ * Users see these properties as xattrs user.coordfs.NAME (store/znode.h). Writer's thread; see
+ * store/op.h. */
 #ifndef STORE_SPECIAL_H
 #define STORE_SPECIAL_H
 
 #include "store/op.h"
 
-/* In the order of the columns: all of 64 bits. All zero but for ino: nothing special, no row. */
+/* In the order of the columns, all of 64 bits. If all but ino are zero, there is no row. */
 struct special {
     uint64_t ino;
     uint64_t ephemeral; /* Cfs__Ephemeral */
-    uint64_t session;   /* with which it goes; 0: a directory that only passes it on */
+    uint64_t session;   /* with whose end it is removed; 0: the directory only passes it on */
     uint64_t ttl;       /* seconds */
-    int64_t deadline;   /* nanoseconds since the epoch; 0: none, not (yet) */
-    uint64_t container; /* 0, 1 */
+    int64_t deadline;   /* ns since the epoch; 0: none, or the ttl does not run yet */
+    uint64_t container; /* 0 or 1 */
     uint64_t guard;     /* the inode of the lock file */
     uint64_t sequence;
 };
 
 #define SPECIAL_N (sizeof(struct special) / sizeof(uint64_t))
 
-/* What is special of the inode; all zero when nothing is. True: something. */
+/* Finds the properties of the inode; all zero if it has none. True: it has some. */
 bool special_find(struct op *op, uint64_t ino, struct special *out);
-/* Changes, inserts or deletes the row. */
+/* Inserts, changes or deletes the row. */
 void special_save(struct op *op, const struct special *was, const struct special *is);
 
-/* Does it end by itself? */
+/* True if the entry has a limited life. */
 static inline bool special_is_mortal(const struct special *s)
 {
     return s->session != 0 || s->ttl != 0;
@@ -49,24 +51,24 @@ static inline bool special_is_mortal(const struct special *s)
 
 /* ---- What operations call ---- */
 
-/* Before an entry is made: what it shall be, by its directory and by what is asked for; all zero
- * when it is nothing special. 0, EINVAL, EDQUOT. */
+/* Before an entry is created: computes its properties from those of its directory and from what the
+ * command wants; all zero if it is not special. 0, EINVAL or EDQUOT. */
 uint32_t special_plan(struct op *op, const struct special *dir, Cfs__Ephemeral wanted,
                       uint32_t type, struct special *out);
-/* After it was made. */
+/* Call after the entry was created. */
 void special_made(struct op *op, const struct special *plan, uint64_t ino);
 
-/* An inode lost its last name. */
+/* Call when an inode has lost its last name. */
 void special_forget(struct op *op, uint64_t ino);
-/* A file's data changed. */
+/* Call when the data of a file were changed. */
 void special_written(struct op *op, uint64_t ino);
-/* A directory's children changed; `size` of them are left. */
+/* Call when the entries of a directory were changed; `size` entries are left. */
 void special_dir_changed(struct op *op, uint64_t ino, uint64_t size);
 
-/* So many seconds from now, as a deadline. */
+/* Returns the deadline that is this many seconds from now. */
 int64_t special_after(const struct op *op, uint64_t seconds);
 
-/* May the session have one more ephemeral entry? */
+/* True if the session may have one more ephemeral entry. */
 bool special_has_room(const struct op *op);
 
 /* ---- For checks ---- */

@@ -6,7 +6,7 @@
 
 #include "store/content.h"
 
-#define PLACE_BITS 12 /* of an id: which extent of its Stage */
+#define PLACE_BITS 12 /* bits of an id: the extent's position in its Stage */
 
 _Static_assert(LIMIT_EXTENTS_MAX <= 1u << PLACE_BITS, "the extents of a command fit into ids");
 
@@ -118,7 +118,7 @@ static uint32_t check_extents(const Cfs__Stage *c, uint64_t *total)
     return 0;
 }
 
-/* A stage is bounded, for a Write that applies it keeps every member busy. */
+/* A stage has a size limit, because the Write that applies it keeps every member busy. */
 static uint32_t check_stage(struct op *op, const Cfs__Stage *c, uint64_t total)
 {
     struct staged_write *staged;
@@ -179,9 +179,10 @@ void staged_write_apply(struct op *op, struct inode *inode, const struct staged_
         db_bind(st, 1, staged[i].id);
         check(db_step(op->rows->db, st) > 0);
         data = row_bytes(st, 0);
-        /* Going on with damaged data would give it a valid checksum again. */
+        /* Rewriting damaged data would give it a valid checksum. */
         if (!hash_equal(hash_bytes(data.data, data.len), staged[i].sum))
-            die("what was staged for inode %llu is damaged on this disk",
+            die("a staged write of inode %llu is damaged on this member's disk; replace the "
+                "member's state",
                 (unsigned long long)inode->ino);
         content_write(op->rows, inode, staged[i].offset, data);
         db_reset(st);

@@ -1,34 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Content that is staged: extents of a change that is too large for one log entry, put aside by
- * Stage commands until a Write names their stage and applies all of them at once. A stage belongs
- * to a session, goes with it, and counts as content of the tree (struct counters) meanwhile.
+/* Staged writes: extents of a change that is too large for one log entry. Stage commands put them
+ * aside, until a Write names their stage and applies all of them at once. A stage belongs to a
+ * session and is dropped when the session ends. Until then it counts as content of the tree (struct
+ * counters). The table is named `part`.
  *
- * Nearly always there is none, and looking costs nothing then. Writer's thread; see store/op.h. */
+ * Usually there are none, and then looking costs nothing. Writer's thread; see store/op.h. */
 #ifndef STORE_STAGED_WRITE_H
 #define STORE_STAGED_WRITE_H
 
 #include "store/op.h"
 
 struct staged_write {
-    uint64_t id;    /* raft index of its Stage, and its place in it: in the order of writing */
-    uint64_t stage; /* of its session */
+    uint64_t id;    /* raft index of its Stage and position in it, so ids grow with time */
+    uint64_t stage; /* number that its session chose */
     uint64_t offset;
     struct store_hash sum; /* hash_bytes of the data */
     uint64_t len;
 };
 
-/* Commands: proto/command.proto. */
+/* The commands Stage and Unstage: proto/command.proto. */
 uint32_t staged_write_add(struct op *op, const Cfs__Stage *c);
 uint32_t staged_write_unstage(struct op *op, const Cfs__Unstage *c);
 
 /* ---- What Write calls ---- */
 
-/* What the session has staged there, in order: how many, and an array for the caller to free. */
+/* Returns the number of the session's writes in this stage, and *out: an array in their order,
+ * which the caller frees. */
 size_t staged_write_list(struct op *op, uint64_t stage, struct staged_write **out);
-/* Writes them to the file, in order. */
+/* Writes them to the file, in order. Does not drop them. */
 void staged_write_apply(struct op *op, struct inode *inode, const struct staged_write *staged,
                         size_t n);
-/* Drops the stage. */
+/* Deletes all writes of the stage. */
 void staged_write_drop(struct op *op, uint64_t session, uint64_t stage);
 
 /* ---- Its session ends ---- */

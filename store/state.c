@@ -72,7 +72,7 @@ static int count_rows(struct db *db, enum statement which, uint64_t *out)
     return row;
 }
 
-/* Whatever is made first, is made in the root. */
+/* The first change of a tree is always one of the root. */
 static int was_changed(struct db *db, bool *out)
 {
     sqlite3_stmt *st = db_get(db, STATEMENT_INODE_GET);
@@ -88,8 +88,7 @@ static int was_changed(struct db *db, bool *out)
     return row;
 }
 
-/* There is no history of what an older version of this program has done: it begins as if one change
- * had been deleted. */
+/* An older version of the program kept no history. It begins as if one change had been deleted. */
 static int load_none(struct db *db, struct history_state *out)
 {
     bool changed;
@@ -100,7 +99,7 @@ static int load_none(struct db *db, struct history_state *out)
     return row;
 }
 
-/* No rows: nothing was ever changed. The last change of all is never deleted. */
+/* If there are no rows, nothing was ever changed, because the last change is never deleted. */
 int state_load_history(struct db *db, struct history_state *out)
 {
     sqlite3_stmt *st = db_get(db, STATEMENT_HISTORY_RANGE);

@@ -36,7 +36,7 @@ int state_dir_sync(struct state_dir *h)
     return fsync(h->dir_fd) == 0 ? 0 : -errno;
 }
 
-/* From the moment that `new` exists. Can be repeated from any point. */
+/* Finishes an installation if the file `new` exists. May be repeated after a crash at any point. */
 static int finish_install(struct state_dir *h)
 {
     int err;
@@ -87,7 +87,7 @@ static int remove_leftovers(struct state_dir *h)
     return err;
 }
 
-/* SQLite would make the file readable for all; its companions take the mode of the file. */
+/* SQLite would make the file readable for everybody. Its companion files take the file's mode. */
 static int make_database(struct state_dir *h)
 {
     int fd = openat(h->dir_fd, DB, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -3,7 +3,7 @@
 
 #include "proto/limits.h"
 
-/* The columns of these tables in the order of their structs (store/row.h, store/state.h). */
+/* The columns of these tables, in the order of their structs (store/row.h, store/state.h). */
 #define INODE_COLUMNS(t)                                                                           \
     t "ino," t "mode," t "nlink," t "uid," t "gid," t "rdev," t "size," t "stored," t              \
       "xattr_bytes," t "atime," t "mtime," t "ctime," t "version," t "cversion," t "aversion," t   \
@@ -22,7 +22,8 @@
 #define TEXT(number)  TEXT_(number)
 #define TEXT_(number) #number
 
-/* Directories from ?1 on downwards; the names in them; what an inode costs (store/quota.h). */
+/* The directories from ?1 downwards; the names in them; what an inode is charged (store/quota.h).
+ */
 #define BELOW                                                                                      \
     "WITH RECURSIVE below(ino) AS (SELECT ?1 UNION ALL SELECT d.ino FROM below b"                  \
     " CROSS JOIN dirent d ON d.parent = b.ino WHERE d.type = 16384) "

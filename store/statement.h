@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every SQL statement that a running store executes, by name: prepared on first use, kept until
- * the connection closes (store/db.h). The text is in statement.c, in the same order. */
+/* Every SQL statement that a running store executes, by name. A statement is prepared on its first
+ * use and kept until the connection closes (store/db.h). The texts are in statement.c, in the same
+ * order. */
 #ifndef STORE_STATEMENT_H
 #define STORE_STATEMENT_H
 

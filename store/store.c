@@ -14,7 +14,7 @@
 
 /* ---- Opening ----------------------------------------------------------------------------------*/
 
-/* A new database: the schema, whose it is, and the root directory. */
+/* Creates a new database: the schema, the owner's identity, and the root directory. */
 static int create(struct store *s)
 {
     struct state state;
@@ -45,7 +45,7 @@ static int migrate(struct store *s)
     return rc == SQLITE_OK ? db_sync_wal(&s->db) : db_errno(s->db.conn, rc);
 }
 
-/* Is it the database of this member? Looks without changing anything. */
+/* Checks that the database belongs to this member. Changes nothing. */
 static int check_owner(struct store *s, char *errmsg, size_t errmsg_len)
 {
     struct raftlog log;
@@ -55,15 +55,16 @@ static int check_owner(struct store *s, char *errmsg, size_t errmsg_len)
         strcmp(found->cluster, s->identity.cluster) == 0 && found->member == s->identity.member;
 
     if (row <= 0)
-        snprintf(errmsg, errmsg_len, "the raft log contradicts the applied index");
+        snprintf(errmsg, errmsg_len,
+                 "the database is damaged: the raft log does not match the applied index");
     else if (!same)
-        snprintf(errmsg, errmsg_len, "this is the database of member %llu of cluster %s",
+        snprintf(errmsg, errmsg_len, "the database belongs to member %llu of cluster %s",
                  (unsigned long long)found->member, found->cluster);
     raftlog_fini(&log);
     return row <= 0 ? -EUCLEAN : same ? 0 : -EXDEV;
 }
 
-/* Cheap signs of damage: whatever the size of the database, a few rows are read. */
+/* Looks for cheap signs of damage: reads a few rows, whatever the size of the database. */
 static int check_sanity(struct store *s, char *errmsg, size_t errmsg_len)
 {
     struct rows rows = {&s->db, &s->state};
@@ -71,16 +72,16 @@ static int check_sanity(struct store *s, char *errmsg, size_t errmsg_len)
     struct inode root;
 
     if (state_load(&s->db, &s->state) != 1) {
-        snprintf(errmsg, errmsg_len, "the counters are missing");
+        snprintf(errmsg, errmsg_len, "the database is damaged: the counters are missing");
         return -EUCLEAN;
     }
     if (!row_inode_find(&rows, ROW_ROOT_INO, &root) || !op_is_dir(&root)) {
-        snprintf(errmsg, errmsg_len, "the root directory is missing");
+        snprintf(errmsg, errmsg_len, "the database is damaged: the root directory is missing");
         return -EUCLEAN;
     }
     if (n->inodes < 1 || n->next_ino <= ROW_ROOT_INO || n->next_dirent < 1 ||
         s->state.config_index > n->applied) {
-        snprintf(errmsg, errmsg_len, "the counters contradict each other");
+        snprintf(errmsg, errmsg_len, "the database is damaged: its counters are inconsistent");
         return -EUCLEAN;
     }
     return check_owner(s, errmsg, errmsg_len);
@@ -90,11 +91,13 @@ static const struct {
     int err;
     const char *reason;
 } refusals[] = {
-    [SCHEMA_NEWER] = {-EPROTONOSUPPORT, "the database is of a newer version of this program"},
-    [SCHEMA_FOREIGN] = {-EUCLEAN, "this is no database of coordfs"},
+    [SCHEMA_NEWER] =
+        {-EPROTONOSUPPORT,
+         "a newer version of coordfs wrote the database: upgrade coordfs on this member"},
+    [SCHEMA_FOREIGN] = {-EUCLEAN, "the file is not a database of coordfs"},
 };
 
-/* The database is only read first: what is refused has not been changed. */
+/* Reads the database before anything is changed, so a refused database stays as it was. */
 static int probe(struct store *s, enum schema_state *schema, char *errmsg, size_t errmsg_len)
 {
     struct db db;
@@ -112,7 +115,8 @@ static int probe(struct store *s, enum schema_state *schema, char *errmsg, size_
     } else if (*schema == SCHEMA_CURRENT) {
         db_abandon(&db);
         if (!same)
-            snprintf(errmsg, errmsg_len, "the tables are not those of this version");
+            snprintf(errmsg, errmsg_len,
+                     "the database has other tables than this version of coordfs");
         return same ? 0 : -EUCLEAN;
     } else if (*schema == SCHEMA_NEWER || *schema == SCHEMA_FOREIGN) {
         err = refusals[*schema].err;
@@ -131,7 +135,7 @@ static int on_wal(void *arg, sqlite3 *conn BASE_UNUSED, const char *name BASE_UN
     return SQLITE_OK;
 }
 
-/* Until all is checked, errors are returned; from then on, they are fatal. */
+/* Until all checks have passed, errors are returned. After that they are fatal. */
 static int prepare(struct store *s, enum schema_state schema, char *errmsg, size_t errmsg_len)
 {
     int err = 0;
@@ -175,7 +179,8 @@ int internal_open(struct store *s, char *errmsg, size_t errmsg_len)
     apply_init(&s->apply, &s->rows, &s->sessions, &s->locks);
     sqlite3_wal_hook(s->db.conn, on_wal, s);
     s->wal_pages = 0;
-    /* What the last process committed without a sync may still be in the kernel only. */
+    /* The last process may have committed without a sync, so its data may only be in the page
+     * cache. */
     s->unsynced = true;
     return 0;
 }
@@ -199,7 +204,7 @@ static void init_locks(struct store *s)
     pthread_rwlockattr_t attr;
 
     pthread_rwlockattr_init(&attr);
-    /* An installation must not wait for ever for readers that keep coming. */
+    /* An installation must not be starved by a stream of readers. */
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&s->readers_lock, &attr);
     pthread_rwlockattr_destroy(&attr);
@@ -231,11 +236,11 @@ int store_open(const char *dir, const struct store_identity *identity, struct st
     init_locks(s);
     err = internal_open(s, errmsg, errmsg_len);
     if (err != 0)
-        goto close_home;
+        goto close_state_dir;
     *out = s;
     return 0;
 
-close_home:
+close_state_dir:
     fini_locks(s);
     state_dir_close(&s->state_dir);
 free_store:
@@ -295,7 +300,7 @@ void store_commit(struct store *s, bool sync)
     if (sync && s->unsynced)
         err = db_sync_wal(&s->db);
     if (err != 0)
-        die("the database could not be synced to the disk: %s", strerror(-err));
+        die("cannot sync the database to the disk: %s", strerror(-err));
     if (sync)
         s->unsynced = false;
     checkpoint_notify(s->checkpoint, s->wal_pages);
@@ -375,7 +380,7 @@ bool store_acceptable_from(const struct store *s, uint64_t member, const uint8_t
     if (stamp.session == 0)
         return opens == member;
     session = session_find(&s->sessions, stamp.session);
-    return session == NULL || session->member == member; /* none yet: apply will tell */
+    return session == NULL || session->member == member; /* no such session: apply reports it */
 }
 
 int store_reply(struct store *s, uint64_t session, uint64_t seq, struct buf *out)
@@ -487,7 +492,7 @@ static bool same_locks(struct store *s)
     return same;
 }
 
-/* Is what was counted what is there? */
+/* True if the counters in memory match the rows. */
 static bool same_counts(struct store *s)
 {
     struct state fresh;
@@ -520,7 +525,7 @@ bool store_check(struct store *s, char *why, size_t why_len)
         return false;
     if (hash_equal(found, store_state_hash(s)) && same_log(s) && same_locks(s) && same_counts(s))
         return true;
-    snprintf(why, why_len, "S21: the state in memory is not the one in the database");
+    snprintf(why, why_len, "S21: the state in memory differs from the database");
     return false;
 }
 

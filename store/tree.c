@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * Each operation has two halves. The first looks up all directories and inodes and returns an error
+ * if anything is not permitted; it changes nothing. The second cannot fail: it changes the entries,
+ * then the inodes (struct op_inode: as it was, as it will be), then the quotas, and records the
+ * change.
+ *
+ * An entry consists of a name and a cookie, the position that readdir continues from. A regular
+ * file that loses its last name becomes an orphan, because a host may have it open; the leader
+ * proposes a Reap when none has. Removing the last entry of a container removes the container, and
+ * so on upwards (leave_container). */
 #include "store/tree.h"
 
 #include <errno.h>
@@ -14,7 +25,7 @@
 
 /* ---- Names and directories --------------------------------------------------------------------*/
 
-/* Is it a name? "." and ".." have answers of their own in each operation, as in Linux. */
+/* Checks a name. For "." and ".." each operation has its own error, as in Linux. */
 static uint32_t check_name(ProtobufCBinaryData name, uint32_t dot, uint32_t dotdot)
 {
     if (name.len > LIMIT_NAME_MAX)
@@ -29,7 +40,7 @@ static uint32_t check_name(ProtobufCBinaryData name, uint32_t dot, uint32_t dotd
     return 0;
 }
 
-/* The control directory's name means that one, in every mount (fs/control/vdir.h). */
+/* The name of the control directory is reserved in the root (fs/control/vdir.h). */
 static uint32_t check_reserved(uint64_t dir, ProtobufCBinaryData name)
 {
     const size_t len = sizeof LIMIT_CONTROL_NAME - 1;
@@ -39,7 +50,7 @@ static uint32_t check_reserved(uint64_t dir, ProtobufCBinaryData name)
                : 0;
 }
 
-/* A directory that a name is looked up in. A removed one has no inode any more. */
+/* Finds the directory that a name is looked up in. A removed directory has no inode any more. */
 static uint32_t find_dir(struct op *op, uint64_t ino, struct op_inode *out)
 {
     if (!op_inode_find(op, ino, out))
@@ -56,7 +67,7 @@ static void dir_changed(struct op *op, struct op_inode *dir)
     special_dir_changed(op, dir->is.ino, dir->is.size);
 }
 
-/* A name of type `type` came into the directory, or went. */
+/* dir_gain, dir_lose: the directory got or lost an entry of this type. */
 static void dir_gain(struct op_inode *dir, uint32_t type)
 {
     dir->is.size++;
@@ -147,8 +158,8 @@ static struct inode new_inode(struct op *op, const Cfs__Make *c, const struct in
     return inode;
 }
 
-/* The name of a sequential entry: with the directory's next number, or the first behind it that is
- * free. */
+/* Chooses the name of a sequential entry: with the directory's next number, or the first free
+ * number after it. */
 static uint32_t number_name(struct op *op, const Cfs__Make *c, struct special *dir,
                             ProtobufCBinaryData *name)
 {
@@ -185,7 +196,7 @@ static uint32_t find_name(struct op *op, const Cfs__Make *c, struct special *dir
     return row_dirent_find(op->rows, c->parent, op_bytes(c->name), &d) ? EEXIST : 0;
 }
 
-/* Room below the directory, for a new inode. */
+/* Checks that the quota has room for a new inode in the directory. */
 static uint32_t check_quota(struct op *op, uint64_t dir, uint64_t bytes)
 {
     return quota_has_room(op, quota_of_dir(op, dir), bytes, 1) ? 0 : EDQUOT;
@@ -196,7 +207,7 @@ static struct inode insert_inode(struct op *op, const Cfs__Make *c, const struct
 {
     struct inode inode = new_inode(op, c, dir);
 
-    if (op_type(&inode) != S_IFLNK) /* all of whose permissions are there */
+    if (op_type(&inode) != S_IFLNK) /* symlinks have all permissions */
         inode.mode = (inode.mode & ~(uint64_t)0777) | acls->permissions;
     inode.xattr_bytes = acl_pair_bytes(acls);
     row_inode_insert(op->rows, &inode);
@@ -305,8 +316,8 @@ uint32_t tree_link(struct op *op, const Cfs__Link *c)
 
 /* ---- Unlink -----------------------------------------------------------------------------------*/
 
-/* One name of the inode less, in `dir`. Regular files without a name stay as orphans, for hosts may
- * have them open; of everything else, nothing is left to be read. */
+/* Removes one name of the inode, in `dir`. A regular file without a name stays as an orphan,
+ * because hosts may have it open. Any other inode without a name is deleted. */
 static void drop_link(struct op *op, const struct op_inode *dir, struct op_inode *i)
 {
     i->is.nlink = op_is_dir(&i->was) ? 0 : i->was.nlink - 1;
@@ -339,7 +350,7 @@ static void take_out(struct op *op, struct op_inode *dir, ProtobufCBinaryData na
                 dir->was.ino, name);
 }
 
-/* Takes out the only name of an inode; `dir` is where it was. */
+/* Deletes an inode together with its only name, which was in `dir`. */
 static void take_out_inode(struct op *op, struct op_inode *victim, struct op_inode *dir)
 {
     sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_DIRENT_OF_INODE);
@@ -360,7 +371,7 @@ static void take_out_inode(struct op *op, struct op_inode *victim, struct op_ino
     take_out(op, dir, name, &d, victim);
 }
 
-/* A directory has lost an entry: if it is a container, and this was its last, it goes too. */
+/* The directory has lost an entry. If it is a container and empty now, it is removed, too. */
 static void leave_container(struct op *op, const struct op_inode *dir)
 {
     struct op_inode at = *dir;
@@ -418,20 +429,20 @@ bool tree_remove(struct op *op, uint64_t ino)
 
 /* ---- Rename -----------------------------------------------------------------------------------*/
 
-/* All that takes part. `to` is `from` when both names are in the same directory. */
+/* Everything that a rename involves. `to` is `from` if both names are in one directory. */
 struct rename {
     const Cfs__Rename *c;
     struct op_inode dirs[2];
     struct op_inode *from;
     struct op_inode *to;
     struct op_inode source;
-    struct op_inode target; /* when there is one */
+    struct op_inode target; /* if has_target */
     struct dirent source_entry;
     struct dirent target_entry;
     bool has_target;
 };
 
-/* Is `ino` the directory or one of those above it? */
+/* True if `ino` is the directory or one of its ancestors. */
 static bool is_above(struct op *op, uint64_t ino, const struct inode *dir)
 {
     struct inode at = *dir;
@@ -473,11 +484,12 @@ static uint32_t rename_find(struct op *op, struct rename *r)
     return 0;
 }
 
-/* Would a directory come to lie below itself, or replace one that it lies in? */
+/* Refuses to move a directory below itself, and to replace a directory by one of its descendants.
+ */
 static uint32_t rename_check_loops(struct op *op, const struct rename *r)
 {
     if (r->to == r->from)
-        return 0; /* neither name is that of the directory itself */
+        return 0; /* neither inode is the directory itself */
     if (op_is_dir(&r->source.was) && is_above(op, r->source.was.ino, &r->to->was))
         return EINVAL;
     if (r->has_target && op_is_dir(&r->target.was) &&
@@ -486,7 +498,7 @@ static uint32_t rename_check_loops(struct op *op, const struct rename *r)
     return 0;
 }
 
-/* Room for one more subdirectory? */
+/* Checks that the directories may have one more subdirectory. */
 static uint32_t rename_check_nlink(const struct rename *r)
 {
     bool source_dir = op_is_dir(&r->source.was);
@@ -571,8 +583,9 @@ static void rename_exchange(struct op *op, struct rename *r)
     rename_report(op, r, CFS__CHANGE__KIND__EXCHANGE);
 }
 
-/* The entry keeps a cookie wherever it can, so that a directory that is being read shows each file
- * once: a replaced name keeps its own, a name that changes within its directory takes the old. */
+/* Keeps cookies where possible, so that a directory that is being read shows each file once: a
+ * replaced name keeps its own cookie, and a name that changes within its directory keeps the old
+ * name's cookie. */
 static void rename_entries(struct op *op, struct rename *r)
 {
     struct bytes new_name = op_bytes(r->c->new_name);
@@ -621,7 +634,7 @@ uint32_t tree_rename(struct op *op, const Cfs__Rename *c)
     if ((status = rename_check_loops(op, &r)))
         return status;
     if (r.has_target && r.source.was.ino == r.target.was.ino)
-        return 0; /* two names of one file: nothing changes, as POSIX wants it */
+        return 0; /* two names of one file: nothing changes, as POSIX demands */
     if (!exchange && (status = rename_check_replace(&r)))
         return status;
     if ((status = rename_check_nlink(&r)) || (status = rename_check_quota(op, &r)))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The operations on names: make, link, unlink and rmdir, rename. What each does and answers is said
- * in proto/command.proto; the errors are those of ext4. See store/op.h. */
+/* Operations on names: make, link, unlink and rmdir, rename. proto/command.proto says what each
+ * does and answers. The errors are those of ext4. See store/op.h. */
 #ifndef STORE_TREE_H
 #define STORE_TREE_H
 
@@ -11,11 +11,11 @@ uint32_t tree_link(struct op *op, const Cfs__Link *c);
 uint32_t tree_unlink(struct op *op, const Cfs__Unlink *c);
 uint32_t tree_rename(struct op *op, const Cfs__Rename *c);
 
-/* Removes an inode that has one name, as unlink and rmdir do. False: a directory that is not empty,
- * or nothing that has a name. */
+/* Removes an inode that has one name, as unlink and rmdir do. False: it is a directory that is not
+ * empty, or it has no name. */
 bool tree_remove(struct op *op, uint64_t ino);
 
-/* The root directory of a new database. */
+/* Creates the root directory of a new database. */
 void tree_make_root(struct rows *r);
 
 #endif

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * The steps are carried out one by one, each on the result of the steps before it. A step's path is
+ * looked up component by component, as the kernel would do, with the permissions of the caller.
+ * Then the step becomes an ordinary command (make, write, rename …), which makes its own checks.
+ *
+ * If a step fails, everything is undone. The database goes back to the savepoint that was set
+ * before the first step. The counters and settings in memory are restored from a copy, the counts
+ * of the sessions are computed anew, and the cached path of the history is dropped. Locks and
+ * sessions need no copy, because no step changes them. */
 #include "store/txn.h"
 
 #include <errno.h>
@@ -15,18 +25,19 @@ struct txn {
     const Cfs__Txn *c;
     const Cfs__Cred *cred;
     uint32_t (*run)(struct op *op, const Cfs__Command *c);
-    uint64_t hashed; /* bytes */
+    uint64_t hashed; /* bytes that were hashed so far */
 };
 
 /* ---- Paths ------------------------------------------------------------------------------------*/
 
-/* What a path leads to. A directory that was reached without a name ("/", "..") has none. */
+/* The result of a path lookup. A directory that was reached without a name ("/", "..") has an empty
+ * name. */
 struct place {
     struct inode dir;
     ProtobufCBinaryData name;
     bool there;
     struct inode inode;
-    uint64_t ino; /* 0: not there */
+    uint64_t ino; /* 0: does not exist */
 };
 
 static uint32_t look(struct txn *t, const struct inode *dir, struct bytes name, struct place *out)
@@ -179,12 +190,14 @@ static uint32_t make(struct txn *t, const struct place *at, const Cfs__Make *c)
             return EPERM;
         if (type != S_IFDIR && (at->dir.mode & S_ISGID) != 0 &&
             !access_is_member(t->cred, at->dir.gid))
-            make.mode &= ~(uint32_t)S_ISGID; /* it would be of that group */
+            /* the file would belong to a group that the caller is not in */
+            make.mode &= ~(uint32_t)S_ISGID;
     }
     return t->run(t->op, COMMAND(make, MAKE, &make));
 }
 
-/* A sequential name may end with a slash: then it has no prefix. */
+/* Finds the place of a new entry. A sequential name may end with a slash: then its prefix is empty.
+ */
 static uint32_t find_new(struct txn *t, ProtobufCBinaryData path, bool sequential,
                          struct place *out)
 {
@@ -201,7 +214,7 @@ static uint32_t find_new(struct txn *t, ProtobufCBinaryData path, bool sequentia
         out->dir = out->inode;
         out->name = (ProtobufCBinaryData){0, NULL};
     } else if (out->name.len == 0) {
-        return EEXIST; /* a directory that was reached without a name */
+        return EEXIST; /* the path names a directory without a name of its own */
     }
     return 0;
 }
@@ -284,7 +297,7 @@ static uint32_t run_remove(struct txn *t, const Cfs__TxnStep *s)
     return t->run(t->op, COMMAND(unlink, UNLINK, &c));
 }
 
-/* A directory that gets another parent is changed itself: its "..". */
+/* Moving a directory to another parent changes the directory itself: its "..". */
 static uint32_t check_moved(struct txn *t, const struct place *from, const struct place *to)
 {
     uint32_t status = access_check_entry(t->op, t->cred, &from->dir, &from->inode);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/waits.h"
 
-/* Calls fn for each owner with an edge to `owner`, and stops when it returns false. */
+/* Calls fn for each owner that has an edge to `owner`; stops when fn returns false. */
 static bool each_before(const struct lock_owner *owner, enum waits_edges edges,
                         bool (*fn)(void *arg, struct lock_owner *from), void *arg)
 {
@@ -22,7 +22,8 @@ static bool each_before(const struct lock_owner *owner, enum waits_edges edges,
 
 struct search {
     uint64_t visit;
-    struct lock_owner *stack; /* linked by `below`: marked, but not gone on from yet */
+    /* marked owners whose own predecessors were not visited yet, linked by `below` */
+    struct lock_owner *stack;
 };
 
 static bool push(void *arg, struct lock_owner *from)

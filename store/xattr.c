@@ -32,7 +32,7 @@ static uint32_t check_set(const Cfs__SetXattr *c)
     return 0;
 }
 
-/* Is it there, or not, as it should be? */
+/* Checks c->mode: must the xattr exist, or not exist? */
 static uint32_t check_presence(struct op *op, const Cfs__SetXattr *c)
 {
     struct buf old = BUF_EMPTY;
@@ -91,7 +91,7 @@ uint32_t xattr_remove(struct op *op, const Cfs__RemoveXattr *c)
     if (status == 0)
         xattr_value_changed(op, &i);
     else if (status == ENODATA && acl_is_name(op_bytes(c->name))) {
-        op_reply_attr(op, &i.is); /* as Linux has it */
+        op_reply_attr(op, &i.is); /* as in Linux */
         status = 0;
     }
     return status;

@@ -15,7 +15,7 @@ static bool is_text(ProtobufCBinaryData value, const char *text)
     return value.len == strlen(text) && memcmp(value.data, text, value.len) == 0;
 }
 
-/* Could it be removed one day, by its only name? */
+/* True if the inode could be removed by its only name. */
 static bool can_end(const struct inode *inode)
 {
     return inode->ino != ROW_ROOT_INO && (op_is_dir(inode) || inode->nlink == 1);
@@ -160,7 +160,7 @@ static int get_sequence(const struct special *s, const struct znode_lookup *look
     return 0;
 }
 
-/* Rounded up: by then it is over. */
+/* Rounded up, so that the entry has expired by then. */
 static int get_expires(const struct special *s, const struct znode_lookup *lookup BASE_UNUSED,
                        struct buf *out)
 {
@@ -190,7 +190,7 @@ static const struct name {
     {"expires", get_expires, NULL, NULL},
 };
 
-/* Not known to the store, but to those above it: no one can set them. */
+/* Layers above the store answer these names; nobody can set them. */
 static const char *const elsewhere[] = {"version",  "cversion",          "aversion", "created",
                                         "modified", "children_modified", "fence"};
 

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* user.coordfs.*: xattrs that are not stored as such, but are a way to see and to set what is
- * special of an inode (store/special.h). Values are text, without a newline.
+/* The xattrs user.coordfs.*: they are not stored as xattrs but show and set the special properties
+ * of an inode (store/special.h). Values are text, without a newline.
  *
- *   ephemeral  "session" or "open". Of a directory that is empty: what is made in it will be so.
+ *   ephemeral  "session" or "open". On an empty directory: what is created in it will be ephemeral.
  *   ttl        seconds, 1 … LIMIT_TTL_MAX
- *   container  "1", of a directory
- *   guard      of a directory: the path of a lock file, that exists and is a regular file; from the
- *              root when it begins with '/', else from the directory; symlinks are not followed.
- *              Reads as that file's path now (from the root), "(deleted)" when it has none.
+ *   container  "1"; of a directory
+ *   guard      of a directory: the path of an existing lock file, a regular file. A path that
+ *              begins with '/' starts at the root, another path at the directory. Symlinks are
+ *              not followed. Reads as the file's current path from the root, or as "(deleted)".
  * read-only:
- *   owner      the member with whose session an ephemeral entry goes
+ *   owner      the member with whose session an ephemeral entry ends
  *   sequence   the next number that a directory gives to a sequential entry
  *   expires    seconds since the epoch at which the ttl ends, if it runs
  *
- * What a user has set, or has inherited, is listed by listxattr(2), so that it can be found and
- * copied; what is read-only is not, for copying it would fail.
- * Elsewhere: quotas, in store/quota.h; the numbers version … children_modified are in Cfs__Attr;
- * fence: reader_fence.
+ * listxattr(2) lists the properties that a user has set or that were inherited, so they can be
+ * found and copied. It does not list read-only ones, because copying them would fail.
  *
- * Errors in apply: EINVAL a value, or an inode that cannot be so (the root, a file with several
- * names; a directory that is not empty, for ephemeral); EPERM a name that is read-only; ENODATA;
- * EEXIST; EDQUOT too many ephemeral entries. */
+ * Handled elsewhere: quotas (store/quota.h); the numbers version … children_modified (Cfs__Attr);
+ * fence (reader_fence).
+ *
+ * Errors: EINVAL: a bad value, or an inode that cannot have the property (the root, a file with
+ * several names; for ephemeral, a directory that is not empty). EPERM: a read-only name. ENODATA,
+ * EEXIST. EDQUOT: too many ephemeral entries. */
 #ifndef STORE_ZNODE_H
 #define STORE_ZNODE_H
 
@@ -34,22 +35,23 @@ bool znode_ends(struct bytes name, const struct inode *inode);
 /* Does this attribute restrict what other users may change? */
 bool znode_is_restriction(struct bytes name);
 
-/* Carries out a SetXattr or RemoveXattr of such a name, but for what is common to all xattrs (the
- * attributes of the inode, the reply, the change). */
+/* Carry out a SetXattr or RemoveXattr of such a name. The caller does what all xattrs have in
+ * common: the inode's attributes, the reply, the change. */
 uint32_t znode_set(struct op *op, const struct inode *inode, const Cfs__SetXattr *c);
 uint32_t znode_remove(struct op *op, const struct inode *inode, const Cfs__RemoveXattr *c);
 
-/* The value of such a name, for readers; the caller has found `s` and the inode. fn finds the path
- * of an inode, its length or -errno, and the member of a session (0: none). */
+/* For readers: the value of such a name. The caller has found `s` and the inode. path() finds the
+ * path of an inode and returns its length or -errno. member() finds the member of a session (0:
+ * none). */
 struct znode_lookup {
     int64_t (*path)(void *arg, uint64_t ino, char *out, size_t size);
     uint64_t (*member)(void *arg, uint64_t session);
     void *arg;
 };
-/* Appends the value: 0, or -errno (-ENODATA). */
+/* Appends the value. 0, or -errno (-ENODATA). */
 int znode_get(const struct special *s, struct bytes name, const struct znode_lookup *lookup,
               struct buf *out);
-/* Appends the names that listxattr(2) shows, each terminated by a NUL. */
+/* Appends the names that listxattr(2) shows, each ended by a NUL. */
 void znode_list(const struct special *s, struct buf *names);
 
 #endif
