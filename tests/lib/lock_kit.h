@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of locks share: commands about locks of several hosts, in one line each. */
+/* Shared by the tests of locks: commands about locks of several hosts, in one line each. */
 #ifndef TESTS_LIB_LOCK_KIT_H
 #define TESTS_LIB_LOCK_KIT_H
 

@@ -97,7 +97,7 @@ static bool conflicts_with_request(const struct lock_model *m, const struct lock
 
 typedef bool matrix[LOCK_MODEL_OWNERS][LOCK_MODEL_OWNERS];
 
-/* Edges of the request: to whom it waits. */
+/* Adds the edges of the request: to the owners that it waits for. */
 static void add_edges(const struct lock_model *m, const struct lock_model_request *r, matrix hard,
                       matrix all)
 {
@@ -128,7 +128,7 @@ static void get_graph(const struct lock_model *m, matrix hard, matrix all)
             add_edges(m, &m->queue[i], hard, all);
 }
 
-/* Who waits, through whomever else, for a lock that `owner` holds? */
+/* Finds the owners that wait, directly or through others, for a lock that `owner` holds. */
 static void get_awaiting(const struct lock_model *m, int owner, bool *out)
 {
     matrix hard, reach;
@@ -168,7 +168,7 @@ static bool is_free(const struct lock_model *m, const struct lock_model_request 
     return true;
 }
 
-/* Would its waiting close a cycle of owners that wait for locks? */
+/* True if waiting would close a cycle of owners that wait for locks. */
 static bool is_deadlock(const struct lock_model *m, const struct lock_model_request *r)
 {
     matrix hard, all;
@@ -242,7 +242,7 @@ void lock_model_unlock(struct lock_model *m, uint64_t session, const Cfs__Unlock
             m->owners[owner].bytes[file][i].type = 0;
 }
 
-/* Everything of the session, and if not `all`, only what came through the handle. */
+/* Drops everything of the session; without `all`, only what was taken through the handle. */
 static void drop(struct lock_model *m, uint64_t session, bool all, uint64_t handle)
 {
     for (int o = 0; o < LOCK_MODEL_OWNERS; o++)
@@ -321,8 +321,8 @@ int lock_model_waiting(const struct lock_model *m, uint64_t session, uint32_t ki
     return n;
 }
 
-/* Is there a cycle of owners that wait for one another's locks? (One of whose threads waits may
- * have another that does not.) */
+/* True if owners wait for one another's locks in a cycle. (An owner may have one thread that waits
+ * and another that does not.) */
 static bool is_stuck(const struct lock_model *m)
 {
     matrix hard, all;

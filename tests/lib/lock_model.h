@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A model of locks, to hold store/lock.c against: bytes in arrays, owners in matrices, no
- * cleverness. Written from store/lock.h and proto/command.proto. It decides what a request must be
- * answered; of the grants that the store reports it checks that each was due, one after the other,
- * and that none is missing. */
+/* A model of locks, to compare store/lock.c with: bytes in arrays, owners in matrices. Written from
+ * store/lock.h and proto/command.proto. It decides the answer of each request. It checks that each
+ * grant that the store reports was due at its turn, and that none is missing. */
 #ifndef TESTS_LIB_LOCK_MODEL_H
 #define TESTS_LIB_LOCK_MODEL_H
 
@@ -39,14 +38,15 @@ struct lock_model_request {
 };
 
 struct lock_model {
-    bool single; /* no owner is let wait twice at a time: then there must be no deadlock, ever */
+    bool single; /* no owner has two waiting requests: then there must never be a deadlock */
     uint64_t inos[LOCK_MODEL_FILES];
     struct lock_model_owner owners[LOCK_MODEL_OWNERS];
     struct lock_model_request queue[LOCK_MODEL_QUEUE]; /* in order of ids */
     int n_queue;
 };
 
-/* What a command does, before any grant; index: of its entry. The status that it must have. */
+/* Carries out a command, without grants, and returns the status that it must have. index: of its
+ * entry. */
 uint32_t lock_model_lock(struct lock_model *m, uint64_t index, uint64_t session,
                          const Cfs__Lock *c);
 void lock_model_unlock(struct lock_model *m, uint64_t session, const Cfs__Unlock *c);
@@ -54,13 +54,13 @@ void lock_model_release(struct lock_model *m, uint64_t session, uint64_t handle)
 uint32_t lock_model_cancel(struct lock_model *m, uint64_t session, uint64_t id);
 void lock_model_end(struct lock_model *m, uint64_t session);
 
-/* The next one of a command's grants; false, and why: it was not due. */
+/* Checks the next grant of a command. False: it was not due; *why says so. */
 bool lock_model_grant(struct lock_model *m, uint64_t index, const struct store_grant *grant,
                       struct buf *why);
-/* After all grants of a command: is something missing, or impossible? */
+/* Call after all grants of a command. False: a grant is missing, or the state is impossible. */
 bool lock_model_settled(struct lock_model *m, struct buf *why);
 
-/* How many requests does this owner have waiting? */
+/* Returns the number of the owner's waiting requests. */
 int lock_model_waiting(const struct lock_model *m, uint64_t session, uint32_t kind, uint64_t owner);
 bool lock_model_holds_any(const struct lock_model_owner *owner);
 

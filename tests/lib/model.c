@@ -159,7 +159,7 @@ static void remove_session(struct model *m, const struct model_session *s)
     check(false);
 }
 
-/* Too many are open: the one that was used least recently goes. */
+/* If too many sessions are open, the least recently used one ends. */
 static void make_room(struct model *m)
 {
     while (m->n_sessions >= LIMIT_SESSIONS_MAX) {
@@ -190,7 +190,7 @@ static struct model_session *add_session(struct model *m, uint64_t index,
     return s;
 }
 
-/* Before the first session there was no time that the root could have had. */
+/* The root gets its times from the first session, because the log holds no time before. */
 static void date_root(struct model_step *step)
 {
     Cfs__Attr *root = &model_find(step->model, MODEL_ROOT)->attr;

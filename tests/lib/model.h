@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A model of the replicated tree, to hold the store against: the same entries, applied to plain
- * arrays with linear searches, no disk, no cleverness. Written from the contracts (store/store.h,
- * store/reader.h, proto/) and from POSIX, not from the store's code, so that the two agreeing
- * means something.
+/* A model of the replicated tree, to compare the store with: the same entries, applied to plain
+ * arrays with linear searches and no disk. It was written from the contracts (store/store.h,
+ * store/reader.h, proto/) and from POSIX, not from the store's code, so their agreement means
+ * something.
  *
- * Its fields may be read by tests (and by the generator, which aims at what is there); only
- * model_apply changes them. One thread. */
+ * Tests and the generator may read its fields; only model_apply changes them. One thread. */
 #ifndef TESTS_LIB_MODEL_H
 #define TESTS_LIB_MODEL_H
 
@@ -22,8 +21,8 @@ struct model_xattr {
     struct buf value;
 };
 
-/* Content is stored in blocks, each up to the last byte that was written to it: what is not stored
- * takes no space. */
+/* Content is stored in blocks, each up to the last byte that was written to it. The rest takes no
+ * space. */
 #define MODEL_BLOCK 16384
 
 struct model_inode {
@@ -41,7 +40,7 @@ struct model_entry {
     uint64_t dir;
     uint64_t ino;
     uint64_t order;  /* 1, 2, 3 … in the sequence of insertions: the order of cookies */
-    uint64_t cookie; /* what the store was seen to use for it; 0: not seen yet (compare_tree) */
+    uint64_t cookie; /* the cookie that the store uses; 0: not seen yet (compare_tree) */
     struct buf name;
 };
 
@@ -127,8 +126,8 @@ struct model {
 struct model *model_new(void); /* only the root directory */
 void model_free(struct model *m);
 
-/* Applies entry `index` (applied + 1). check() fails on bytes that are no command. out is to be
- * released with model_result_fini. */
+/* Applies entry `index`, which must be applied + 1. check() fails if the bytes are not a command.
+ * Release *out with model_result_fini. */
 void model_apply(struct model *m, uint64_t index, const struct store_entry *entry,
                  struct model_result *out);
 void model_result_fini(struct model_result *out);
@@ -146,26 +145,27 @@ const struct model_reply *model_find_reply(const struct model_session *s, uint64
 /* All attributes, blocks too. */
 void model_attr(const struct model_inode *inode, Cfs__Attr *out);
 
-/* Up to len bytes of a regular file's content at offset; how many. */
+/* Copies up to len bytes of a regular file's content at offset to out; returns their number. */
 size_t model_read(const struct model_inode *inode, uint64_t offset, uint8_t *out, size_t len);
 
-/* Where SEEK_DATA, or SEEK_HOLE, leads: an offset or -ENXIO. Content is stored up to the end of the
- * page of 4096 bytes in which the last byte of a block is stored. */
+/* Returns the result of SEEK_DATA or SEEK_HOLE: an offset or -ENXIO. A block counts as stored up to
+ * the end of the 4096-byte page of its last stored byte. */
 int64_t model_seek(const struct model_inode *inode, uint64_t offset, bool hole);
 
-/* The entry of `dir` with the smallest order > after; NULL behind the last. */
+/* Returns the entry of `dir` with the smallest order > after; NULL: none. */
 struct model_entry *model_next_entry(const struct model *m, uint64_t dir, uint64_t after);
 
 bool model_is_orphan(const struct model_inode *inode);
 bool model_is_dir(const struct model_inode *inode);
 uint64_t model_stored(const struct model_inode *inode); /* bytes of content */
 uint64_t model_bytes(const struct model *m);            /* of all, orphans too, and staged */
-/* How many extents the session has staged there, and their bytes. */
+/* Returns how many extents the session has staged there, and their *bytes. */
 size_t model_staged(const struct model_session *s, uint64_t stage, uint64_t *bytes);
 uint64_t model_meta_bytes(const struct model *m); /* of targets and xattrs */
 uint64_t model_xattr_bytes(const struct model_inode *inode);
 
-/* The quota of the directory itself, or NULL; what is charged to it. */
+/* Finds the quota of the directory itself (or NULL). model_quota_usage counts its charge.
+ */
 struct model_quota *model_find_quota(const struct model *m, uint64_t dir);
 void model_quota_usage(const struct model *m, uint64_t quota, uint64_t *bytes, uint64_t *entries);
 
@@ -179,7 +179,7 @@ struct model_step { /* the application of one command */
     struct model_result *result;
 };
 
-/* Carries a command out: its status and reply, and the changes into step->result. */
+/* Carries out a command: fills its reply, and adds the changes to step->result. */
 void model_op_run(struct model_step *step, const Cfs__Command *command, struct model_reply *reply);
 
 struct model_inode *model_add_inode(struct model *m, uint32_t mode);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POSIX ACLs, as acl(5) tells of them: "Correspondence between ACL entries and file permission
+/* POSIX ACLs as acl(5) describes them: "Correspondence between ACL entries and file permission
  * bits", "Object creation and default ACLs". */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +25,7 @@ struct entry {
     uint32_t id;
 };
 
-/* An ACL taken apart. */
+/* A decoded ACL. */
 struct acl {
     struct entry entries[LIMIT_XATTR_VALUE / 8];
     size_t n;
@@ -63,7 +63,7 @@ static int take_apart(const uint8_t *bytes, size_t len, struct acl *out)
     return 0;
 }
 
-/* The entries are in the order of their tags, each kind but the named ones once. */
+/* The entries must be in the order of their tags; every tag but the named ones occurs once. */
 static int acl_status(const uint8_t *bytes, size_t len, struct acl *acl)
 {
     int status = take_apart(bytes, len, acl);
@@ -110,7 +110,7 @@ static void keep(struct model_inode *inode, const char *name, const struct acl *
     buf_fini(&bytes);
 }
 
-/* Where the permissions of the group stand. */
+/* Returns the entry that holds the group's permissions. */
 static struct entry *class_of_group(struct acl *acl)
 {
     return acl->mask != NULL ? acl->mask : acl->group;
@@ -135,7 +135,7 @@ bool model_acl_is_name(const ProtobufCBinaryData *name)
            (name->len == strlen(DEFAULT) && memcmp(name->data, DEFAULT, name->len) == 0);
 }
 
-/* Would it fit? */
+/* Checks that it fits. */
 static int room_status(const struct model_inode *inode, const Cfs__SetXattr *set)
 {
     const struct model_xattr *was = model_find_xattr(inode, set->name.data, set->name.len);

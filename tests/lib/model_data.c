@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What changes inodes: data, attributes, xattrs, and the end of orphans. */
+/* Changes of inodes: data, attributes, xattrs, and the reaping of orphans. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,8 +58,7 @@ void model_put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufC
     note_reach(inode, offset, end);
 }
 
-/* The right to run with more than the caller's rights is for the content as it was, and its owner.
- */
+/* File capabilities belong to the content and the owner that they were given to. */
 static void drop_capability(struct model_inode *inode)
 {
     static const char name[] = "security.capability";
@@ -67,7 +66,7 @@ static void drop_capability(struct model_inode *inode)
     model_drop_xattr(inode, name, strlen(name));
 }
 
-/* Whoever writes to a file that runs with somebody's rights takes these rights away. */
+/* Writing to a setuid or setgid file clears these bits. */
 static bool kill_suid(struct model_inode *inode)
 {
     uint32_t before = inode->attr.mode;
@@ -110,7 +109,7 @@ static int write_status(const struct model_inode *inode, const Cfs__Write *write
     return 0;
 }
 
-/* Where the first extent lands; if there is none, the end of an append. */
+/* The offset of the first extent; without extents, the end for an append. */
 static uint64_t write_value(const struct model_inode *inode, const Cfs__Write *write,
                             const struct model_session *session)
 {
@@ -122,7 +121,7 @@ static uint64_t write_value(const struct model_inode *inode, const Cfs__Write *w
     return write->n_extents > 0 ? write->extents[0]->offset : 0;
 }
 
-/* Does it say anything? As write(2) of nothing, it is no change if not. */
+/* Without data it is no change, like write(2) of 0 bytes. */
 static bool has_data(const Cfs__Write *write)
 {
     for (size_t i = 0; i < write->n_extents; i++)
@@ -355,7 +354,7 @@ static int set_any_xattr(struct model *m, struct model_inode *inode, const Cfs__
     return set_plain_xattr(inode, set);
 }
 
-/* Tries it, and undoes it if it takes more than the quota has. */
+/* Makes the change, and undoes it if the quota does not have room. */
 static int set_within_quota(struct model *m, struct model_inode *inode, const Cfs__SetXattr *set,
                             bool *changed)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What makes, moves and removes names. */
+/* Operations that create, move and remove names. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 /* ---- Make, Link, Unlink ---------------------------------------------------------------------- */
 
-/* What is wrong with it wherever it would be made. */
+/* Errors that do not depend on the directory. */
 static int make_status(const Cfs__Make *make)
 {
     static const uint32_t types[] = {S_IFREG,  S_IFDIR, S_IFLNK, S_IFIFO,
@@ -61,7 +61,7 @@ static void fill_new(const struct model_step *s, const Cfs__Make *make,
     }
 }
 
-/* What it takes below a quota; it is made to find out, and released. */
+/* Creates the inode to find out what it costs below a quota, and releases it. */
 static uint64_t cost_of_new(const Cfs__Make *make, const struct model_inode *parent)
 {
     struct model_inode *inode = xcalloc(1, sizeof *inode);
@@ -185,7 +185,7 @@ static int replace_status(const struct model *m, const struct model_place *from,
     return 0;
 }
 
-/* Would a directory get into itself? */
+/* True if a directory would be moved below itself. */
 static bool makes_loop(const struct model *m, const struct model_place *from,
                        const struct model_place *to)
 {
@@ -251,8 +251,8 @@ static void do_exchange(struct model_step *s, struct model_place *from, struct m
     mark_parents(s, from, to);
 }
 
-/* A name that is replaced stays where it is in its directory, so does one that only changes: who
- * reads the directory meanwhile then sees each once. */
+/* A replaced name, and a name that changes within its directory, keep their place: a reader of the
+ * directory sees each file once. */
 static void do_move(struct model_step *s, struct model_place *from, struct model_place *to)
 {
     uint64_t order = from->dir == to->dir ? from->entry->order : 0;

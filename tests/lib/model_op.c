@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which operation a command is. */
+/* Finds the operation of a command. */
 #include <errno.h>
 
 #include "tests/lib/model_op.h"

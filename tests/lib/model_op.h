@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For tests/model_*.c only: what the operations on the model share. */
+/* What the operations of the model share; for tests/lib/model_*.c only. */
 #ifndef TESTS_LIB_MODEL_OP_H
 #define TESTS_LIB_MODEL_OP_H
 
 #include "tests/lib/model.h"
 
-/* One operation: its status. It first looks whether it is allowed, and only then changes
- * anything. */
+/* An operation returns its status. It checks everything before it changes anything. */
 typedef int model_op_fn(struct model_step *s, const Cfs__Command *command,
                         struct model_reply *reply);
 
@@ -16,7 +15,7 @@ model_op_fn model_op_write, model_op_set_attr, model_op_set_xattr, model_op_remo
 model_op_fn model_op_fallocate, model_op_copy; /* model_range.c */
 model_op_fn model_op_stage, model_op_unstage;  /* model_stage.c */
 
-/* A directory and a name in it: the place that a command speaks of. */
+/* A directory and a name in it, which a command refers to. */
 struct model_place {
     struct model_inode *dir;
     const ProtobufCBinaryData *name;
@@ -24,16 +23,16 @@ struct model_place {
     struct model_inode *inode; /* the entry's */
 };
 
-/* What is wrong with a name; dot and dotdot: what "." and ".." are here. */
+/* Checks a name; dot and dotdot: the errors for "." and "..". */
 int model_name_status(const ProtobufCBinaryData *name, int dot, int dotdot);
-/* ENOENT when there is no such directory (any more), ENOTDIR when it is something else. */
+/* ENOENT: there is no such directory. ENOTDIR: it is not a directory. */
 int model_find_place(const struct model *m, uint64_t parent, const ProtobufCBinaryData *name,
                      struct model_place *out);
 
 bool model_is_empty(const struct model *m, const struct model_inode *dir);
 bool model_is_within(const struct model *m, const struct model_inode *dir, uint64_t top);
 
-/* What changed of an inode, in its times and numbers. */
+/* Update the times and numbers of a changed inode. */
 void model_mark_ctime(const struct model_step *s, struct model_inode *inode);
 void model_mark_data(const struct model_step *s, struct model_inode *inode);
 void model_mark_attributes(const struct model_step *s, struct model_inode *inode);
@@ -44,8 +43,8 @@ void model_add_place_change(struct model_step *s, Cfs__Change__Kind kind, uint64
                             const struct model_place *at);
 void model_reply_attr(struct model_reply *reply, const struct model_inode *inode);
 
-/* Content: is it a file that has some; a new size; bytes at an offset; what any change of it does
- * to times and numbers. */
+/* For content: check that the inode has some, check a new size, check a range; update times and
+ * numbers after a change. */
 int model_data_status(const struct model_inode *inode);
 void model_set_size(struct model_inode *inode, uint64_t size);
 void model_put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufCBinaryData *data);
@@ -57,10 +56,11 @@ void model_staged_drop(struct model_session *s, uint64_t stage);
 uint64_t model_quota_of_dir(const struct model *m, uint64_t dir);
 uint64_t model_quota_of(const struct model *m, const struct model_inode *inode);
 bool model_quota_fits(const struct model *m, uint64_t quota, uint64_t bytes, uint64_t entries);
-/* ... for the inode, when it has so many bytes of content? */
+/* The same for an inode whose content grows to this many bytes. */
 bool model_quota_fits_growth(const struct model *m, const struct model_inode *inode,
                              uint64_t stored);
-/* To try a change on: a copy without content; the bytes that are stored in the end. */
+/* Returns a copy of the inode without content, to try a change on; and the bytes that it would
+ * store. */
 struct model_inode *model_shadow(const struct model_inode *inode);
 uint64_t model_shadow_end(struct model_inode *shadow);
 /* The last name of the inode went, from dir. */
@@ -76,7 +76,7 @@ bool model_acl_is_name(const ProtobufCBinaryData *name);
 /* *changed: was it a change? */
 int model_acl_set(struct model_inode *inode, const Cfs__SetXattr *set, bool *changed);
 void model_acl_chmod(struct model_inode *inode);
-/* What a new inode gets from its directory, and what of its mode that, or the umask, leaves. */
+/* Sets the ACLs that a new inode inherits, and the permissions that they or the umask leave. */
 void model_acl_inherit(const struct model_inode *dir, uint32_t umask, struct model_inode *inode);
 
 /* ---- Xattrs: set without a look at anything, false when there was none to be removed ---- */
@@ -84,12 +84,12 @@ void model_put_xattr(struct model_inode *inode, const void *name, size_t name_le
                      const void *value, size_t len);
 bool model_drop_xattr(struct model_inode *inode, const void *name, size_t len);
 
-/* A name comes (its inode's link count is the caller's to change), or goes. order: the place in
- * the directory, 0 for the next one. */
+/* Adds or removes a name; the caller changes the inode's link count. order: the position in the
+ * directory; 0: the next one. */
 void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode,
                   uint64_t order);
 void model_take_out(struct model_step *s, struct model_place *at);
-/* An inode has lost a name in dir: what is left of it, in reply (if not NULL) as well. */
+/* Handles an inode that has lost a name in dir; fills reply if not NULL. */
 void model_lose_name(struct model_step *s, uint64_t dir, struct model_inode *inode,
                      struct model_reply *reply);
 

@@ -46,7 +46,7 @@ bool model_is_empty(const struct model *m, const struct model_inode *dir)
     return model_next_entry(m, dir->attr.ino, 0) == NULL;
 }
 
-/* Is dir `top` itself, or somewhere below it? */
+/* True if dir is `top` or below it. */
 bool model_is_within(const struct model *m, const struct model_inode *dir, uint64_t top)
 {
     while (dir->attr.ino != top) {
@@ -123,7 +123,7 @@ void model_insert(struct model_step *s, const struct model_place *at, struct mod
     }
 }
 
-/* The name goes; the inode is not touched. */
+/* Removes the name; the inode stays as it is. */
 void model_take_out(struct model_step *s, struct model_place *at)
 {
     model_remove_entry(s->model, at->entry);
@@ -133,7 +133,7 @@ void model_take_out(struct model_step *s, struct model_place *at)
         at->dir->attr.nlink--;
 }
 
-/* An inode has lost a name: what is left of it, in reply (if not NULL) as well. */
+/* Handles an inode that has lost a name; fills reply if not NULL. */
 void model_lose_name(struct model_step *s, uint64_t dir, struct model_inode *inode,
                      struct model_reply *reply)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Quotas, by counting everything each time. */
+/* Quotas: everything is counted each time. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,7 +181,7 @@ static bool parse(const ProtobufCBinaryData *value, uint64_t *out)
     return number < INT64_MAX;
 }
 
-/* A file with names on both sides has no place. */
+/* True if a file has names both below the directory and elsewhere. */
 static bool is_torn(const struct model *m, const struct model_inode *dir)
 {
     for (size_t i = 0; i < m->n_inodes; i++) {

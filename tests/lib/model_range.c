@@ -12,7 +12,7 @@ static bool too_far(uint64_t offset, uint64_t len)
     return len > LIMIT_FILE_MAX || offset > LIMIT_FILE_MAX - len;
 }
 
-/* Zeros; of each block, what lies behind them up to its end need not be stored any more. */
+/* Clears the range. The end of a block need not be stored if it becomes zeros. */
 static void clear(struct model_inode *inode, uint64_t from, uint64_t to)
 {
     struct buf *c = &inode->content;
@@ -98,7 +98,7 @@ static int copy_status(const Cfs__Copy *c, const struct model_inode *src,
     return 0;
 }
 
-/* What is stored of the range, block by block; between that, holes. */
+/* Copies the stored bytes of the range block by block; the rest becomes holes. */
 static void copy_stored(const struct model_inode *src, struct model_inode *dst, const Cfs__Copy *c,
                         uint64_t len)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Content that is put aside until a Write of the same session names its stage. */
+/* Staged writes: content put aside until a Write of the same session names its stage. */
 #include <errno.h>
 #include <stdlib.h>
 

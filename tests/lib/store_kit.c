@@ -66,7 +66,8 @@ void kit_remove_dir(const char *dir)
     assert_int_equal(system(command), 0);
 }
 
-/* By another process: closing a file of the database in this one would drop the locks on it. */
+/* Copies in another process: closing a file of the database in this one would drop the locks on it.
+ */
 void kit_copy_file(const char *from_dir, const char *to_dir, const char *name)
 {
     char command[1200];

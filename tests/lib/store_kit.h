@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of store/ share: a store in a directory of its own, commands in one line each, and
- * a record of all entries, so that they can be applied to another store. */
+/* Shared by the tests of store/: a store in a directory of its own, commands in one line each, and
+ * a record of all entries, so that another store can apply them. */
 #ifndef TESTS_LIB_STORE_KIT_H
 #define TESTS_LIB_STORE_KIT_H
 
@@ -24,7 +24,7 @@ struct kit_entry {
     struct buf data;
 };
 
-/* So much is kept of a command; a test sees to it that there is no more. */
+/* The kit keeps this much of a command; no test may need more. */
 #define KIT_CHANGES 64
 #define KIT_GRANTS  64
 #define KIT_STEPS   128
@@ -80,14 +80,14 @@ void kit_copy_file(const char *from_dir, const char *to_dir, const char *name); 
 
 /* Applies one entry in a transaction of its own. */
 void kit_entry(struct kit *k, enum store_entry_type type, const void *data, size_t len);
-/* The log entries of `from` that k does not have yet. */
+/* Applies the log entries of `from` that k does not have yet. */
 void kit_follow(struct kit *k, const struct kit *from);
-/* A command with a stamp as given. */
+/* Applies a command with the given stamp. */
 void kit_stamped(struct kit *k, const struct stamp *stamp, Cfs__Command *c);
-/* The session's next command: its status. */
+/* Applies the session's next command and returns its status. */
 uint32_t kit_run(struct kit *k, Cfs__Command *c);
 void kit_session(struct kit *k, uint64_t member, uint64_t nonce);
-/* The next command of another session than the kit's own. */
+/* Another session than the kit's own, and its next command number. */
 struct kit_host {
     uint64_t session;
     uint64_t seq;
@@ -97,7 +97,7 @@ uint32_t kit_run_as(struct kit *k, struct kit_host *host, Cfs__Command *c);
 
 ProtobufCBinaryData kit_bytes(const void *data, size_t len); /* borrows */
 
-/* Commands: the status. */
+/* These return the status of the command. */
 uint32_t kit_noop(struct kit *k);
 uint32_t kit_make(struct kit *k, uint64_t parent, const char *name, uint32_t mode);
 uint32_t kit_make_as(struct kit *k, uint64_t parent, const char *name, uint32_t mode, uint32_t uid,
@@ -117,7 +117,7 @@ uint32_t kit_setxattr(struct kit *k, uint64_t ino, const char *name, const void 
 uint32_t kit_removexattr(struct kit *k, uint64_t ino, const char *name);
 uint32_t kit_reap(struct kit *k, uint64_t ino);
 
-/* These must succeed: the new inode. */
+/* These must succeed; they return the new inode. */
 uint64_t kit_file(struct kit *k, uint64_t parent, const char *name);
 uint64_t kit_dir(struct kit *k, uint64_t parent, const char *name);
 
@@ -126,7 +126,7 @@ uint64_t kit_find(struct kit *k, uint64_t parent, const char *name); /* 0: not t
 
 void kit_assert_hash(const struct kit *a, const struct kit *b);
 void kit_sql(const char *dir, const char *sql); /* on the database of a closed store */
-/* The same: appends all rows of a table, or of "(SELECT …)", as text. */
+/* Appends all rows of a table, or of "(SELECT …)", as text. The store must be closed. */
 void kit_dump_table(const char *dir, const char *table, struct buf *out);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Transactions, put together step by step:
+/* Builds transactions step by step:
  *
  *     txn_begin(&t, dir);
  *     txn_check(&t, "a", CFS__TXN_CHECK__KIND__VERSION, 3);
  *     txn_put(&t, "a", "text");
  *     status = txn_commit(&t, k, &host);
  *
- * and the other commands about entries that end by themselves. */
+ * Also has the other commands about entries with a limited life. */
 #ifndef TESTS_LIB_TXN_KIT_H
 #define TESTS_LIB_TXN_KIT_H
 
@@ -39,7 +39,7 @@ struct txn_kit {
 void txn_begin(struct txn_kit *t, uint64_t dir);
 void txn_as(struct txn_kit *t, uint32_t uid, uint32_t gid, uint32_t group); /* default: trusted */
 
-/* Texts are copied. The step, to be changed further. */
+/* Adds a step and returns it for further changes. Texts are copied. */
 Cfs__TxnStep *txn_check(struct txn_kit *t, const char *path, Cfs__TxnCheck__Kind kind,
                         uint64_t number); /* version or hash */
 Cfs__TxnStep *txn_make(struct txn_kit *t, const char *path, uint32_t mode);
@@ -52,7 +52,7 @@ Cfs__TxnStep *txn_set_xattr(struct txn_kit *t, const char *path, const char *nam
                             const char *value);
 Cfs__TxnStep *txn_remove_xattr(struct txn_kit *t, const char *path, const char *name);
 
-/* As a command of the session: the status. */
+/* Commits it as a command of the session and returns the status. */
 uint32_t txn_commit(struct txn_kit *t, struct kit *k, struct kit_host *host);
 
 /* ---- Others ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A member's files. Its disk counts operations; at some of them the power goes, at others the disk
- * begins to fail until the event ends, or the member. What is left is written into a new directory,
- * from which the next process starts: at once (the one that is gone cannot come back to its files),
- * though its driver starts later. */
+/* A member's files. Its disk counts operations. At some of them the power fails; at others the disk
+ * starts to fail, until the event or the member ends. The remains are written into a new directory,
+ * from which the next process starts. That happens immediately, because the old process cannot come
+ * back to its files, but the driver starts later. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +51,7 @@ static void fail_disk(struct member *m)
     crash_vfs_fail(1, rc);
 }
 
-/* Before each operation of any disk. */
+/* Called before each operation of any disk. */
 void disk_watch(const char *path)
 {
     struct member *m = disk_owner(path);
@@ -163,8 +163,8 @@ void disk_open(struct member *m)
     m->inner = machine_of(m->daemon.machine);
 }
 
-/* The process is gone, perhaps in the middle of a transaction. What it still does to its files is
- * not seen by anybody. */
+/* The process has ended, perhaps within a transaction. Nobody sees what it still does to its files.
+ */
 void disk_close(struct member *m)
 {
     struct store *s = m->daemon.store;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the store writes past SQLite. The linker sends these calls here (--wrap, see the Makefile),
- * so that it gets lost as well. */
+/* File operations that the store makes without SQLite. The linker sends them here (--wrap, see the
+ * Makefile), so that their effects can be lost, too. */
 #include "tests/sim/files.h"
 
 #include <errno.h>
@@ -25,7 +25,8 @@ int REAL(renameat)(int from_fd, const char *from, int to_fd, const char *to);
 int REAL(unlinkat)(int fd, const char *name, int flags);
 int REAL(unlink)(const char *path);
 
-/* The path of an open file, or of a name in an open directory; false: none of ours. */
+/* Finds the path of an open file, or of a name in an open directory. False: not on a simulated
+ * disk. */
 static bool path_of(int fd, const char *name, char *out, size_t size)
 {
     char link[40];

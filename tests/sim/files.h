@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The calls of tests/sim/files.c ask the program that they are linked into. Any thread. */
+/* tests/sim/files.c calls these, which the program that links it defines. Any thread. */
 #ifndef TESTS_SIM_FILES_H
 #define TESTS_SIM_FILES_H
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of tests/sim, shared by its files only:
+/* Shared by the files of tests/sim only:
  *
  *   world.c      a run from its beginning to its end
  *   member.c     one member: the store and the client around a driver of raft_sim
  *   disk.c       its files: power cuts, failures, restarts
- *   load.c       what hosts do
- *   request.c    one request: submitted, answered, judged
- *   reference.c  what the committed log means
- *   wraps.c      the process around them: die(), check(), files that are written past SQLite */
+ *   load.c       the load that hosts make
+ *   request.c    one request: submitted, answered, checked
+ *   reference.c  the meaning of the committed log
+ *   wraps.c      the process around them: die(), check(), files written without SQLite */
 #ifndef TESTS_SIM_IMPL_H
 #define TESTS_SIM_IMPL_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What hosts do: a few names in few directories, so that they get in each other's way; locks on two
- * files, of few bytes; entries that end by themselves; transactions; sessions that are ended. */
+/* The load that hosts make: few names in few directories, so that they collide; locks on two files
+ * with few bytes; entries with a limited life; transactions; sessions that end. */
 #include <string.h>
 #include <sys/stat.h>
 
@@ -465,7 +465,7 @@ static const struct {
     {6, do_txn},
 };
 
-/* What the tree's model knows; it aims at what is there. */
+/* Commands that the tree's model knows, on entries that exist. */
 static void load_for_model(struct member *m)
 {
     static const enum gen_kind known[] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One member: what daemon/ does for a driver in production, for one of raft_sim. The store is
- * behind daemon/machine.c, as there; in front of that, what is done to it is counted, delayed,
+/* One member: what daemon/ does for a driver in production, this does for a driver of raft_sim. The
+ * store is behind daemon/machine.c, as in production. In front of that, calls are counted, delayed,
  * interrupted and compared. */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ static struct raft_sim *sim_of(const struct member *m)
     return m->world->sim;
 }
 
-/* The state is that of the reference, whenever as much is applied. */
+/* Compares the state with the reference's at the same applied index. */
 static void check_state(struct member *m)
 {
     struct world *w = m->world;
@@ -119,7 +119,7 @@ static struct machine_snapshot *do_snapshot_open(void *ctx)
     return OPS(ctx)->snapshot_open(INNER(ctx));
 }
 
-/* It takes a while, in which the store goes on. */
+/* The work takes a while, in which the store goes on. */
 static void work_sometimes(struct member *m)
 {
     if (raft_sim_peaceful(sim_of(m)) || raft_sim_pick(sim_of(m), 0, 3) == 0)

@@ -211,7 +211,7 @@ static bool check_locks(struct reference *r, const struct stamp *stamp, const Cf
 
 /* ---- What there is --------------------------------------------------------------------------- */
 
-/* The files that the load needs to know, by their names in the root. */
+/* Records the files that the load needs to know, by their names in the root. */
 static void note_made(struct reference *r, const Cfs__Command *c, const struct store_result *got)
 {
     Cfs__Reply *reply;

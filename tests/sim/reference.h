@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the committed log means: a store that never crashes applies it, and what each command of
- * each session was answered is kept. Besides, the tree's model (tests/lib/model.h) or the locks'
+/* The meaning of the committed log: a store that never crashes applies it, and the answer to each
+ * command of each session is kept. The model of the tree (tests/lib/model.h) or of the locks
  * (tests/lib/lock_model.h) applies it as well. */
 #ifndef TESTS_SIM_REFERENCE_H
 #define TESTS_SIM_REFERENCE_H
@@ -59,10 +59,10 @@ struct reference {
 
 struct reference *reference_new(const char *dir, bool model);
 void reference_free(struct reference *r);
-/* Entry applied + 1. False: a violation, in r->error. */
+/* Applies the entry applied + 1. False: a violation, described in r->error. */
 bool reference_apply(struct reference *r, uint64_t index, const struct store_entry *entry);
 const struct reference_row *reference_find(struct reference *r, uint64_t session, uint64_t seq);
-/* At the end: the whole tree against the model, and store_check(). */
+/* At the end: compares the whole tree with the model, and calls store_check(). */
 bool reference_check(struct reference *r);
 
 #endif

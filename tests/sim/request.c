@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request of a host: what it was, what had been answered before, and whether its answer is the
+/* One request of a host: its command, what had been answered before, and whether its answer is the
  * one that the committed log gives. */
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "tests/sim/impl.h"
 
-/* Somebody was answered: is that true? */
+/* Checks an answer against the reference. */
 static void judge(const struct request *r, const uint8_t *reply, size_t len)
 {
     struct member *m = r->member;

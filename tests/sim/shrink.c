@@ -49,7 +49,8 @@ static int run(void *arg)
     return 1;
 }
 
-/* Is the invariant of `error` violated? What was said is in *out, to be released. */
+/* Runs the configuration: is the invariant of `error` violated? *out: the output, to be released.
+ */
 static bool violates(struct sim_config *config, const char *error, struct forked *out)
 {
     size_t len = strcspn(error, ":");

@@ -82,7 +82,7 @@ void world_remove_dir(const char *dir)
     nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* In memory if possible: what a disk does is ours to say. */
+/* In memory if possible: the simulation decides how the disk behaves. */
 static void make_dir(struct world *w)
 {
     const char *tmp = getenv("TMPDIR");
@@ -95,8 +95,8 @@ static void make_dir(struct world *w)
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
-/* Each number that was appended is there at most once; each answered one exactly once, and where
- * the answer said. */
+/* Each appended number is in the file at most once; each answered one exactly once, at the offset
+ * that the answer gave. */
 static void check_journal(struct world *w)
 {
     struct reference *r = w->reference;
@@ -122,8 +122,8 @@ static void check_journal(struct world *w)
             world_fail(w, "DURABILITY: entry %" PRIu64 " is lost", row->index);
 }
 
-/* Where that does not take long: nobody waits for a receiver of a snapshot any more, and as much is
- * written as makes everybody compact twice. */
+/* Only in worlds where it does not take long: no receiver of a snapshot is waited for, and enough
+ * is written to make every member compact twice. */
 static bool may_compact(const struct raft_sim_config *c)
 {
     return c->compact_every <= 5;
@@ -205,7 +205,7 @@ static void begin(struct world *w, const struct sim_config *config)
         disk_arm(w->members[id]);
 }
 
-/* For the next world, even when this one is left as it is. */
+/* Prepares for the next world, even if this one stops as it is. */
 static void leave(struct world *w)
 {
     crash_vfs_watch(NULL);

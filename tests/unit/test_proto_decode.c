@@ -27,7 +27,7 @@ static struct buf pack(const ProtobufCMessage *message)
     return b;
 }
 
-/* From a copy of exactly this size, so that a sanitizer sees a read behind the end. */
+/* Decodes a copy of exactly this size, so that a sanitizer sees reads beyond the end. */
 static ProtobufCMessage *decode(const ProtobufCMessageDescriptor *type, const uint8_t *data,
                                 size_t len, size_t budget)
 {
@@ -43,7 +43,7 @@ static void free_message(ProtobufCMessage *message)
     protobuf_c_message_free_unpacked(message, NULL);
 }
 
-/* A command as the generator makes them, of every kind. */
+/* A random command of any kind, made by the generator. */
 static struct buf some_command(struct gen_rng *rng, const struct model *m)
 {
     const struct gen_mix one = {{[GEN_NOOP] = 1}};
@@ -120,7 +120,7 @@ static void test_empty_has_no_op(void **state BASE_UNUSED)
     free_message(message);
 }
 
-/* A command is one field that contains the rest, so no proper part of it is one. */
+/* A command is one field that contains the rest, so no proper prefix of it is a command. */
 static void test_truncated_at_every_length(void **state BASE_UNUSED)
 {
     struct gen_rng rng = gen_rng_from(12);
@@ -139,7 +139,7 @@ static void test_truncated_at_every_length(void **state BASE_UNUSED)
     model_free(m);
 }
 
-/* Flat messages may be cut between two fields; what decodes then must be sound. */
+/* A flat message may be cut between two fields; what is decoded must be sound. */
 static void test_truncated_attr(void **state BASE_UNUSED)
 {
     Cfs__Attr attr = CFS__ATTR__INIT;
@@ -201,7 +201,7 @@ static bool decodes(const struct buf *bytes, size_t budget)
     return true;
 }
 
-/* The smallest budget that is enough. */
+/* The smallest sufficient budget. */
 static size_t budget_of(const struct buf *bytes)
 {
     size_t low = 0, high = LIMIT_DECODE_BUDGET;
@@ -239,7 +239,7 @@ static void test_budget_counts_everything(void **state BASE_UNUSED)
     }
 }
 
-/* Two bytes on the wire become an object of many: the budget is what stops that. */
+/* Two bytes on the wire become a large object: the budget stops that. */
 static void test_budget_stops_blow_up(void **state BASE_UNUSED)
 {
     enum { CLAIMED = 1000000 };
@@ -258,7 +258,7 @@ static void test_budget_stops_blow_up(void **state BASE_UNUSED)
     buf_fini(&bytes);
 }
 
-/* A length that is longer than the bytes, in every way of writing it. */
+/* A length beyond the end of the bytes, in every encoding. */
 static void test_lying_lengths(void **state BASE_UNUSED)
 {
     static const struct {
@@ -285,7 +285,7 @@ static void test_lying_lengths(void **state BASE_UNUSED)
                            LIMIT_DECODE_BUDGET));
 }
 
-/* Whatever decodes can be encoded, and decodes to the same again. */
+/* Everything that can be decoded can be encoded, and decodes to the same again. */
 static bool assert_stable(const ProtobufCMessageDescriptor *type, const struct buf *bytes)
 {
     ProtobufCMessage *message = decode(type, bytes->data, bytes->len, LIMIT_DECODE_BUDGET);

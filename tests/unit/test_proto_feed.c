@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines about changes, and which paths they concern. */
+/* proto/feed.c: lines about changes, and which paths they concern. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -101,7 +101,7 @@ static void test_paths(void **state)
     assert_path("/\xe2\x82/x", "/\\udce2\\udc82/x", "/\xe2\x82/x");
 }
 
-/* Any bytes make a line that is JSON but for lone surrogates, which parsers may refuse. */
+/* Any bytes give a line that is JSON, except for lone surrogates, which parsers may refuse. */
 static void test_any_bytes(void **state)
 {
     (void)state;

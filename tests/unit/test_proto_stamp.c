@@ -59,7 +59,7 @@ static void test_round_trip_random(void **state BASE_UNUSED)
     }
 }
 
-/* The bytes are a contract between versions: little endian, at these places. */
+/* The bytes are a contract between versions: little endian, at these offsets. */
 static void test_layout(void **state BASE_UNUSED)
 {
     const struct stamp s = {0x0102030405060708, 0x1112131415161718, 0x0908070605040302, -2};
@@ -137,7 +137,7 @@ static void test_acked_below_seq(void **state BASE_UNUSED)
     }
 }
 
-/* Whatever the bytes: what is accepted is encoded to the same bytes again. */
+/* For any bytes: an accepted stamp is encoded to the same bytes again. */
 static void test_fuzz(void **state BASE_UNUSED)
 {
     struct gen_rng rng = gen_rng_from(2);

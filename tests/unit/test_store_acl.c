@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/acl.c. What it does to modes is also held against the model (tests/lib/model_acl.c), and
- * that against this machine's kernel; here are the functions by themselves, and what has limits. */
+/* store/acl.c: the pure functions, and the limits. The effect on modes is also compared with the
+ * model (tests/lib/model_acl.c), and the model with this machine's kernel. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>

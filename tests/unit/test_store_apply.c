@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/apply.c: what is accepted, and that the state depends on the entries alone. */
+/* store/apply.c: which entries are accepted, and that the state depends only on the entries. */
 #include "proto/encode.h"
 #include "tests/lib/store_kit.h"
 
@@ -34,7 +34,7 @@ static int tear_down(void **state)
 
 /* ---- Bytes that are no command ----------------------------------------------------------------*/
 
-/* Does applying the entry kill the process? In a child, which commits nothing. */
+/* True if applying the entry kills the process. Runs in a child, which commits nothing. */
 static bool dies(enum store_entry_type type, const void *data, size_t len)
 {
     struct store_entry entry = {k->term, type, data, len};
@@ -68,7 +68,7 @@ static void test_undecodable(void **state)
     Cfs__Noop noop = CFS__NOOP__INIT;
     Cfs__Command c = CFS__COMMAND__INIT;
     struct buf b;
-    /* Field 1 (noop) of wire type 2, 5 bytes long, of which there are none. */
+    /* Field 1 (noop), wire type 2, length 5, but no bytes follow. */
     uint8_t cut[] = {0x0a, 5};
     uint8_t future[] = {0xa2, 0x06, 0};         /* field 100: a command of a newer version */
     uint8_t field[] = {0x0a, 3, 0xa0, 0x06, 1}; /* a noop with a field 100 */
@@ -82,7 +82,7 @@ static void test_undecodable(void **state)
     assert_false(store_acceptable(b.data, STAMP_SIZE));
     assert_false(store_acceptable(b.data, 0));
     assert_true(dies(STORE_COMMAND, b.data, STAMP_SIZE - 1));
-    assert_true(dies(STORE_COMMAND, b.data, STAMP_SIZE)); /* no command at all */
+    assert_true(dies(STORE_COMMAND, b.data, STAMP_SIZE)); /* not a command */
     assert_false(dies(STORE_COMMAND, b.data, b.len));
     b.len = STAMP_SIZE;
     buf_append(&b, cut, sizeof cut);
@@ -204,8 +204,8 @@ static void any_command(void)
     }
 }
 
-/* The same entries on another member: there with restarts, with transactions of many entries, and
- * with every entry of the sessions coming again now and then. */
+/* Applies the same entries to another member, with restarts, with several entries per transaction,
+ * and with occasional repetitions of the sessions' entries. */
 static void follow_with_trouble(struct kit *other)
 {
     while (other->n_log < k->n_log) {
@@ -262,7 +262,7 @@ static void test_determinism(void **state)
     kit_fini(&other);
 }
 
-/* What a session has applied does nothing when it comes again. */
+/* A command that a session has applied has no effect when it is repeated. */
 static void test_replay_changes_nothing_else(void **state)
 {
     uint64_t dir = kit_dir(k, ROOT, "d");
@@ -283,7 +283,7 @@ static void test_replay_changes_nothing_else(void **state)
     assert_int_equal(kit_stat(k, ROOT).size, 2);
 }
 
-/* Known answers: when one of these changes, members of two versions would differ. */
+/* Known hashes: if one changes, members of two versions would diverge. */
 static void test_hash_is_frozen(void **state)
 {
     struct store_hash h;

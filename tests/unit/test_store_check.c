@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/check.c: each invariant is really checked. Each damage is done to a good database, behind
- * the store's back, and must be reported under its number. */
+/* store/check.c: each invariant is really checked. Each case damages a good database directly; the
+ * check must report the number of the invariant. */
 #include "store/internal.h"
 #include "tests/lib/store_kit.h"
 
@@ -32,12 +32,12 @@ static void stage(uint64_t ino, uint8_t *data, size_t len)
     assert_int_equal(kit_run(k, &c), 0);
 }
 
-/* The tree: f (2), d (3), d/g (4, a link of f is h), l (5, symlink), an orphan (6), p (7, fifo),
- * d/e (8, directory, with an access ACL and a quota), d/e/q (9), another orphan, of d/e (10), with
- * something staged for it; the root has a default ACL. */
+/* The tree: f (2), d (3), d/g (4, linked as h), l (5, symlink), an orphan (6), p (7, fifo), d/e (8,
+ * directory, with an access ACL and a quota), d/e/q (9), another orphan, of d/e (10), with a staged
+ * write. The root has a default ACL. */
 static int set_up(void **state)
 {
-    /* rwx for the owner, for user 1, the group, the mask, others: nothing. */
+    /* rwx for the owner, user 1, the group and the mask; nothing for others. */
     static const uint8_t acl[] = {2, 0, 0,   0,   1,   0,   7,  0, 255, 255, 255, 255, 2,   0,  7,
                                   0, 1, 0,   0,   0,   4,   0,  7, 0,   255, 255, 255, 255, 16, 0,
                                   7, 0, 255, 255, 255, 255, 32, 0, 0,   0,   255, 255, 255, 255};
@@ -239,7 +239,7 @@ static void test_each_damage(void **state)
         fail_msg("the database itself: %s", why);
 }
 
-/* Bytes of the file itself: somebody has to notice, whatever they were. */
+/* Flips bytes of the file: some check must notice it, whichever bytes they are. */
 static void test_flipped_bytes(void **state)
 {
     char path[300], why[300];

@@ -73,7 +73,7 @@ static void *read_on(void *arg)
     return NULL;
 }
 
-/* Some 300 MiB of log, without a pause and with readers at all times. */
+/* Writes about 300 MiB of log without a pause, while readers are always active. */
 static void test_bounded_under_load(void **state)
 {
     struct store_reader *r = reader_new(k->store);
@@ -95,7 +95,7 @@ static void test_bounded_under_load(void **state)
     assert_true(largest < 200 * MIB);
 }
 
-/* A long reader (a copy) makes the log grow; afterwards it becomes small again. */
+/* A long reader (a snapshot) makes the log grow; afterwards the log shrinks again. */
 static void test_after_a_long_reader(void **state)
 {
     struct store_reader *r = reader_new(k->store);
@@ -109,7 +109,7 @@ static void test_after_a_long_reader(void **state)
     grown = wal_bytes();
     assert_true(grown > 50 * MIB);
     assert_int_equal(reader_applied(r, &applied), 0);
-    assert_int_equal(applied, before); /* it sees its own moment all the while */
+    assert_int_equal(applied, before); /* the reader still sees its own moment */
     reader_end(r);
     reader_free(r);
     for (int i = 0; i < 100 && k->store->wal_pages > 10000; i++)
@@ -154,7 +154,7 @@ static void test_idle(void **state)
     kit_open(k);
 }
 
-/* All of them again, each with the connection of a checkpoint at work. */
+/* Restarts the store while a checkpoint is active. */
 static void test_restarts(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Power cuts and failing disks: what was promised is there, whatever happened to the rest. */
+/* Power cuts and failing disks: everything that was promised is there afterwards. */
 #include "tests/lib/store_kit.h"
 
 #include <signal.h>
@@ -27,7 +27,7 @@ static void seed_random(void)
     srandom(seed);
 }
 
-/* One turn of work: some entries in one transaction. */
+/* One transaction with some entries. */
 static void turn(size_t largest, bool sync)
 {
     static uint8_t data[200000];
@@ -54,7 +54,7 @@ static void turn(size_t largest, bool sync)
             kit_file(k, ROOT, name);
         break;
     }
-    if (random() % 20 == 0) { /* the log does not grow for ever */
+    if (random() % 20 == 0) { /* the log must not grow without bound */
         store_begin(k->store);
         store_log_compact(k->store, store_applied(k->store));
         store_commit(k->store, false);
@@ -98,7 +98,7 @@ static void test_power_cuts(void **state)
     kit_empty(k);
     crash_vfs_off();
     hashes[0] = store_state_hash(k->store);
-    assert_survives(0, 0); /* the creation is durable at once */
+    assert_survives(0, 0); /* the creation is durable immediately */
     kit_session(k, 1, 77);
     hashes[1] = store_state_hash(k->store);
     store_begin(k->store);
@@ -127,7 +127,7 @@ static void test_power_cuts(void **state)
     crash_vfs_forget();
 }
 
-/* A sync that is not asked for is not made, and one that is asked for is made once. */
+/* A commit without sync makes no sync; a commit with sync makes exactly one. */
 static void test_syncs(void **state)
 {
     unsigned long before;
@@ -158,7 +158,7 @@ static void test_syncs(void **state)
 
 /* ---- Failing disks ----------------------------------------------------------------------------*/
 
-/* A child works with a disk whose n-th operation fails, and reports each index that was synced. */
+/* A child works on a disk whose n-th operation fails, and reports each index that was synced. */
 static void work_until_death(unsigned n, int rc, int report)
 {
     uint64_t applied;
@@ -197,7 +197,7 @@ static bool survives_failure(unsigned n, int rc)
         synced = applied;
     close(pipes[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    /* It has died, rather than go on with what it could not store; or it was done before. */
+    /* The child died instead of going on without its data; or it finished before the failure. */
     assert_true((WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) ||
                 (WIFEXITED(status) && WEXITSTATUS(status) == 0));
     kit_open(k);
@@ -222,7 +222,7 @@ static void test_failing_operations(void **state)
     kit_fini(k);
 }
 
-/* A disk that fails while a database is created, or opened: an error, and later all is well. */
+/* The disk fails while a database is created or opened: an error; later the same call succeeds. */
 static void test_failing_open(void **state)
 {
     const struct store_identity identity = {.member = 1, .cluster = "test"};
@@ -236,7 +236,7 @@ static void test_failing_open(void **state)
 
         kit_empty(k);
         kit_close(k);
-        if (n % 2) { /* every other one with a database that is there already */
+        if (n % 2) { /* every other time the database exists already */
             kit_remove_dir(k->dir);
             assert_int_equal(mkdir(k->dir, 0700), 0);
         }

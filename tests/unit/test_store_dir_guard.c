@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/dir_guard.c: below a guarded directory nothing changes without the lock, whatever the
- * command.
- */
+/* store/dir_guard.c: below a guarded directory no command changes anything without the lock. */
 #include "tests/lib/lock_kit.h"
 #include "tests/lib/txn_kit.h"
 
@@ -235,7 +233,8 @@ static void prepare(const char *name)
         assert_int_equal(txn_setxattr_as(k, &a, deep, "user.there", "1"), 0);
 }
 
-/* Refused without the lock, with a shared one, after the lock; carried out with it. */
+/* Every command is refused without the lock, with a shared one and after the lock was released, and
+ * is carried out with the lock. */
 static void test_all_changes(void **state)
 {
     for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
@@ -291,7 +290,8 @@ static void test_waiting_is_not_holding(void **state)
     assert_int_equal(do_write(&b), 0);
 }
 
-/* The session's lock, whichever handle has it: also what was written before and comes late. */
+/* The lock counts for the session, whichever handle has it. A command that was sent before the
+ * session expired and arrives later is refused. */
 static void test_expired_holder(void **state)
 {
     Cfs__Write op = CFS__WRITE__INIT;
@@ -330,7 +330,7 @@ static void test_not_below(void **state)
     assert_int_equal(do_write(&b), 0);
 }
 
-/* Under any of its names. */
+/* A guard protects a file under each of its names. */
 static void test_hard_links(void **state)
 {
     (void)state;
@@ -344,7 +344,7 @@ static void test_hard_links(void **state)
     assert_int_equal(txn_write_as(k, &b, o, "x"), 0); /* nowhere any more */
 }
 
-/* Several on the way up: all of them. */
+/* If guards are nested, the session needs all locks. */
 static void test_nested(void **state)
 {
     uint64_t second = kit_file(k, ROOT, "second");
@@ -374,7 +374,7 @@ static void test_root(void **state)
     assert_int_equal(kit_removexattr(k, ROOT, GUARD), 0); /* by another session */
 }
 
-/* The lock file is gone: nobody can have the lock. The guard can be removed. */
+/* If the lock file is gone, nobody can hold the lock. The guard can be removed. */
 static void test_lock_file_gone(void **state)
 {
     (void)state;
@@ -394,7 +394,7 @@ static void test_lock_file_gone(void **state)
     assert_int_equal(do_write(&b), 0);
 }
 
-/* What the state machine does by itself is not asked for a lock. */
+/* Changes that the state machine makes by itself need no lock. */
 static void test_expiries(void **state)
 {
     uint64_t e;
@@ -412,7 +412,7 @@ static void test_expiries(void **state)
     assert_int_equal(kit_find(k, dir, "t"), 0);
 }
 
-/* Deeper than anybody's directories are: refused rather than looked for. */
+/* A tree deeper than LIMIT_GUARD_DEPTH: the change is refused. */
 static void test_depth(void **state)
 {
     uint64_t at = dir;

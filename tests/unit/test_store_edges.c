@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What random sequences do not reach: the limits on links, sessions and replies, deep trees, and
- * directories that change while they are read. Against the model (tests/lib/model.h) where it is
- * not too slow for that. */
+/* Edges that random sequences do not reach: the limits on links, sessions and replies, deep trees,
+ * and directories that change while they are read. Compared with the model (tests/lib/model.h)
+ * where that is not too slow. */
 #include <errno.h>
 #include <ftw.h>
 #include <inttypes.h>
@@ -81,7 +81,7 @@ static void send_stamped(struct pair *p, const struct stamp *stamp, const Cfs__C
     buf_fini(&bytes);
 }
 
-/* The next command of the session; its status. */
+/* Sends the session's next command and returns its status. */
 static uint32_t send_command(struct pair *p, const Cfs__Command *command)
 {
     struct stamp stamp = {p->session, ++p->seq, p->seq - 1, (int64_t)p->index};
@@ -273,7 +273,8 @@ static void test_subdirectories_of_a_directory(void **state BASE_UNUSED)
             commit(&p);
     }
     assert_int_equal(make(&p, full, 't', 0, S_IFDIR | 0755), EMLINK);
-    assert_int_equal(make(&p, full, 'f', 0, S_IFREG | 0644), 0); /* no link of the directory's */
+    /* the new file adds no link to the directory */
+    assert_int_equal(make(&p, full, 'f', 0, S_IFREG | 0644), 0);
     assert_int_equal(move(&p, (struct place){1, 'd', 1}, (struct place){full, 't', 0}, 0), EMLINK);
     assert_int_equal(move(&p, (struct place){1, 'd', 1}, (struct place){full, 'f', 0}, 2), EMLINK);
     assert_int_equal(move(&p, (struct place){full, 'f', 0}, (struct place){1, 'd', 1}, 2), EMLINK);
@@ -297,7 +298,7 @@ static void send_noop(struct pair *p, uint64_t session, uint64_t seq, uint64_t a
     send_stamped(p, &stamp, &command);
 }
 
-/* More members than sessions may be open: who was silent for longest loses. */
+/* More members than sessions may be open: the session that was unused longest ends. */
 static void test_too_many_sessions(void **state BASE_UNUSED)
 {
     enum { MEMBERS = LIMIT_SESSIONS_MAX + 50 };
@@ -325,7 +326,7 @@ static void test_too_many_sessions(void **state BASE_UNUSED)
     free(ids);
 }
 
-/* A session that never says what it has received keeps so many replies and no more. */
+/* A session that never acknowledges replies keeps LIMIT_SESSION_WINDOW of them and no more. */
 static void test_window_of_replies(void **state BASE_UNUSED)
 {
     struct pair p;
@@ -406,7 +407,7 @@ static void read_some(struct pair *p, struct reading *r, unsigned count, uint64_
     r->ended = r->ended || r->left > 0;
 }
 
-/* What may happen to files: those below STAY are only ever renamed within the directory. */
+/* Files below STAY are only renamed within the directory; others come and go. */
 #define STAY (FILES / 2)
 
 static void change_something(struct pair *p, struct gen_rng *rng, uint64_t dir, unsigned step,
@@ -426,7 +427,8 @@ static void change_something(struct pair *p, struct gen_rng *rng, uint64_t dir, 
     }
 }
 
-/* Whatever is added, removed or renamed between two calls: what stays is seen exactly once. */
+/* Entries are added, removed and renamed between two calls: a file that stays is seen exactly once.
+ */
 static void test_readdir_while_it_changes(void **state BASE_UNUSED)
 {
     for (uint64_t seed = 1; seed <= 10; seed++) {

@@ -150,7 +150,7 @@ static void test_close(void **state)
     assert_true(store_session(k->store, b.session, &found));
 }
 
-/* Whatever comes from it later finds no session: on every member, whatever it is. */
+/* Every later command of an ended session finds no session, on every member. */
 static void test_late_commands(void **state)
 {
     Cfs__Noop op = CFS__NOOP__INIT;
@@ -176,7 +176,7 @@ static void test_expire(void **state)
     uint64_t w1, w2, w3;
 
     (void)state;
-    /* Two files, queues in both, own requests in both: granted by file, then in order. */
+    /* Two files with queues, and own requests in both: granted by file, then in order. */
     lock_flock(k, &a, g, 1, WRITE);
     lock_flock(k, &a, f, 2, WRITE);
     queued(lock_flock(k, &a, f, 3, WRITE));
@@ -196,7 +196,8 @@ static void test_expire(void **state)
     assert_int_equal(k->n_ended, 0);
 }
 
-/* A decision of an earlier term, carried out late, would hit a session that was renewed since. */
+/* A decision of an earlier term that is carried out late must not end a session that was renewed
+ * since. */
 static void test_expire_of_another_term(void **state)
 {
     struct store_session found;
@@ -242,7 +243,7 @@ static void test_superseded(void **state)
     assert_int_equal(k->outcome, STORE_DUPLICATE);
     assert_int_equal(k->n_ended, 0);
     assert_int_equal(lock_close(k, &again), 0);
-    /* The member's next one knows of none before it. */
+    /* The member's next session does not know the earlier one. */
     kit_host(k, 11, 2, 5000);
     assert_int_equal(k->outcome, STORE_APPLIED);
 }

@@ -290,7 +290,7 @@ static void test_kill_suid(void **state)
     assert_int_equal(k->attr.mode, S_IFREG | 04755);
 }
 
-/* Random writes and truncations against a plain array. */
+/* Compares random writes and truncations with a plain array. */
 static void test_random_content(void **state)
 {
     static uint8_t wanted[6 * B], data[3 * B];
@@ -362,7 +362,7 @@ static void test_full_tree(void **state)
     op.ino = other;
     op.n_extents = 3;
     op.extents = extents;
-    op.truncate = true; /* what goes makes room for what comes */
+    op.truncate = true; /* the truncated content makes room for the new */
     for (int i = 0; i < 3; i++)
         e[i].data = (ProtobufCBinaryData){B, data};
     e[1].offset = B / 2;
@@ -397,7 +397,7 @@ static void test_set_attr(void **state)
     c.op_case = CFS__COMMAND__OP_SET_ATTR;
     c.set_attr = &op;
     op.ino = file;
-    op.uid = op.gid = op.mode = 99; /* without their flags, they count for nothing */
+    op.uid = op.gid = op.mode = 99; /* ignored without their flags */
     op.atime_ns = op.mtime_ns = -5;
     assert_int_equal(kit_run(k, &c), 0);
     assert_int_equal(k->attr.uid, 0);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The history of changes: what is told of them, how much is kept, and that it is the same on every
- * member. */
+/* The history of changes: what it reports, how much is kept, and that all members have the same. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
@@ -40,7 +39,7 @@ static bool add_line(void *arg, const struct feed_change *c)
     return true;
 }
 
-/* All that has happened after `number`, without the indexes, which the kit makes. */
+/* Everything that happened after `number`, without the indexes, which depend on the kit. */
 static const char *told(struct kit *at, uint64_t after)
 {
     static struct buf text;
@@ -79,7 +78,7 @@ static void set_limit(struct kit *at, const char *limit)
     assert_int_equal(kit_setxattr(at, ROOT, HISTORY_XATTR, limit, strlen(limit), ANY), 0);
 }
 
-/* A transaction of a second member. */
+/* Commits a transaction of a second member. */
 static uint32_t commit(struct txn_kit *t)
 {
     static uint64_t nonce;
@@ -116,7 +115,7 @@ static void test_each_kind(void **state)
     assert_told(at, "unlink /d;data (unlinked);");
 }
 
-/* What a refused command would have changed is not told. */
+/* A refused command leaves nothing in the history. */
 static void test_refused(void **state)
 {
     uint64_t at = here();
@@ -127,8 +126,8 @@ static void test_refused(void **state)
     assert_int_equal(here(), at);
 }
 
-/* The path of a file with several names: that in the directory with the lowest number, and there
- * the first in order of bytes. */
+/* A file with several names is reported with the name in the directory with the lowest number, and
+ * there with the first name in byte order. */
 static void test_many_names(void **state)
 {
     uint64_t d = kit_dir(k, ROOT, "d"), f = kit_file(k, d, "z"), at;
@@ -144,7 +143,7 @@ static void test_many_names(void **state)
     assert_told(at, "data /d/a;link /z;data /z;link /b;data /b;");
 }
 
-/* The remembered path of a directory must not outlive a change of its ancestors' names. */
+/* The cached path of a directory must not outlive a rename of one of its ancestors. */
 static void test_moved_directories(void **state)
 {
     uint64_t a = kit_dir(k, ROOT, "a"), b = kit_dir(k, a, "b"), c = kit_dir(k, b, "c");
@@ -164,8 +163,8 @@ static void test_moved_directories(void **state)
                     "create /new/b/c/h;");
 }
 
-/* A transaction's paths are those at each step, and one that fails leaves nothing, not even in what
- * is remembered. */
+/* A transaction's paths are those at each step. A transaction that fails leaves nothing, not even
+ * in the cached path. */
 static void test_transaction(void **state)
 {
     uint64_t d = kit_dir(k, ROOT, "d"), at = here();
@@ -234,7 +233,8 @@ static void test_fields(void **state)
     assert_int_equal(seen.last.version, kit_stat(k, f).aversion);
 }
 
-/* What the state machine does by itself is nobody's; changes of one index are counted down. */
+/* Changes that the state machine makes by itself have no session; `more` counts down the changes of
+ * an index. */
 static void test_nobodys(void **state)
 {
     struct kit_host host = kit_host(k, 2, 77, 0);
@@ -270,7 +270,7 @@ static void test_nobodys(void **state)
     assert_int_equal(seen.last.member, 0);
 }
 
-/* Any depth costs no more than so much of the path is told. */
+/* At any depth, only LIMIT_HISTORY_PATH bytes of the path are reported. */
 static void test_deep(void **state)
 {
     char name[101];
@@ -335,7 +335,7 @@ static void test_limit(void **state)
     assert_int_equal(kit_removexattr(k, ROOT, HISTORY_XATTR), ENODATA);
 }
 
-/* A limit that is lowered is reached step by step. */
+/* After the limit was lowered, the history shrinks step by step. */
 static void test_lowered_limit(void **state)
 {
     uint64_t f = kit_file(k, ROOT, "f");
@@ -356,7 +356,7 @@ static void test_lowered_limit(void **state)
     assert_true(r.last + 1 - r.first <= 10 + HISTORY_PRUNE_EVERY);
 }
 
-/* A transaction that fails does not leave its setting in memory. */
+/* A transaction that fails does not leave its limit in memory. */
 static void test_limit_undone(void **state)
 {
     static struct txn_kit t;
@@ -442,7 +442,7 @@ static bool add_hash(void *arg, const struct feed_change *c)
     return true;
 }
 
-/* As version 2 of the schema would have left it: without a history, and without its hash. */
+/* Makes a database of schema version 2: without a history and without its hash. */
 static void make_old(void)
 {
     struct store_hash sum, of_history = {0, 0};
@@ -475,7 +475,7 @@ static void make_old(void)
     kit_open(k);
 }
 
-/* Nobody is told that there was nothing before. */
+/* A migrated database does not claim that nothing happened before. */
 static void test_migrated(void **state)
 {
     uint64_t number, then;
@@ -532,7 +532,7 @@ static void test_offsets(void **state)
 
 /* ---- Copies and replays -----------------------------------------------------------------------*/
 
-/* A member that gets a snapshot can tell what happened before it. */
+/* A member that received a snapshot can report what happened before it. */
 static void test_copy(void **state)
 {
     static struct kit other;
@@ -572,7 +572,7 @@ static void test_copy(void **state)
     kit_fini(&other);
 }
 
-/* The same entries: the same history, whether the store was closed in between or not. */
+/* The same entries give the same history, also if the store was closed in between. */
 static void test_replay(void **state)
 {
     static struct kit other;

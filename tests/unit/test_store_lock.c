@@ -49,7 +49,7 @@ static void assert_grant(size_t i, const struct kit_host *h, uint64_t id)
     assert_int_equal(k->grants[i].fence, store_applied(k->store));
 }
 
-/* Queues; the request's number. */
+/* The request must be queued; returns its number. */
 static uint64_t queued(uint32_t status)
 {
     assert_int_equal(status, EINPROGRESS);
@@ -76,7 +76,7 @@ static void test_flock(void **state)
     assert_int_equal(k->value, fence);
     assert_int_equal(lock_flock(k, &b, g, 1, WRITE), 0); /* another file */
     assert_locks("2f 11/1W;3f 12/1W;");
-    assert_int_equal(lock_unflock(k, &b, f, 1), 0); /* not his */
+    assert_int_equal(lock_unflock(k, &b, f, 1), 0); /* not b's lock */
     assert_int_equal(lock_unflock(k, &b, g, 1), 0);
     assert_int_equal(lock_unflock(k, &a, f, 1), 0);
     assert_int_equal(lock_unflock(k, &a, f, 1), 0);
@@ -92,7 +92,7 @@ static void test_flock_shared(void **state)
     assert_int_equal(lock_flock(k, &b, f, 1, READ), 0);
     assert_int_equal(lock_flock(k, &c, f, 1, WRITE | NOWAIT), EAGAIN);
     w = queued(lock_flock(k, &c, f, 1, WRITE));
-    /* Fair: who comes now comes behind it, although it could share. */
+    /* Fair: a later request waits behind the writer, although it could share the lock. */
     assert_int_equal(lock_flock(k, &b, f, 2, READ | NOWAIT), EAGAIN);
     assert_int_equal(lock_unflock(k, &a, f, 1), 0);
     assert_int_equal(k->n_grants, 0);
@@ -152,7 +152,7 @@ static void test_flock_upgrade(void **state)
     uint64_t w, u;
 
     (void)state;
-    /* The only holder: those who wait are waiting for it, it need not wait behind them. */
+    /* The only holder upgrades without waiting: the waiting requests wait for it. */
     assert_int_equal(lock_flock(k, &a, f, 1, READ), 0);
     w = queued(lock_flock(k, &b, f, 1, WRITE));
     queued(lock_flock(k, &c, f, 1, READ));
@@ -164,7 +164,7 @@ static void test_flock_upgrade(void **state)
     lock_unflock(k, &b, f, 1); /* c gets it */
     assert_locks("2f 13/1R;");
 
-    /* One of two: without waiting it stays as it was, with it the lock is given up first. */
+    /* One of two holders: NOWAIT keeps the old lock; a request that waits gives it up first. */
     assert_int_equal(lock_flock(k, &a, f, 1, READ), 0);
     assert_int_equal(lock_flock(k, &a, f, 1, WRITE | NOWAIT), EAGAIN);
     assert_locks("2f 11/1R;2f 13/1R;");
@@ -177,7 +177,7 @@ static void test_flock_upgrade(void **state)
     assert_grant(0, &a, u);
 }
 
-/* Two that upgrade: no deadlock, since both give up what they had. */
+/* Two holders upgrade: no deadlock, because both give up their old locks. */
 static void test_flock_two_upgrades(void **state)
 {
     uint64_t u;
@@ -192,7 +192,7 @@ static void test_flock_two_upgrades(void **state)
     assert_grant(0, &a, u);
 }
 
-/* Several threads, or children, that wait through one open file. */
+/* Several threads or children wait through one open file. */
 static void test_flock_one_handle_twice(void **state)
 {
     uint64_t r, w, q;
@@ -253,8 +253,8 @@ static void test_range_split_and_merge(void **state)
     assert_locks("");
 }
 
-/* The token of what was there before must not be taken for that of what was added, nor must a token
- * be older than an earlier holder's. */
+/* A merged range must not keep the older token, and no token may be older than an earlier holder's.
+ */
 static void test_range_tokens(void **state)
 {
     uint64_t first, second, token;
@@ -284,7 +284,7 @@ static void test_range_queue(void **state)
     r3 = queued(lock_range(k, &b, f, 2, 60, 69, READ));
     w4 = queued(lock_range(k, &c, f, 2, 0, 9, READ));
     lock_unrange(k, &a, f, 1, 60, 99);
-    assert_int_equal(k->n_grants, 1); /* out of order, but in nobody's way */
+    assert_int_equal(k->n_grants, 1); /* out of order, but it blocks nobody */
     assert_grant(0, &b, r3);
     lock_unrange(k, &a, f, 1, 40, 59);
     assert_int_equal(k->n_grants, 0); /* free, but w1 was there before */
@@ -298,7 +298,7 @@ static void test_range_queue(void **state)
     assert_grant(1, &c, w4);
 }
 
-/* While an upgrade waits, the old lock stays; when it is granted, it replaces it. */
+/* While an upgrade waits, the old lock stays; the grant replaces it. */
 static void test_range_upgrade(void **state)
 {
     uint64_t u;
@@ -315,7 +315,7 @@ static void test_range_upgrade(void **state)
     assert_locks("2p 11/1W0-9;2p 12/1R10-14;");
 }
 
-/* A granted range that replaces a stronger one frees others' way. */
+/* A granted range that replaces a stronger one may unblock others. */
 static void test_range_downgrade(void **state)
 {
     uint64_t r1, r2, d;
@@ -364,7 +364,7 @@ static void test_no_deadlock_of_flock(void **state)
     queued(lock_flock(k, &b, f, 1, WRITE));
 }
 
-/* A cycle in which somebody only waits for his turn is no deadlock, and must not become one. */
+/* A cycle in which one owner waits only for its turn is not a deadlock and must not become one. */
 static void test_turns_do_not_deadlock(void **state)
 {
     uint64_t r;
@@ -380,7 +380,7 @@ static void test_turns_do_not_deadlock(void **state)
     assert_locks("2p 11/1R0-0;2p 12/1R0-0;2p 13/1W0-0?;3p 12/1W0-0;3p 11/1W0-0?;");
 }
 
-/* The same, the cycle being there when the request comes that would be behind. */
+/* The same, but the cycle exists before the request that would close it. */
 static void test_who_is_waited_for_goes_first(void **state)
 {
     (void)state;
@@ -404,7 +404,7 @@ static void test_cancel(void **state)
     assert_int_equal(lock_cancel_wait(k, &c, w), EALREADY); /* not c's */
     assert_int_equal(lock_cancel_wait(k, &b, 999999), EALREADY);
     assert_int_equal(lock_cancel_wait(k, &b, w), 0);
-    assert_int_equal(k->n_grants, 1); /* the reader needs not wait behind it any more */
+    assert_int_equal(k->n_grants, 1); /* the reader no longer waits behind it */
     assert_grant(0, &c, r);
     assert_int_equal(lock_cancel_wait(k, &c, r), EALREADY); /* granted already: stays */
     assert_int_equal(lock_cancel_wait(k, &b, w), EALREADY);
@@ -416,7 +416,7 @@ static void test_release_handle(void **state)
     uint64_t w;
 
     (void)state;
-    /* Whatever was taken through the handle, whoever is the owner, and nothing else. */
+    /* Drops everything that was taken through the handle, for any owner, and nothing else. */
     assert_int_equal(lock_range_by(k, &a, f, 7, 1, 0, 9, WRITE), 0);
     assert_int_equal(lock_range_by(k, &a, f, 8, 1, 10, 19, WRITE), 0); /* alike, not merged */
     assert_int_equal(lock_range_by(k, &a, f, 7, 2, 30, 39, READ), 0);
@@ -456,7 +456,7 @@ static void test_release_many(void **state)
     assert_int_equal(lock_release(k, &b, 1), 0);
 }
 
-/* A request whose handle goes leaves no trace, and those behind it move up. */
+/* If a handle is closed, its request leaves no trace, and those behind it move up. */
 static void test_waiter_dies(void **state)
 {
     uint64_t r;
@@ -503,7 +503,7 @@ static void test_errors(void **state)
     assert_locks("");
 }
 
-/* An unlinked file keeps its locks, and is not reaped before they are gone. */
+/* An unlinked file keeps its locks and is not reaped before they are released. */
 static void test_unlinked(void **state)
 {
     (void)state;
@@ -605,7 +605,7 @@ static void test_restart(void **state)
     assert_grant(0, &b, w);
 }
 
-/* The same command again: the same answer, no second lock. */
+/* A repeated command gives the same answer and no second lock. */
 static void test_duplicate(void **state)
 {
     Cfs__Lock op = CFS__LOCK__INIT;
@@ -638,7 +638,7 @@ static void test_limits(void **state)
     const uint64_t base = 1u << 20;
 
     (void)state;
-    /* There is always room for a lock to be split once more. */
+    /* There is always room to split a lock once more. */
     for (uint64_t i = 0; i < LIMIT_LOCKS_SESSION - 1; i++)
         assert_int_equal(lock_flock(k, &a, f, i, READ), 0);
     assert_int_equal(lock_flock(k, &a, g, base, READ), ENOLCK);

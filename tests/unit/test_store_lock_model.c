@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/lock.c against the model of tests/lib/lock_model.h, on random sequences: several hosts,
- * handles and owners, few bytes; requests that wait, are given up, are released with their handles
- * or with their sessions; restarts. After each entry no request waits that could be granted, none
- * was granted out of turn, and no lock is held that the model does not hold. A second store gets
- * the same entries and must have the same hash.
+/* Compares store/lock.c with the model of tests/lib/lock_model.h on random sequences: several
+ * hosts, handles and owners, few bytes. Requests wait, are cancelled, and are released with their
+ * handles or sessions; the store restarts. After each entry, no request waits that could be
+ * granted, none was granted out of turn, and the store holds exactly the locks of the model. A
+ * second store gets the same entries and must have the same hash.
  *
- *   LOCKS_SEED=s   the first seed (default: 1 …, then some that nobody tried yet)
- *   LOCKS_SEEDS=n  so many seeds (default: as many as fit into 3 s for each test)
- *   LOCKS_OPS=n    commands of each (default: 60 to 300)
- *   LOCKS_VERBOSE  says each command */
+ *   LOCKS_SEED=s   the first seed (default: 1 …, then new ones)
+ *   LOCKS_SEEDS=n  number of seeds (default: as many as fit into 3 s for each test)
+ *   LOCKS_OPS=n    commands per seed (default: 60 to 300)
+ *   LOCKS_VERBOSE  print each command */
 #include "tests/lib/lock_kit.h"
 
 #include <errno.h>
@@ -320,7 +320,8 @@ static bool give_up_one(struct run *r)
     return false;
 }
 
-/* Nobody may be left: not even of flock, when each handle is used for one file at a time. */
+/* All requests must be granted in the end: also of flock, if each handle is used for one file at a
+ * time. */
 static void drain(struct run *r)
 {
     while (give_up_one(r))
@@ -373,7 +374,7 @@ static void run_seeds(uint64_t first)
     print_message("%" PRIu64 " seeds: %" PRIu64 " queued, %" PRIu64 " granted later, %" PRIu64
                   " deadlocks refused\n",
                   done, total[2], total[0], total[1]);
-    if (count == 0) /* it would be a strange test in which these never happen */
+    if (count == 0) /* the test would be useless if these never happened */
         assert_true(total[0] > 0 && total[1] > 0 && total[2] > 0);
 }
 

@@ -310,7 +310,7 @@ static void test_damaged_row(void **state)
     }
 }
 
-/* A turn that is not committed leaves nothing behind. */
+/* A transaction that is not committed leaves nothing. */
 static void test_uncommitted(void **state)
 {
     pid_t pid;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store against the model (tests/lib/world.h), on random sequences.
+/* Compares the store with the model (tests/lib/world.h) on random sequences.
  *
- * Each seed runs in a child process, so that a store that dies is a finding like any other. A
- * sequence that fails is shrunk: parts are left out as long as it fails, and what is left is
- * printed, with the command line that runs it again.
+ * Each seed runs in a child process, so a store that dies is a finding like any other. A sequence
+ * that fails is shrunk: operations are left out as long as it still fails. The rest is printed with
+ * the command line that runs it again.
  *
- *   MODEL_SEED=s    the first seed (default: 1 …, then some that nobody tried yet)
- *   MODEL_SEEDS=n   so many seeds, however long that takes (default: as many as fit into 5 s)
- *   MODEL_OPS=n     operations of each (default: 40 to 400, by the seed)
+ *   MODEL_SEED=s    the first seed (default: 1 …, then new ones)
+ *   MODEL_SEEDS=n   number of seeds, whatever time they take (default: as many as fit into 5 s)
+ *   MODEL_OPS=n     operations per seed (default: 40 to 400, by the seed)
  *   MODEL_KEEP=i,j… only these operations of MODEL_SEED
  *   MODEL_SHRINK=0  do not look for a shorter sequence
  *   MODEL_VERBOSE=1 statistics */
@@ -38,8 +38,8 @@
 static struct world_stats *stats; /* shared with the children */
 
 #ifdef __SANITIZE_THREAD__
-/* One thread writes to two stores here, in an order that changes when they swap their parts: an
- * inversion of their locks that no program of ours has. */
+/* One thread writes to two stores here, in an order that changes when they swap roles. So it takes
+ * their locks in both orders, which no real program does. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
@@ -66,7 +66,7 @@ static int run_plan(void *arg)
     return good ? 0 : 1;
 }
 
-/* In memory if possible: nothing here is about what a disk does. */
+/* In memory if possible, because this test does not concern the disk. */
 static const char *working_place(void)
 {
     const char *tmp = getenv("TMPDIR");
@@ -76,7 +76,8 @@ static const char *working_place(void)
     return access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
 }
 
-/* In a child, in a directory of its own. True: all agreed. out: what it said, to be released. */
+/* Runs the plan in a child, in a directory of its own. True: store and model agreed. *out: the
+ * child's output, to be released. */
 static bool try_plan(struct world_plan *plan, struct forked *out)
 {
     char *dir = xasprintf("%s/coordfs-model.XXXXXX", working_place());
@@ -102,7 +103,7 @@ static bool still_fails(struct world_plan *plan, const bool *keep)
     return !good;
 }
 
-/* Leaves out [from, from + len) of what is kept; false: nothing was there. */
+/* Leaves out [from, from + len) of the kept operations. False: nothing was kept there. */
 static bool leave_out(const bool *keep, bool *fewer, size_t n, size_t from, size_t len)
 {
     size_t kept = 0, left_out = 0;
@@ -115,7 +116,8 @@ static bool leave_out(const bool *keep, bool *fewer, size_t n, size_t from, size
     return left_out > 0;
 }
 
-/* One pass with parts of this length; how many could go. Negative: no time left. */
+/* One pass with pieces of this length. Returns how many could be left out; negative: no time left.
+ */
 static int shrink_by(struct world_plan *plan, bool *keep, size_t len, uint64_t deadline)
 {
     bool *fewer = xcalloc(plan->n_ops, sizeof *fewer);
@@ -146,7 +148,7 @@ static void shrink(struct world_plan *plan, bool *keep)
     for (size_t len = plan->n_ops / 2; len > 1 && gone >= 0; len /= 2)
         gone = shrink_by(plan, keep, len, deadline);
     while (gone >= 0 && (gone = shrink_by(plan, keep, 1, deadline)) > 0)
-        continue; /* what went may have been all that others were needed for */
+        continue; /* this piece may have been the only use of others */
     plan->keep = keep;
 }
 

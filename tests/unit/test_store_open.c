@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store/state_dir.c, store/schema.c and store_open: which directories are opened, which are
- * refused, and what is left of a store that was not closed. */
+ * refused, and what remains of a store that was not closed. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
@@ -249,7 +249,7 @@ static void test_half_created(void **state)
     assert_int_equal(store_applied(k->store), 0);
 }
 
-/* The process is killed: nothing that was committed is lost, synced or not. */
+/* The process is killed: no committed transaction is lost, synced or not. */
 static void test_killed(void **state)
 {
     struct store_hash hash;
@@ -284,7 +284,7 @@ static void test_killed(void **state)
     assert_hash(k->store, hash);
 }
 
-/* The files as they are in the middle of the work are a whole database. */
+/* A copy of the files, taken while the store works, is a complete database. */
 static void test_files_of_any_moment(void **state)
 {
     static struct kit copy;
@@ -309,7 +309,7 @@ static void test_files_of_any_moment(void **state)
     kit_fini(&copy);
 }
 
-/* A log that was cut anywhere gives a prefix of the transactions. */
+/* A log that is cut at any place gives a prefix of the transactions. */
 static void test_cut_wal(void **state)
 {
     static struct kit copy;
@@ -338,7 +338,7 @@ static void test_cut_wal(void **state)
         kit_copy_file(k->dir, copy.dir, "coordfs.db-wal");
         snprintf(path, sizeof path, "%s/coordfs.db-wal", copy.dir);
         assert_int_equal(stat(path, &st), 0);
-        /* The first transactions made the tables: before them there is nothing to compare. */
+        /* The first transactions create the tables: before them there is nothing to compare. */
         assert_int_equal(truncate(path, st.st_size - random() % (st.st_size / 2)), 0);
         kit_open(&copy);
         kit_check(&copy);

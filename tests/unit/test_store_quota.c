@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/quota.c: what is charged, refused and shown. The model test (test_store_model) compares it
- * with a count of everything, on random sequences. */
+/* store/quota.c: what is charged, refused and shown. test_store_model compares it with a full count
+ * on random sequences. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
@@ -149,7 +149,7 @@ static void test_bytes_are_refused(void **state)
     assert_int_equal(kit_stat(k, b).size, 0);
     assert_int_equal(kit_write(k, b, 0, noise, 20000), 0);
     assert_used(dir, 50000, 2);
-    /* What is full can be overwritten, and holes cost nothing. */
+    /* A full directory can be overwritten, and holes cost nothing. */
     assert_int_equal(kit_write(k, a, 0, noise, 30000), 0);
     assert_int_equal(kit_truncate(k, a, 10000000), 0);
     assert_int_equal(kit_write(k, a, 9000000, "x", 1), EDQUOT);
@@ -339,7 +339,7 @@ static void test_names_do_not_cross(void **state)
     assert_int_equal(kit_rename(k, ROOT, "f", inner, "g", CFS__RENAME__MODE__EXCHANGE), EXDEV);
     assert_int_equal(kit_link(k, file, dir, "f"), EXDEV);
     assert_int_equal(kit_link(k, kit_find(k, inner, "g"), ROOT, "g"), EXDEV);
-    /* Within, and as a whole, they move. */
+    /* Names move freely within a quota, and a quota moves as a whole. */
     assert_int_equal(kit_rename(k, inner, "g", dir, "g", replace), 0);
     assert_int_equal(kit_rename(k, ROOT, "d", kit_find(k, ROOT, "tree"), "d", replace), 0);
     assert_used(dir, 0, 2);
@@ -364,7 +364,7 @@ static void test_a_file_with_names_elsewhere(void **state)
 
 /* ---- Sizes ------------------------------------------------------------------------------------*/
 
-/* How long everything stands still while the largest directory is counted that may be. */
+/* Measures how long the member is busy while it counts the largest permitted directory. */
 static void test_counting_is_bounded(void **state)
 {
     uint64_t begin;
@@ -372,7 +372,7 @@ static void test_counting_is_bounded(void **state)
     (void)state;
     kit_file(k, dir, "f");
     kit_close(k);
-    /* Names of one file are enough: they are what is walked. */
+    /* Names of one file are enough, because the count walks names. */
     kit_sql(k->dir,
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
             " INSERT INTO dirent SELECT 2, CAST('n' || i AS BLOB), 1000 + i, 1000 + i, 32768"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/range.c: fallocate, copies of ranges, and the reader's SEEK_DATA and SEEK_HOLE. What they
- * do to content is also held against the model (tests/lib/model_range.c). */
+/* store/range.c: fallocate, copies of ranges, and the reader's SEEK_DATA and SEEK_HOLE. The effect
+ * on content is also compared with the model (tests/lib/model_range.c). */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
@@ -395,7 +395,7 @@ static void check_copy_room(uint64_t from, uint64_t to, bool truncate)
     assert_int_equal(copy_as(file, from, other, to, 2 * B, truncate, false), 0);
 }
 
-/* Whether there is room is known exactly: to the byte, whatever the alignment. */
+/* The check for room is exact to the byte, at any alignment. */
 static void test_copy_room(void **state)
 {
     static const uint64_t places[] = {0, 1, B - 10, B, 2 * B + 5};

@@ -132,7 +132,7 @@ static void test_snapshot(void **state)
     reader_free(other);
 }
 
-/* What is not committed is not seen. */
+/* Uncommitted changes are not visible. */
 static void test_uncommitted(void **state)
 {
     struct store_entry e = {1, STORE_BARRIER, NULL, 0};
@@ -218,7 +218,7 @@ static uint64_t last_cookie(void)
     return l.last;
 }
 
-/* A file that is renamed while the directory is read is seen once. */
+/* A file that is renamed while its directory is read is seen once. */
 static void test_cookies_of_renames(void **state)
 {
     uint64_t cookie, dir = kit_dir(k, ROOT, "f0");
@@ -233,17 +233,16 @@ static void test_cookies_of_renames(void **state)
     kit_file(k, ROOT, "f3");
     assert_true(last_cookie() > cookie);
     assert_int_equal(kit_rename(k, ROOT, "f3", ROOT, "f2", CFS__RENAME__MODE__REPLACE), 0);
-    assert_int_equal(last_cookie(), cookie); /* the name that was replaced stays where it was */
+    assert_int_equal(last_cookie(), cookie); /* the replaced name keeps its place */
     kit_file(k, dir, "f7");
     assert_int_equal(kit_rename(k, dir, "f7", ROOT, "f7", CFS__RENAME__MODE__REPLACE), 0);
     assert_int_equal(reader_readdir(k->reader, ROOT, cookie, false, on_entry, &l), 0);
-    assert_int_equal(l.n, 1); /* what comes from elsewhere comes last */
+    assert_int_equal(l.n, 1); /* an entry from elsewhere comes last */
 }
 
 #define MANY 100000
 
-/* A large directory is read in pieces while it changes: what was there all the time is seen
- * exactly once. */
+/* A large directory is read in pieces while it changes: entries that stay are seen exactly once. */
 static void test_large_directory(void **state)
 {
     struct listing l = {.seen = xcalloc(MANY + 1000, 1)};
@@ -301,8 +300,8 @@ static void test_large_directory(void **state)
 
 static atomic_bool stop_readers;
 
-/* Each snapshot must be of one moment: a file's size is the number of its version, and its content
- * that many times the last digit of it. */
+/* Each snapshot must show one moment: a file's size is its version, and its content repeats the
+ * version's last digit. */
 static void *read_on(void *arg)
 {
     struct store_reader *r = arg;
@@ -374,7 +373,7 @@ static void test_threads(void **state)
     }
 }
 
-/* A block that is damaged on the disk is an error, not data. */
+/* A block that is damaged on the disk is reported as an error. */
 static void test_damaged_block(void **state)
 {
     uint64_t ino = kit_file(k, ROOT, "f");

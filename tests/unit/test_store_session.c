@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/session.c and the duplicate check of store/apply.c: what if a command comes twice, late,
- * out of order, or from a session that is gone? */
+/* store/session.c and the duplicate check of store/apply.c: commands that arrive twice, late, out
+ * of order, or from a session that has ended. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
@@ -104,7 +104,7 @@ static void test_superseded(void **state)
     assert_int_equal(k->outcome, STORE_NO_SESSION);
     assert_int_equal(kit_find(k, ROOT, "late"), 0);
     assert_int_equal(stored(old, 1, &len), -ESTALE);
-    kit_session(k, 1, 77); /* a late repetition must not kill the session that came after it */
+    kit_session(k, 1, 77); /* a late repetition must not end the later session */
     assert_int_equal(k->outcome, STORE_NO_SESSION);
     assert_int_equal(k->opened, 0);
     make_as(new, 1, 0, "alive");
@@ -272,7 +272,7 @@ static void test_too_many_sessions(void **state)
         kit_session(k, member, member);
     make_as(first, 1, 0, "used");
     assert_int_equal(k->outcome, STORE_APPLIED);
-    kit_session(k, 99999, 1); /* the one that was not used for longest goes */
+    kit_session(k, 99999, 1); /* the session that was unused longest ends */
     store_counts(k->store, &counts);
     assert_int_equal(counts.sessions, LIMIT_SESSIONS_MAX);
     make_as(second, 1, 0, "x");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/snapshot_out.c, store/snapshot_in.c, store/state_dir.c: a copy of one member's database
- * becomes another's. */
+/* store/snapshot_out.c, store/snapshot_in.c, store/state_dir.c: a snapshot of one member's database
+ * becomes the database of another. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@
 #define ROOT 1
 
 static struct kit source, target;
-static struct kit *const a = &source; /* the maker of copies */
+static struct kit *const a = &source; /* the sender */
 static struct kit *const b = &target; /* the receiver */
 
 static int set_up(void **state)
@@ -86,7 +86,7 @@ static struct store_snapshot_out *make_copy(struct kit *k)
     return c;
 }
 
-/* Writes the copy into a stage, changing the byte at `damage` (none: UINT64_MAX). */
+/* Writes the snapshot to the receiver, changing the byte at `damage` (none: UINT64_MAX). */
 static void transfer(struct store_snapshot_out *c, struct store_snapshot_in *st, uint64_t damage)
 {
     uint8_t piece[7777];
@@ -116,7 +116,7 @@ static struct store_snapshot_in *staged(struct store_snapshot_out *c, struct kit
     return st;
 }
 
-/* The receiver has what the maker has, and goes on from there. */
+/* The receiver has the sender's state and goes on from there. */
 static void assert_installed(uint64_t term, uint64_t vote)
 {
     struct store_raft_state raft;
@@ -148,7 +148,7 @@ static void test_copy_info(void **state)
     uint8_t byte;
 
     (void)state;
-    kit_dir(a, ROOT, "later"); /* a copy is of the moment of its opening */
+    kit_dir(a, ROOT, "later"); /* a snapshot shows the moment when it was opened */
     assert_int_equal(wait_copy(c), STORE_READY);
     store_snapshot_out_info(c, &info);
     assert_int_equal(info.index, index);
@@ -165,7 +165,7 @@ static void test_copy_info(void **state)
     assert_false(exists(a, "coordfs.copy-0"));
 }
 
-/* A copy has nothing of its maker's own, not even in unused bytes. */
+/* A snapshot holds nothing of the sender's own, not even in unused bytes. */
 static void test_copy_is_stripped(void **state)
 {
     struct store_snapshot_out *c;
@@ -240,7 +240,7 @@ static void test_install(void **state)
     kit_assert_hash(a, b);
 }
 
-/* Again and again, with readers at work. */
+/* Installs again and again while readers work. */
 static atomic_bool stop_readers;
 
 static void *read_on(void *arg)
@@ -327,7 +327,7 @@ static void test_damaged_copy(void **state)
     store_snapshot_out_close(c);
 }
 
-/* What the announcement says must be what the copy is. */
+/* The snapshot must match its announcement. */
 static void test_wrong_announcement(void **state)
 {
     struct store_snapshot_out *c = make_copy(a);
@@ -353,7 +353,7 @@ static void test_wrong_announcement(void **state)
     store_snapshot_out_close(c);
 }
 
-/* The bytes of any file, staged and announced as if they were a copy. */
+/* Receives the bytes of any file, announced as if they were a snapshot. */
 static enum store_progress stage_file(const char *path)
 {
     struct store_snapshot_info info = {.index = store_applied(a->store), .term = 1};
@@ -407,7 +407,8 @@ static void test_hostile_copies(void **state)
 
         snprintf(command, sizeof command, "cp '%s/coordfs.copy-0' '%s'", a->dir, path);
         assert_int_equal(system(command), 0);
-        assert_int_equal(stage_file(path), STORE_READY); /* the damage is what is refused */
+        /* so a refusal below is due to the damage */
+        assert_int_equal(stage_file(path), STORE_READY);
         kit_sql(forged.dir, damages[i]);
         if (stage_file(path) != STORE_FAILED)
             fail_msg("%s", damages[i]);
@@ -454,7 +455,7 @@ static void test_close_while_verifying(void **state)
 
 /* ---- Crashes ----------------------------------------------------------------------------------*/
 
-/* Does the store that is opened after a crash have the new state, or wholly the old one? */
+/* A store that is opened after a crash must have the whole new state or the whole old one. */
 static void assert_old_or_new(bool is_new, uint64_t old_applied)
 {
     struct store_raft_state raft;
@@ -479,10 +480,10 @@ static void prepare_crash(void)
     store_set_vote(b->store, 5, 2);
     store_commit(b->store, true);
     kit_session(b, 1, 1000 + store_applied(b->store));
-    kit_file(b, ROOT, "old"); /* something in the log that must not come into the new file */
+    kit_file(b, ROOT, "old"); /* an entry of the old log, which must not enter the new file */
 }
 
-/* The states of the directory between the steps of an installation, made by hand. */
+/* Makes the states of the directory between the steps of an installation by hand. */
 static void test_crash_states(void **state)
 {
     char path[300], to[300], saved[200];

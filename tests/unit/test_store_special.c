@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/special.c, store/znode.c, store/expire.c: entries that end by themselves, containers,
- * sequential names, and the xattrs by which they are seen and set. */
+/* store/special.c, store/znode.c, store/expire.c: entries with a limited life, containers,
+ * sequential names, and the xattrs that show and set them. */
 #include "tests/lib/lock_kit.h"
 #include "tests/lib/txn_kit.h"
 
@@ -115,7 +115,8 @@ static void test_ephemeral(void **state)
     assert_int_equal(kit_reap(k, f), 0);
 }
 
-/* By inode number, whatever the order in which it became so, and after a restart. */
+/* Entries end in the order of their inode numbers, whatever order they became ephemeral in, also
+ * after a restart. */
 static void test_order_of_ends(void **state)
 {
     uint64_t inos[4];
@@ -157,7 +158,7 @@ static void test_inherited(void **state)
     assert_int_equal(kit_stat(k, top).nlink, 2);
 }
 
-/* A directory of a's in which b has something stays until b's is gone. */
+/* A directory of session a that holds an entry of b stays until b's entry is removed. */
 static void test_directory_with_others_entries(void **state)
 {
     uint64_t d = dir_of(&a, ROOT, "d", SESSION), sub = dir_of(&a, d, "sub", INHERIT), mine, his;
@@ -209,7 +210,7 @@ static void test_ephemeral_open(void **state)
     assert_int_equal(k->value, 0);
     assert_int_equal(txn_release_ephemeral(k, &a, sub), 0);
     assert_int_equal(k->value, 1);
-    /* The session's end is its end, too. */
+    /* The end of the session removes it, too. */
     f = file_of(&a, ROOT, "g", OPEN);
     assert_int_equal(lock_close(k, &a), 0);
     assert_int_equal(kit_find(k, ROOT, "g"), 0);
@@ -261,7 +262,7 @@ static void test_ephemeral_limit(void **state)
     file_of(&a, ROOT, "x", SESSION);
 }
 
-/* Renamed and replaced ones. */
+/* Ephemeral entries that are renamed or replaced. */
 static void test_ephemeral_rename(void **state)
 {
     uint64_t f = file_of(&a, ROOT, "f", SESSION), g = file_of(&a, ROOT, "g", INHERIT);
@@ -317,14 +318,14 @@ static void test_ttl(void **state)
     assert_int_equal(due.n, 1);
     assert_int_equal(due.ino[0], f);
     assert_int_equal(due.version[0], 0);
-    /* Too early; of another version; of another inode. */
+    /* Too early; another version; another inode. */
     assert_int_equal(txn_expire(k, &b, f, 0, set_at + 60 * SECOND - 1), 0);
     assert_int_equal(k->value, 0);
     assert_int_equal(txn_expire(k, &b, f, 1, set_at + 60 * SECOND), 0);
     assert_int_equal(k->value, 0);
     assert_int_equal(txn_expire(k, &b, f + 1, 0, set_at + 60 * SECOND), 0);
     assert_int_equal(k->value, 0);
-    /* Data that change begin it anew; attributes do not. */
+    /* A change of the data restarts the ttl; a change of attributes does not. */
     k->now = set_at + 30 * SECOND;
     assert_int_equal(txn_write_as(k, &a, f, "x"), 0);
     written_at = k->now;
@@ -343,7 +344,7 @@ static void test_ttl(void **state)
     assert_int_equal(due_at(INT64_MAX).n, 0);
 }
 
-/* Of a directory: from when it became empty. */
+/* The ttl of a directory runs from the moment when it became empty. */
 static void test_ttl_of_directory(void **state)
 {
     uint64_t d = dir_of(&a, ROOT, "d", INHERIT);
@@ -365,7 +366,7 @@ static void test_ttl_of_directory(void **state)
     assert_int_equal(txn_expire(k, &b, d, 2, k->now + 10 * SECOND), 0);
     assert_int_equal(k->value, 1);
     assert_change(0, CFS__CHANGE__KIND__RMDIR, d, "d");
-    /* Told so while it is not empty: from when it is. */
+    /* A ttl set on a directory that is not empty runs from when it becomes empty. */
     d = dir_of(&a, ROOT, "d", INHERIT);
     file_of(&a, d, "f", INHERIT);
     assert_int_equal(set(&a, d, "ttl", "10"), 0);
@@ -392,7 +393,7 @@ static void test_ttl_errors(void **state)
     assert_int_equal(set(&a, ROOT, "ttl", "5"), EINVAL);
     assert_int_equal(set(&a, f, "ttl", "315360000"), 0);
     assert_int_equal(kit_link(k, f, ROOT, "second"), EPERM);
-    /* A clock that is anywhere: no overflow. */
+    /* The clock may show any time: no overflow. */
     k->now = INT64_MAX - 5000;
     assert_int_equal(set(&a, f, "ttl", "1"), 0);
     k->now = 1000000;
@@ -424,14 +425,14 @@ static void test_container(void **state)
     file_of(&a, inner, "g", INHERIT);
     assert_int_equal(txn_unlink_as(k, &a, inner, "g", false), 0);
     assert_int_equal(k->n_changes, 1);
-    /* Moving the last one away is its end as well, and its container's. */
+    /* Moving the last entry away removes the container, and its container. */
     assert_int_equal(kit_rename(k, inner, "f", other, "f", CFS__RENAME__MODE__REPLACE), 0);
     assert_int_equal(k->n_changes, 3);
     assert_change(0, CFS__CHANGE__KIND__RENAME, f, "f");
     assert_change(1, CFS__CHANGE__KIND__RMDIR, inner, "inner");
     assert_change(2, CFS__CHANGE__KIND__RMDIR, c, "c");
     assert_int_equal(kit_find(k, ROOT, "c"), 0);
-    /* Renaming within, and replacing, leaves as many. */
+    /* Renaming within the directory, and replacing, leaves the number of entries unchanged. */
     c = dir_of(&a, ROOT, "c", INHERIT);
     assert_int_equal(set(&a, c, "container", "1"), 0);
     file_of(&a, c, "f", INHERIT);
@@ -460,7 +461,7 @@ static void test_container_errors(void **state)
     assert_int_equal(kit_find(k, ROOT, "d"), d);
 }
 
-/* However deep containers lie in one another: what one entry does is bounded. */
+/* Nested containers: one entry removes a bounded number of them. */
 static void test_deep_containers(void **state)
 {
     uint64_t dir = ROOT;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/staged_write.c: content that is staged, and the Write that applies it. */
+/* store/staged_write.c: staged writes, and the Write that applies them. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
@@ -96,7 +96,7 @@ static uint32_t unstage(uint64_t number)
     return kit_run(k, &c);
 }
 
-/* The Write that applies `staged` extents; its own is `last`, if there is one. */
+/* Sends the Write that applies `staged` extents, and its own extent `last` if not NULL. */
 static uint32_t apply(uint64_t number, uint32_t staged, bool truncate, const struct piece *last)
 {
     Cfs__Command c = CFS__COMMAND__INIT;
@@ -259,10 +259,10 @@ static void test_space(void **state)
     assert_int_equal(stage(1, 0, noise, 60000), 0);
     assert_int_equal(stage(1, 60000, noise, 60000), ENOSPC);
     assert_int_equal(kit_write(k, file, 0, noise, 60000), ENOSPC); /* it is taken */
-    /* What was staged needs no more room when it is written. */
+    /* Staged bytes need no more room when they are written. */
     assert_int_equal(apply(1, 1, true, NULL), 0);
     assert_content(noise, 60000);
-    /* But here it does: the gap in front of it takes space, too. */
+    /* Here they need more: the gap in front takes space, too. */
     assert_int_equal(stage(2, 70000, noise, 30000), 0);
     k->store->apply.max_bytes = k->store->state.n.bytes + k->store->state.n.meta_bytes;
     assert_int_equal(apply(2, 1, false, NULL), ENOSPC);
@@ -341,8 +341,8 @@ static void test_damage_is_found(void **state)
     kit_check(k);
 }
 
-/* As `cp` of the largest file there is over another one: how long the loop is busy with the command
- * that makes it visible. */
+/* Like `cp` of the largest file over another one: measures how long the loop is busy with the
+ * command that makes it visible. */
 static void test_the_largest(void **state)
 {
     const size_t n = LIMIT_FILE_MAX / LIMIT_WRITE_MAX;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/statement.c: every statement can be prepared, and none reads a whole table or sorts, unless
- * it is meant to. */
+/* store/statement.c: every statement can be prepared; none scans a table or sorts, unless intended.
+ */
 #include "tests/lib/store_kit.h"
 
 #include <sqlite3.h>
@@ -10,7 +10,7 @@
 #include "store/schema.h"
 #include "store/statement.h"
 
-/* These read all; the others ask for the row 1 of a table that has one. */
+/* These read a whole table; the others ask for row 1 of a table with one row. */
 static bool may_scan(size_t which)
 {
     return which == STATEMENT_SESSION_ALL || which == STATEMENT_ORPHAN_ALL ||
@@ -21,15 +21,15 @@ static bool may_scan(size_t which)
            which == STATEMENT_QUOTAS || which == STATEMENT_ROOM /* is there one? */;
 }
 
-/* Of what the statement itself has found, step by step (WITH RECURSIVE), not of a table. */
+/* True for scans of what the statement itself has found (WITH RECURSIVE), not of a table. */
 static bool is_own_result(const char *plan)
 {
     return strcmp(plan, "SCAN b") == 0 || strcmp(plan, "SCAN u") == 0 ||
            strcmp(plan, "SCAN CONSTANT ROW") == 0 || strncmp(plan, "SCAN (subquery", 14) == 0;
 }
 
-/* Lists of what is few, the few locks that are in the way of one, and (seldom, and not more than
- * LIMIT_QUOTA_COUNT) the files below a directory. */
+/* These sort few rows: short lists, the locks that conflict with one, and, rarely, the files below
+ * a directory (at most LIMIT_QUOTA_COUNT). */
 static bool may_sort(size_t which)
 {
     return which == STATEMENT_LOCK_LIST || which == STATEMENT_SESSION_LIST ||
@@ -83,7 +83,7 @@ static void assert_plan(sqlite3 *db, enum statement which, const char *wanted)
     sqlite3_finalize(st);
 }
 
-/* The descents that reads were designed around. */
+/* The lookups that the indexes were made for. */
 static void test_indexes(void **state)
 {
     sqlite3 *db = open_empty();

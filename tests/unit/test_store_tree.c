@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/tree.c: the operations on names, each with every answer that it can give. */
+/* store/tree.c: the operations on names, each with every status that it can return. */
 #include "store/internal.h"
 #include "tests/lib/store_kit.h"
 
@@ -310,7 +310,7 @@ static void test_link_limit(void **state)
     (void)state;
     kit_check(k);
     kit_close(k);
-    /* 65000 links one by one would take their time: fake the last but one. */
+    /* Making 65000 links takes too long, so the count is set directly. */
     kit_sql(k->dir, "UPDATE inode SET nlink = 64999 WHERE ino IN (2, 3)");
     kit_open(k);
     assert_int_equal(kit_link(k, file, ROOT, "x"), 0);
@@ -361,7 +361,7 @@ static void test_unlink(void **state)
     assert_int_equal(kit_find(k, ROOT, "f"), 0);
     assert_int_equal(kit_stat(k, ROOT).size, 0);
     assert_int_equal(kit_stat(k, ROOT).cversion, 2);
-    assert_int_equal(kit_stat(k, file).nlink, 0); /* kept for those who have it open */
+    assert_int_equal(kit_stat(k, file).nlink, 0); /* kept for hosts that have it open */
     store_orphans(k->store, 0, 8, on_orphan, &orphans);
     assert_int_equal(orphans.n, 1);
     assert_int_equal(orphans.ino[0], file);
@@ -386,7 +386,7 @@ static void test_unlink_special(void **state)
     assert_int_equal(kit_setxattr(k, fifo, "user.a", "b", 1, CFS__SET_XATTR__MODE__ANY), 0);
     assert_int_equal(kit_unlink(k, ROOT, "p"), 0);
     assert_int_equal(k->attr.nlink, 0);
-    assert_int_equal(reader_attr(k->reader, fifo, &attr), -ESTALE); /* deleted at once */
+    assert_int_equal(reader_attr(k->reader, fifo, &attr), -ESTALE); /* deleted immediately */
 }
 
 static void test_unlink_errors(void **state)

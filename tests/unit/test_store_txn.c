@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/txn.c, store/access.c: each verb and condition; all or nothing, wherever it fails; whose
- * permissions count. */
+/* store/txn.c, store/access.c: each operation and condition; all or nothing, wherever a step fails;
+ * whose permissions count. */
 #include "proto/encode.h"
 #include "tests/lib/lock_kit.h"
 #include "tests/lib/txn_kit.h"
@@ -65,7 +65,7 @@ static uint32_t commit(void)
     return txn_commit(&t, k, &a);
 }
 
-/* A transaction of this one step, by nobody in particular. */
+/* A transaction with this one step and no credentials. */
 #define ONE(call) (txn_begin(&t, dir), (void)(call), commit())
 
 /* ---- Verbs ------------------------------------------------------------------------------------*/
@@ -110,7 +110,7 @@ static void test_all_verbs(void **state)
     assert_string_equal(content(f), "two");
     assert_null(txn_getxattr(k, p, "user.x"));
     assert_string_equal(txn_getxattr(k, p, "user.y"), "2");
-    /* They all are of one entry, and nobody's kernel knows of them. */
+    /* All changes are of one entry, and no kernel knows of them. */
     assert_int_equal(k->n_changes, 14);
     for (size_t i = 0; i < k->n_changes; i++) {
         assert_int_equal(k->changes[i].index, store_applied(k->store));
@@ -175,7 +175,7 @@ static void test_put_sequential(void **state)
     assert_int_equal(ino, k->steps[1].attr.ino);
     assert_string_equal(content(ino), "second");
     assert_string_equal(txn_getxattr(k, kit_find(k, sub, "e"), "user.coordfs.owner"), "11");
-    /* A number that was given in vain comes again: it was never given. */
+    /* A number that a failed transaction used is given again. */
     txn_begin(&t, dir);
     txn_put(&t, "sub/n-", "x")->put->sequential = true;
     txn_check(&t, "f", ABSENT, 0);
@@ -188,7 +188,7 @@ static void test_put_sequential(void **state)
     assert_string_equal(k->steps[0].name, "0000000000");
 }
 
-/* What the commands answer, the steps answer. */
+/* Steps answer as the commands do. */
 static void test_errors_of_verbs(void **state)
 {
     (void)state;
@@ -305,7 +305,7 @@ static void test_hash(void **state)
     assert_int_equal(ONE(txn_check(&t, "f", HASH, XXH3_64bits("two", 3))), ECANCELED);
     assert_int_equal(ONE(txn_check(&t, "sub", HASH, 0)), EISDIR);
     assert_int_equal(ONE(txn_check(&t, "none", HASH, 0)), ENOENT);
-    /* Holes: in the middle, at the end, within a block; and a file without anything. */
+    /* Holes in the middle, at the end and within a block; and an empty file. */
     memset(big + 70000, 'x', 5);
     memset(big, 'y', 3);
     assert_int_equal(kit_write(k, f, 70000, big + 70000, 5), 0);
@@ -314,7 +314,7 @@ static void test_hash(void **state)
     assert_int_equal(ONE(txn_check(&t, "f", HASH, XXH3_64bits(big, sizeof big))), 0);
     assert_int_equal(kit_truncate(k, f, 0), 0);
     assert_int_equal(ONE(txn_check(&t, "f", HASH, XXH3_64bits("", 0))), 0);
-    /* Reading takes time on all members: so much, and no more. */
+    /* Hashing takes time on all members, so it has a limit. */
     assert_int_equal(kit_truncate(k, f, LIMIT_FILE_MAX), 0);
     txn_begin(&t, dir);
     s = txn_put(&t, "g", "g");
@@ -373,7 +373,7 @@ static void test_malformed(void **state)
     assert_int_equal(kit_find(k, dir, "x"), 0);
 }
 
-/* A verb, or a field of one, that a later version may have: no member carries it out in part. */
+/* An operation, or a field, of a later version: no member carries it out in part. */
 static void test_unknown(void **state)
 {
     ProtobufCMessageUnknownField field = {.tag = 999, .wire_type = PROTOBUF_C_WIRE_TYPE_VARINT};
@@ -412,7 +412,7 @@ static void test_unknown(void **state)
 
 /* ---- All or nothing ---------------------------------------------------------------------------*/
 
-/* Everything but what says that there was another command. */
+/* Dumps everything except the traces of the command itself. */
 static char *dump(void)
 {
     static const char *const tables[] = {"inode", "symlink", "orphan", "dirent", "block",
@@ -435,7 +435,7 @@ static char *dump(void)
     return (char *)out.data;
 }
 
-/* A transaction that changes much and that works. */
+/* A transaction that changes much and succeeds. */
 static void build(void)
 {
     txn_begin(&t, dir);
@@ -479,7 +479,7 @@ static void test_failing_at_each_step(void **state)
     n = t.txn.n_steps;
     for (size_t at = 0; at <= n; at++) {
         build();
-        txn_check(&t, "/dir", ABSENT, 0); /* it moves to where it is wanted */
+        txn_check(&t, "/dir", ABSENT, 0); /* a failing step, moved to each position */
         {
             Cfs__TxnStep *bad = t.pointers[n];
 
@@ -504,14 +504,14 @@ static void test_failing_at_each_step(void **state)
     assert_string_not_equal(after, before);
     free(after);
     free(before);
-    /* What it left behind is as good as if it had been done one by one. */
+    /* The result is the same as if the steps had been done one by one. */
     assert_int_equal(lock_close(k, &a), 0);
     assert_int_equal(lock_close(k, &b), 0);
     assert_int_equal(kit_find(k, dir, "last"), 0);
     assert_int_equal(kit_find(k, dir, "c"), 0);
 }
 
-/* Undone, it must leave nothing in memory either: limits, guards. */
+/* An undone transaction must not leave limits or guards in memory. */
 static void test_undone_counts(void **state)
 {
     (void)state;
@@ -660,12 +660,13 @@ static void test_directories(void **state)
     assert_int_equal(USER(txn_remove(&t, "sub/new", false)), 0);
     chown_to(sub, 1000, 0, 01755); /* his own directory */
     assert_int_equal(USER(txn_remove(&t, "sub/his", false)), 0);
-    /* A directory that is moved elsewhere has its ".." changed. */
+    /* Moving a directory changes its "..". */
     chown_to(dir, 0, 0, 0777);
     kit_dir(k, dir, "roots");
     assert_int_equal(USER(txn_move(&t, "roots", "sub/roots", REPLACE)), EACCES);
     assert_int_equal(USER(txn_move(&t, "roots", "renamed", REPLACE)), 0);
-    /* A file of a setgid directory has its group; without being in it, there is no setgid file. */
+    /* A file in a setgid directory gets its group. A caller who is not in that group cannot create
+     * a setgid file. */
     chown_to(sub, 0, 60, 02777);
     txn_begin(&t, dir);
     txn_put(&t, "sub/g", "")->put->mode = 02755;
@@ -686,7 +687,7 @@ static void test_attributes(void **state)
     s = txn_chmod(&t, "f", 0);
     s->set_attr->set_mode = false;
     s->set_attr->set_mtime = s->set_attr->mtime_now = true;
-    assert_int_equal(as_user(), 0); /* touch: who may write may do that */
+    assert_int_equal(as_user(), 0); /* touch: needs only the permission to write */
     s->set_attr->mtime_now = false;
     assert_int_equal(as_user(), EPERM);
     s->set_attr->set_mtime = false;
