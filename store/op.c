@@ -77,7 +77,7 @@ void op_reply_attr(struct op *op, const struct inode *inode)
 /* Returns the array with room for element n. */
 static void *grown(void *array, size_t n, size_t size)
 {
-    if ((n & (n + 1)) != 0) /* at 0, 1, 3, 7 … elements it is full: double it */
+    if ((n & (n + 1)) != 0) /* full only at 0, 1, 3, 7 … elements */
         return array;
     return xrealloc(array, (2 * n + 1) * size);
 }
