@@ -104,7 +104,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUI
 SIM_OBJ  := $(BUILD)/tests/unit/test_sim.o $(SIM_SRC:%.c=$(BUILD)/%.o) $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/test_sim: $(SIM_OBJ)
 WRAP_FILES := $(foreach f,pwrite64 fsync renameat unlinkat unlink,-Wl$(comma)--wrap=$(f))
-LDFLAGS_test_sim := $(foreach f,die check_failed consensus_session consensus_applied keeper_ended,-Wl$(comma)--wrap=$(f)) $(WRAP_FILES)
+LDFLAGS_test_sim := $(foreach f,die check_failed consensus_session consensus_applied session_manager_ended,-Wl$(comma)--wrap=$(f)) $(WRAP_FILES)
 LDFLAGS_coordfsd_cut := $(WRAP_FILES)
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tools/%.o $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"

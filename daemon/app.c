@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#include "daemon/keeper.h"
 #include "daemon/reaper.h"
+#include "daemon/session_manager.h"
 #include "proto/decode.h"
 
 #define DECODE_MAX (256u << 10)
@@ -27,6 +27,6 @@ void app_receive(struct daemon *d, uint64_t from, const uint8_t *data, size_t le
     if (app == NULL)
         return;
     reaper_message(d->reaper, from, app);
-    keeper_message(d->keeper, from, app);
+    session_manager_message(d->session_manager, from, app);
     cfs__app__free_unpacked(app, NULL);
 }

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "daemon/keeper.h"
+#include "daemon/session_manager.h"
 #include "daemon/views.h"
 #include "proto/encode.h"
 #include "store/history_reader.h"
@@ -231,7 +231,7 @@ static uint64_t do_session(void *ctx)
 {
     struct daemon *d = ctx;
 
-    return keeper_session(d->keeper);
+    return session_manager_session(d->session_manager);
 }
 
 /* ---- The control directory and the feed ---------------------------------------------------------

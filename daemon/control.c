@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "daemon/keeper.h"
 #include "daemon/locklist.h"
+#include "daemon/session_manager.h"
 #include "daemon/status.h"
 #include "daemon/views.h"
 
@@ -53,7 +53,7 @@ struct control {
 
 static json_t *cmd_sessions(struct daemon *d)
 {
-    return keeper_sessions(d->keeper);
+    return session_manager_sessions(d->session_manager);
 }
 
 static const struct {

@@ -22,9 +22,9 @@
 #include "daemon/control.h"
 #include "daemon/daemon.h"
 #include "daemon/detach.h"
-#include "daemon/keeper.h"
 #include "daemon/machine.h"
 #include "daemon/reaper.h"
+#include "daemon/session_manager.h"
 #include "daemon/status.h"
 #include "daemon/views.h"
 #include "fs/mirror/mirror_child.h"
@@ -88,7 +88,7 @@ static void on_installed(void *ctx, uint64_t applied)
         fs_replaced(fs);
         fs_told(fs, applied);
     }
-    keeper_installed(d->keeper);
+    session_manager_installed(d->session_manager);
 }
 
 static void on_leader(void *ctx, uint64_t leader, uint64_t term)
@@ -96,7 +96,7 @@ static void on_leader(void *ctx, uint64_t leader, uint64_t term)
     struct daemon *d = ctx;
 
     atomic_store(&d->has_leader, leader != 0);
-    keeper_leader(d->keeper, leader, term);
+    session_manager_leader(d->session_manager, leader, term);
     views_on_leader(d->views, leader);
     if (leader == d->options.id)
         log_info("leader of term %llu", (unsigned long long)term);
@@ -109,7 +109,7 @@ static void on_session(void *ctx, uint64_t session)
 {
     struct daemon *d = ctx;
 
-    keeper_opened(d->keeper, session);
+    session_manager_opened(d->session_manager, session);
 }
 
 static void on_app(void *ctx, uint64_t from, const uint8_t *data, size_t len)
@@ -124,7 +124,7 @@ static void on_tick(void *ctx)
     struct daemon *d = ctx;
 
     reaper_tick(d->reaper);
-    keeper_tick(d->keeper);
+    session_manager_tick(d->session_manager);
     views_tick(d->views);
 }
 
@@ -364,7 +364,7 @@ static int run_mounted(struct daemon *d, struct fs *fs)
     int err;
 
     atomic_store(&d->fs, fs);
-    keeper_announce(d->keeper);
+    session_manager_announce(d->session_manager);
     unblock_signals();
     err = fs_run(fs, on_ready, d);
     if (err != 0)
@@ -430,7 +430,7 @@ static int with_control(struct daemon *d)
         return fail(EXIT_SYSTEM, "%s", errmsg);
     }
     status = run(d);
-    keeper_leave(d->keeper);
+    session_manager_leave(d->session_manager);
     control_stop(d->control);
     stop_node(d);
     fs = atomic_exchange(&d->fs, NULL);
@@ -450,13 +450,13 @@ static int with_store(struct daemon *d)
     d->reader = reader_new(d->store);
     d->machine = machine_new(d);
     d->reaper = reaper_new(d);
-    d->keeper = keeper_new(d);
+    d->session_manager = session_manager_new(d);
     d->views = views_new(d);
     if (start_node(d, errmsg, sizeof errmsg) != 0)
         status = fail(EXIT_SYSTEM, "%s", errmsg);
     else
         status = with_control(d);
-    keeper_free(d->keeper);
+    session_manager_free(d->session_manager);
     views_free(d->views);
     reaper_free(d->reaper);
     machine_free(d->machine);

@@ -13,7 +13,7 @@
 
 struct machine_adapter;
 struct reaper;
-struct keeper;
+struct session_manager;
 struct control;
 struct views;
 
@@ -24,7 +24,7 @@ struct daemon {
     struct machine_adapter *machine;
     struct consensus *consensus;
     struct reaper *reaper;
-    struct keeper *keeper;
+    struct session_manager *session_manager;
     struct control *control;
     struct views *views;
     _Atomic(struct fs *) fs; /* NULL while there is no mount */

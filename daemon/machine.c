@@ -6,7 +6,7 @@
 #include <sys/queue.h>
 
 #include "base/log.h"
-#include "daemon/keeper.h"
+#include "daemon/session_manager.h"
 
 /* A reply for this host's client, kept from apply until the transaction is committed. */
 struct delivery {
@@ -289,7 +289,7 @@ void machine_deliver(struct machine_adapter *m)
     while ((next = STAILQ_FIRST(&m->deliveries)) != NULL) {
         STAILQ_REMOVE_HEAD(&m->deliveries, link);
         if (next->ended != 0)
-            keeper_ended(m->daemon->keeper, next->ended);
+            session_manager_ended(m->daemon->session_manager, next->ended);
         else
             consensus_applied(m->daemon->consensus, next->outcome, next->session, next->seq,
                               next->nonce, next->reply.data, next->reply.len);

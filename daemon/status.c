@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "daemon/keeper.h"
+#include "daemon/session_manager.h"
 
 static json_int_t number(uint64_t value)
 {
@@ -102,7 +102,7 @@ json_t *status_json(struct daemon *d)
     check(out != NULL);
     json_object_set_new(out, "quorum", json_boolean(s.leader != 0));
     json_object_set_new(out, "no_leader_ms", json_integer(number(s.no_leader_ms)));
-    keeper_status(d->keeper, out);
+    session_manager_status(d->session_manager, out);
     json_object_set_new(out, "pending", json_integer(number(consensus_pending(d->consensus))));
     json_object_set_new(out, "elections", json_integer(number(s.elections)));
     json_object_set_new(out, "snapshots_sent", json_integer(number(s.snapshots_sent)));

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "daemon/keeper.h"
 #include "daemon/locklist.h"
+#include "daemon/session_manager.h"
 #include "daemon/status.h"
 #include "store/history_reader.h"
 
@@ -66,7 +66,7 @@ static json_t *locks_view(struct views *v)
 
 static json_t *sessions_view(struct views *v)
 {
-    return list_of(keeper_sessions(v->daemon->keeper), "sessions");
+    return list_of(session_manager_sessions(v->daemon->session_manager), "sessions");
 }
 
 /* ---- Words --------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ static void health_view(struct views *v, struct buf *out)
     consensus_status(v->daemon->consensus, &s);
     if (s.leader == 0)
         buf_printf(out, "no leader: changes wait for a quorum\n");
-    if (keeper_session(v->daemon->keeper) == 0)
+    if (session_manager_session(v->daemon->session_manager) == 0)
         buf_printf(out, "no session: what hung on this host's, as locks do, may be lost\n");
     for (unsigned i = 0; i < s.n_members; i++)
         if (s.members[i].id != s.id && !s.members[i].linked)

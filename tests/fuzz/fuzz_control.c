@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "daemon/control.h"
-#include "daemon/keeper.h"
+#include "daemon/session_manager.h"
 #include "daemon/views.h"
 #include "tests/lib/lock_kit.h"
 
@@ -41,7 +41,7 @@ size_t __wrap_consensus_pending(struct consensus *n BASE_UNUSED)
 static void end(void)
 {
     views_free(member.views);
-    keeper_free(member.keeper);
+    session_manager_free(member.session_manager);
     kit_fini(&kit);
 }
 
@@ -55,7 +55,7 @@ int LLVMFuzzerInitialize(int *argc BASE_UNUSED, char ***argv BASE_UNUSED)
     host = kit_host(&kit, 2, 9, 0);
     check(lock_flock(&kit, &host, kit_file(&kit, 1, "f\xff"), 1, WRITE) == 0);
     member.store = kit.store;
-    member.keeper = keeper_new(&member);
+    member.session_manager = session_manager_new(&member);
     member.views = views_new(&member);
     atexit(end);
     return 0;

@@ -288,8 +288,8 @@ static void *member_open(struct raft_sim *sim, unsigned id)
     m->world = raft_sim_ctx(sim);
     m->world->members[id] = m;
     m->id = id;
-    m->daemon.consensus = (struct consensus *)(void *)m;
-    m->daemon.keeper = (struct keeper *)(void *)m;
+    m->daemon.node = (struct node *)(void *)m;
+    m->daemon.session_manager = (struct session_manager *)(void *)m;
     m->daemon.options.id = id;
     m->wall_ns = ((int64_t)raft_sim_pick(sim, 0, 2000) - 1000) * 1000000;
     snprintf(m->dir, sizeof m->dir, "%s/m%u.0", m->world->dir, id);
@@ -426,7 +426,7 @@ static void member_on_installed(void *disk, uint64_t applied BASE_UNUSED)
     if (m->client == NULL)
         return;
     if (session != 0 && !store_session(m->daemon.store, session, &found))
-        client_ended(m->client, session); /* as keeper_installed does */
+        client_ended(m->client, session); /* as session_manager_installed does */
     client_installed(m->client);
 }
 

@@ -21,7 +21,7 @@
  * A lease begins with the first proposal of the OpenSession: no leader can have seen the session
  * before. So there is no moment between the opening and the first acknowledgement in which the host
  * has a session but no lease. */
-#include "daemon/keeper.h"
+#include "daemon/session_manager.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -48,7 +48,7 @@ struct cell {
     _Atomic uint64_t end_ms;
 };
 
-struct keeper {
+struct session_manager {
     struct daemon *daemon;
     uint64_t leader, term; /* as raft said last; 0: none */
     int64_t no_leader_ns;  /* wall clock; 0: there is one */
@@ -65,181 +65,181 @@ struct keeper {
     bool ending;     /* an ExpireEntries is on its way */
 };
 
-struct keeper *keeper_new(struct daemon *d)
+struct session_manager *session_manager_new(struct daemon *d)
 {
-    struct keeper *k = xcalloc(1, sizeof *k);
+    struct session_manager *m = xcalloc(1, sizeof *m);
 
-    k->daemon = d;
-    k->no_leader_ns = clock_real_ns();
-    lessor_init(&k->lessor);
-    check(sem_init(&k->left, 0, 0) == 0);
-    return k;
+    m->daemon = d;
+    m->no_leader_ns = clock_real_ns();
+    lessor_init(&m->lessor);
+    check(sem_init(&m->left, 0, 0) == 0);
+    return m;
 }
 
-void keeper_free(struct keeper *k)
+void session_manager_free(struct session_manager *m)
 {
-    lessor_fini(&k->lessor);
-    check(sem_destroy(&k->left) == 0);
-    free(k);
+    lessor_fini(&m->lessor);
+    check(sem_destroy(&m->left) == 0);
+    free(m);
 }
 
-static void submit(struct keeper *k, const Cfs__Command *command, unsigned timeout_ms,
+static void submit(struct session_manager *m, const Cfs__Command *command, unsigned timeout_ms,
                    client_done done, void *arg)
 {
     struct buf bytes = encode_command(command);
 
-    consensus_submit(k->daemon->consensus, &bytes, timeout_ms, done, arg);
+    consensus_submit(m->daemon->consensus, &bytes, timeout_ms, done, arg);
 }
 
 /* ---- The cell ----------------------------------------------------------------------------------
  */
 
-static void publish(struct keeper *k)
+static void publish(struct session_manager *m)
 {
-    const struct lease *l = &k->lease;
+    const struct lease *l = &m->lease;
     bool holds = l->session != 0 && !l->lapsed;
 
-    atomic_fetch_add(&k->cell.version, 1);
-    atomic_store(&k->cell.id, holds ? l->session : 0);
-    atomic_store(&k->cell.end_ms, l->end_ms);
-    atomic_fetch_add(&k->cell.version, 1);
+    atomic_fetch_add(&m->cell.version, 1);
+    atomic_store(&m->cell.id, holds ? l->session : 0);
+    atomic_store(&m->cell.end_ms, l->end_ms);
+    atomic_fetch_add(&m->cell.version, 1);
 }
 
 /* The clock is read between two looks at the cell: whoever is told 0 is so because the lease had
  * run out and had not been renewed. */
-uint64_t keeper_session(struct keeper *k)
+uint64_t session_manager_session(struct session_manager *m)
 {
     uint64_t version, id, end_ms, now;
 
     do {
-        version = atomic_load(&k->cell.version);
-        id = atomic_load(&k->cell.id);
-        end_ms = atomic_load(&k->cell.end_ms);
+        version = atomic_load(&m->cell.version);
+        id = atomic_load(&m->cell.id);
+        end_ms = atomic_load(&m->cell.end_ms);
         now = clock_boot_ms();
-    } while (version % 2 != 0 || atomic_load(&k->cell.version) != version);
+    } while (version % 2 != 0 || atomic_load(&m->cell.version) != version);
     return now < end_ms ? id : 0;
 }
 
 /* ---- This member's session ---------------------------------------------------------------------
  */
 
-static void tell_fs(struct keeper *k, uint64_t session)
+static void tell_fs(struct session_manager *m, uint64_t session)
 {
-    struct fs *fs = atomic_load(&k->daemon->fs);
+    struct fs *fs = atomic_load(&m->daemon->fs);
 
-    k->told = session;
+    m->told = session;
     if (fs != NULL)
         fs_session(fs, session);
 }
 
 static void do_announce(void *arg)
 {
-    struct keeper *k = arg;
+    struct session_manager *m = arg;
 
-    tell_fs(k, k->told);
+    tell_fs(m, m->told);
 }
 
-void keeper_announce(struct keeper *k)
+void session_manager_announce(struct session_manager *m)
 {
-    consensus_run(k->daemon->consensus, do_announce, k);
+    consensus_run(m->daemon->consensus, do_announce, m);
 }
 
-void keeper_opened(struct keeper *k, uint64_t session)
+void session_manager_opened(struct session_manager *m, uint64_t session)
 {
     struct store_session s;
 
     log_info("session %" PRIu64, session);
-    if (k->leaving || !store_session(k->daemon->store, session, &s))
-        return; /* ended by the same transaction: keeper_ended follows */
-    lease_open(&k->lease, session, s.ttl_ms, consensus_opened_ms(k->daemon->consensus));
-    publish(k);
-    tell_fs(k, session);
+    if (m->leaving || !store_session(m->daemon->store, session, &s))
+        return; /* ended by the same transaction: session_manager_ended follows */
+    lease_open(&m->lease, session, s.ttl_ms, consensus_opened_ms(m->daemon->consensus));
+    publish(m);
+    tell_fs(m, session);
 }
 
-void keeper_ended(struct keeper *k, uint64_t session)
+void session_manager_ended(struct session_manager *m, uint64_t session)
 {
-    if (session == k->lease.session) {
+    if (session == m->lease.session) {
         log_info("session %" PRIu64 " has ended", session);
-        lease_close(&k->lease);
-        publish(k);
-        tell_fs(k, 0);
+        lease_close(&m->lease);
+        publish(m);
+        tell_fs(m, 0);
     }
-    consensus_ended(k->daemon->consensus, session);
+    consensus_ended(m->daemon->consensus, session);
 }
 
-void keeper_installed(struct keeper *k)
+void session_manager_installed(struct session_manager *m)
 {
-    uint64_t session = consensus_session(k->daemon->consensus);
+    uint64_t session = consensus_session(m->daemon->consensus);
     struct store_session s;
 
-    if (session != 0 && !store_session(k->daemon->store, session, &s))
-        keeper_ended(k, session);
+    if (session != 0 && !store_session(m->daemon->store, session, &s))
+        session_manager_ended(m, session);
 }
 
 static void on_given_up(void *arg, int err BASE_UNUSED, const uint8_t *reply BASE_UNUSED,
                         size_t len BASE_UNUSED)
 {
-    struct keeper *k = arg;
+    struct session_manager *m = arg;
 
-    k->giving_up = false; /* it has ended; or the term has: the next acknowledgement tries again */
+    m->giving_up = false; /* it has ended; or the term has: the next acknowledgement tries again */
 }
 
 /* ExpireSession names the session, so it cannot hit the one that comes after. */
-static void give_up(struct keeper *k)
+static void give_up(struct session_manager *m)
 {
     Cfs__ExpireSession expire = CFS__EXPIRE_SESSION__INIT;
     Cfs__Command command = CFS__COMMAND__INIT;
 
-    if (k->giving_up)
+    if (m->giving_up)
         return;
-    k->giving_up = true;
-    expire.session = k->lease.session;
-    expire.term = k->term;
+    m->giving_up = true;
+    expire.session = m->lease.session;
+    expire.term = m->term;
     command.op_case = CFS__COMMAND__OP_EXPIRE_SESSION;
     command.expire_session = &expire;
-    submit(k, &command, 0, on_given_up, k);
+    submit(m, &command, 0, on_given_up, m);
 }
 
-static void note_lapse(struct keeper *k)
+static void note_lapse(struct session_manager *m)
 {
     log_warn("session %" PRIu64 ": no leader has acknowledged it for %" PRIu64
              " ms; what is locked on this host is lost",
-             k->lease.session, k->lease.ttl_ms);
-    publish(k);
-    tell_fs(k, 0);
+             m->lease.session, m->lease.ttl_ms);
+    publish(m);
+    tell_fs(m, 0);
 }
 
-static void come_back(struct keeper *k)
+static void come_back(struct session_manager *m)
 {
     struct store_session s;
 
-    if (k->giving_up || !store_session(k->daemon->store, k->lease.session, &s))
+    if (m->giving_up || !store_session(m->daemon->store, m->lease.session, &s))
         return;
     if (s.locks > 0) {
         log_info("session %" PRIu64 " lives, but is given up with its locks", s.id);
-        give_up(k);
+        give_up(m);
         return;
     }
     log_info("session %" PRIu64 " goes on", s.id);
-    lease_resume(&k->lease);
-    publish(k);
-    tell_fs(k, s.id);
+    lease_resume(&m->lease);
+    publish(m);
+    tell_fs(m, s.id);
 }
 
-static void on_ack(struct keeper *k, uint64_t session, uint64_t echo)
+static void on_ack(struct session_manager *m, uint64_t session, uint64_t echo)
 {
     uint64_t now = clock_boot_ms();
 
-    if (lease_lapses(&k->lease, now))
-        note_lapse(k);
-    switch (lease_ack(&k->lease, now, session, echo)) {
+    if (lease_lapses(&m->lease, now))
+        note_lapse(m);
+    switch (lease_ack(&m->lease, now, session, echo)) {
     case LEASE_NOTHING:
         break;
     case LEASE_RENEWED:
-        publish(k);
+        publish(m);
         break;
     case LEASE_BACK:
-        come_back(k);
+        come_back(m);
         break;
     }
 }
@@ -249,98 +249,99 @@ static void on_ack(struct keeper *k, uint64_t session, uint64_t echo)
 
 static void see_session(void *arg, const struct store_session *s)
 {
-    struct keeper *k = arg;
+    struct session_manager *m = arg;
 
-    lessor_sync_see(&k->lessor, s->id, s->member, s->ttl_ms);
+    lessor_sync_see(&m->lessor, s->id, s->member, s->ttl_ms);
 }
 
-static void sync_sessions(struct keeper *k)
+static void sync_sessions(struct session_manager *m)
 {
-    lessor_sync_begin(&k->lessor);
-    store_sessions(k->daemon->store, see_session, k);
-    lessor_sync_end(&k->lessor);
+    lessor_sync_begin(&m->lessor);
+    store_sessions(m->daemon->store, see_session, m);
+    lessor_sync_end(&m->lessor);
 }
 
 /* Does this member lead? Begins to, or ceases to, as lessor, when that is news. */
-static bool leads(struct keeper *k)
+static bool leads(struct session_manager *m)
 {
-    uint64_t term = driver_leading(consensus_driver(k->daemon->consensus));
+    uint64_t term = driver_leading(consensus_driver(m->daemon->consensus));
 
-    if (term != k->lessor.term) {
-        lessor_lead(&k->lessor, clock_boot_ms(), term);
-        sync_sessions(k);
+    if (term != m->lessor.term) {
+        lessor_lead(&m->lessor, clock_boot_ms(), term);
+        sync_sessions(m);
     }
     return term != 0;
 }
 
 static void send_ack(void *arg, uint64_t member, uint64_t session, uint64_t echo)
 {
-    struct keeper *k = arg;
+    struct session_manager *m = arg;
     Cfs__HeartbeatAck ack = CFS__HEARTBEAT_ACK__INIT;
     Cfs__App app = CFS__APP__INIT;
 
-    if (member == k->daemon->options.id) {
-        on_ack(k, session, echo);
+    if (member == m->daemon->options.id) {
+        on_ack(m, session, echo);
         return;
     }
     ack.session = session;
     ack.sent_ms = echo;
     app.body_case = CFS__APP__BODY_HEARTBEAT_ACK;
     app.heartbeat_ack = &ack;
-    app_send(k->daemon, member, &app);
+    app_send(m->daemon, member, &app);
 }
 
 struct round {
-    struct keeper *keeper;
+    struct session_manager *session_manager;
     uint64_t term;
 };
 
-static void ask_quorum(struct keeper *k);
+static void ask_quorum(struct session_manager *m);
 
 static void on_barrier(void *arg, int err, const uint8_t *reply BASE_UNUSED, size_t len BASE_UNUSED)
 {
     struct round *round = arg;
-    struct keeper *k = round->keeper;
+    struct session_manager *m = round->session_manager;
     uint64_t term = round->term;
 
     free(round);
-    if (err == -ESHUTDOWN || !leads(k) || k->lessor.term != term)
+    if (err == -ESHUTDOWN || !leads(m) || m->lessor.term != term)
         return;
     if (err != 0) {
-        lessor_unproven(&k->lessor);
+        lessor_unproven(&m->lessor);
     } else {
-        sync_sessions(k);
-        lessor_proven(&k->lessor, send_ack, k);
+        sync_sessions(m);
+        lessor_proven(&m->lessor, send_ack, m);
     }
-    ask_quorum(k);
+    ask_quorum(m);
 }
 
-static void ask_quorum(struct keeper *k)
+static void ask_quorum(struct session_manager *m)
 {
     struct round *round;
 
-    if (!lessor_ask(&k->lessor))
+    if (!lessor_ask(&m->lessor))
         return;
     round = xmalloc(sizeof *round);
-    *round = (struct round){k, k->lessor.term};
-    consensus_barrier(k->daemon->consensus, BARRIER_MS, on_barrier, round);
+    *round = (struct round){m, m->lessor.term};
+    consensus_barrier(m->daemon->consensus, BARRIER_MS, on_barrier, round);
 }
 
-static void on_heartbeat(struct keeper *k, uint64_t from, uint64_t session, uint64_t sent_ms)
+static void on_heartbeat(struct session_manager *m, uint64_t from, uint64_t session,
+                         uint64_t sent_ms)
 {
     uint64_t now = clock_boot_ms();
 
-    if (!leads(k))
+    if (!leads(m))
         return;
-    if (!lessor_beat(&k->lessor, now, from, session, sent_ms)) {
-        sync_sessions(k); /* it may be new */
-        (void)lessor_beat(&k->lessor, now, from, session, sent_ms);
+    if (!lessor_beat(&m->lessor, now, from, session, sent_ms)) {
+        sync_sessions(m); /* it may be new */
+        (void)lessor_beat(&m->lessor, now, from, session, sent_ms);
     }
-    ask_quorum(k);
+    ask_quorum(m);
 }
 
 struct verdict {
-    struct keeper *keeper;
+    struct session_manager *session_manager;
     uint64_t session;
     uint64_t term;
 };
@@ -348,7 +349,7 @@ struct verdict {
 static void on_expired(void *arg, int err, const uint8_t *reply BASE_UNUSED, size_t len BASE_UNUSED)
 {
     struct verdict *v = arg;
-    struct lessor *l = &v->keeper->lessor;
+    struct lessor *l = &v->session_manager->lessor;
 
     if (err != -ESHUTDOWN && l->term == v->term)
         lessor_decided(l, v->session);
@@ -358,18 +359,18 @@ static void on_expired(void *arg, int err, const uint8_t *reply BASE_UNUSED, siz
 /* Without a deadline: until it is known what became of it, nothing is acknowledged. */
 static void expire_session(void *arg, uint64_t session)
 {
-    struct keeper *k = arg;
+    struct session_manager *m = arg;
     struct verdict *v = xmalloc(sizeof *v);
     Cfs__ExpireSession expire = CFS__EXPIRE_SESSION__INIT;
     Cfs__Command command = CFS__COMMAND__INIT;
 
     log_info("session %" PRIu64 " has given no sign of life: it expires", session);
-    *v = (struct verdict){k, session, k->lessor.term};
+    *v = (struct verdict){m, session, m->lessor.term};
     expire.session = session;
-    expire.term = k->lessor.term;
+    expire.term = m->lessor.term;
     command.op_case = CFS__COMMAND__OP_EXPIRE_SESSION;
     command.expire_session = &expire;
-    submit(k, &command, 0, on_expired, v);
+    submit(m, &command, 0, on_expired, v);
 }
 
 /* ---- Entries whose time is over ----------------------------------------------------------------
@@ -394,36 +395,36 @@ static void add_due(void *arg, uint64_t ino, uint64_t version)
 
 static void on_entries(void *arg, int err, const uint8_t *bytes, size_t len)
 {
-    struct keeper *k = arg;
+    struct session_manager *m = arg;
     Cfs__Reply *reply = err == 0 ? cfs__reply__unpack(NULL, len, bytes) : NULL;
 
-    k->ending = false;
+    m->ending = false;
     if (reply != NULL && reply->value == 0)
-        k->due_at = clock_boot_ms() + REFUSED_MS;
+        m->due_at = clock_boot_ms() + REFUSED_MS;
     if (reply != NULL)
         cfs__reply__free_unpacked(reply, NULL);
 }
 
 /* What is not removed, for whatever reason, is still due the next time. */
-static void end_entries(struct keeper *k, uint64_t now)
+static void end_entries(struct session_manager *m, uint64_t now)
 {
     Cfs__ExpireEntries expire = CFS__EXPIRE_ENTRIES__INIT;
     Cfs__Command command = CFS__COMMAND__INIT;
     struct due *due;
 
-    if (k->ending || now < k->due_at)
+    if (m->ending || now < m->due_at)
         return;
-    k->due_at = now + DUE_MS;
+    m->due_at = now + DUE_MS;
     due = xmalloc(sizeof *due);
     due->n = 0;
-    store_due(k->daemon->store, clock_real_ns(), LIMIT_EXPIRE_MAX, add_due, due);
+    store_due(m->daemon->store, clock_real_ns(), LIMIT_EXPIRE_MAX, add_due, due);
     if (due->n > 0) {
         expire.entries = due->list;
         expire.n_entries = due->n;
         command.op_case = CFS__COMMAND__OP_EXPIRE_ENTRIES;
         command.expire_entries = &expire;
-        k->ending = true;
-        submit(k, &command, 0, on_entries, k);
+        m->ending = true;
+        submit(m, &command, 0, on_entries, m);
     }
     free(due);
 }
@@ -431,55 +432,55 @@ static void end_entries(struct keeper *k, uint64_t now)
 /* ---- What happens ------------------------------------------------------------------------------
  */
 
-static void send_heartbeat(struct keeper *k)
+static void send_heartbeat(struct session_manager *m)
 {
     Cfs__Heartbeat heartbeat = CFS__HEARTBEAT__INIT;
     Cfs__App app = CFS__APP__INIT;
 
-    if (k->leader == k->daemon->options.id) {
-        on_heartbeat(k, k->leader, k->lease.session, k->lease.sent_ms);
+    if (m->leader == m->daemon->options.id) {
+        on_heartbeat(m, m->leader, m->lease.session, m->lease.sent_ms);
         return;
     }
-    heartbeat.session = k->lease.session;
-    heartbeat.sent_ms = k->lease.sent_ms;
+    heartbeat.session = m->lease.session;
+    heartbeat.sent_ms = m->lease.sent_ms;
     app.body_case = CFS__APP__BODY_HEARTBEAT;
     app.heartbeat = &heartbeat;
-    app_send(k->daemon, k->leader, &app);
+    app_send(m->daemon, m->leader, &app);
 }
 
-void keeper_tick(struct keeper *k)
+void session_manager_tick(struct session_manager *m)
 {
     uint64_t now = clock_boot_ms();
 
-    if (lease_lapses(&k->lease, now))
-        note_lapse(k);
-    if (k->leader != 0 && lease_beat(&k->lease, now))
-        send_heartbeat(k);
-    if (!leads(k))
+    if (lease_lapses(&m->lease, now))
+        note_lapse(m);
+    if (m->leader != 0 && lease_beat(&m->lease, now))
+        send_heartbeat(m);
+    if (!leads(m))
         return;
-    sync_sessions(k);
-    lessor_tick(&k->lessor, now);
-    lessor_overdue(&k->lessor, expire_session, k);
-    end_entries(k, now);
+    sync_sessions(m);
+    lessor_tick(&m->lessor, now);
+    lessor_overdue(&m->lessor, expire_session, m);
+    end_entries(m, now);
 }
 
-void keeper_message(struct keeper *k, uint64_t from, const Cfs__App *app)
+void session_manager_message(struct session_manager *m, uint64_t from, const Cfs__App *app)
 {
     if (app->body_case == CFS__APP__BODY_HEARTBEAT)
-        on_heartbeat(k, from, app->heartbeat->session, app->heartbeat->sent_ms);
+        on_heartbeat(m, from, app->heartbeat->session, app->heartbeat->sent_ms);
     else if (app->body_case == CFS__APP__BODY_HEARTBEAT_ACK)
-        on_ack(k, app->heartbeat_ack->session, app->heartbeat_ack->sent_ms);
+        on_ack(m, app->heartbeat_ack->session, app->heartbeat_ack->sent_ms);
 }
 
-void keeper_leader(struct keeper *k, uint64_t leader, uint64_t term)
+void session_manager_leader(struct session_manager *m, uint64_t leader, uint64_t term)
 {
-    if (leader == 0 && k->no_leader_ns == 0)
-        k->no_leader_ns = clock_real_ns();
+    if (leader == 0 && m->no_leader_ns == 0)
+        m->no_leader_ns = clock_real_ns();
     if (leader != 0)
-        k->no_leader_ns = 0;
-    k->leader = leader;
-    k->term = term;
-    lease_hurry(&k->lease);
+        m->no_leader_ns = 0;
+    m->leader = leader;
+    m->term = term;
+    lease_hurry(&m->lease);
 }
 
 /* ---- Leaving -----------------------------------------------------------------------------------
@@ -488,35 +489,35 @@ void keeper_leader(struct keeper *k, uint64_t leader, uint64_t term)
 static void on_left(void *arg, int err BASE_UNUSED, const uint8_t *reply BASE_UNUSED,
                     size_t len BASE_UNUSED)
 {
-    struct keeper *k = arg;
+    struct session_manager *m = arg;
 
-    check(sem_post(&k->left) == 0);
+    check(sem_post(&m->left) == 0);
 }
 
 /* Locks may be granted to others from when the command is on its way: nothing is held here then. */
 static void do_leave(void *arg)
 {
-    struct keeper *k = arg;
+    struct session_manager *m = arg;
     Cfs__CloseSession close = CFS__CLOSE_SESSION__INIT;
     Cfs__Command command = CFS__COMMAND__INIT;
 
-    k->leaving = true;
-    lease_close(&k->lease);
-    publish(k);
-    consensus_leave(k->daemon->consensus);
-    if (k->leader == 0 || consensus_session(k->daemon->consensus) == 0) {
-        on_left(k, 0, NULL, 0);
+    m->leaving = true;
+    lease_close(&m->lease);
+    publish(m);
+    consensus_leave(m->daemon->consensus);
+    if (m->leader == 0 || consensus_session(m->daemon->consensus) == 0) {
+        on_left(m, 0, NULL, 0);
         return;
     }
     command.op_case = CFS__COMMAND__OP_CLOSE_SESSION;
     command.close_session = &close;
-    submit(k, &command, LEAVE_MS, on_left, k);
+    submit(m, &command, LEAVE_MS, on_left, m);
 }
 
-void keeper_leave(struct keeper *k)
+void session_manager_leave(struct session_manager *m)
 {
-    consensus_run(k->daemon->consensus, do_leave, k);
-    while (sem_wait(&k->left) != 0)
+    consensus_run(m->daemon->consensus, do_leave, m);
+    while (sem_wait(&m->left) != 0)
         check(errno == EINTR);
 }
 
@@ -536,46 +537,45 @@ static json_t *time_json(int64_t ns)
     return json_string(text);
 }
 
-void keeper_status(struct keeper *k, json_t *out)
+void session_manager_status(struct session_manager *m, json_t *out)
 {
-    const struct lease *l = &k->lease;
+    const struct lease *l = &m->lease;
     uint64_t now = clock_boot_ms();
 
-    json_object_set_new(out, "session",
-                        json_integer((json_int_t)consensus_session(k->daemon->consensus)));
+    json_object_set_new(out, "session", json_integer((json_int_t)consensus_session(m->daemon->consensus)));
     json_object_set_new(
         out, "session_ttl_ms",
         json_integer(
-            (json_int_t)(l->session != 0 ? l->ttl_ms : k->daemon->options.session_ttl_ms)));
+            (json_int_t)(l->session != 0 ? l->ttl_ms : m->daemon->options.session_ttl_ms)));
     json_object_set_new(out, "lease_ms",
                         json_integer(lease_holds(l, now) ? (json_int_t)(l->end_ms - now) : 0));
-    json_object_set_new(out, "no_quorum_since", time_json(k->no_leader_ns));
+    json_object_set_new(out, "no_quorum_since", time_json(m->no_leader_ns));
 }
 
 struct listing {
-    struct keeper *keeper;
+    struct session_manager *session_manager;
     json_t *list;
 };
 
 static void list_session(void *arg, const struct store_session *s)
 {
     struct listing *listing = arg;
-    struct keeper *k = listing->keeper;
-    uint64_t idle = lessor_idle_ms(&k->lessor, s->id);
+    struct session_manager *m = listing->session_manager;
+    uint64_t idle = lessor_idle_ms(&m->lessor, s->id);
     json_t *out = json_pack("{s:I, s:I, s:I, s:b, s:I, s:I}", "id", (json_int_t)s->id, "member",
                             (json_int_t)s->member, "ttl_ms", (json_int_t)s->ttl_ms, "self",
-                            s->id == consensus_session(k->daemon->consensus), "locks",
-                            (json_int_t)s->locks, "ephemerals", (json_int_t)s->ephemerals);
+                            s->id == consensus_session(m->daemon->consensus), "locks", (json_int_t)s->locks,
+                            "ephemerals", (json_int_t)s->ephemerals);
 
     if (idle != UINT64_MAX)
         json_object_set_new(out, "seen_ms", json_integer((json_int_t)idle));
     json_array_append_new(listing->list, out);
 }
 
-json_t *keeper_sessions(struct keeper *k)
+json_t *session_manager_sessions(struct session_manager *m)
 {
-    struct listing listing = {k, json_array()};
+    struct listing listing = {m, json_array()};
 
-    store_sessions(k->daemon->store, list_session, &listing);
+    store_sessions(m->daemon->store, list_session, &listing);
     return json_pack("{s:b, s:o}", "ok", 1, "sessions", listing.list);
 }
