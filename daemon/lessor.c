@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/lease.h"
+#include "daemon/lease_member.h"
 
 void lessor_init(struct lessor *l)
 {

@@ -32,7 +32,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/app.h"
-#include "daemon/lease.h"
+#include "daemon/lease_member.h"
 #include "daemon/lessor.h"
 #include "proto/encode.h"
 
@@ -53,7 +53,7 @@ struct session_manager {
     uint64_t leader, term; /* as raft said last; 0: none */
     int64_t no_leader_ns;  /* wall clock; 0: there is one */
 
-    struct lease lease;
+    struct lease_member lease;
     struct cell cell;
     uint64_t told;  /* the session that the filesystem knows of */
     bool giving_up; /* the end of the session was asked for */
@@ -96,7 +96,7 @@ static void submit(struct session_manager *m, const Cfs__Command *command, unsig
 
 static void publish(struct session_manager *m)
 {
-    const struct lease *l = &m->lease;
+    const struct lease_member *l = &m->lease;
     bool holds = l->session != 0 && !l->lapsed;
 
     atomic_fetch_add(&m->cell.version, 1);
@@ -151,7 +151,7 @@ void session_manager_opened(struct session_manager *m, uint64_t session)
     log_info("session %" PRIu64, session);
     if (m->leaving || !store_session(m->daemon->store, session, &s))
         return; /* ended by the same transaction: session_manager_ended follows */
-    lease_open(&m->lease, session, s.ttl_ms, consensus_opened_ms(m->daemon->consensus));
+    lease_member_open(&m->lease, session, s.ttl_ms, consensus_opened_ms(m->daemon->consensus));
     publish(m);
     tell_fs(m, session);
 }
@@ -160,7 +160,7 @@ void session_manager_ended(struct session_manager *m, uint64_t session)
 {
     if (session == m->lease.session) {
         log_info("session %" PRIu64 " has ended", session);
-        lease_close(&m->lease);
+        lease_member_close(&m->lease);
         publish(m);
         tell_fs(m, 0);
     }
@@ -221,7 +221,7 @@ static void come_back(struct session_manager *m)
         return;
     }
     log_info("session %" PRIu64 " goes on", s.id);
-    lease_resume(&m->lease);
+    lease_member_resume(&m->lease);
     publish(m);
     tell_fs(m, s.id);
 }
@@ -230,9 +230,9 @@ static void on_ack(struct session_manager *m, uint64_t session, uint64_t echo)
 {
     uint64_t now = clock_boot_ms();
 
-    if (lease_lapses(&m->lease, now))
+    if (lease_member_lapses(&m->lease, now))
         note_lapse(m);
-    switch (lease_ack(&m->lease, now, session, echo)) {
+    switch (lease_member_ack(&m->lease, now, session, echo)) {
     case LEASE_NOTHING:
         break;
     case LEASE_RENEWED:
@@ -452,9 +452,9 @@ void session_manager_tick(struct session_manager *m)
 {
     uint64_t now = clock_boot_ms();
 
-    if (lease_lapses(&m->lease, now))
+    if (lease_member_lapses(&m->lease, now))
         note_lapse(m);
-    if (m->leader != 0 && lease_beat(&m->lease, now))
+    if (m->leader != 0 && lease_member_beat(&m->lease, now))
         send_heartbeat(m);
     if (!leads(m))
         return;
@@ -480,7 +480,7 @@ void session_manager_leader(struct session_manager *m, uint64_t leader, uint64_t
         m->no_leader_ns = 0;
     m->leader = leader;
     m->term = term;
-    lease_hurry(&m->lease);
+    lease_member_hurry(&m->lease);
 }
 
 /* ---- Leaving -----------------------------------------------------------------------------------
@@ -502,7 +502,7 @@ static void do_leave(void *arg)
     Cfs__Command command = CFS__COMMAND__INIT;
 
     m->leaving = true;
-    lease_close(&m->lease);
+    lease_member_close(&m->lease);
     publish(m);
     consensus_leave(m->daemon->consensus);
     if (m->leader == 0 || consensus_session(m->daemon->consensus) == 0) {
@@ -539,7 +539,7 @@ static json_t *time_json(int64_t ns)
 
 void session_manager_status(struct session_manager *m, json_t *out)
 {
-    const struct lease *l = &m->lease;
+    const struct lease_member *l = &m->lease;
     uint64_t now = clock_boot_ms();
 
     json_object_set_new(out, "session", json_integer((json_int_t)consensus_session(m->daemon->consensus)));
@@ -547,8 +547,9 @@ void session_manager_status(struct session_manager *m, json_t *out)
         out, "session_ttl_ms",
         json_integer(
             (json_int_t)(l->session != 0 ? l->ttl_ms : m->daemon->options.session_ttl_ms)));
-    json_object_set_new(out, "lease_ms",
-                        json_integer(lease_holds(l, now) ? (json_int_t)(l->end_ms - now) : 0));
+    json_object_set_new(
+        out, "lease_ms",
+        json_integer(lease_member_holds(l, now) ? (json_int_t)(l->end_ms - now) : 0));
     json_object_set_new(out, "no_quorum_since", time_json(m->no_leader_ns));
 }
 

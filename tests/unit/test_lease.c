@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/lease.h"
+#include "daemon/lease_member.h"
 #include "daemon/lessor.h"
 
 enum { TTL = 2000, SESSION = 7, MEMBER = 3, TERM = 5 };
@@ -18,112 +18,112 @@ enum { TTL = 2000, SESSION = 7, MEMBER = 3, TERM = 5 };
 
 static void test_a_lease_is_a_tenth_shorter(void **state)
 {
-    struct lease l;
+    struct lease_member l;
 
     (void)state;
-    lease_open(&l, SESSION, TTL, 1000);
-    assert_true(lease_holds(&l, 1000));
-    assert_true(lease_holds(&l, 2799));
-    assert_false(lease_holds(&l, 2800));
-    lease_close(&l);
-    assert_false(lease_holds(&l, 1000));
+    lease_member_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_member_holds(&l, 1000));
+    assert_true(lease_member_holds(&l, 2799));
+    assert_false(lease_member_holds(&l, 2800));
+    lease_member_close(&l);
+    assert_false(lease_member_holds(&l, 1000));
 }
 
 static void test_it_counts_from_the_sending(void **state)
 {
-    struct lease l;
+    struct lease_member l;
 
     (void)state;
-    lease_open(&l, SESSION, TTL, 1000);
-    assert_true(lease_beat(&l, 1100));
-    assert_int_equal(lease_ack(&l, 2700, SESSION, 1100), LEASE_RENEWED);
-    assert_true(lease_holds(&l, 2899));
-    assert_false(lease_holds(&l, 2900));
+    lease_member_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_member_beat(&l, 1100));
+    assert_int_equal(lease_member_ack(&l, 2700, SESSION, 1100), LEASE_RENEWED);
+    assert_true(lease_member_holds(&l, 2899));
+    assert_false(lease_member_holds(&l, 2900));
 }
 
 static void test_it_never_becomes_shorter(void **state)
 {
-    struct lease l;
+    struct lease_member l;
 
     (void)state;
-    lease_open(&l, SESSION, TTL, 1000);
-    assert_true(lease_beat(&l, 1100));
-    assert_true(lease_beat(&l, 1300));
-    assert_int_equal(lease_ack(&l, 1310, SESSION, 1300), LEASE_RENEWED);
-    assert_int_equal(lease_ack(&l, 1320, SESSION, 1100), LEASE_NOTHING); /* late */
-    assert_int_equal(lease_ack(&l, 1320, SESSION, 1300), LEASE_NOTHING); /* twice */
-    assert_true(lease_holds(&l, 3099));
+    lease_member_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_member_beat(&l, 1100));
+    assert_true(lease_member_beat(&l, 1300));
+    assert_int_equal(lease_member_ack(&l, 1310, SESSION, 1300), LEASE_RENEWED);
+    assert_int_equal(lease_member_ack(&l, 1320, SESSION, 1100), LEASE_NOTHING); /* late */
+    assert_int_equal(lease_member_ack(&l, 1320, SESSION, 1300), LEASE_NOTHING); /* twice */
+    assert_true(lease_member_holds(&l, 3099));
 }
 
 static void test_what_was_not_sent_is_not_believed(void **state)
 {
-    struct lease l;
+    struct lease_member l;
 
     (void)state;
-    lease_open(&l, SESSION, TTL, 1000);
-    assert_int_equal(lease_ack(&l, 1100, SESSION, 1050), LEASE_NOTHING); /* nothing was */
-    assert_true(lease_beat(&l, 1100));
-    assert_int_equal(lease_ack(&l, 1110, SESSION, 999999), LEASE_NOTHING);
-    assert_int_equal(lease_ack(&l, 1110, SESSION + 1, 1100), LEASE_NOTHING);
-    assert_false(lease_holds(&l, 2800));
-    lease_close(&l);
-    assert_int_equal(lease_ack(&l, 1110, SESSION, 1100), LEASE_NOTHING);
+    lease_member_open(&l, SESSION, TTL, 1000);
+    assert_int_equal(lease_member_ack(&l, 1100, SESSION, 1050), LEASE_NOTHING); /* nothing was */
+    assert_true(lease_member_beat(&l, 1100));
+    assert_int_equal(lease_member_ack(&l, 1110, SESSION, 999999), LEASE_NOTHING);
+    assert_int_equal(lease_member_ack(&l, 1110, SESSION + 1, 1100), LEASE_NOTHING);
+    assert_false(lease_member_holds(&l, 2800));
+    lease_member_close(&l);
+    assert_int_equal(lease_member_ack(&l, 1110, SESSION, 1100), LEASE_NOTHING);
 }
 
 static void test_beats(void **state)
 {
-    struct lease l = {0};
+    struct lease_member l = {0};
 
     (void)state;
-    assert_false(lease_beat(&l, 1000)); /* no session */
-    lease_open(&l, SESSION, TTL, 1000);
-    assert_true(lease_beat(&l, 1000));
-    assert_false(lease_beat(&l, 1124));
-    assert_true(lease_beat(&l, 1125)); /* not acknowledged: soon again */
-    assert_int_equal(lease_ack(&l, 1130, SESSION, 1125), LEASE_RENEWED);
-    assert_false(lease_beat(&l, 1624));
-    assert_true(lease_beat(&l, 1625));
-    lease_hurry(&l);
-    assert_true(lease_beat(&l, 1626));
+    assert_false(lease_member_beat(&l, 1000)); /* no session */
+    lease_member_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_member_beat(&l, 1000));
+    assert_false(lease_member_beat(&l, 1124));
+    assert_true(lease_member_beat(&l, 1125)); /* not acknowledged: soon again */
+    assert_int_equal(lease_member_ack(&l, 1130, SESSION, 1125), LEASE_RENEWED);
+    assert_false(lease_member_beat(&l, 1624));
+    assert_true(lease_member_beat(&l, 1625));
+    lease_member_hurry(&l);
+    assert_true(lease_member_beat(&l, 1626));
 }
 
 static void test_what_has_run_out_does_not_come_back(void **state)
 {
-    struct lease l;
+    struct lease_member l;
 
     (void)state;
-    lease_open(&l, SESSION, TTL, 1000);
-    assert_true(lease_beat(&l, 2000));
-    assert_false(lease_lapses(&l, 2799));
-    assert_true(lease_lapses(&l, 2800));
-    assert_false(lease_lapses(&l, 2801)); /* once */
-    assert_int_equal(lease_ack(&l, 2900, SESSION, 2000), LEASE_BACK);
-    assert_false(lease_holds(&l, 2900));
-    lease_resume(&l);
-    assert_true(lease_holds(&l, 3799));
-    assert_true(lease_lapses(&l, 3800)); /* and again */
+    lease_member_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_member_beat(&l, 2000));
+    assert_false(lease_member_lapses(&l, 2799));
+    assert_true(lease_member_lapses(&l, 2800));
+    assert_false(lease_member_lapses(&l, 2801)); /* once */
+    assert_int_equal(lease_member_ack(&l, 2900, SESSION, 2000), LEASE_BACK);
+    assert_false(lease_member_holds(&l, 2900));
+    lease_member_resume(&l);
+    assert_true(lease_member_holds(&l, 3799));
+    assert_true(lease_member_lapses(&l, 3800)); /* and again */
 }
 
 static void test_it_has_run_out_whether_noticed_or_not(void **state)
 {
-    struct lease l;
+    struct lease_member l;
 
     (void)state;
-    lease_open(&l, SESSION, TTL, 1000);
-    assert_true(lease_beat(&l, 2790));
-    assert_int_equal(lease_ack(&l, 2800, SESSION, 2790), LEASE_BACK);
-    assert_false(lease_holds(&l, 2800));
+    lease_member_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_member_beat(&l, 2790));
+    assert_int_equal(lease_member_ack(&l, 2800, SESSION, 2790), LEASE_BACK);
+    assert_false(lease_member_holds(&l, 2800));
 }
 
 static void test_an_acknowledgement_that_comes_too_late(void **state)
 {
-    struct lease l;
+    struct lease_member l;
 
     (void)state;
-    lease_open(&l, SESSION, TTL, 1000);
-    assert_true(lease_beat(&l, 1100));
-    assert_int_equal(lease_ack(&l, 2900, SESSION, 1100), LEASE_NOTHING);
-    assert_false(lease_holds(&l, 2900));
+    lease_member_open(&l, SESSION, TTL, 1000);
+    assert_true(lease_member_beat(&l, 1100));
+    assert_int_equal(lease_member_ack(&l, 2900, SESSION, 1100), LEASE_NOTHING);
+    assert_false(lease_member_holds(&l, 2900));
 }
 
 /* ---- The leader's side -------------------------------------------------------------------------

@@ -31,7 +31,7 @@
 #include <string.h>
 
 #define LEASE_ABLATE
-#include "daemon/lease.c"
+#include "daemon/lease_member.c"
 #include "daemon/lessor.c"
 
 enum { HOSTS = 5, COMMITS_MAX = 4096, TICK_US = 100000, SECOND = 1000000 };
@@ -69,7 +69,7 @@ struct host {
     int64_t ppm;
     uint64_t offset_ms;
     uint64_t still_until, cut_until, was_still; /* was_still: when it last was */
-    struct lease lease;
+    struct lease_member lease;
     struct lessor lessor;
     uint64_t leads;   /* the term that it believes to lead */
     uint64_t term;    /* as heard of last */
@@ -205,7 +205,7 @@ static void look_at(unsigned i)
 {
     struct host *h = &w.hosts[i];
 
-    if (lease_holds(&h->lease, clock_of(h)) && w.ended[h->lease.session])
+    if (lease_member_holds(&h->lease, clock_of(h)) && w.ended[h->lease.session])
         w.wrong = "L1: the lease of a session that has ended";
 }
 
@@ -230,7 +230,7 @@ static void come_back(unsigned i)
     if (h->giving_up)
         return;
     if (chance(50)) {
-        lease_resume(&h->lease);
+        lease_member_resume(&h->lease);
         w.resumed++;
         return;
     }
@@ -245,8 +245,8 @@ static void on_ack(unsigned i, uint64_t session, uint64_t echo)
     struct host *h = &w.hosts[i];
     uint64_t now = clock_of(h);
 
-    w.lapsed += lease_lapses(&h->lease, now);
-    switch (lease_ack(&h->lease, now, session, echo)) {
+    w.lapsed += lease_member_lapses(&h->lease, now);
+    switch (lease_member_ack(&h->lease, now, session, echo)) {
     case LEASE_NOTHING:
         break;
     case LEASE_RENEWED:
@@ -268,10 +268,10 @@ static void apply(unsigned i, uint64_t upto)
         if (c->host != i)
             continue;
         if (c->open) {
-            lease_open(&h->lease, c->session, w.ttl_ms, h->since_ms);
+            lease_member_open(&h->lease, c->session, w.ttl_ms, h->since_ms);
             h->opening = false;
         } else if (c->session == h->lease.session) {
-            lease_close(&h->lease);
+            lease_member_close(&h->lease);
             open_session(i);
         }
     }
@@ -384,8 +384,8 @@ static void on_tick(unsigned i)
     uint64_t now = clock_of(h);
 
     push(TICK_US, (struct event){.kind = EVENT_TICK, .host = i});
-    w.lapsed += lease_lapses(&h->lease, now);
-    if (h->leader >= 0 && lease_beat(&h->lease, now))
+    w.lapsed += lease_member_lapses(&h->lease, now);
+    if (h->leader >= 0 && lease_member_beat(&h->lease, now))
         send(i, (struct event){.kind = EVENT_BEAT,
                                .host = (unsigned)h->leader,
                                .a = h->lease.session,
@@ -497,7 +497,7 @@ static void on_learn(const struct event *e)
     h->term = e->a;
     h->leader = (int)e->c;
     h->leads = e->c == e->host ? e->a : 0;
-    lease_hurry(&h->lease);
+    lease_member_hurry(&h->lease);
 }
 
 static void elect_after(uint64_t us)
@@ -643,7 +643,7 @@ static const char *run_world(uint64_t seed)
             look_at(e.host);
     }
     for (unsigned i = 0; i < w.n && w.wrong == NULL; i++)
-        if (!lease_holds(&w.hosts[i].lease, clock_of(&w.hosts[i])))
+        if (!lease_member_holds(&w.hosts[i].lease, clock_of(&w.hosts[i])))
             w.wrong = "L3: no lease although all is well";
     return w.wrong;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/lease.h"
+#include "daemon/lease_member.h"
 
 #include <string.h>
 
@@ -10,29 +10,29 @@ unsigned lease_ablated;
 #define BEATS   4  /* heartbeats in a ttl while all goes well */
 #define HURRIES 16 /* while no acknowledgement comes */
 
-static uint64_t end_of(const struct lease *l, uint64_t since)
+static uint64_t end_of(const struct lease_member *l, uint64_t since)
 {
     return since + l->ttl_ms - (LEASE_RULE(LEASE_MARGIN) ? l->ttl_ms / 10 : 0);
 }
 
-void lease_open(struct lease *l, uint64_t session, uint64_t ttl_ms, uint64_t since_ms)
+void lease_member_open(struct lease_member *l, uint64_t session, uint64_t ttl_ms, uint64_t since_ms)
 {
     check(session != 0 && ttl_ms > 0);
-    *l = (struct lease){.session = session, .ttl_ms = ttl_ms};
+    *l = (struct lease_member){.session = session, .ttl_ms = ttl_ms};
     l->end_ms = end_of(l, since_ms);
 }
 
-void lease_close(struct lease *l)
+void lease_member_close(struct lease_member *l)
 {
     memset(l, 0, sizeof *l);
 }
 
-bool lease_holds(const struct lease *l, uint64_t now)
+bool lease_member_holds(const struct lease_member *l, uint64_t now)
 {
     return l->session != 0 && !l->lapsed && now < l->end_ms;
 }
 
-bool lease_lapses(struct lease *l, uint64_t now)
+bool lease_member_lapses(struct lease_member *l, uint64_t now)
 {
     if (l->session == 0 || l->lapsed || now < l->end_ms)
         return false;
@@ -41,7 +41,7 @@ bool lease_lapses(struct lease *l, uint64_t now)
 }
 
 /* A heartbeat that is not acknowledged is soon followed by another one. */
-bool lease_beat(struct lease *l, uint64_t now)
+bool lease_member_beat(struct lease_member *l, uint64_t now)
 {
     if (l->session == 0 || now < l->next_ms)
         return false;
@@ -50,12 +50,13 @@ bool lease_beat(struct lease *l, uint64_t now)
     return true;
 }
 
-void lease_hurry(struct lease *l)
+void lease_member_hurry(struct lease_member *l)
 {
     l->next_ms = 0;
 }
 
-enum lease_news lease_ack(struct lease *l, uint64_t now, uint64_t session, uint64_t echo)
+enum lease_member_news lease_member_ack(struct lease_member *l, uint64_t now, uint64_t session,
+                                        uint64_t echo)
 {
     uint64_t from = LEASE_RULE(LEASE_ECHO) ? echo : now;
 
@@ -66,7 +67,7 @@ enum lease_news lease_ack(struct lease *l, uint64_t now, uint64_t session, uint6
         l->next_ms = echo + l->ttl_ms / BEATS;
     if (end_of(l, from) <= now)
         return LEASE_NOTHING;
-    if (!lease_holds(l, now)) {
+    if (!lease_member_holds(l, now)) {
         l->lapsed = true;
         return LEASE_BACK;
     }
@@ -74,7 +75,7 @@ enum lease_news lease_ack(struct lease *l, uint64_t now, uint64_t session, uint6
     return LEASE_RENEWED;
 }
 
-void lease_resume(struct lease *l)
+void lease_member_resume(struct lease_member *l)
 {
     check(l->lapsed);
     l->lapsed = false;

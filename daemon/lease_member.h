@@ -8,18 +8,18 @@
  * Source: Gray, Cheriton: Leases: An Efficient Fault-Tolerant Mechanism (1989), section 3.
  *
  * A lease that has run out is void at once, whether anybody has noticed or not: that is what
- * lease_holds compares with the clock for. It does not come back with the next acknowledgement:
- * whoever asked in between was told that what he held is lost. The session may still live, as no
- * leader had the quorum to expire it either; lease_ack says so, and the owner decides whether to go
- * on with it (lease_resume) or to give it up.
+ * lease_member_holds compares with the clock for. It does not come back with the next
+ * acknowledgement: whoever asked in between was told that what he held is lost. The session may
+ * still live, as no leader had the quorum to expire it either; lease_member_ack says so, and the
+ * owner decides whether to go on with it (lease_member_resume) or to give it up.
  *
  * Pure; times are milliseconds of this host's CLOCK_BOOTTIME. */
-#ifndef DAEMON_LEASE_H
-#define DAEMON_LEASE_H
+#ifndef DAEMON_LEASE_MEMBER_H
+#define DAEMON_LEASE_MEMBER_H
 
 #include "base/base.h"
 
-struct lease {
+struct lease_member {
     uint64_t session; /* 0: none */
     uint64_t ttl_ms;
     uint64_t end_ms; /* holds before this */
@@ -31,29 +31,31 @@ struct lease {
 };
 
 /* A session was opened by a command that was not proposed before since_ms. */
-void lease_open(struct lease *l, uint64_t session, uint64_t ttl_ms, uint64_t since_ms);
+void lease_member_open(struct lease_member *l, uint64_t session, uint64_t ttl_ms,
+                       uint64_t since_ms);
 /* The session has ended, or is given up. */
-void lease_close(struct lease *l);
+void lease_member_close(struct lease_member *l);
 
-bool lease_holds(const struct lease *l, uint64_t now);
+bool lease_member_holds(const struct lease_member *l, uint64_t now);
 /* Has it run out since it was looked at last? True once, until it is resumed. */
-bool lease_lapses(struct lease *l, uint64_t now);
+bool lease_member_lapses(struct lease_member *l, uint64_t now);
 
 /* Is a heartbeat due? Then it is taken as sent, with `now` as what is to be echoed. */
-bool lease_beat(struct lease *l, uint64_t now);
+bool lease_member_beat(struct lease_member *l, uint64_t now);
 /* There is another leader: it must hear of us soon. */
-void lease_hurry(struct lease *l);
+void lease_member_hurry(struct lease_member *l);
 
-enum lease_news {
+enum lease_member_news {
     LEASE_NOTHING, /* too late to be of use, or not of this session */
     LEASE_RENEWED,
     LEASE_BACK, /* the lease has run out, the session lives */
 };
-enum lease_news lease_ack(struct lease *l, uint64_t now, uint64_t session, uint64_t echo);
+enum lease_member_news lease_member_ack(struct lease_member *l, uint64_t now, uint64_t session,
+                                        uint64_t echo);
 /* After LEASE_BACK: the session goes on. */
-void lease_resume(struct lease *l);
+void lease_member_resume(struct lease_member *l);
 
-/* Test programs that compile lease.c and lessor.c with LEASE_ABLATE can leave rules out. */
+/* Test programs that compile lease_member.c and lessor.c with LEASE_ABLATE can leave rules out. */
 #ifdef LEASE_ABLATE
 enum lease_rule {
     LEASE_MARGIN, /* the tenth */
