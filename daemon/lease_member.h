@@ -2,9 +2,9 @@
 /* A member's lease of its own session: until when it may believe that nobody has expired it.
  *
  * The member sends heartbeats with its own time; the leader sends that time back once it has proof
- * that it still led after the heartbeat had arrived (daemon/lessor.h). An acknowledged heartbeat is
- * good for the session's ttl from when it was *sent*, less a tenth: no leader, this one or a later
- * one, begins to count a whole ttl before that, and clocks do not differ by a tenth.
+ * that it still led after the heartbeat had arrived (daemon/lease_leader.h). An acknowledged
+ * heartbeat is good for the session's ttl from when it was *sent*, less a tenth: no leader, this
+ * one or a later one, begins to count a whole ttl before that, and clocks do not differ by a tenth.
  * Source: Gray, Cheriton: Leases: An Efficient Fault-Tolerant Mechanism (1989), section 3.
  *
  * A lease that has run out is void at once, whether anybody has noticed or not: that is what
@@ -55,7 +55,8 @@ enum lease_member_news lease_member_ack(struct lease_member *l, uint64_t now, ui
 /* After LEASE_BACK: the session goes on. */
 void lease_member_resume(struct lease_member *l);
 
-/* Test programs that compile lease_member.c and lessor.c with LEASE_ABLATE can leave rules out. */
+/* Test programs that compile lease_member.c and lease_leader.c with LEASE_ABLATE can leave rules
+ * out. */
 #ifdef LEASE_ABLATE
 enum lease_rule {
     LEASE_MARGIN, /* the tenth */

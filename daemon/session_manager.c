@@ -32,8 +32,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/app.h"
+#include "daemon/lease_leader.h"
 #include "daemon/lease_member.h"
-#include "daemon/lessor.h"
 #include "proto/encode.h"
 
 #define BARRIER_MS 5000
@@ -60,7 +60,7 @@ struct session_manager {
     bool leaving;
     sem_t left;
 
-    struct lessor lessor;
+    struct lease_leader lease_leader;
     uint64_t due_at; /* when to look for entries whose time is over */
     bool ending;     /* an ExpireEntries is on its way */
 };
@@ -71,14 +71,14 @@ struct session_manager *session_manager_new(struct daemon *d)
 
     m->daemon = d;
     m->no_leader_ns = clock_real_ns();
-    lessor_init(&m->lessor);
+    lease_leader_init(&m->lease_leader);
     check(sem_init(&m->left, 0, 0) == 0);
     return m;
 }
 
 void session_manager_free(struct session_manager *m)
 {
-    lessor_fini(&m->lessor);
+    lease_leader_fini(&m->lease_leader);
     check(sem_destroy(&m->left) == 0);
     free(m);
 }
@@ -251,23 +251,23 @@ static void see_session(void *arg, const struct store_session *s)
 {
     struct session_manager *m = arg;
 
-    lessor_sync_see(&m->lessor, s->id, s->member, s->ttl_ms);
+    lease_leader_sync_see(&m->lease_leader, s->id, s->member, s->ttl_ms);
 }
 
 static void sync_sessions(struct session_manager *m)
 {
-    lessor_sync_begin(&m->lessor);
+    lease_leader_sync_begin(&m->lease_leader);
     store_sessions(m->daemon->store, see_session, m);
-    lessor_sync_end(&m->lessor);
+    lease_leader_sync_end(&m->lease_leader);
 }
 
-/* Does this member lead? Begins to, or ceases to, as lessor, when that is news. */
+/* Does this member lead? Begins to, or ceases to, as leader, when that is news. */
 static bool leads(struct session_manager *m)
 {
     uint64_t term = driver_leading(consensus_driver(m->daemon->consensus));
 
-    if (term != m->lessor.term) {
-        lessor_lead(&m->lessor, clock_boot_ms(), term);
+    if (term != m->lease_leader.term) {
+        lease_leader_lead(&m->lease_leader, clock_boot_ms(), term);
         sync_sessions(m);
     }
     return term != 0;
@@ -304,13 +304,13 @@ static void on_barrier(void *arg, int err, const uint8_t *reply BASE_UNUSED, siz
     uint64_t term = round->term;
 
     free(round);
-    if (err == -ESHUTDOWN || !leads(m) || m->lessor.term != term)
+    if (err == -ESHUTDOWN || !leads(m) || m->lease_leader.term != term)
         return;
     if (err != 0) {
-        lessor_unproven(&m->lessor);
+        lease_leader_unproven(&m->lease_leader);
     } else {
         sync_sessions(m);
-        lessor_proven(&m->lessor, send_ack, m);
+        lease_leader_proven(&m->lease_leader, send_ack, m);
     }
     ask_quorum(m);
 }
@@ -319,10 +319,10 @@ static void ask_quorum(struct session_manager *m)
 {
     struct round *round;
 
-    if (!lessor_ask(&m->lessor))
+    if (!lease_leader_ask(&m->lease_leader))
         return;
     round = xmalloc(sizeof *round);
-    *round = (struct round){m, m->lessor.term};
+    *round = (struct round){m, m->lease_leader.term};
     consensus_barrier(m->daemon->consensus, BARRIER_MS, on_barrier, round);
 }
 
@@ -333,9 +333,9 @@ static void on_heartbeat(struct session_manager *m, uint64_t from, uint64_t sess
 
     if (!leads(m))
         return;
-    if (!lessor_beat(&m->lessor, now, from, session, sent_ms)) {
+    if (!lease_leader_beat(&m->lease_leader, now, from, session, sent_ms)) {
         sync_sessions(m); /* it may be new */
-        (void)lessor_beat(&m->lessor, now, from, session, sent_ms);
+        (void)lease_leader_beat(&m->lease_leader, now, from, session, sent_ms);
     }
     ask_quorum(m);
 }
@@ -349,10 +349,10 @@ struct verdict {
 static void on_expired(void *arg, int err, const uint8_t *reply BASE_UNUSED, size_t len BASE_UNUSED)
 {
     struct verdict *v = arg;
-    struct lessor *l = &v->session_manager->lessor;
+    struct lease_leader *l = &v->session_manager->lease_leader;
 
     if (err != -ESHUTDOWN && l->term == v->term)
-        lessor_decided(l, v->session);
+        lease_leader_decided(l, v->session);
     free(v);
 }
 
@@ -365,9 +365,9 @@ static void expire_session(void *arg, uint64_t session)
     Cfs__Command command = CFS__COMMAND__INIT;
 
     log_info("session %" PRIu64 " has given no sign of life: it expires", session);
-    *v = (struct verdict){m, session, m->lessor.term};
+    *v = (struct verdict){m, session, m->lease_leader.term};
     expire.session = session;
-    expire.term = m->lessor.term;
+    expire.term = m->lease_leader.term;
     command.op_case = CFS__COMMAND__OP_EXPIRE_SESSION;
     command.expire_session = &expire;
     submit(m, &command, 0, on_expired, v);
@@ -459,8 +459,8 @@ void session_manager_tick(struct session_manager *m)
     if (!leads(m))
         return;
     sync_sessions(m);
-    lessor_tick(&m->lessor, now);
-    lessor_overdue(&m->lessor, expire_session, m);
+    lease_leader_tick(&m->lease_leader, now);
+    lease_leader_overdue(&m->lease_leader, expire_session, m);
     end_entries(m, now);
 }
 
@@ -562,7 +562,7 @@ static void list_session(void *arg, const struct store_session *s)
 {
     struct listing *listing = arg;
     struct session_manager *m = listing->session_manager;
-    uint64_t idle = lessor_idle_ms(&m->lessor, s->id);
+    uint64_t idle = lease_leader_idle_ms(&m->lease_leader, s->id);
     json_t *out = json_pack("{s:I, s:I, s:I, s:b, s:I, s:I}", "id", (json_int_t)s->id, "member",
                             (json_int_t)s->member, "ttl_ms", (json_int_t)s->ttl_ms, "self",
                             s->id == consensus_session(m->daemon->consensus), "locks", (json_int_t)s->locks,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keeps this member's session alive, and, where this member leads, expires those of others and the
  * entries whose time is over. The rules of leases are in daemon/lease_member.h (the member's side)
- * and daemon/lessor.h (the leader's); here they meet messages, barriers, the log and the
+ * and daemon/lease_leader.h (the leader's); here they meet messages, barriers, the log and the
  * filesystem.
  *
  * Loop thread, but for session_manager_session, session_manager_announce and session_manager_leave.

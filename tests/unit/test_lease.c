@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
+#include "daemon/lease_leader.h"
 #include "daemon/lease_member.h"
-#include "daemon/lessor.h"
 
 enum { TTL = 2000, SESSION = 7, MEMBER = 3, TERM = 5 };
 
@@ -152,59 +152,59 @@ static void on_expire(void *arg, uint64_t session)
     h->session = session;
 }
 
-static void sync_one(struct lessor *l, uint64_t session)
+static void sync_one(struct lease_leader *l, uint64_t session)
 {
-    lessor_sync_begin(l);
-    lessor_sync_see(l, session, MEMBER, TTL);
-    lessor_sync_end(l);
+    lease_leader_sync_begin(l);
+    lease_leader_sync_see(l, session, MEMBER, TTL);
+    lease_leader_sync_end(l);
 }
 
-static struct lessor leader_at(uint64_t now)
+static struct lease_leader leader_at(uint64_t now)
 {
-    struct lessor l;
+    struct lease_leader l;
 
-    lessor_init(&l);
-    lessor_lead(&l, now, TERM);
+    lease_leader_init(&l);
+    lease_leader_lead(&l, now, TERM);
     sync_one(&l, SESSION);
     return l;
 }
 
-static void pass(struct lessor *l, uint64_t from, uint64_t to) /* in ticks */
+static void pass(struct lease_leader *l, uint64_t from, uint64_t to) /* in ticks */
 {
     for (; from <= to; from += 100)
-        lessor_tick(l, from);
+        lease_leader_tick(l, from);
 }
 
-static unsigned expired_at(struct lessor *l, uint64_t now)
+static unsigned expired_at(struct lease_leader *l, uint64_t now)
 {
     struct heard h = {0};
 
-    lessor_tick(l, now);
-    lessor_overdue(l, on_expire, &h);
+    lease_leader_tick(l, now);
+    lease_leader_overdue(l, on_expire, &h);
     return h.expired;
 }
 
 static void test_a_whole_ttl_from_when_it_leads(void **state)
 {
-    struct lessor l = leader_at(50000);
+    struct lease_leader l = leader_at(50000);
 
     (void)state;
     pass(&l, 50000, 52000);
     assert_int_equal(expired_at(&l, 52000), 0);
     assert_int_equal(expired_at(&l, 52001), 1);
     assert_int_equal(expired_at(&l, 52100), 0); /* proposed once */
-    lessor_decided(&l, SESSION);
+    lease_leader_decided(&l, SESSION);
     assert_int_equal(expired_at(&l, 52200), 1); /* it came to nothing: again */
-    lessor_lead(&l, 53000, TERM + 1);
+    lease_leader_lead(&l, 53000, TERM + 1);
     sync_one(&l, SESSION);
     pass(&l, 53000, 55000);
     assert_int_equal(expired_at(&l, 55000), 0);
-    lessor_fini(&l);
+    lease_leader_fini(&l);
 }
 
 static void test_a_session_that_is_new_has_a_ttl(void **state)
 {
-    struct lessor l = leader_at(50000);
+    struct lease_leader l = leader_at(50000);
 
     (void)state;
     pass(&l, 50000, 59000);
@@ -213,110 +213,110 @@ static void test_a_session_that_is_new_has_a_ttl(void **state)
     pass(&l, 59100, 61000);
     assert_int_equal(expired_at(&l, 61000), 0);
     assert_int_equal(expired_at(&l, 61001), 1);
-    lessor_fini(&l);
+    lease_leader_fini(&l);
 }
 
 static void test_nothing_counts_without_proof(void **state)
 {
-    struct lessor l = leader_at(50000);
+    struct lease_leader l = leader_at(50000);
     struct heard h = {0};
 
     (void)state;
     pass(&l, 50000, 51000);
-    assert_true(lessor_beat(&l, 51000, MEMBER, SESSION, 123));
-    assert_true(lessor_ask(&l));
+    assert_true(lease_leader_beat(&l, 51000, MEMBER, SESSION, 123));
+    assert_true(lease_leader_ask(&l));
     pass(&l, 51000, 51900);
-    lessor_unproven(&l);
-    assert_int_equal(lessor_idle_ms(&l, SESSION), 1900);
-    assert_false(lessor_ask(&l)); /* it was dropped */
-    assert_true(lessor_beat(&l, 51900, MEMBER, SESSION, 124));
-    assert_true(lessor_ask(&l));
-    lessor_tick(&l, 51950);
-    lessor_proven(&l, on_ack, &h);
+    lease_leader_unproven(&l);
+    assert_int_equal(lease_leader_idle_ms(&l, SESSION), 1900);
+    assert_false(lease_leader_ask(&l)); /* it was dropped */
+    assert_true(lease_leader_beat(&l, 51900, MEMBER, SESSION, 124));
+    assert_true(lease_leader_ask(&l));
+    lease_leader_tick(&l, 51950);
+    lease_leader_proven(&l, on_ack, &h);
     assert_int_equal(h.acks, 1);
     assert_int_equal(h.member, MEMBER);
     assert_int_equal(h.session, SESSION);
     assert_int_equal(h.echo, 124);
-    assert_int_equal(lessor_idle_ms(&l, SESSION), 50); /* from when it came in */
-    lessor_fini(&l);
+    assert_int_equal(lease_leader_idle_ms(&l, SESSION), 50); /* from when it came in */
+    lease_leader_fini(&l);
 }
 
 static void test_a_barrier_serves_who_came_before_it(void **state)
 {
-    struct lessor l = leader_at(50000);
+    struct lease_leader l = leader_at(50000);
     struct heard h = {0};
 
     (void)state;
-    assert_true(lessor_beat(&l, 50000, MEMBER, SESSION, 1));
-    assert_true(lessor_ask(&l));
-    assert_true(lessor_beat(&l, 50100, MEMBER, SESSION, 2));
-    assert_false(lessor_ask(&l)); /* one at a time */
-    lessor_proven(&l, on_ack, &h);
+    assert_true(lease_leader_beat(&l, 50000, MEMBER, SESSION, 1));
+    assert_true(lease_leader_ask(&l));
+    assert_true(lease_leader_beat(&l, 50100, MEMBER, SESSION, 2));
+    assert_false(lease_leader_ask(&l)); /* one at a time */
+    lease_leader_proven(&l, on_ack, &h);
     assert_int_equal(h.echo, 1);
-    assert_true(lessor_ask(&l));
-    lessor_proven(&l, on_ack, &h);
+    assert_true(lease_leader_ask(&l));
+    lease_leader_proven(&l, on_ack, &h);
     assert_int_equal(h.echo, 2);
     assert_int_equal(h.acks, 2);
-    lessor_fini(&l);
+    lease_leader_fini(&l);
 }
 
 static void test_who_waits_for_proof_is_not_expired(void **state)
 {
-    struct lessor l = leader_at(50000);
+    struct lease_leader l = leader_at(50000);
 
     (void)state;
     pass(&l, 50000, 51500);
-    assert_true(lessor_beat(&l, 51500, MEMBER, SESSION, 1));
-    assert_true(lessor_ask(&l));
+    assert_true(lease_leader_beat(&l, 51500, MEMBER, SESSION, 1));
+    assert_true(lease_leader_ask(&l));
     pass(&l, 51500, 53000);
     assert_int_equal(expired_at(&l, 53000), 0);
-    lessor_unproven(&l);
+    lease_leader_unproven(&l);
     assert_int_equal(expired_at(&l, 53000), 1);
-    lessor_fini(&l);
+    lease_leader_fini(&l);
 }
 
 static void test_no_word_to_the_doomed(void **state)
 {
-    struct lessor l = leader_at(50000);
+    struct lease_leader l = leader_at(50000);
     struct heard h = {0};
 
     (void)state;
     pass(&l, 50000, 52000);
     assert_int_equal(expired_at(&l, 52100), 1);
-    assert_true(lessor_beat(&l, 52100, MEMBER, SESSION, 1));
-    assert_true(lessor_ask(&l));
-    lessor_proven(&l, on_ack, &h);
+    assert_true(lease_leader_beat(&l, 52100, MEMBER, SESSION, 1));
+    assert_true(lease_leader_ask(&l));
+    lease_leader_proven(&l, on_ack, &h);
     assert_int_equal(h.acks, 0);
-    lessor_fini(&l);
+    lease_leader_fini(&l);
 }
 
 static void test_strangers(void **state)
 {
-    struct lessor l = leader_at(50000);
+    struct lease_leader l = leader_at(50000);
 
     (void)state;
-    assert_false(lessor_beat(&l, 50000, MEMBER + 1, SESSION, 1)); /* another's session */
-    assert_false(lessor_beat(&l, 50000, MEMBER, SESSION + 1, 1));
-    assert_false(lessor_ask(&l));
-    lessor_sync_begin(&l);
-    lessor_sync_end(&l); /* it has ended */
-    assert_false(lessor_beat(&l, 50000, MEMBER, SESSION, 1));
-    assert_true(lessor_idle_ms(&l, SESSION) == UINT64_MAX);
-    lessor_fini(&l);
+    assert_false(lease_leader_beat(&l, 50000, MEMBER + 1, SESSION, 1)); /* another's session */
+    assert_false(lease_leader_beat(&l, 50000, MEMBER, SESSION + 1, 1));
+    assert_false(lease_leader_ask(&l));
+    lease_leader_sync_begin(&l);
+    lease_leader_sync_end(&l); /* it has ended */
+    assert_false(lease_leader_beat(&l, 50000, MEMBER, SESSION, 1));
+    assert_true(lease_leader_idle_ms(&l, SESSION) == UINT64_MAX);
+    lease_leader_fini(&l);
 }
 
 static void test_time_stands_still_with_the_leader(void **state)
 {
-    struct lessor l = leader_at(50000);
+    struct lease_leader l = leader_at(50000);
 
     (void)state;
     pass(&l, 50000, 51400);
     assert_int_equal(expired_at(&l, 60000), 0); /* 1400 and, for the gap, 500 */
-    assert_int_equal(lessor_idle_ms(&l, SESSION), 1900);
+    assert_int_equal(lease_leader_idle_ms(&l, SESSION), 1900);
     pass(&l, 60000, 60400); /* 2300 by now, but what came in must be looked at first */
     assert_int_equal(expired_at(&l, 60400), 0);
     assert_int_equal(expired_at(&l, 60500), 1);
-    lessor_fini(&l);
+    lease_leader_fini(&l);
 }
 
 int main(void)

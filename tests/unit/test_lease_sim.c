@@ -31,8 +31,8 @@
 #include <string.h>
 
 #define LEASE_ABLATE
+#include "daemon/lease_leader.c"
 #include "daemon/lease_member.c"
-#include "daemon/lessor.c"
 
 enum { HOSTS = 5, COMMITS_MAX = 4096, TICK_US = 100000, SECOND = 1000000 };
 
@@ -70,7 +70,7 @@ struct host {
     uint64_t offset_ms;
     uint64_t still_until, cut_until, was_still; /* was_still: when it last was */
     struct lease_member lease;
-    struct lessor lessor;
+    struct lease_leader lease_leader;
     uint64_t leads;   /* the term that it believes to lead */
     uint64_t term;    /* as heard of last */
     int leader;       /* -1: unknown */
@@ -287,19 +287,20 @@ static void sync_sessions(unsigned i)
 
     for (uint64_t k = 0; k < h->applied; k++)
         lives[w.commits[k].session] = w.commits[k].open;
-    lessor_sync_begin(&h->lessor);
+    lease_leader_sync_begin(&h->lease_leader);
     for (uint64_t k = 0; k < h->applied; k++)
         if (w.commits[k].open && lives[w.commits[k].session])
-            lessor_sync_see(&h->lessor, w.commits[k].session, w.commits[k].host, w.ttl_ms);
-    lessor_sync_end(&h->lessor);
+            lease_leader_sync_see(&h->lease_leader, w.commits[k].session, w.commits[k].host,
+                                  w.ttl_ms);
+    lease_leader_sync_end(&h->lease_leader);
 }
 
 static bool leads(unsigned i)
 {
     struct host *h = &w.hosts[i];
 
-    if (h->lessor.term != h->leads) {
-        lessor_lead(&h->lessor, clock_of(h), h->leads);
+    if (h->lease_leader.term != h->leads) {
+        lease_leader_lead(&h->lease_leader, clock_of(h), h->leads);
         sync_sessions(i);
     }
     return h->leads != 0;
@@ -315,10 +316,10 @@ static void ask_quorum(unsigned i)
 {
     struct host *h = &w.hosts[i];
 
-    if (!lessor_ask(&h->lessor))
+    if (!lease_leader_ask(&h->lease_leader))
         return;
     if (!LEASE_RULE(LEASE_PROOF)) {
-        lessor_proven(&h->lessor, send_ack, h);
+        lease_leader_proven(&h->lease_leader, send_ack, h);
         return;
     }
     push(delay(),
@@ -347,14 +348,14 @@ static void on_proven(const struct event *e)
 {
     struct host *h = &w.hosts[e->host];
 
-    if (!leads(e->host) || h->lessor.term != e->a)
+    if (!leads(e->host) || h->lease_leader.term != e->a)
         return;
     if (e->b == UINT64_MAX) {
-        lessor_unproven(&h->lessor);
+        lease_leader_unproven(&h->lease_leader);
     } else {
         apply(e->host, e->b);
         sync_sessions(e->host);
-        lessor_proven(&h->lessor, send_ack, h);
+        lease_leader_proven(&h->lease_leader, send_ack, h);
     }
     ask_quorum(e->host);
 }
@@ -365,7 +366,7 @@ static void on_beat(const struct event *e)
 
     if (!leads(e->host))
         return;
-    (void)lessor_beat(&h->lessor, clock_of(h), e->c, e->a, e->b);
+    (void)lease_leader_beat(&h->lease_leader, clock_of(h), e->c, e->a, e->b);
     ask_quorum(e->host);
 }
 
@@ -394,8 +395,8 @@ static void on_tick(unsigned i)
     if (!leads(i))
         return;
     sync_sessions(i);
-    lessor_tick(&h->lessor, now);
-    lessor_overdue(&h->lessor, expire, h);
+    lease_leader_tick(&h->lease_leader, now);
+    lease_leader_overdue(&h->lease_leader, expire, h);
 }
 
 /* ---- The oracle --------------------------------------------------------------------------------
@@ -461,8 +462,8 @@ static void on_decided(const struct event *e)
     apply(e->host, e->commits); /* that is where answers come from */
     if (e->c == e->host)
         h->giving_up = false;
-    else if (h->lessor.term == e->b)
-        lessor_decided(&h->lessor, e->a);
+    else if (h->lease_leader.term == e->b)
+        lease_leader_decided(&h->lease_leader, e->a);
 }
 
 static void on_elect(void)
@@ -597,7 +598,7 @@ static void make_world(uint64_t seed)
     static const uint64_t ttls[] = {2000, 2000, 5000, 10000};
 
     for (unsigned i = 0; i < HOSTS; i++)
-        lessor_fini(&w.hosts[i].lessor);
+        lease_leader_fini(&w.hosts[i].lease_leader);
     memset(&w, 0, sizeof w);
     w.random = seed;
     w.now = SECOND;
@@ -615,7 +616,7 @@ static void make_world(uint64_t seed)
         h->ppm = (int64_t)draw(20001) - 10000;
         h->offset_ms = draw(100000000);
         h->leader = -1;
-        lessor_init(&h->lessor);
+        lease_leader_init(&h->lease_leader);
         push(draw(TICK_US), (struct event){.kind = EVENT_TICK, .host = i});
         open_session(i);
     }

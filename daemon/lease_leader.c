@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/lessor.h"
+#include "daemon/lease_leader.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/lease_member.h"
 
-void lessor_init(struct lessor *l)
+void lease_leader_init(struct lease_leader *l)
 {
     memset(l, 0, sizeof *l);
 }
 
-void lessor_fini(struct lessor *l)
+void lease_leader_fini(struct lease_leader *l)
 {
     free(l->sessions);
-    lessor_init(l);
+    lease_leader_init(l);
 }
 
-void lessor_lead(struct lessor *l, uint64_t now, uint64_t term)
+void lease_leader_lead(struct lease_leader *l, uint64_t now, uint64_t term)
 {
     l->term = term;
     l->clock = now;
@@ -27,7 +27,7 @@ void lessor_lead(struct lessor *l, uint64_t now, uint64_t term)
     l->round = false;
 }
 
-void lessor_tick(struct lessor *l, uint64_t now)
+void lease_leader_tick(struct lease_leader *l, uint64_t now)
 {
     uint64_t gap = now > l->last_now ? now - l->last_now : 0;
 
@@ -36,15 +36,15 @@ void lessor_tick(struct lessor *l, uint64_t now)
         l->clock += gap;
         return;
     }
-    l->clock += min_u64(gap, LESSOR_GAP_MS);
-    if (gap > LESSOR_GAP_MS)
-        l->grace = l->clock + LESSOR_GAP_MS;
+    l->clock += min_u64(gap, LEASE_LEADER_GAP_MS);
+    if (gap > LEASE_LEADER_GAP_MS)
+        l->grace = l->clock + LEASE_LEADER_GAP_MS;
 }
 
 /* ---- The sessions ------------------------------------------------------------------------------
  */
 
-static struct lessor_session *find(const struct lessor *l, uint64_t id)
+static struct lease_leader_session *find(const struct lease_leader *l, uint64_t id)
 {
     for (size_t i = 0; i < l->n; i++)
         if (l->sessions[i].id == id)
@@ -52,15 +52,15 @@ static struct lessor_session *find(const struct lessor *l, uint64_t id)
     return NULL;
 }
 
-void lessor_sync_begin(struct lessor *l)
+void lease_leader_sync_begin(struct lease_leader *l)
 {
     for (size_t i = 0; i < l->n; i++)
         l->sessions[i].synced = false;
 }
 
-void lessor_sync_see(struct lessor *l, uint64_t id, uint64_t member, uint64_t ttl_ms)
+void lease_leader_sync_see(struct lease_leader *l, uint64_t id, uint64_t member, uint64_t ttl_ms)
 {
-    struct lessor_session *s = find(l, id);
+    struct lease_leader_session *s = find(l, id);
 
     if (s == NULL) {
         if (l->n == l->cap) {
@@ -68,13 +68,13 @@ void lessor_sync_see(struct lessor *l, uint64_t id, uint64_t member, uint64_t tt
             l->sessions = xrealloc(l->sessions, l->cap * sizeof *l->sessions);
         }
         s = &l->sessions[l->n++];
-        *s = (struct lessor_session){.id = id, .member = member, .ttl_ms = ttl_ms};
+        *s = (struct lease_leader_session){.id = id, .member = member, .ttl_ms = ttl_ms};
         s->seen = LEASE_RULE(LEASE_SINCE) ? l->clock : 0;
     }
     s->synced = true;
 }
 
-void lessor_sync_end(struct lessor *l)
+void lease_leader_sync_end(struct lease_leader *l)
 {
     size_t kept = 0;
 
@@ -87,26 +87,27 @@ void lessor_sync_end(struct lessor *l)
 /* ---- Heartbeats --------------------------------------------------------------------------------
  */
 
-bool lessor_beat(struct lessor *l, uint64_t now, uint64_t member, uint64_t session, uint64_t echo)
+bool lease_leader_beat(struct lease_leader *l, uint64_t now, uint64_t member, uint64_t session,
+                       uint64_t echo)
 {
-    struct lessor_session *s = find(l, session);
+    struct lease_leader_session *s = find(l, session);
 
     if (s == NULL || s->member != member)
         return false;
-    lessor_tick(l, now);
+    lease_leader_tick(l, now);
     if (!s->waiting.there || echo > s->waiting.echo)
-        s->waiting = (struct lessor_beat){.echo = echo, .at = l->clock, .there = true};
+        s->waiting = (struct lease_leader_beat){.echo = echo, .at = l->clock, .there = true};
     return true;
 }
 
-bool lessor_ask(struct lessor *l)
+bool lease_leader_ask(struct lease_leader *l)
 {
     bool any = false;
 
     if (l->round)
         return false;
     for (size_t i = 0; i < l->n; i++) {
-        struct lessor_session *s = &l->sessions[i];
+        struct lease_leader_session *s = &l->sessions[i];
 
         s->riding = s->waiting;
         s->waiting.there = false;
@@ -116,14 +117,14 @@ bool lessor_ask(struct lessor *l)
     return any;
 }
 
-void lessor_proven(struct lessor *l,
-                   void (*ack)(void *arg, uint64_t member, uint64_t session, uint64_t echo),
-                   void *arg)
+void lease_leader_proven(struct lease_leader *l,
+                         void (*ack)(void *arg, uint64_t member, uint64_t session, uint64_t echo),
+                         void *arg)
 {
     l->round = false;
     for (size_t i = 0; i < l->n; i++) {
-        struct lessor_session *s = &l->sessions[i];
-        struct lessor_beat beat = s->riding;
+        struct lease_leader_session *s = &l->sessions[i];
+        struct lease_leader_beat beat = s->riding;
 
         s->riding.there = false;
         if (!beat.there || (s->doomed && LEASE_RULE(LEASE_DOOMED)))
@@ -133,7 +134,7 @@ void lessor_proven(struct lessor *l,
     }
 }
 
-void lessor_unproven(struct lessor *l)
+void lease_leader_unproven(struct lease_leader *l)
 {
     l->round = false;
     for (size_t i = 0; i < l->n; i++)
@@ -143,12 +144,13 @@ void lessor_unproven(struct lessor *l)
 /* ---- The end -----------------------------------------------------------------------------------
  */
 
-void lessor_overdue(struct lessor *l, void (*expire)(void *arg, uint64_t session), void *arg)
+void lease_leader_overdue(struct lease_leader *l, void (*expire)(void *arg, uint64_t session),
+                          void *arg)
 {
     if (l->clock < l->grace)
         return;
     for (size_t i = 0; i < l->n; i++) {
-        struct lessor_session *s = &l->sessions[i];
+        struct lease_leader_session *s = &l->sessions[i];
 
         if (s->doomed || s->waiting.there || s->riding.there || l->clock <= s->seen + s->ttl_ms)
             continue;
@@ -157,17 +159,17 @@ void lessor_overdue(struct lessor *l, void (*expire)(void *arg, uint64_t session
     }
 }
 
-void lessor_decided(struct lessor *l, uint64_t session)
+void lease_leader_decided(struct lease_leader *l, uint64_t session)
 {
-    struct lessor_session *s = find(l, session);
+    struct lease_leader_session *s = find(l, session);
 
     if (s != NULL)
         s->doomed = false;
 }
 
-uint64_t lessor_idle_ms(const struct lessor *l, uint64_t session)
+uint64_t lease_leader_idle_ms(const struct lease_leader *l, uint64_t session)
 {
-    const struct lessor_session *s = l->term != 0 ? find(l, session) : NULL;
+    const struct lease_leader_session *s = l->term != 0 ? find(l, session) : NULL;
 
     return s != NULL ? l->clock - min_u64(s->seen, l->clock) : UINT64_MAX;
 }
