@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "cli/place.h"
+#include "cli/path.h"
 #include "cli/transact.h"
 #include "proto/ioctl.h"
 
@@ -20,18 +20,18 @@
 static int open_lock(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
-    struct place place;
+    struct path_mount mounted;
     struct stat st;
 
     if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EISDIR))
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return -errno;
-    if (!place_find(fd, &place)) {
+    if (!path_find_mount(fd, &mounted)) {
         close(fd);
         return -ENOTTY;
     }
-    place_fini(&place);
+    path_mount_fini(&mounted);
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         return fd;
     close(fd); /* Linux does not pass on locks of directories: they would be this host's own */
@@ -108,7 +108,7 @@ int held_take(struct held *h, const char *path, bool shared, int64_t wait_ms)
         if (wait_ms > 0)
             wait_ms = clock_boot_ms() < end ? (int64_t)(end - clock_boot_ms()) : 0;
     }
-    *h = (struct held){fd, xstrdup(path), place_xattr(fd, "fence"), held_session(fd)};
+    *h = (struct held){fd, xstrdup(path), path_xattr(fd, "fence"), held_session(fd)};
     return 0;
 }
 
@@ -143,7 +143,7 @@ int held_write(const struct held *h, const void *data, size_t len)
     Cfs__Txn *txn = transact_new();
     Cfs__Reply *reply;
     char *name;
-    int dir = place_open_parent(h->path, false, &name), err;
+    int dir = path_open_parent(h->path, false, &name), err;
 
     if (dir < 0)
         return -EIO;

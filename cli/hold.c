@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/held.h"
-#include "cli/place.h"
+#include "cli/path.h"
 #include "cli/run.h"
 #include "cli/transact.h"
 
@@ -110,7 +110,7 @@ int cli_hold(int argc, char **argv)
     if (command == NULL)
         return CLI_SHOW_USAGE;
     h = (struct hold){.path = argv[optind]};
-    h.dir = place_open_parent(h.path, false, &h.name);
+    h.dir = path_open_parent(h.path, false, &h.name);
     if (h.dir < 0)
         return CLI_FAILED;
     rc = make_held(&h, content);

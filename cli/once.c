@@ -30,7 +30,7 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/held.h"
-#include "cli/place.h"
+#include "cli/path.h"
 #include "cli/run.h"
 
 #define MISSING_MAX 64 /* the oldest are forgotten: they will not be run any more */
@@ -216,7 +216,7 @@ static void print_record(const char *path, const struct record *r)
 static int print_status(const char *path)
 {
     struct record record = {.empty = true};
-    int fd = place_open(path, O_RDONLY, 0), err;
+    int fd = path_open(path, O_RDONLY, 0), err;
 
     if (fd < 0)
         return CLI_FAILED;

@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
-#include "cli/place.h"
+#include "cli/path.h"
 #include "cli/transact.h"
 #include "proto/limits.h"
 
@@ -83,7 +83,7 @@ int cli_put(int argc, char **argv)
         return CLI_USAGE;
     if (optind != argc - 1)
         return CLI_SHOW_USAGE;
-    dir = place_open_parent(argv[optind], false, &name);
+    dir = path_open_parent(argv[optind], false, &name);
     if (dir < 0)
         return CLI_FAILED;
     if (read_input(&data)) {
@@ -109,7 +109,7 @@ int cli_rm(int argc, char **argv)
         return CLI_USAGE;
     if (optind != argc - 1)
         return CLI_SHOW_USAGE;
-    dir = place_open_parent(argv[optind], false, &name);
+    dir = path_open_parent(argv[optind], false, &name);
     if (dir < 0)
         return CLI_FAILED;
     txn = transact_new();
@@ -123,7 +123,7 @@ int cli_rm(int argc, char **argv)
 
 static bool version_of(int fd, const char *path, uint64_t *out)
 {
-    char *text = place_xattr(fd, "version");
+    char *text = path_xattr(fd, "version");
 
     if (text == NULL)
         return cli_bad("%s: %s", path, strerror(errno));
@@ -187,7 +187,7 @@ int cli_get(int argc, char **argv)
         return CLI_USAGE;
     if (optind != argc - 1)
         return CLI_SHOW_USAGE;
-    fd = place_open(argv[optind], O_RDONLY, 0);
+    fd = path_open(argv[optind], O_RDONLY, 0);
     if (fd < 0)
         return CLI_FAILED;
     rc = get(fd, argv[optind], &condition, only_version);

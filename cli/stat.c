@@ -13,7 +13,7 @@
 #include <xxhash.h>
 
 #include "cli/cli.h"
-#include "cli/place.h"
+#include "cli/path.h"
 
 /* In the order in which they are shown. */
 static const struct {
@@ -93,7 +93,7 @@ static json_t *describe(const char *path, bool hash)
             close(fd);
         return NULL;
     }
-    if (!place_check(fd, path)) {
+    if (!path_check(fd, path)) {
         close(fd);
         return NULL;
     }

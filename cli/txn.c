@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
-#include "cli/place.h"
+#include "cli/path.h"
 #include "cli/transact.h"
 #include "cli/txn_text.h"
 
@@ -89,16 +89,16 @@ static int run_text(int fd, const struct txn_text *t)
 static int run_in(const char *dir, int fd)
 {
     struct buf text = BUF_EMPTY;
-    struct place place;
+    struct path_mount mounted;
     struct txn_text t;
     char why[512];
     int rc = CLI_FAILED;
 
-    if (!place_find(fd, &place))
+    if (!path_find_mount(fd, &mounted))
         return cli_fail(CLI_FAILED, "%s: not in a mounted coordfs", dir);
     if (!read_text(&text))
         rc = CLI_FAILED;
-    else if (txn_text_parse((const char *)text.data, text.len, &place, cli_umask(), &t, why,
+    else if (txn_text_parse((const char *)text.data, text.len, &mounted, cli_umask(), &t, why,
                             sizeof why) != 0)
         rc = cli_fail(CLI_USAGE, "txn: %s", why);
     else {
@@ -106,7 +106,7 @@ static int run_in(const char *dir, int fd)
         txn_text_fini(&t);
     }
     buf_fini(&text);
-    place_fini(&place);
+    path_mount_fini(&mounted);
     return rc;
 }
 

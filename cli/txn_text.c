@@ -14,7 +14,7 @@
 
 struct parser {
     struct words w; /* of the step */
-    const struct place *place;
+    const struct path_mount *mounted;
     unsigned umask_bits;
     struct txn_text *out;
 };
@@ -63,10 +63,10 @@ static char *get_path(struct parser *p, const struct word *w)
     }
     if (path[0] != '/')
         return xstrdup(path);
-    inside = p->place != NULL ? place_inside(p->place, path) : NULL;
+    inside = p->mounted != NULL ? path_inside(p->mounted, path) : NULL;
     if (inside == NULL)
-        words_fail(&p->w, "%s is outside of the mount%s%s", path, p->place != NULL ? " " : "",
-                   p->place != NULL ? p->place->mount : "");
+        words_fail(&p->w, "%s is outside of the mount%s%s", path, p->mounted != NULL ? " " : "",
+                   p->mounted != NULL ? p->mounted->mount : "");
     return inside;
 }
 
@@ -463,10 +463,10 @@ static bool parse_all(struct parser *p)
     return ok && !error;
 }
 
-int txn_text_parse(const char *text, size_t len, const struct place *place, unsigned umask_bits,
-                   struct txn_text *out, char *errmsg, size_t errmsg_len)
+int txn_text_parse(const char *text, size_t len, const struct path_mount *mounted,
+                   unsigned umask_bits, struct txn_text *out, char *errmsg, size_t errmsg_len)
 {
-    struct parser p = {.place = place, .umask_bits = umask_bits, .out = out};
+    struct parser p = {.mounted = mounted, .umask_bits = umask_bits, .out = out};
     bool ok;
 
     *out = (struct txn_text){.txn = transact_new()};

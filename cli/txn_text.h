@@ -19,7 +19,7 @@
 #ifndef CLI_TXN_TEXT_H
 #define CLI_TXN_TEXT_H
 
-#include "cli/place.h"
+#include "cli/path.h"
 #include "proto/command.pb-c.h"
 
 struct txn_text {
@@ -28,10 +28,10 @@ struct txn_text {
     char **verbs;    /* and how it was called */
 };
 
-/* 0, or -EINVAL with one line in errmsg that names the culprit. place: for absolute paths; NULL:
+/* 0, or -EINVAL with one line in errmsg that names the culprit. mounted: for absolute paths; NULL:
  * there are to be none. */
-int txn_text_parse(const char *text, size_t len, const struct place *place, unsigned umask_bits,
-                   struct txn_text *out, char *errmsg, size_t errmsg_len);
+int txn_text_parse(const char *text, size_t len, const struct path_mount *mounted,
+                   unsigned umask_bits, struct txn_text *out, char *errmsg, size_t errmsg_len);
 void txn_text_fini(struct txn_text *t);
 
 #endif

@@ -15,7 +15,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
-#include "cli/place.h"
+#include "cli/path.h"
 #include "proto/ioctl.h"
 #include "proto/limits.h"
 
@@ -130,17 +130,18 @@ static int order(struct watch *w, const char *path, char *inside)
     return status;
 }
 
-static int add_place(struct watch *w, const char *path, const struct place *place, const char *real)
+static int add_mounted(struct watch *w, const char *path, const struct path_mount *mounted,
+                       const char *real)
 {
-    char *inside = place_inside(place, real);
+    char *inside = path_inside(mounted, real);
     int status = CLI_OK;
 
     if (inside == NULL)
         return cli_fail(CLI_FAILED, "%s: not in a mounted coordfs", path);
-    if (w->mount != NULL && strcmp(w->mount, place->mount) != 0)
+    if (w->mount != NULL && strcmp(w->mount, mounted->mount) != 0)
         status = cli_fail(CLI_USAGE, "%s: in another mount than the paths before it", path);
     if (w->mount == NULL) {
-        w->mount = xstrdup(place->mount);
+        w->mount = xstrdup(mounted->mount);
         status = open_events(w, path);
     }
     if (status == CLI_OK)
@@ -151,17 +152,17 @@ static int add_place(struct watch *w, const char *path, const struct place *plac
 
 static int add_path(struct watch *w, const char *path)
 {
-    struct place place;
+    struct path_mount mounted;
     int fd, status;
     char *real = resolve(path, &fd);
 
     if (real == NULL) {
         status = cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
-    } else if (!place_find(fd, &place)) {
+    } else if (!path_find_mount(fd, &mounted)) {
         status = cli_fail(CLI_FAILED, "%s: not in a mounted coordfs", path);
     } else {
-        status = add_place(w, path, &place, real);
-        place_fini(&place);
+        status = add_mounted(w, path, &mounted, real);
+        path_mount_fini(&mounted);
     }
     free(real);
     if (fd >= 0)

@@ -47,9 +47,9 @@ int LLVMFuzzerInitialize(int *argc BASE_UNUSED, char ***argv BASE_UNUSED)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     char mount[] = "/mnt", root[] = "/", errmsg[256] = "";
-    const struct place place = {mount, root};
+    const struct path_mount mounted = {mount, root};
     struct txn_text t;
-    int err = txn_text_parse((const char *)data, len, len % 2 ? &place : NULL, 022, &t, errmsg,
+    int err = txn_text_parse((const char *)data, len, len % 2 ? &mounted : NULL, 022, &t, errmsg,
                              sizeof errmsg);
 
     check(err == 0 || err == -EINVAL);

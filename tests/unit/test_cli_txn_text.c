@@ -17,7 +17,7 @@
 #include "proto/limits.h"
 
 static char mount[] = "/coord", root[] = "/";
-static const struct place place = {mount, root};
+static const struct path_mount mounted = {mount, root};
 static struct txn_text t;
 static char why[256];
 
@@ -29,7 +29,7 @@ static Cfs__TxnStep *step(size_t i)
 
 static void parse(const char *text)
 {
-    int err = txn_text_parse(text, strlen(text), &place, 022, &t, why, sizeof(why));
+    int err = txn_text_parse(text, strlen(text), &mounted, 022, &t, why, sizeof(why));
 
     if (err != 0)
         fail_msg("%s: %s", text, why);
@@ -165,7 +165,7 @@ static void lines_are_counted(void **state)
 static void absolute_paths_are_the_hosts(void **state)
 {
     char sub[] = "/sub";
-    const struct place bound = {mount, sub};
+    const struct path_mount bound = {mount, sub};
 
     (void)state;
     parse("rm /coord/a/b\nmv /coord/c d\nln e /coord/f\nrm ../g");
@@ -222,7 +222,7 @@ static void errors(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *text = cases[i].text;
-        int err = txn_text_parse(text, strlen(text), &place, 0, &t, why, sizeof(why));
+        int err = txn_text_parse(text, strlen(text), &mounted, 0, &t, why, sizeof(why));
 
         if (err != -EINVAL || strstr(why, cases[i].line) != why ||
             strstr(why, cases[i].culprit) == NULL || strchr(why, '\n') != NULL)
@@ -241,7 +241,8 @@ static void too_many_steps(void **state)
     assert_int_equal(t.txn->n_steps, LIMIT_TXN_STEPS);
     txn_text_fini(&t);
     strcat(text, "rm a\n");
-    assert_int_equal(txn_text_parse(text, strlen(text), &place, 0, &t, why, sizeof(why)), -EINVAL);
+    assert_int_equal(txn_text_parse(text, strlen(text), &mounted, 0, &t, why, sizeof(why)),
+                     -EINVAL);
     assert_non_null(strstr(why, "line 129:"));
     assert_non_null(strstr(why, "128"));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/place.h"
+#include "cli/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +32,7 @@ static void unescape(char *s)
     *out = '\0';
 }
 
-static bool parse_mount(char *line, const struct statx *wanted, struct place *out)
+static bool parse_mount(char *line, const struct statx *wanted, struct path_mount *out)
 {
     const char *rest = strstr(line, " - ");
     char *root = NULL, *mount = NULL;
@@ -47,7 +47,7 @@ static bool parse_mount(char *line, const struct statx *wanted, struct place *ou
     if (found) {
         unescape(root);
         unescape(mount);
-        *out = (struct place){mount, root};
+        *out = (struct path_mount){mount, root};
         return true;
     }
     free(root);
@@ -55,7 +55,7 @@ static bool parse_mount(char *line, const struct statx *wanted, struct place *ou
     return false;
 }
 
-bool place_find(int fd, struct place *out)
+bool path_find_mount(int fd, struct path_mount *out)
 {
     FILE *stream = fopen("/proc/self/mountinfo", "re");
     bool found = false;
@@ -73,13 +73,13 @@ bool place_find(int fd, struct place *out)
     return found;
 }
 
-void place_fini(struct place *p)
+void path_mount_fini(struct path_mount *p)
 {
     free(p->mount);
     free(p->root);
 }
 
-char *place_inside(const struct place *p, const char *path)
+char *path_inside(const struct path_mount *p, const char *path)
 {
     size_t len = strcmp(p->mount, "/") == 0 ? 0 : strlen(p->mount);
     const char *root = strcmp(p->root, "/") == 0 ? "" : p->root;
@@ -91,19 +91,19 @@ char *place_inside(const struct place *p, const char *path)
 
 /* ---- Opening ----------------------------------------------------------------------------------*/
 
-bool place_check(int fd, const char *path)
+bool path_check(int fd, const char *path)
 {
-    struct place place;
+    struct path_mount mounted;
 
-    if (!place_find(fd, &place)) {
+    if (!path_find_mount(fd, &mounted)) {
         cli_fail(0, "%s: not in a mounted coordfs", path);
         return false;
     }
-    place_fini(&place);
+    path_mount_fini(&mounted);
     return true;
 }
 
-int place_open(const char *path, int flags, unsigned mode)
+int path_open(const char *path, int flags, unsigned mode)
 {
     int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
 
@@ -111,13 +111,13 @@ int place_open(const char *path, int flags, unsigned mode)
         cli_fail(0, "%s: %s", path, strerror(errno));
         return -1;
     }
-    if (place_check(fd, path))
+    if (path_check(fd, path))
         return fd;
     close(fd);
     return -1;
 }
 
-int place_open_parent(const char *path, bool bare, char **last)
+int path_open_parent(const char *path, bool bare, char **last)
 {
     char *dir = xstrdup(path);
     size_t len = strlen(dir);
@@ -130,7 +130,7 @@ int place_open_parent(const char *path, bool bare, char **last)
     *last = xstrdup(slash != NULL ? slash + 1 : dir);
     if (slash != NULL)
         slash[slash == dir ? 1 : 0] = '\0';
-    fd = place_open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY, 0);
+    fd = path_open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY, 0);
     free(dir);
     if (fd < 0) {
         free(*last);
@@ -139,7 +139,7 @@ int place_open_parent(const char *path, bool bare, char **last)
     return fd;
 }
 
-char *place_xattr(int fd, const char *name)
+char *path_xattr(int fd, const char *name)
 {
     char *full = xasprintf("user.coordfs.%s", name);
     char value[65536];
