@@ -8,12 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/tokenizer.h"
 #include "cli/transact.h"
-#include "cli/words.h"
 #include "proto/limits.h"
 
 struct parser {
-    struct words w; /* of the step */
+    struct tokenizer tok; /* of the step */
     const struct path_mount *mounted;
     unsigned umask_bits;
     struct txn_text *out;
@@ -21,15 +21,15 @@ struct parser {
 
 /* ---- What words mean --------------------------------------------------------------------------*/
 
-static bool is_text(const struct word *w, const char *text)
+static bool is_text(const struct token *token, const char *text)
 {
-    return strcmp(words_text(w), text) == 0;
+    return strcmp(tokenizer_text(token), text) == 0;
 }
 
-static bool get_number(struct parser *p, const struct word *w, int base, uint64_t max,
+static bool get_number(struct parser *p, const struct token *token, int base, uint64_t max,
                        const char *what, uint64_t *out)
 {
-    const char *text = words_text(w);
+    const char *text = tokenizer_text(token);
     const char *digits = base == 16  ? "0123456789abcdefABCDEF"
                          : base == 8 ? "01234567"
                                      : "0123456789";
@@ -37,49 +37,51 @@ static bool get_number(struct parser *p, const struct word *w, int base, uint64_
     errno = 0;
     *out = strtoull(text, NULL, base);
     if (*text == '\0' || text[strspn(text, digits)] != '\0' || errno != 0 || *out > max)
-        return words_fail(&p->w, "%s: '%s' is no %s", words_text(&p->w.words[0]), text, what);
+        return tokenizer_fail(&p->tok, "%s: '%s' is no %s", tokenizer_text(&p->tok.tokens[0]), text,
+                              what);
     return true;
 }
 
-static bool get_mode(struct parser *p, const struct word *w, uint32_t *out)
+static bool get_mode(struct parser *p, const struct token *token, uint32_t *out)
 {
     uint64_t mode;
 
-    if (!get_number(p, w, 8, 07777, "mode (octal)", &mode))
+    if (!get_number(p, token, 8, 07777, "mode (octal)", &mode))
         return false;
     *out = (uint32_t)mode;
     return true;
 }
 
 /* Gives; NULL after a message. */
-static char *get_path(struct parser *p, const struct word *w)
+static char *get_path(struct parser *p, const struct token *token)
 {
-    const char *path = words_text(w);
+    const char *path = tokenizer_text(token);
     char *inside;
 
-    if (w->bytes.len == 0 || strlen(path) != w->bytes.len) {
-        words_fail(&p->w, "%s: an empty path, or one with a NUL", words_text(&p->w.words[0]));
+    if (token->bytes.len == 0 || strlen(path) != token->bytes.len) {
+        tokenizer_fail(&p->tok, "%s: an empty path, or one with a NUL",
+                       tokenizer_text(&p->tok.tokens[0]));
         return NULL;
     }
     if (path[0] != '/')
         return xstrdup(path);
     inside = p->mounted != NULL ? path_inside(p->mounted, path) : NULL;
     if (inside == NULL)
-        words_fail(&p->w, "%s is outside of the mount%s%s", path, p->mounted != NULL ? " " : "",
-                   p->mounted != NULL ? p->mounted->mount : "");
+        tokenizer_fail(&p->tok, "%s is outside of the mount%s%s", path,
+                       p->mounted != NULL ? " " : "", p->mounted != NULL ? p->mounted->mount : "");
     return inside;
 }
 
 /* A step whose path is that word; NULL after a message. */
-static Cfs__TxnStep *add_step(struct parser *p, const struct word *path)
+static Cfs__TxnStep *add_step(struct parser *p, const struct token *path)
 {
     struct txn_text *t = p->out;
     Cfs__TxnStep *step;
     char *text;
 
     if (t->txn->n_steps == LIMIT_TXN_STEPS) {
-        words_fail(&p->w, "%s: a transaction has at most %d steps", words_text(&p->w.words[0]),
-                   LIMIT_TXN_STEPS);
+        tokenizer_fail(&p->tok, "%s: a transaction has at most %d steps",
+                       tokenizer_text(&p->tok.tokens[0]), LIMIT_TXN_STEPS);
         return NULL;
     }
     text = get_path(p, path);
@@ -89,8 +91,8 @@ static Cfs__TxnStep *add_step(struct parser *p, const struct word *path)
     free(text);
     t->lines = xrealloc(t->lines, t->txn->n_steps * sizeof(*t->lines));
     t->verbs = xrealloc(t->verbs, t->txn->n_steps * sizeof(*t->verbs));
-    t->lines[t->txn->n_steps - 1] = p->w.line;
-    t->verbs[t->txn->n_steps - 1] = xstrdup(words_text(&p->w.words[0]));
+    t->lines[t->txn->n_steps - 1] = p->tok.line;
+    t->verbs[t->txn->n_steps - 1] = xstrdup(tokenizer_text(&p->tok.tokens[0]));
     return step;
 }
 
@@ -100,7 +102,7 @@ struct entry_options {
     Cfs__Ephemeral ephemeral;
 };
 
-static bool get_option(struct parser *p, const struct word *w, struct entry_options *out)
+static bool get_option(struct parser *p, const struct token *token, struct entry_options *out)
 {
     static const struct {
         const char *text;
@@ -110,28 +112,29 @@ static bool get_option(struct parser *p, const struct word *w, struct entry_opti
         {"ephemeral=session", CFS__EPHEMERAL__EPHEMERAL_SESSION},
         {"ephemeral=open", CFS__EPHEMERAL__EPHEMERAL_OPEN},
     };
-    struct word mode = *w;
+    struct token mode = *token;
 
-    if (is_text(w, "sequential")) {
+    if (is_text(token, "sequential")) {
         out->sequential = true;
         return true;
     }
-    if (strncmp(words_text(w), "mode=", 5) == 0) {
+    if (strncmp(tokenizer_text(token), "mode=", 5) == 0) {
         mode.bytes.data += 5;
         return get_mode(p, &mode, &out->mode);
     }
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (is_text(w, kinds[i].text)) {
+        if (is_text(token, kinds[i].text)) {
             out->ephemeral = kinds[i].ephemeral;
             return true;
         }
-    return words_fail(&p->w, "%s: unknown option '%s'", words_text(&p->w.words[0]), words_text(w));
+    return tokenizer_fail(&p->tok, "%s: unknown option '%s'", tokenizer_text(&p->tok.tokens[0]),
+                          tokenizer_text(token));
 }
 
 static bool get_options(struct parser *p, unsigned from, struct entry_options *out)
 {
-    for (unsigned i = from; i < p->w.n; i++)
-        if (!get_option(p, &p->w.words[i], out))
+    for (unsigned i = from; i < p->tok.n; i++)
+        if (!get_option(p, &p->tok.tokens[i], out))
             return false;
     return true;
 }
@@ -154,7 +157,7 @@ static bool parse_check(struct parser *p)
         {"aversion", CFS__TXN_CHECK__KIND__AVERSION, 10, "version"},
         {"hash", CFS__TXN_CHECK__KIND__HASH, 16, "hash"},
     };
-    Cfs__TxnStep *step = add_step(p, &p->w.words[1]);
+    Cfs__TxnStep *step = add_step(p, &p->tok.tokens[1]);
     uint64_t number = 0;
 
     if (step == NULL)
@@ -162,13 +165,13 @@ static bool parse_check(struct parser *p)
     step->op_case = CFS__TXN_STEP__OP_CHECK;
     step->check = transact_op(&cfs__txn_check__descriptor);
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (!is_text(&p->w.words[2], kinds[i].name))
+        if (!is_text(&p->tok.tokens[2], kinds[i].name))
             continue;
-        if (p->w.n != (kinds[i].base == 0 ? 3 : 4))
-            return words_fail(&p->w, "check: %s wants %s", kinds[i].name,
-                              kinds[i].base == 0 ? "nothing behind it" : "a number");
+        if (p->tok.n != (kinds[i].base == 0 ? 3 : 4))
+            return tokenizer_fail(&p->tok, "check: %s wants %s", kinds[i].name,
+                                  kinds[i].base == 0 ? "nothing behind it" : "a number");
         if (kinds[i].base != 0 &&
-            !get_number(p, &p->w.words[3], kinds[i].base, UINT64_MAX, kinds[i].what, &number))
+            !get_number(p, &p->tok.tokens[3], kinds[i].base, UINT64_MAX, kinds[i].what, &number))
             return false;
         step->check->kind = kinds[i].kind;
         if (kinds[i].kind == CFS__TXN_CHECK__KIND__HASH)
@@ -177,20 +180,21 @@ static bool parse_check(struct parser *p)
             step->check->version = number;
         return true;
     }
-    return words_fail(&p->w, "check: unknown condition '%s'", words_text(&p->w.words[2]));
+    return tokenizer_fail(&p->tok, "check: unknown condition '%s'",
+                          tokenizer_text(&p->tok.tokens[2]));
 }
 
 static bool parse_put(struct parser *p)
 {
     struct entry_options options = {.mode = 0666};
-    Cfs__TxnStep *step = add_step(p, &p->w.words[1]);
+    Cfs__TxnStep *step = add_step(p, &p->tok.tokens[1]);
 
     if (step == NULL || !get_options(p, 3, &options))
         return false;
     step->op_case = CFS__TXN_STEP__OP_PUT;
     step->put = transact_op(&cfs__txn_put__descriptor);
-    step->put->data = transact_bytes(p->w.words[2].bytes.data, p->w.words[2].bytes.len);
-    step->put->append = is_text(&p->w.words[0], "append");
+    step->put->data = transact_bytes(p->tok.tokens[2].bytes.data, p->tok.tokens[2].bytes.len);
+    step->put->append = is_text(&p->tok.tokens[0], "append");
     step->put->mode = options.mode;
     step->put->umask = p->umask_bits;
     step->put->sequential = options.sequential;
@@ -198,7 +202,7 @@ static bool parse_put(struct parser *p)
     return true;
 }
 
-static Cfs__Make *add_make(struct parser *p, const struct word *path, uint32_t mode)
+static Cfs__Make *add_make(struct parser *p, const struct token *path, uint32_t mode)
 {
     Cfs__TxnStep *step = add_step(p, path);
 
@@ -214,7 +218,7 @@ static Cfs__Make *add_make(struct parser *p, const struct word *path, uint32_t m
 static bool parse_entry(struct parser *p, uint32_t type, uint32_t mode, unsigned from)
 {
     struct entry_options options = {.mode = mode};
-    Cfs__Make *make = add_make(p, &p->w.words[1], 0);
+    Cfs__Make *make = add_make(p, &p->tok.tokens[1], 0);
 
     if (make == NULL || !get_options(p, from, &options))
         return false;
@@ -232,17 +236,17 @@ static bool parse_create(struct parser *p)
 static bool parse_mkdir(struct parser *p)
 {
     uint32_t mode = 0777;
-    bool has_mode = p->w.n > 2 && isdigit((unsigned char)*words_text(&p->w.words[2]));
+    bool has_mode = p->tok.n > 2 && isdigit((unsigned char)*tokenizer_text(&p->tok.tokens[2]));
 
-    if (has_mode && !get_mode(p, &p->w.words[2], &mode))
+    if (has_mode && !get_mode(p, &p->tok.tokens[2], &mode))
         return false;
     return parse_entry(p, S_IFDIR, mode, has_mode ? 3 : 2);
 }
 
 static bool parse_symlink(struct parser *p)
 {
-    const struct word *target = &p->w.words[1];
-    Cfs__Make *make = add_make(p, &p->w.words[2], S_IFLNK | 0777);
+    const struct token *target = &p->tok.tokens[1];
+    Cfs__Make *make = add_make(p, &p->tok.tokens[2], S_IFLNK | 0777);
 
     if (make == NULL)
         return false;
@@ -252,20 +256,20 @@ static bool parse_symlink(struct parser *p)
 
 static bool parse_remove(struct parser *p)
 {
-    Cfs__TxnStep *step = add_step(p, &p->w.words[1]);
+    Cfs__TxnStep *step = add_step(p, &p->tok.tokens[1]);
 
     if (step == NULL)
         return false;
     step->op_case = CFS__TXN_STEP__OP_REMOVE;
     step->remove = transact_op(&cfs__unlink__descriptor);
-    step->remove->directory = is_text(&p->w.words[0], "rmdir");
+    step->remove->directory = is_text(&p->tok.tokens[0], "rmdir");
     return true;
 }
 
 static bool parse_move(struct parser *p)
 {
-    Cfs__TxnStep *step = add_step(p, &p->w.words[1]);
-    char *to = step != NULL ? get_path(p, &p->w.words[2]) : NULL;
+    Cfs__TxnStep *step = add_step(p, &p->tok.tokens[1]);
+    char *to = step != NULL ? get_path(p, &p->tok.tokens[2]) : NULL;
 
     if (to == NULL)
         return false;
@@ -273,21 +277,22 @@ static bool parse_move(struct parser *p)
     step->move = transact_op(&cfs__txn_move__descriptor);
     step->move->to = transact_bytes(to, strlen(to));
     free(to);
-    if (p->w.n == 3)
+    if (p->tok.n == 3)
         return true;
-    if (is_text(&p->w.words[3], "noreplace"))
+    if (is_text(&p->tok.tokens[3], "noreplace"))
         step->move->mode = CFS__RENAME__MODE__NOREPLACE;
-    else if (is_text(&p->w.words[3], "exchange"))
+    else if (is_text(&p->tok.tokens[3], "exchange"))
         step->move->mode = CFS__RENAME__MODE__EXCHANGE;
     else
-        return words_fail(&p->w, "mv: unknown option '%s'", words_text(&p->w.words[3]));
+        return tokenizer_fail(&p->tok, "mv: unknown option '%s'",
+                              tokenizer_text(&p->tok.tokens[3]));
     return true;
 }
 
 static bool parse_link(struct parser *p)
 {
-    Cfs__TxnStep *step = add_step(p, &p->w.words[1]);
-    char *to = step != NULL ? get_path(p, &p->w.words[2]) : NULL;
+    Cfs__TxnStep *step = add_step(p, &p->tok.tokens[1]);
+    char *to = step != NULL ? get_path(p, &p->tok.tokens[2]) : NULL;
 
     if (to == NULL)
         return false;
@@ -298,119 +303,123 @@ static bool parse_link(struct parser *p)
     return true;
 }
 
-static bool set_mode(struct parser *p, const struct word *w, Cfs__SetAttr *c)
+static bool set_mode(struct parser *p, const struct token *token, Cfs__SetAttr *c)
 {
     c->set_mode = true;
-    return get_mode(p, w, &c->mode);
+    return get_mode(p, token, &c->mode);
 }
 
-static bool set_id(struct parser *p, const struct word *w, protobuf_c_boolean *set, uint32_t *out)
+static bool set_id(struct parser *p, const struct token *token, protobuf_c_boolean *set,
+                   uint32_t *out)
 {
     uint64_t id;
 
     *set = true;
-    if (!get_number(p, w, 10, UINT32_MAX - 1, "number of a user or group", &id))
+    if (!get_number(p, token, 10, UINT32_MAX - 1, "number of a user or group", &id))
         return false;
     *out = (uint32_t)id;
     return true;
 }
 
-static bool set_uid(struct parser *p, const struct word *w, Cfs__SetAttr *c)
+static bool set_uid(struct parser *p, const struct token *token, Cfs__SetAttr *c)
 {
-    return set_id(p, w, &c->set_uid, &c->uid);
+    return set_id(p, token, &c->set_uid, &c->uid);
 }
 
-static bool set_gid(struct parser *p, const struct word *w, Cfs__SetAttr *c)
+static bool set_gid(struct parser *p, const struct token *token, Cfs__SetAttr *c)
 {
-    return set_id(p, w, &c->set_gid, &c->gid);
+    return set_id(p, token, &c->set_gid, &c->gid);
 }
 
-static bool set_size(struct parser *p, const struct word *w, Cfs__SetAttr *c)
+static bool set_size(struct parser *p, const struct token *token, Cfs__SetAttr *c)
 {
     c->set_size = true;
-    return get_number(p, w, 10, INT64_MAX, "size", &c->size);
+    return get_number(p, token, 10, INT64_MAX, "size", &c->size);
 }
 
-static bool get_time(struct parser *p, const struct word *w, protobuf_c_boolean *now, int64_t *ns)
+static bool get_time(struct parser *p, const struct token *token, protobuf_c_boolean *now,
+                     int64_t *ns)
 {
     uint64_t seconds;
 
-    *now = is_text(w, "now");
+    *now = is_text(token, "now");
     if (*now)
         return true;
-    if (!get_number(p, w, 10, INT64_MAX / 1000000000, "time ('now', or seconds)", &seconds))
+    if (!get_number(p, token, 10, INT64_MAX / 1000000000, "time ('now', or seconds)", &seconds))
         return false;
     *ns = (int64_t)seconds * 1000000000;
     return true;
 }
 
-static bool set_atime(struct parser *p, const struct word *w, Cfs__SetAttr *c)
+static bool set_atime(struct parser *p, const struct token *token, Cfs__SetAttr *c)
 {
     c->set_atime = true;
-    return get_time(p, w, &c->atime_now, &c->atime_ns);
+    return get_time(p, token, &c->atime_now, &c->atime_ns);
 }
 
-static bool set_mtime(struct parser *p, const struct word *w, Cfs__SetAttr *c)
+static bool set_mtime(struct parser *p, const struct token *token, Cfs__SetAttr *c)
 {
     c->set_mtime = true;
-    return get_time(p, w, &c->mtime_now, &c->mtime_ns);
+    return get_time(p, token, &c->mtime_now, &c->mtime_ns);
 }
 
-static bool set_key(struct parser *p, const struct word *key, const struct word *value,
+static bool set_key(struct parser *p, const struct token *key, const struct token *value,
                     Cfs__SetAttr *c)
 {
     static const struct {
         const char *key;
-        bool (*set)(struct parser *p, const struct word *w, Cfs__SetAttr *c);
+        bool (*set)(struct parser *p, const struct token *token, Cfs__SetAttr *c);
     } keys[] = {{"mode", set_mode}, {"uid", set_uid},     {"gid", set_gid},
                 {"size", set_size}, {"atime", set_atime}, {"mtime", set_mtime}};
 
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
         if (is_text(key, keys[i].key))
             return keys[i].set(p, value, c);
-    return words_fail(&p->w, "setattr: unknown attribute '%s'", words_text(key));
+    return tokenizer_fail(&p->tok, "setattr: unknown attribute '%s'", tokenizer_text(key));
 }
 
 static bool parse_setattr(struct parser *p)
 {
-    Cfs__TxnStep *step = add_step(p, &p->w.words[1]);
+    Cfs__TxnStep *step = add_step(p, &p->tok.tokens[1]);
 
     if (step == NULL)
         return false;
     step->op_case = CFS__TXN_STEP__OP_SET_ATTR;
     step->set_attr = transact_op(&cfs__set_attr__descriptor);
-    if (p->w.n % 2 != 0)
-        return words_fail(&p->w, "setattr: '%s' has no value", words_text(&p->w.words[p->w.n - 1]));
-    for (unsigned i = 2; i < p->w.n; i += 2)
-        if (!set_key(p, &p->w.words[i], &p->w.words[i + 1], step->set_attr))
+    if (p->tok.n % 2 != 0)
+        return tokenizer_fail(&p->tok, "setattr: '%s' has no value",
+                              tokenizer_text(&p->tok.tokens[p->tok.n - 1]));
+    for (unsigned i = 2; i < p->tok.n; i += 2)
+        if (!set_key(p, &p->tok.tokens[i], &p->tok.tokens[i + 1], step->set_attr))
             return false;
     return true;
 }
 
 static bool parse_setxattr(struct parser *p)
 {
-    Cfs__TxnStep *step = add_step(p, &p->w.words[1]);
+    Cfs__TxnStep *step = add_step(p, &p->tok.tokens[1]);
 
     if (step == NULL)
         return false;
     step->op_case = CFS__TXN_STEP__OP_SET_XATTR;
     step->set_xattr = transact_op(&cfs__set_xattr__descriptor);
-    step->set_xattr->name =
-        transact_bytes(words_text(&p->w.words[2]), strlen(words_text(&p->w.words[2])));
-    step->set_xattr->value = transact_bytes(p->w.words[3].bytes.data, p->w.words[3].bytes.len);
+    step->set_xattr->name = transact_bytes(tokenizer_text(&p->tok.tokens[2]),
+                                           strlen(tokenizer_text(&p->tok.tokens[2])));
+    step->set_xattr->value =
+        transact_bytes(p->tok.tokens[3].bytes.data, p->tok.tokens[3].bytes.len);
     return true;
 }
 
 static bool parse_rmxattr(struct parser *p)
 {
-    Cfs__TxnStep *step = add_step(p, &p->w.words[1]);
+    Cfs__TxnStep *step = add_step(p, &p->tok.tokens[1]);
 
     if (step == NULL)
         return false;
     step->op_case = CFS__TXN_STEP__OP_REMOVE_XATTR;
     step->remove_xattr = transact_op(&cfs__remove_xattr__descriptor);
-    step->remove_xattr->name =
-        transact_bytes(words_text(&p->w.words[2]), strlen(words_text(&p->w.words[2])));
+    step->remove_xattr->name = transact_bytes(tokenizer_text(&p->tok.tokens[2]),
+                                              strlen(tokenizer_text(&p->tok.tokens[2])));
     return true;
 }
 
@@ -438,16 +447,16 @@ static const struct verb {
 
 static bool parse_step(struct parser *p)
 {
-    const char *name = words_text(&p->w.words[0]);
+    const char *name = tokenizer_text(&p->tok.tokens[0]);
 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (strcmp(name, verbs[i].name) != 0)
             continue;
-        if (p->w.n - 1 < verbs[i].min || p->w.n - 1 > verbs[i].max)
-            return words_fail(&p->w, "usage: %s %s", name, verbs[i].usage);
+        if (p->tok.n - 1 < verbs[i].min || p->tok.n - 1 > verbs[i].max)
+            return tokenizer_fail(&p->tok, "usage: %s %s", name, verbs[i].usage);
         return verbs[i].parse(p);
     }
-    return words_fail(&p->w, "unknown verb '%s'", name);
+    return tokenizer_fail(&p->tok, "unknown verb '%s'", name);
 }
 
 /* ---- All --------------------------------------------------------------------------------------*/
@@ -456,10 +465,10 @@ static bool parse_all(struct parser *p)
 {
     bool error, ok = true;
 
-    while (ok && words_read(&p->w, &error))
-        ok = p->w.n == 0 || parse_step(p);
+    while (ok && tokenizer_read(&p->tok, &error))
+        ok = p->tok.n == 0 || parse_step(p);
     if (ok && !error && p->out->txn->n_steps == 0)
-        return words_fail(&p->w, "there is no step");
+        return tokenizer_fail(&p->tok, "there is no step");
     return ok && !error;
 }
 
@@ -470,9 +479,9 @@ int txn_text_parse(const char *text, size_t len, const struct path_mount *mounte
     bool ok;
 
     *out = (struct txn_text){.txn = transact_new()};
-    words_init(&p.w, text, len, errmsg, errmsg_len);
+    tokenizer_init(&p.tok, text, len, errmsg, errmsg_len);
     ok = parse_all(&p);
-    words_fini(&p.w);
+    tokenizer_fini(&p.tok);
     if (ok)
         return 0;
     txn_text_fini(out);

@@ -12,7 +12,7 @@
  *   setattr PATH mode M | uid N | gid N | size N | mtime now|SECONDS | atime … (several pairs)
  *   setxattr PATH NAME VALUE     rmxattr PATH NAME
  *
- * Words are those of cli/words.h.
+ * Words are those of cli/tokenizer.h.
  *
  * Relative paths begin at the transaction's directory; absolute ones are the host's, and must lead
  * into the same mount. */
