@@ -10,8 +10,8 @@
 
 #include "base/clock.h"
 #include "cli/cli.h"
-#include "cli/held.h"
 #include "cli/path.h"
+#include "cli/presence.h"
 #include "cli/run.h"
 #include "cli/transact.h"
 
@@ -37,23 +37,23 @@ static uint64_t hold_until(void *arg)
     const struct hold *h = arg;
     uint64_t asked_ms = clock_boot_ms();
 
-    if (h->session == 0 || held_session(h->fd) != h->session || !is_there(h))
+    if (h->session == 0 || presence_session(h->fd) != h->session || !is_there(h))
         return 0;
-    return asked_ms + HELD_PATIENCE_MS;
+    return asked_ms + PRESENCE_PATIENCE_MS;
 }
 
 /* The session that the entry, made just now, goes with: had it been an earlier one, the entry would
  * be gone (is_there). There may be none for a moment. */
 static uint64_t wait_session(int fd)
 {
-    uint64_t end = clock_boot_ms() + HELD_PATIENCE_MS, session;
+    uint64_t end = clock_boot_ms() + PRESENCE_PATIENCE_MS, session;
 
-    while ((session = held_session(fd)) == 0 && clock_boot_ms() < end)
+    while ((session = presence_session(fd)) == 0 && clock_boot_ms() < end)
         usleep(RUN_ASK_MS * 1000 / 10);
     return session;
 }
 
-static int make_held(struct hold *h, const char *content)
+static int make_entry(struct hold *h, const char *content)
 {
     Cfs__Txn *txn = transact_new();
     Cfs__TxnPut *put;
@@ -71,7 +71,7 @@ static int make_held(struct hold *h, const char *content)
     return h->fd >= 0 ? CLI_OK : cli_fail(CLI_FAILED, "%s: %s", h->path, strerror(errno));
 }
 
-static int run_held(struct hold *h, char **command, uint64_t grace_ms)
+static int run_while_present(struct hold *h, char **command, uint64_t grace_ms)
 {
     struct run run = {command, hold_until, h, grace_ms, -1};
     bool lost;
@@ -113,9 +113,9 @@ int cli_hold(int argc, char **argv)
     h.dir = path_open_parent(h.path, false, &h.name);
     if (h.dir < 0)
         return CLI_FAILED;
-    rc = make_held(&h, content);
+    rc = make_entry(&h, content);
     if (rc == CLI_OK)
-        rc = run_held(&h, command, grace_ms);
+        rc = run_while_present(&h, command, grace_ms);
     free(h.name);
     close(h.dir);
     return rc;

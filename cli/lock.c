@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/held.h"
+#include "cli/presence.h"
 #include "cli/run.h"
 
 #define RETRY_S 1
@@ -57,9 +57,9 @@ static bool parse_lock(int argc, char **argv, struct lock_options *o)
 
 int cli_lock(int argc, char **argv)
 {
-    struct lock_options o = {.wait_ms = HELD_FOREVER, .conflict = 1, .grace_ms = RUN_GRACE_MS};
-    struct run run = {.held = held_until};
-    struct held h;
+    struct lock_options o = {.wait_ms = PRESENCE_FOREVER, .conflict = 1, .grace_ms = RUN_GRACE_MS};
+    struct run run = {.until = presence_until};
+    struct presence p;
     int err, status;
     bool lost;
 
@@ -68,19 +68,19 @@ int cli_lock(int argc, char **argv)
     run.argv = cli_command_of(argc, argv, optind);
     if (run.argv == NULL)
         return CLI_SHOW_USAGE;
-    err = held_take(&h, argv[optind], o.shared, o.wait_ms);
+    err = presence_take(&p, argv[optind], o.shared, o.wait_ms);
     if (err == -EWOULDBLOCK)
         return (int)o.conflict; /* as flock(1): says nothing */
     if (err != 0)
-        return cli_fail(CLI_FAILED, "%s: %s", argv[optind], held_error(err));
-    held_export(&h);
-    run.arg = &h;
+        return cli_fail(CLI_FAILED, "%s: %s", argv[optind], presence_error(err));
+    presence_export(&p);
+    run.arg = &p;
     run.grace_ms = o.grace_ms;
-    run.keep_fd = o.close ? -1 : h.fd;
+    run.keep_fd = o.close ? -1 : p.fd;
     status = run_command(&run, &lost);
     if (lost)
-        status = cli_fail(CLI_LOST, "%s: the lock was lost, the command was stopped", h.path);
-    held_release(&h);
+        status = cli_fail(CLI_LOST, "%s: the lock was lost, the command was stopped", p.path);
+    presence_release(&p);
     return status;
 }
 
@@ -121,47 +121,47 @@ static bool is_passing(int err)
 }
 
 /* Leads until the command has ended or the lock is lost. */
-static int lead(struct held *h, const struct elect_options *o, char **command, bool *lost)
+static int lead(struct presence *p, const struct elect_options *o, char **command, bool *lost)
 {
-    struct run run = {command, held_until, h, o->grace_ms, h->fd};
+    struct run run = {command, presence_until, p, o->grace_ms, p->fd};
     char *name = xasprintf("%s\n", o->id);
-    int err = held_write(h, name, strlen(name)), status;
+    int err = presence_write(p, name, strlen(name)), status;
 
     free(name);
-    *lost = err == -EACCES || held_until(h) == 0;
+    *lost = err == -EACCES || presence_until(p) == 0;
     if (*lost)
         return CLI_LOST;
     if (err != 0)
-        return cli_fail(CLI_FAILED, "%s: %s", h->path, strerror(-err));
-    held_export(h);
+        return cli_fail(CLI_FAILED, "%s: %s", p->path, strerror(-err));
+    presence_export(p);
     setenv("COORDFS_ID", o->id, 1);
     status = run_command(&run, lost);
-    if (!*lost && (err = held_write(h, "", 0)) != 0)
-        cli_fail(0, "%s: %s: it still names this leader", h->path, strerror(-err));
+    if (!*lost && (err = presence_write(p, "", 0)) != 0)
+        cli_fail(0, "%s: %s: it still names this leader", p->path, strerror(-err));
     return status;
 }
 
 static int elect(const char *path, const struct elect_options *o, char **command)
 {
     bool has_led = false, lost, told = false;
-    struct held h;
+    struct presence p;
     int err, status;
 
     for (;;) {
-        err = held_take(&h, path, false, HELD_FOREVER);
+        err = presence_take(&p, path, false, PRESENCE_FOREVER);
         if (err != 0) {
             if (o->once || !(is_passing(err) || (has_led && (err == -ENOTTY || err == -ENOENT))))
-                return cli_fail(CLI_FAILED, "%s: %s", path, held_error(err));
+                return cli_fail(CLI_FAILED, "%s: %s", path, presence_error(err));
             if (!told)
-                cli_fail(0, "%s: %s: trying again", path, held_error(err));
+                cli_fail(0, "%s: %s: trying again", path, presence_error(err));
             told = true;
             sleep(RETRY_S);
             continue;
         }
         told = false;
         has_led = true;
-        status = lead(&h, o, command, &lost);
-        held_release(&h);
+        status = lead(&p, o, command, &lost);
+        presence_release(&p);
         if (!lost)
             return status;
         cli_fail(0, "%s: the lead was lost, the command was stopped", path);

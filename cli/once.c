@@ -29,8 +29,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "cli/cli.h"
-#include "cli/held.h"
 #include "cli/path.h"
+#include "cli/presence.h"
 #include "cli/run.h"
 
 #define MISSING_MAX 64 /* the oldest are forgotten: they will not be run any more */
@@ -166,8 +166,8 @@ static void claim(struct record *r, uint64_t period, const char *host)
 {
     uint64_t from = r->empty ? period : max_u64(r->last + 1, period - min_u64(period, MISSING_MAX));
 
-    for (uint64_t p = from; p < period; p++)
-        add_missing(r, p);
+    for (uint64_t missed = from; missed < period; missed++)
+        add_missing(r, missed);
     add_missing(r, period);
     r->last = r->empty ? period : max_u64(r->last, period);
     r->empty = false;
@@ -246,22 +246,22 @@ struct once {
     bool status;
 };
 
-static int record_write(const struct held *h, const struct record *r)
+static int record_write(const struct presence *p, const struct record *r)
 {
     char *text = record_format(r);
-    int err = held_write(h, text, strlen(text));
+    int err = presence_write(p, text, strlen(text));
 
     free(text);
     return err;
 }
 
 /* The command has run: that is worth waiting for a quorum, as long as the lock is ours. */
-static int write_outcome(const struct held *h, const struct record *r)
+static int write_outcome(const struct presence *p, const struct record *r)
 {
     int err;
 
     do {
-        err = record_write(h, r);
+        err = record_write(p, r);
     } while (err == -ETIMEDOUT || err == -EINTR);
     return err;
 }
@@ -274,23 +274,23 @@ static void export_period(uint64_t period)
     setenv("COORDFS_PERIOD", text, 1);
 }
 
-static int run_period(struct held *h, const struct once *o, struct record *r, uint64_t period)
+static int run_period(struct presence *p, const struct once *o, struct record *r, uint64_t period)
 {
-    struct run run = {o->command, held_until, h, o->grace_ms, h->fd};
+    struct run run = {o->command, presence_until, p, o->grace_ms, p->fd};
     int err, status;
     bool lost;
 
     claim(r, period, o->host);
-    err = record_write(h, r);
+    err = record_write(p, r);
     if (err != 0)
         return cli_fail(err == -EACCES ? CLI_LOST : CLI_FAILED, "%s: not run: %s", o->path,
                         err == -EACCES ? "the lock is not held" : strerror(-err));
-    held_export(h);
+    presence_export(p);
     export_period(period);
     status = run_command(&run, &lost);
     if (!lost) {
         finish(r, status);
-        err = write_outcome(h, r);
+        err = write_outcome(p, r);
     }
     if (lost || err != 0)
         return cli_fail(CLI_LOST, "%s: period %llu: the lock was lost: it will be run again",
@@ -298,10 +298,10 @@ static int run_period(struct held *h, const struct once *o, struct record *r, ui
     return status;
 }
 
-static int run_if_due(struct held *h, const struct once *o, uint64_t period)
+static int run_if_due(struct presence *p, const struct once *o, uint64_t period)
 {
     struct record record = {.empty = true};
-    int err = record_read(h->fd, &record);
+    int err = record_read(p->fd, &record);
 
     if (err != 0)
         return cli_fail(CLI_FAILED, "%s: %s", o->path,
@@ -313,7 +313,7 @@ static int run_if_due(struct held *h, const struct once *o, uint64_t period)
             o->path, (unsigned long long)record.every_ms, (unsigned long long)o->every_ms);
     record.every_ms = o->every_ms;
     if (is_due(&record, period))
-        return run_period(h, o, &record, period);
+        return run_period(p, o, &record, period);
     if (!o->quiet)
         print_record(o->path, &record);
     return CLI_OK;
@@ -322,15 +322,15 @@ static int run_if_due(struct held *h, const struct once *o, uint64_t period)
 static int run_once(const struct once *o)
 {
     uint64_t period = (uint64_t)(clock_real_ns() / 1000000) / o->every_ms;
-    struct held h;
-    int err = held_take(&h, o->path, false, o->within_ms);
+    struct presence p;
+    int err = presence_take(&p, o->path, false, o->within_ms);
     int status;
 
     if (err != 0)
         return cli_fail(CLI_FAILED, "%s: %s", o->path,
-                        err == -EWOULDBLOCK ? "is still being run" : held_error(err));
-    status = run_if_due(&h, o, period);
-    held_release(&h);
+                        err == -EWOULDBLOCK ? "is still being run" : presence_error(err));
+    status = run_if_due(&p, o, period);
+    presence_release(&p);
     return status;
 }
 

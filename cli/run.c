@@ -33,7 +33,7 @@ static void *watch_thread(void *arg)
     uint64_t until;
 
     do {
-        until = w->run->held(w->run->arg);
+        until = w->run->until(w->run->arg);
         atomic_store(&w->until, until);
         usleep(RUN_ASK_MS * 1000);
     } while (until != 0);
@@ -52,7 +52,7 @@ static struct watch *watch_start(const struct run *run)
     pthread_t thread;
 
     w->run = run;
-    atomic_init(&w->until, run->held(run->arg));
+    atomic_init(&w->until, run->until(run->arg));
     if (atomic_load(&w->until) == 0)
         return w;
     check(pthread_create(&thread, NULL, watch_thread, w) == 0);

@@ -18,11 +18,11 @@
 
 /* Until when is it surely held, on clock_boot_ms? 0: it is lost. UINT64_MAX: as long as nobody says
  * otherwise. */
-typedef uint64_t (*run_held_fn)(void *arg);
+typedef uint64_t (*run_until_fn)(void *arg);
 
 struct run {
     char *const *argv; /* NULL-terminated */
-    run_held_fn held;
+    run_until_fn until;
     void *arg;
     uint64_t grace_ms;
     int keep_fd; /* a descriptor that the command inherits; -1: none */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/held.h"
+#include "cli/presence.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@ static int open_lock(const char *path)
     return -EINVAL;
 }
 
-const char *held_error(int err)
+const char *presence_error(int err)
 {
     return err == -ENOTTY        ? "not in a mounted coordfs"
            : err == -EINVAL      ? "cannot be locked: not a regular file"
@@ -90,7 +90,7 @@ static bool is_current(int fd, const char *path)
            ours.st_ino == named.st_ino;
 }
 
-int held_take(struct held *h, const char *path, bool shared, int64_t wait_ms)
+int presence_take(struct presence *p, const char *path, bool shared, int64_t wait_ms)
 {
     uint64_t end = clock_boot_ms() + (uint64_t)wait_ms;
     int fd, err;
@@ -108,42 +108,44 @@ int held_take(struct held *h, const char *path, bool shared, int64_t wait_ms)
         if (wait_ms > 0)
             wait_ms = clock_boot_ms() < end ? (int64_t)(end - clock_boot_ms()) : 0;
     }
-    *h = (struct held){fd, xstrdup(path), path_xattr(fd, "fence"), held_session(fd)};
+    *p = (struct presence){fd, xstrdup(path), path_xattr(fd, "fence"), presence_session(fd)};
     return 0;
 }
 
-void held_release(struct held *h)
+void presence_release(struct presence *p)
 {
-    flock(h->fd, LOCK_UN); /* also when something that the command left behind has it open */
-    close(h->fd);
-    free(h->path);
-    free(h->fence);
-    *h = (struct held){.fd = -1};
+    flock(p->fd, LOCK_UN); /* also when something that the command left behind has it open */
+    close(p->fd);
+    free(p->path);
+    free(p->fence);
+    *p = (struct presence){.fd = -1};
 }
 
 /* ---- Holding ----------------------------------------------------------------------------------*/
 
-uint64_t held_session(int fd)
+uint64_t presence_session(int fd)
 {
     uint64_t session;
 
     return ioctl(fd, COORDFS_IOC_LEASE, &session) == 0 ? session : 0;
 }
 
-uint64_t held_until(void *arg)
+uint64_t presence_until(void *arg)
 {
-    const struct held *h = arg;
+    const struct presence *p = arg;
     uint64_t asked_ms = clock_boot_ms();
 
-    return h->session != 0 && held_session(h->fd) == h->session ? asked_ms + HELD_PATIENCE_MS : 0;
+    return p->session != 0 && presence_session(p->fd) == p->session
+               ? asked_ms + PRESENCE_PATIENCE_MS
+               : 0;
 }
 
-int held_write(const struct held *h, const void *data, size_t len)
+int presence_write(const struct presence *p, const void *data, size_t len)
 {
     Cfs__Txn *txn = transact_new();
     Cfs__Reply *reply;
     char *name;
-    int dir = path_open_parent(h->path, false, &name), err;
+    int dir = path_open_parent(p->path, false, &name), err;
 
     if (dir < 0)
         return -EIO;
@@ -159,11 +161,11 @@ int held_write(const struct held *h, const void *data, size_t len)
     return err;
 }
 
-void held_export(const struct held *h)
+void presence_export(const struct presence *p)
 {
-    setenv("COORDFS_LOCK", h->path, 1);
-    if (h->fence != NULL)
-        setenv("COORDFS_FENCE", h->fence, 1);
+    setenv("COORDFS_LOCK", p->path, 1);
+    if (p->fence != NULL)
+        setenv("COORDFS_FENCE", p->fence, 1);
     else
         unsetenv("COORDFS_FENCE");
 }
