@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#include "daemon/reaper.h"
-#include "daemon/session_manager.h"
 #include "proto/decode.h"
 
 #define DECODE_MAX (256u << 10)
@@ -19,14 +17,7 @@ void app_send(struct daemon *d, uint64_t peer, const Cfs__App *app)
     free(bytes);
 }
 
-void app_receive(struct daemon *d, uint64_t from, const uint8_t *data, size_t len)
+Cfs__App *app_decode(const uint8_t *data, size_t len)
 {
-    Cfs__App *app =
-        (Cfs__App *)(void *)decode_message(&cfs__app__descriptor, data, len, DECODE_MAX);
-
-    if (app == NULL)
-        return;
-    reaper_message(d->reaper, from, app);
-    session_manager_message(d->session_manager, from, app);
-    cfs__app__free_unpacked(app, NULL);
+    return (Cfs__App *)(void *)decode_message(&cfs__app__descriptor, data, len, DECODE_MAX);
 }

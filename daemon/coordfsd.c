@@ -115,8 +115,13 @@ static void on_session(void *ctx, uint64_t session)
 static void on_app(void *ctx, uint64_t from, const uint8_t *data, size_t len)
 {
     struct daemon *d = ctx;
+    Cfs__App *app = app_decode(data, len);
 
-    app_receive(d, from, data, len);
+    if (app == NULL)
+        return;
+    reaper_message(d->reaper, from, app);
+    session_manager_message(d->session_manager, from, app);
+    cfs__app__free_unpacked(app, NULL);
 }
 
 static void on_tick(void *ctx)
