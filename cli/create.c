@@ -57,7 +57,7 @@ int cli_create(int argc, char **argv)
     if (optind != argc - 1)
         return CLI_SHOW_USAGE;
     path = argv[optind];
-    fd = path_open_parent(path, (c.flags & IOCTL_CREATE_SEQUENTIAL) != 0, &last);
+    fd = path_open_parent(path, (c.flags & COORDFS_IOC_CREATE_SEQUENTIAL) != 0, &last);
     if (fd < 0)
         return CLI_FAILED;
     error = strlen(last) > LIMIT_NAME_MAX ? ENAMETOOLONG : 0;

@@ -106,14 +106,17 @@ static int do_fence(void *ctx, uint64_t session, uint64_t ino, uint64_t *out)
     return reader_fence(reader_of(ctx), session, ino, out);
 }
 
-_Static_assert((int)BACKEND_WAITS == (int)STORE_WAITING, "waits differ");
-_Static_assert((int)BACKEND_GRANTED == (int)STORE_GRANTED, "waits differ");
-_Static_assert((int)BACKEND_GONE == (int)STORE_GONE, "waits differ");
-
 static int do_wait_state(void *ctx, uint64_t session, uint64_t id, const Cfs__Lock *asked,
                          uint64_t *fence)
 {
-    return reader_wait_state(reader_of(ctx), session, id, asked, fence);
+    static const enum backend_wait states[] = {
+        [STORE_WAITING] = BACKEND_WAITS,
+        [STORE_GRANTED] = BACKEND_GRANTED,
+        [STORE_GONE] = BACKEND_GONE,
+    };
+    int state = reader_wait_state(reader_of(ctx), session, id, asked, fence);
+
+    return state < 0 ? state : (int)states[state];
 }
 
 static bool do_holds_some(void *ctx, uint64_t session, const Cfs__Lock *asked)

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "daemon/session_manager.h"
+#include "proto/encode.h"
 
 /* A reply for this host's client, kept from apply until the transaction is committed. */
 struct delivery {
@@ -110,9 +111,12 @@ static void do_begin(void *ctx)
 
 static void pass_changes(struct fs *fs, struct changes *c, bool own)
 {
-    if (c->len > 0 && fs != NULL)
-        fs_changed(fs, (const Cfs__Change *const *)c->items, c->len, own);
-    clear_changes(c);
+    if (c->len == 0 || fs == NULL) {
+        clear_changes(c);
+        return;
+    }
+    fs_changed(fs, c->items, c->len, own);
+    *c = (struct changes){0};
 }
 
 /* The filesystem's readers see the new state as soon as it is shown: they have the news before the
@@ -150,15 +154,29 @@ static void do_log_compact(void *ctx, uint64_t below)
     store_log_compact(store_of(ctx), below);
 }
 
-/* The two enums carry libraft's numbers. */
-_Static_assert((int)MACHINE_COMMAND == (int)STORE_COMMAND, "entry types differ");
-_Static_assert((int)MACHINE_BARRIER == (int)STORE_BARRIER, "entry types differ");
-_Static_assert((int)MACHINE_CHANGE == (int)STORE_CHANGE, "entry types differ");
+static const struct {
+    enum machine_entry_type machine;
+    enum store_entry_type store;
+} entry_types[] = {
+    {MACHINE_COMMAND, STORE_COMMAND},
+    {MACHINE_BARRIER, STORE_BARRIER},
+    {MACHINE_CHANGE, STORE_CHANGE},
+};
 
 static struct store_entry to_store(const struct machine_entry *entry)
 {
-    return (struct store_entry){entry->term, (enum store_entry_type)entry->type, entry->data,
-                                entry->len};
+    for (size_t i = 0; i < ARRAY_LEN(entry_types); i++)
+        if (entry_types[i].machine == entry->type)
+            return (struct store_entry){entry->term, entry_types[i].store, entry->data, entry->len};
+    die("log entry of unknown type %d", (int)entry->type);
+}
+
+static struct machine_entry from_store(const struct store_entry *row)
+{
+    for (size_t i = 0; i < ARRAY_LEN(entry_types); i++)
+        if (entry_types[i].store == row->type)
+            return (struct machine_entry){row->term, entry_types[i].machine, row->data, row->len};
+    die("log row of unknown type %d", (int)row->type);
 }
 
 static void do_log_append(void *ctx, uint64_t index, const struct machine_entry *entry)
@@ -174,7 +192,7 @@ static bool do_log_get(void *ctx, uint64_t index, struct machine_entry *out)
 
     if (!store_log_get(store_of(ctx), index, &row))
         return false;
-    *out = (struct machine_entry){row.term, (enum machine_entry_type)row.type, row.data, row.len};
+    *out = from_store(&row);
     return true;
 }
 
@@ -186,19 +204,6 @@ static bool do_acceptable(void *ctx, uint64_t from, const uint8_t *data, size_t 
 /* ---- Apply
  * --------------------------------------------------------------------------------------- */
 
-static Cfs__Change *copy_change(const Cfs__Change *change)
-{
-    size_t len = cfs__change__get_packed_size(change);
-    uint8_t *bytes = xmalloc(len);
-    Cfs__Change *copy;
-
-    cfs__change__pack(change, bytes);
-    copy = cfs__change__unpack(NULL, len, bytes);
-    check(copy != NULL);
-    free(bytes);
-    return copy;
-}
-
 static void keep_changes(struct changes *to, const struct store_result *result)
 {
     size_t i;
@@ -208,7 +213,7 @@ static void keep_changes(struct changes *to, const struct store_result *result)
         to->items = xrealloc(to->items, to->cap * sizeof *to->items);
     }
     for (i = 0; i < result->n_changes; i++)
-        to->items[to->len++] = copy_change(result->changes[i]);
+        to->items[to->len++] = encode_copy_change(result->changes[i]);
 }
 
 static const enum client_outcome outcomes[] = {

@@ -40,19 +40,6 @@ static void on_changes(struct mail *mail)
     fs->invalidate_seen++;
 }
 
-static Cfs__Change *copy_change(const Cfs__Change *change)
-{
-    size_t len = cfs__change__get_packed_size(change);
-    uint8_t *bytes = xmalloc(len);
-    Cfs__Change *copy;
-
-    cfs__change__pack(change, bytes);
-    copy = cfs__change__unpack(NULL, len, bytes);
-    check(copy != NULL);
-    free(bytes);
-    return copy;
-}
-
 static void post(struct fs *fs, struct changes *m)
 {
     m->fs = fs;
@@ -60,15 +47,13 @@ static void post(struct fs *fs, struct changes *m)
     mailbox_post(&fs->mailbox, &m->mail, on_changes);
 }
 
-void deliver_changes(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
+void deliver_changes(struct fs *fs, Cfs__Change **changes, size_t n, bool own)
 {
     struct changes *m = xcalloc(1, sizeof(*m));
 
     m->own = own;
     m->n = n;
-    m->list = xcalloc(n, sizeof(*m->list));
-    for (size_t i = 0; i < n; i++)
-        m->list[i] = copy_change(changes[i]);
+    m->list = changes;
     post(fs, m);
 }
 

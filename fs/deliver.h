@@ -12,8 +12,8 @@
 
 struct fs;
 
-/* fs_changed. Borrows. */
-void deliver_changes(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own);
+/* fs_changed. Takes the array and the changes in it. */
+void deliver_changes(struct fs *fs, Cfs__Change **changes, size_t n, bool own);
 /* fs_replaced. */
 void deliver_replaced(struct fs *fs);
 /* fs_session. */

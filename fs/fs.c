@@ -357,7 +357,7 @@ void fs_changing(struct fs *fs, bool changing)
     atomic_store(&fs->changing, changing);
 }
 
-void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own)
+void fs_changed(struct fs *fs, Cfs__Change **changes, size_t n, bool own)
 {
     deliver_changes(fs, changes, n, own);
 }

@@ -73,7 +73,8 @@ void fs_free(struct fs *fs);
  * fs_changing(fs, true), shortly before that, and fs_changing(fs, false), programs are shown
  * nothing. */
 void fs_changing(struct fs *fs, bool changing);
-void fs_changed(struct fs *fs, const Cfs__Change *const *changes, size_t n, bool own);
+/* Takes the array (of malloc) and the changes in it. */
+void fs_changed(struct fs *fs, Cfs__Change **changes, size_t n, bool own);
 /* Loop thread: the whole state was replaced, so everything cached is stale. */
 void fs_replaced(struct fs *fs);
 

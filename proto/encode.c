@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/encode.h"
 
+#include <stdlib.h>
+
 static void append(struct buf *out, const Cfs__Command *command)
 {
     buf_reserve(out, cfs__command__get_packed_size(command));
@@ -47,4 +49,17 @@ struct buf encode_noop(void)
     command.op_case = CFS__COMMAND__OP_NOOP;
     command.noop = &noop;
     return encode_command(&command);
+}
+
+Cfs__Change *encode_copy_change(const Cfs__Change *change)
+{
+    size_t len = cfs__change__get_packed_size(change);
+    uint8_t *bytes = xmalloc(len);
+    Cfs__Change *copy;
+
+    cfs__change__pack(change, bytes);
+    copy = cfs__change__unpack(NULL, len, bytes);
+    check(copy != NULL);
+    free(bytes);
+    return copy;
 }

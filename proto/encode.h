@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Encodes commands. Pure functions; each gives a buffer. */
+/* Encodes commands and copies a change. Pure functions; each gives its result. */
 #ifndef PROTO_ENCODE_H
 #define PROTO_ENCODE_H
 
@@ -8,6 +8,9 @@
 #include "proto/stamp.h"
 
 struct buf encode_command(const Cfs__Command *command);
+
+/* A copy of the change, to be freed with cfs__change__free_unpacked. */
+Cfs__Change *encode_copy_change(const Cfs__Change *change);
 
 /* Encodes a command as it is in the log: the stamp, then the command. */
 struct buf encode_stamped(const struct stamp *stamp, const Cfs__Command *command);

@@ -80,19 +80,14 @@ struct applied {
 /* ---- Applying -----------------------------------------------------------------------------------
  */
 
-static void copy_changes(struct applied *out, const struct store_result *result)
+/* A copy of the array and of the changes in it. */
+static Cfs__Change **copy_changes(const Cfs__Change *const *changes, size_t n)
 {
-    out->n_changes = result->n_changes;
-    out->changes = xcalloc(result->n_changes, sizeof(*out->changes));
-    for (size_t i = 0; i < result->n_changes; i++) {
-        struct buf b = BUF_EMPTY;
+    Cfs__Change **copies = xcalloc(n, sizeof(*copies));
 
-        buf_reserve(&b, cfs__change__get_packed_size(result->changes[i]) + 1);
-        b.len = cfs__change__pack(result->changes[i], b.data);
-        out->changes[i] = cfs__change__unpack(NULL, b.len, b.data);
-        check(out->changes[i] != NULL);
-        buf_fini(&b);
-    }
+    for (size_t i = 0; i < n; i++)
+        copies[i] = encode_copy_change(changes[i]);
+    return copies;
 }
 
 static void copy_grants(struct applied *out, const struct store_result *result)
@@ -141,7 +136,8 @@ static uint64_t apply(struct local *l, uint64_t session, uint64_t seq, const str
     memset(out, 0, sizeof(*out));
     if (result.reply != NULL)
         out->reply = cfs__reply__unpack(NULL, result.reply_len, result.reply);
-    copy_changes(out, &result);
+    out->n_changes = result.n_changes;
+    out->changes = copy_changes(result.changes, result.n_changes);
     copy_grants(out, &result);
     out->index = index;
     session = result.session;
@@ -178,13 +174,15 @@ static void set_changing(struct local *l, bool changing)
 static void tell(struct local *l, const struct local_host *maker, const struct applied *applied,
                  uint64_t index)
 {
-    const Cfs__Change *const *changes = (const Cfs__Change *const *)applied->changes;
     struct local_host *host;
 
     pthread_mutex_lock(&l->lock);
     LIST_FOREACH (host, &l->hosts, link) {
         if (host->fs != NULL && applied->n_changes > 0)
-            fs_changed(host->fs, changes, applied->n_changes, host == maker);
+            fs_changed(
+                host->fs,
+                copy_changes((const Cfs__Change *const *)applied->changes, applied->n_changes),
+                applied->n_changes, host == maker);
         if (host->fs != NULL)
             fs_told(host->fs, index);
     }
