@@ -17,7 +17,7 @@ BUILD   ?= build$(variant)
 Q := $(if $(V),,@)
 
 # ---- Dependencies -----------------------------------------------------------------------------------
-PACKAGES := fuse3 libuv sqlite3 libprotobuf-c libxxhash jansson
+PACKAGES := fuse3 libuv sqlite3 libprotobuf-c libxxhash jansson mount smartcols libsystemd
 RAFT_MIN := 0.22.1
 # Targets that need no compiler must work before `make deps` has run.
 needs_packages := $(filter-out help deps test-deps lint-deps clean demo-stop,$(or $(MAKECMDGOALS),all))
@@ -110,7 +110,7 @@ $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tools/%.o $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(LDFLAGS_$*)
 $(filter $(BUILD)/tests/test_cli_%,$(TESTS)) $(BUILD)/tests/test_fs_ioctl: \
-	$(addprefix $(BUILD)/cli/,cli.o path.o transact.o txn_text.o tokenizer.o)
+	$(addprefix $(BUILD)/cli/,cli.o explain.o path.o transact.o txn_text.o tokenizer.o)
 $(BUILD)/tests/localfs: $(BUILD)/tests/lib/local_backend.o $(BUILD)/tests/lib/local_serve.o
 $(BUILD)/tests/history: $(BUILD)/tests/lib/observed.o
 $(BUILD)/tests/coordfsd_cut: $(addprefix $(BUILD)/,daemon/coordfsd.o tests/lib/crash_vfs.o tests/sim/files.o)
@@ -194,7 +194,7 @@ fuzz: lint-deps
 			-verbosity=0 -artifact_prefix=build-fuzz/$$f- build-fuzz/corpus/$$f \
 			$$(find tests/fuzz/corpus -name $$f) || exit 1; done
 LDFLAGS_control := $(foreach f,consensus_status consensus_session consensus_pending,-Wl$(comma)--wrap=$(f))
-$(BUILD)/tests/fuzz/txn_text: $(addprefix $(BUILD)/cli/,cli.o path.o transact.o txn_text.o tokenizer.o)
+$(BUILD)/tests/fuzz/txn_text: $(addprefix $(BUILD)/cli/,cli.o explain.o path.o transact.o txn_text.o tokenizer.o)
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(TEST_LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libcoordfs.a
 	$(Q)echo "  LD    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS) \

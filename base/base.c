@@ -11,7 +11,7 @@
 
 #ifdef COVERAGE
 #include <gcov.h>
-#define keep_coverage() __gcov_dump() /* who aborts writes no counts by himself */
+#define keep_coverage() __gcov_dump() /* abort() does not write the counts */
 #else
 #define keep_coverage() (void)0
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every file may use: attributes, check() and die().
+/* Attributes, check(), die() and allocation, for every file.
  *
- * Three kinds of wrong (docs/ARCHITECTURE.md): a broken invariant is check()ed, in production too,
- * and stops the process; trouble in the environment is returned as -errno; what could make replicas
- * differ is a die(). */
+ * Three kinds of errors: check() tests invariants of the program, in production too, and aborts the
+ * process if one is broken. Errors of the environment are returned as -errno. Anything that could
+ * make replicas differ calls die(). */
 #ifndef BASE_BASE_H
 #define BASE_BASE_H
 
@@ -23,7 +23,8 @@
 /* Logs the message and aborts the process. Any thread. */
 BASE_NORETURN BASE_PRINTF(1, 2) void die(const char *fmt, ...);
 
-/* What die() calls last, in the thread that dies: what may not wait for the process's end. */
+/* die() calls fn last, in its own thread, for work that must not wait for the end of the process.
+ */
 void die_calls(void (*fn)(void));
 
 BASE_NORETURN void check_failed(const char *expr, const char *file, int line);
@@ -31,8 +32,8 @@ BASE_NORETURN void check_failed(const char *expr, const char *file, int line);
 /* An invariant of the program. Stays on in production. */
 #define check(expr) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
 
-/* Allocation: never NULL, dies when memory is out (sizes from outside are bounded before).
- * Gives memory that free() releases. */
+/* Allocation: never returns NULL; dies if memory is exhausted (callers bound sizes from outside).
+ * Gives memory for free(). */
 void *xmalloc(size_t size) __attribute__((malloc));
 void *xcalloc(size_t count, size_t size) __attribute__((malloc));
 void *xrealloc(void *ptr, size_t size);

@@ -19,16 +19,16 @@ struct buf {
 
 void buf_fini(struct buf *b); /* frees the bytes; b is empty again */
 
-/* Makes room for `more` bytes behind len; len stays. */
+/* Allocates room for `more` bytes behind len. Does not change len. */
 void buf_reserve(struct buf *b, size_t more);
 
 void buf_append(struct buf *b, const void *data, size_t len); /* borrows data */
 BASE_PRINTF(2, 3) void buf_printf(struct buf *b, const char *fmt, ...);
 
-/* Gives the content away: returns it, and b is empty again. */
+/* Moves the content out: returns it, and b is empty again. */
 struct buf buf_take(struct buf *b);
 
-/* A buffer of its own with a copy of `len` bytes. */
+/* A new buffer with a copy of `len` bytes. */
 struct buf buf_copy(const void *data, size_t len);
 
 #endif

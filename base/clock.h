@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The clocks. Only daemon/, cli/ and fs/ call these (fs/ for grace periods of requests): raft/ gets
- * its time through a seam, store/ and the log from the command, so that both can run on virtual
- * time. Any thread. */
+/* The clocks. Only daemon/, cli/ and fs/ call these functions (fs/ for grace periods of requests).
+ * raft/ gets the time from its caller and store/ from the command, so both can run on virtual time.
+ * Any thread. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
@@ -12,7 +12,7 @@ uint64_t clock_boot_us(void);
 int64_t clock_real_ns(void);  /* wall clock, nanoseconds since the epoch */
 uint64_t clock_entropy(void); /* 64 bits from the kernel's random source */
 
-/* Of two times to wait, in ms, the sooner; -1: never. */
+/* The shorter of two waiting times in ms; -1 means no limit. */
 static inline int clock_sooner(int a_ms, int b_ms)
 {
     if (a_ms < 0 || b_ms < 0)

@@ -51,14 +51,14 @@ static void write_line(enum log_level level, const char *text)
     int len;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    localtime_r(&now.tv_sec, &tm);
-    strftime(stamp, sizeof stamp, "%H:%M:%S", &tm);
-    len = snprintf(line, sizeof line, "%s.%03ld %s: %s: %s\n", stamp, now.tv_nsec / 1000000,
+    gmtime_r(&now.tv_sec, &tm);
+    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
+    len = snprintf(line, sizeof line, "%s.%03ldZ %s: %s: %s\n", stamp, now.tv_nsec / 1000000,
                    process_name, levels[level].name, text);
     if (len >= (int)sizeof line)
         len = (int)sizeof line - 1;
     if (write(log_fd, line, (size_t)len) < 0)
-        return; /* nowhere left to complain */
+        return; /* an error of the log cannot be logged */
 }
 
 void log_message_v(enum log_level level, const char *fmt, va_list args)

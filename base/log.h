@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process's log: one line per message, to standard error and, once log_to_syslog() was called,
- * to syslog instead. Lines are written whole. Any thread.
+/* The process's log: one line per message, to standard error, a file or syslog. Each line is one
+ * write. A line begins with the time in UTC: 2026-01-31T12:00:00.000Z (syslog adds its own). Any
+ * thread.
  *
- * A problem is logged once, where it is decided what to do about it. */
+ * A problem is logged once: where the program decides what to do about it. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -20,13 +21,13 @@ enum log_level {
 /* Messages above `level` are dropped. Default: LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
 
-/* A name put before every line, e.g. "coordfsd[2]". Borrows; must outlive the process. */
+/* Sets the name in every line, e.g. "coordfsd[2]". Borrows for the life of the process. */
 void log_set_name(const char *name);
 
-/* From now on to this descriptor instead of standard error. It stays the caller's. */
+/* Logs to this descriptor, not to standard error. Borrows it. */
 void log_to_fd(int fd);
 
-/* From now on to syslog (facility daemon). For a daemon that has detached from its terminal. */
+/* Logs to syslog (facility daemon), for a daemon that has detached from its terminal. */
 void log_to_syslog(void);
 
 BASE_PRINTF(2, 3) void log_message(enum log_level level, const char *fmt, ...);

@@ -39,14 +39,14 @@ bool cli_bad(const char *fmt, ...)
 
 int cli_option(int argc, char **argv, const char *letters, const struct option *options)
 {
-    char *all = xasprintf("+:%s", letters); /* +: no option behind the first argument */
+    char *all = xasprintf("+:%s", letters); /* +: options end at the first argument */
     int c;
 
     opterr = 0;
     c = getopt_long(argc, argv, all, options, NULL);
     free(all);
     if (c == ':')
-        cli_fail(0, "%s: option '%s' lacks its argument", argv[0], argv[optind - 1]);
+        cli_fail(0, "%s: option '%s' needs a value", argv[0], argv[optind - 1]);
     else if (c == '?')
         cli_fail(0, "%s: unknown option '%s' (coordfs %s --help)", argv[0], argv[optind - 1],
                  argv[0]);
@@ -60,7 +60,8 @@ bool cli_parse_number(const char *text, uint64_t min, uint64_t max, const char *
     errno = 0;
     *out = strtoull(text, &end, 10);
     if (!isdigit((unsigned char)*text) || *end != '\0' || errno != 0 || *out < min || *out > max)
-        return cli_bad("%s: '%s' is no number that will do", what, text);
+        return cli_bad("%s: '%s' must be an integer from %llu to %llu", what, text,
+                       (unsigned long long)min, (unsigned long long)max);
     return true;
 }
 
@@ -81,7 +82,7 @@ bool cli_parse_time(const char *text, const char *what, uint64_t *out_ms)
             return true;
         }
     }
-    return cli_bad("%s: '%s' is no time (as in 500ms, 2.5s, 10m, 1h, 1d)", what, text);
+    return cli_bad("%s: '%s' must be a time (500ms, 2.5s, 10m, 1h, 1d)", what, text);
 }
 
 bool cli_parse_mode(const char *text, const char *what, uint32_t *out)
@@ -90,7 +91,7 @@ bool cli_parse_mode(const char *text, const char *what, uint32_t *out)
     unsigned long mode = strtoul(text, &end, 8);
 
     if (*text < '0' || *text > '7' || *end != '\0' || mode > 07777)
-        return cli_bad("%s: '%s' are no permissions in octal", what, text);
+        return cli_bad("%s: '%s' must be permissions in octal, 0 to 7777", what, text);
     *out = (uint32_t)mode;
     return true;
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command line: one function a command. Each gets the arguments behind its name (argv[0] is
- * the name) and returns the exit status; messages go to standard error, one line. */
+/* The command line: one function per command. It gets its name in argv[0] and its arguments behind
+ * it, and returns the exit status. A message is one line on standard error. */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
 #include "base/base.h"
 
-/* 3: a condition (a version …) does not hold. 75 (EX_TEMPFAIL): what was held, a lock or an entry,
- * was lost while the command ran. A command that was run ends with its own status, or 128 and the
- * number of the signal that killed it, 126 and 127 as in a shell. */
+/* 3: a condition (a version …) does not hold. 75 (EX_TEMPFAIL): the lock or the entry was lost
+ * while the user's command ran. lock, elect, once and hold exit with the status of the user's
+ * command, or with 128 + the signal that killed it; 126 and 127 mean the same as in a shell. */
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_MISMATCH = 3, CLI_LOST = 75 };
 /* A command returns it if its arguments are too few or too many: main prints the command's usage
  * and exits with CLI_USAGE. */
@@ -39,19 +39,18 @@ BASE_PRINTF(1, 2) bool cli_bad(const char *fmt, ...);
 unsigned cli_umask(void); /* of this process */
 
 struct option;
-/* getopt_long(3) for commands: stops at the first argument that is no option; what is not known, or
- * lacks its argument, is '?' after a message. */
+/* getopt_long(3) for commands. It stops at the first argument that is not an option. For an unknown
+ * option or a missing value it prints a message and returns '?'. */
 int cli_option(int argc, char **argv, const char *letters, const struct option *options);
 
-/* A whole number from min to max; false after a message that names `what`. */
+/* Parses an integer from min to max. False after a message that begins with `what`. */
 bool cli_parse_number(const char *text, uint64_t min, uint64_t max, const char *what,
                       uint64_t *out);
-/* A time: a number, also with a fraction, and a unit (ms, s, m, h, d; none: seconds). */
+/* Parses a time: a number, fractions allowed, and a unit (ms, s, m, h, d; none: seconds). */
 bool cli_parse_time(const char *text, const char *what, uint64_t *out_ms);
-/* Permissions in octal. */
+/* Parses permissions in octal. */
 bool cli_parse_mode(const char *text, const char *what, uint32_t *out);
-/* The words behind the first argument that is no option (at `at`), with or without "--" before
- * them; NULL: there are none. */
+/* The user's command: the arguments behind argv[at], without a "--" before them. NULL: none. */
 char **cli_command_of(int argc, char **argv, int at);
 
 #endif

@@ -11,43 +11,73 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "proto/control.h"
 
 #define TIMEOUT_S 10
 
-static bool has_socket(const char *dir)
+/* ---- Finding the state directory ---------------------------------------------------------------
+ *
+ * `where` is tried as a state directory, as the name of a cluster (its default state directory),
+ * and as a path in a mount (the daemon leaves a link for the device number of its mount). */
+
+struct search {
+    char *state; /* found; owned */
+    int err;     /* why not, if that is not simply "nothing there" */
+};
+
+/* Takes dir. True: the search is over. */
+static bool try_directory(struct search *s, char *dir)
 {
     char *path = xasprintf("%s/" CONTROL_SOCKET, dir);
     struct stat st;
-    bool found = stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+    int err = stat(path, &st) < 0 ? errno : !S_ISSOCK(st.st_mode) ? ENOTSOCK : 0;
 
     free(path);
-    return found;
+    if (err == 0) {
+        s->state = dir;
+        return true;
+    }
+    free(dir);
+    if (err == EACCES)
+        s->err = EACCES;
+    return false;
 }
 
-char *control_find(const char *where)
+static bool try_mount(struct search *s, const char *path)
 {
     struct stat st;
-    char *candidate;
 
-    if (has_socket(where))
-        return xstrdup(where);
-    if (strchr(where, '/') == NULL) {
-        candidate = xasprintf(CONTROL_STATE_BASE "/%s", where);
-        if (has_socket(candidate))
-            return candidate;
-        free(candidate);
-    }
-    if (stat(where, &st) == 0) {
-        candidate = control_link(st.st_dev);
-        if (has_socket(candidate))
-            return candidate;
-        free(candidate);
-    }
-    cli_fail(0, "%s: no running member found (a mount, a cluster's name or a state directory?)",
-             where);
+    if (stat(path, &st) == 0)
+        return try_directory(s, control_link(st.st_dev));
+    if (errno == ENOTCONN || errno == ECONNABORTED)
+        s->err = ENOTCONN; /* a mount whose daemon has ended */
+    return false;
+}
+
+static const char *why_not_found(const struct search *s)
+{
+    return explain(s->err == EACCES     ? EXPLAIN_SOCKET_DENIED
+                   : s->err == ENOTCONN ? EXPLAIN_STOPPED
+                                        : EXPLAIN_NO_MEMBER);
+}
+
+/* The state directory; gives. NULL after a message. */
+static char *find_state(const char *where)
+{
+    struct search s = {0};
+
+    if (try_directory(&s, xstrdup(where)) ||
+        (strchr(where, '/') == NULL &&
+         try_directory(&s, xasprintf(CONTROL_STATE_BASE "/%s", where))) ||
+        try_mount(&s, where))
+        return s.state;
+    cli_fail(0, "%s: %s", where, why_not_found(&s));
     return NULL;
 }
+
+/* ---- Asking ------------------------------------------------------------------------------------
+ */
 
 static int connect_to(const char *state)
 {
@@ -85,27 +115,44 @@ static json_t *exchange(int fd, const char *command)
     return answer;
 }
 
-json_t *control_ask(const char *state, const char *command)
+static const char *why_not_connected(int err)
+{
+    if (err == -ECONNREFUSED || err == -ENOENT)
+        return explain(EXPLAIN_STOPPED);
+    if (err == -EACCES || err == -EPERM)
+        return explain(EXPLAIN_SOCKET_DENIED);
+    return err == -EAGAIN ? explain(EXPLAIN_SILENT) : explain_errno(-err);
+}
+
+static json_t *ask_state(const char *where, const char *state, const char *command)
 {
     int fd = connect_to(state);
     json_t *answer;
     const char *error;
 
     if (fd < 0) {
-        cli_fail(0, "%s: %s", state,
-                 fd == -ECONNREFUSED ? "the member is not running" : strerror(-fd));
+        cli_fail(0, "%s: %s", where, why_not_connected(fd));
         return NULL;
     }
     answer = exchange(fd, command);
     close(fd);
     if (answer == NULL) {
-        cli_fail(0, "%s: the daemon did not answer", state);
+        cli_fail(0, "%s: %s", where, explain(EXPLAIN_SILENT));
         return NULL;
     }
     error = json_string_value(json_object_get(answer, "error"));
     if (error == NULL)
         return answer;
-    cli_fail(0, "%s: %s", state, error);
+    cli_fail(0, "%s: its member answers: %s", where, error);
     json_decref(answer);
     return NULL;
+}
+
+json_t *control_ask(const char *where, const char *command)
+{
+    char *state = find_state(where);
+    json_t *answer = state != NULL ? ask_state(where, state, command) : NULL;
+
+    free(state);
+    return answer;
 }

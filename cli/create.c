@@ -36,7 +36,7 @@ static bool parse_create(int argc, char **argv, struct coordfs_ioc_create *c)
         else if (o == 'e' && strcmp(optarg, "open") == 0)
             c->flags |= COORDFS_IOC_CREATE_EPHEMERAL_OPEN;
         else if (o == 'e')
-            return cli_bad("create: --ephemeral=%s: 'session' or 'open'?", optarg);
+            return cli_bad("create: --ephemeral=%s: must be 'session' or 'open'", optarg);
         else if (o != 'm' || !cli_parse_mode(optarg, "create: --mode", &mode))
             return false;
     }

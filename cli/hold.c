@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* coordfs hold: an entry that is there as long as a command runs, and as its host lives. */
+/* coordfs hold: keeps an entry as long as a command runs and its host lives. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "cli/path.h"
 #include "cli/presence.h"
 #include "cli/run.h"
@@ -23,7 +24,7 @@ struct hold {
     uint64_t session;
 };
 
-/* Is the entry there, and ours? */
+/* Does the name still lead to the entry that we made? */
 static bool is_there(const struct hold *h)
 {
     struct stat ours, named;
@@ -42,8 +43,8 @@ static uint64_t hold_until(void *arg)
     return asked_ms + PRESENCE_PATIENCE_MS;
 }
 
-/* The session that the entry, made just now, goes with: had it been an earlier one, the entry would
- * be gone (is_there). There may be none for a moment. */
+/* The session that owns the entry that was just made. If an earlier session had owned it, the entry
+ * would be gone, which is_there notices. For a moment there may be no session. */
 static uint64_t wait_session(int fd)
 {
     uint64_t end = clock_boot_ms() + PRESENCE_PATIENCE_MS, session;
@@ -68,7 +69,7 @@ static int make_entry(struct hold *h, const char *content)
         return rc;
     h->session = wait_session(h->dir);
     h->fd = openat(h->dir, h->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    return h->fd >= 0 ? CLI_OK : cli_fail(CLI_FAILED, "%s: %s", h->path, strerror(errno));
+    return h->fd >= 0 ? CLI_OK : cli_fail(CLI_FAILED, "%s: %s", h->path, explain_errno(errno));
 }
 
 static int run_while_present(struct hold *h, char **command, uint64_t grace_ms)
@@ -80,9 +81,10 @@ static int run_while_present(struct hold *h, char **command, uint64_t grace_ms)
     setenv("COORDFS_HOLD", h->path, 1);
     status = run_command(&run, &lost);
     if (lost)
-        status = cli_fail(CLI_LOST, "%s: is gone, the command was stopped", h->path);
+        status = cli_fail(CLI_LOST, "%s: the entry was lost, so the command was stopped", h->path);
     if (is_there(h) && unlinkat(h->dir, h->name, 0) < 0 && errno != ENOENT && !lost)
-        cli_fail(0, "%s: %s: it stays as long as this host's session", h->path, strerror(errno));
+        cli_fail(0, "%s: %s: the entry stays until this host's session ends", h->path,
+                 explain_errno(errno));
     close(h->fd);
     return status;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* coordfs lock and coordfs elect: a command that runs while this host holds a lock. */
+/* coordfs lock and coordfs elect: run a command while this host holds a lock. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "cli/presence.h"
 #include "cli/run.h"
 
@@ -70,7 +71,7 @@ int cli_lock(int argc, char **argv)
         return CLI_SHOW_USAGE;
     err = presence_take(&p, argv[optind], o.shared, o.wait_ms);
     if (err == -EWOULDBLOCK)
-        return (int)o.conflict; /* as flock(1): says nothing */
+        return (int)o.conflict; /* no message, as flock(1) */
     if (err != 0)
         return cli_fail(CLI_FAILED, "%s: %s", argv[optind], presence_error(err));
     presence_export(&p);
@@ -79,7 +80,7 @@ int cli_lock(int argc, char **argv)
     run.keep_fd = o.close ? -1 : p.fd;
     status = run_command(&run, &lost);
     if (lost)
-        status = cli_fail(CLI_LOST, "%s: the lock was lost, the command was stopped", p.path);
+        status = cli_fail(CLI_LOST, "%s: the lock was lost, so the command was stopped", p.path);
     presence_release(&p);
     return status;
 }
@@ -113,7 +114,7 @@ static bool parse_elect(int argc, char **argv, struct elect_options *o)
     return true;
 }
 
-/* Trouble that ends by itself: the daemon is started again, the cluster finds its quorum. */
+/* Errors that end without us: the daemon is started again, or the cluster finds its quorum. */
 static bool is_passing(int err)
 {
     return err == -EIO || err == -ENOTCONN || err == -ECONNABORTED || err == -ESTALE ||
@@ -132,12 +133,13 @@ static int lead(struct presence *p, const struct elect_options *o, char **comman
     if (*lost)
         return CLI_LOST;
     if (err != 0)
-        return cli_fail(CLI_FAILED, "%s: %s", p->path, strerror(-err));
+        return cli_fail(CLI_FAILED, "%s: %s", p->path, explain_errno(-err));
     presence_export(p);
     setenv("COORDFS_ID", o->id, 1);
     status = run_command(&run, lost);
     if (!*lost && (err = presence_write(p, "", 0)) != 0)
-        cli_fail(0, "%s: %s: it still names this leader", p->path, strerror(-err));
+        cli_fail(0, "%s: %s: the file still names this host as the leader", p->path,
+                 explain_errno(-err));
     return status;
 }
 
@@ -153,7 +155,7 @@ static int elect(const char *path, const struct elect_options *o, char **command
             if (o->once || !(is_passing(err) || (has_led && (err == -ENOTTY || err == -ENOENT))))
                 return cli_fail(CLI_FAILED, "%s: %s", path, presence_error(err));
             if (!told)
-                cli_fail(0, "%s: %s: trying again", path, presence_error(err));
+                cli_fail(0, "%s: %s (trying again)", path, presence_error(err));
             told = true;
             sleep(RETRY_S);
             continue;
@@ -164,7 +166,7 @@ static int elect(const char *path, const struct elect_options *o, char **command
         presence_release(&p);
         if (!lost)
             return status;
-        cli_fail(0, "%s: the lead was lost, the command was stopped", path);
+        cli_fail(0, "%s: the lead was lost, so the command was stopped", path);
         if (o->once)
             return CLI_LOST;
         sleep(RETRY_S);
@@ -184,6 +186,6 @@ int cli_elect(int argc, char **argv)
     if (command == NULL)
         return CLI_SHOW_USAGE;
     if (o.id[0] == '\0' || strchr(o.id, '\n') != NULL)
-        return cli_fail(CLI_USAGE, "elect: --id '%s' is no name", o.id);
+        return cli_fail(CLI_USAGE, "elect: --id '%s' must not be empty or contain a newline", o.id);
     return elect(argv[optind], &o, command);
 }

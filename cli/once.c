@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* coordfs once: a command that runs on one host a period.
+/* coordfs once: runs a command on one host per period.
  *
- * Periods are numbered: the wall clock divided by the period. Clocks differ, so that a lock alone
- * does not do: a job may be over before another host's clock says that its period has begun. So
- * what was run is written down, in the file that the lock is on:
+ * A period's number is the wall clock divided by the length of a period. Clocks differ, so a lock
+ * alone is not enough: a command may end before another host's clock says that the period has
+ * begun. Therefore the locked file records the runs:
  *
- *   lock; is my period done? write down that I claim it; run; write down that it is done; unlock
+ *   lock; is my period done? record the claim; run; record the end; unlock
  *
  * The file is changed by transactions that require the lock: a host that has lost it can neither
- * claim nor finish anything. The lock is held while the command runs, so the others wait for its
- * outcome. If its host dies, the lock goes to one of them, who finds a claim that was not finished
- * and runs the command again: a command runs once a period, or more often if hosts die in the
- * middle of it.
+ * claim nor finish anything. The lock is held while the command runs, so the other hosts wait for
+ * the outcome. If the host dies, another host gets the lock, finds an unfinished claim and runs the
+ * command again: a command runs once per period, or more often if hosts die while it runs.
  *
- * A host may come with an earlier clock than those that ran it so far, and its period be some
- * numbers ahead. The periods in between are not lost: they are noted as missing, and are run when
- * the others' clocks get there. What is older than the first period that was ever run is not. */
+ * A host whose clock is ahead may claim a period some numbers ahead. The periods in between are
+ * recorded as missing, and run when the other hosts' clocks reach them. Periods before the first
+ * run ever are not run. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -29,24 +28,25 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "cli/path.h"
 #include "cli/presence.h"
 #include "cli/run.h"
 
-#define MISSING_MAX 64 /* the oldest are forgotten: they will not be run any more */
+#define MISSING_MAX 64 /* older ones are dropped and never run */
 #define RECORD_MAX  65536
 
 struct record {
     bool empty; /* nothing was run yet */
     uint64_t every_ms;
-    uint64_t last;                 /* the latest period that was claimed */
-    uint64_t missing[MISSING_MAX]; /* earlier ones, and claimed ones, that are not done */
+    uint64_t last;                 /* the highest period that was claimed */
+    uint64_t missing[MISSING_MAX]; /* periods up to `last` that are not done */
     size_t n_missing;
     /* The latest run. */
     uint64_t period;
     char host[65];
     int64_t start_ms; /* since the epoch, by that host's clock */
-    int64_t end_ms;   /* 0: it has not come to an end */
+    int64_t end_ms;   /* 0: the run has not ended */
     int status;
 };
 
@@ -83,7 +83,7 @@ static bool take_missing(const json_t *list, struct record *out)
     return true;
 }
 
-/* False: it is none. */
+/* False: the text is not a record. */
 static bool record_parse(const struct buf *text, struct record *out)
 {
     json_t *all = NULL, *missing;
@@ -111,7 +111,7 @@ static bool record_parse(const struct buf *text, struct record *out)
     return ok;
 }
 
-/* 0, -errno; -EBADMSG: the file holds something else. */
+/* 0 or -errno; -EBADMSG: the file is not a record. */
 static int record_read(int fd, struct record *out)
 {
     struct buf text = BUF_EMPTY;
@@ -206,7 +206,7 @@ static void print_record(const char *path, const struct record *r)
     format_time(r->start_ms, start, sizeof start);
     format_time(r->end_ms, end, sizeof end);
     if (r->end_ms == 0)
-        printf("%s: period %llu is run by %s since %s, or was not finished by it\n", path,
+        printf("%s: period %llu is run by %s since %s, or that run did not finish\n", path,
                (unsigned long long)r->period, r->host, start);
     else
         printf("%s: period %llu was run by %s from %s to %s, exit status %d\n", path,
@@ -224,10 +224,10 @@ static int print_status(const char *path)
     close(fd);
     if (err != 0)
         return cli_fail(CLI_FAILED, "%s: %s", path,
-                        err == -EBADMSG ? "holds something else than what was run"
-                                        : strerror(-err));
+                        err == -EBADMSG ? "not a record of 'coordfs once': give another file"
+                                        : explain_errno(-err));
     if (record.empty)
-        printf("%s: was never run\n", path);
+        printf("%s: it has never run\n", path);
     else
         print_record(path, &record);
     return CLI_OK;
@@ -255,7 +255,7 @@ static int record_write(const struct presence *p, const struct record *r)
     return err;
 }
 
-/* The command has run: that is worth waiting for a quorum, as long as the lock is ours. */
+/* The command has run. Waits for a quorum to record that, as long as the lock is ours. */
 static int write_outcome(const struct presence *p, const struct record *r)
 {
     int err;
@@ -283,8 +283,9 @@ static int run_period(struct presence *p, const struct once *o, struct record *r
     claim(r, period, o->host);
     err = record_write(p, r);
     if (err != 0)
-        return cli_fail(err == -EACCES ? CLI_LOST : CLI_FAILED, "%s: not run: %s", o->path,
-                        err == -EACCES ? "the lock is not held" : strerror(-err));
+        return cli_fail(err == -EACCES ? CLI_LOST : CLI_FAILED, "%s: the command was not run: %s",
+                        o->path,
+                        err == -EACCES ? "this host does not hold the lock" : explain_errno(-err));
     presence_export(p);
     export_period(period);
     status = run_command(&run, &lost);
@@ -293,7 +294,8 @@ static int run_period(struct presence *p, const struct once *o, struct record *r
         err = write_outcome(p, r);
     }
     if (lost || err != 0)
-        return cli_fail(CLI_LOST, "%s: period %llu: the lock was lost: it will be run again",
+        return cli_fail(CLI_LOST,
+                        "%s: period %llu: the lock was lost: a host will run the command again",
                         o->path, (unsigned long long)period);
     return status;
 }
@@ -305,12 +307,13 @@ static int run_if_due(struct presence *p, const struct once *o, uint64_t period)
 
     if (err != 0)
         return cli_fail(CLI_FAILED, "%s: %s", o->path,
-                        err == -EBADMSG ? "holds something else than what was run"
-                                        : strerror(-err));
+                        err == -EBADMSG ? "not a record of 'coordfs once': give another file"
+                                        : explain_errno(-err));
     if (!record.empty && record.every_ms != o->every_ms)
         return cli_fail(
-            CLI_USAGE, "%s: is run every %llu ms, not every %llu ms (remove it to change that)",
-            o->path, (unsigned long long)record.every_ms, (unsigned long long)o->every_ms);
+            CLI_USAGE,
+            "%s: the period is %llu ms, not %llu ms: remove the file to change the period", o->path,
+            (unsigned long long)record.every_ms, (unsigned long long)o->every_ms);
     record.every_ms = o->every_ms;
     if (is_due(&record, period))
         return run_period(p, o, &record, period);
@@ -328,7 +331,7 @@ static int run_once(const struct once *o)
 
     if (err != 0)
         return cli_fail(CLI_FAILED, "%s: %s", o->path,
-                        err == -EWOULDBLOCK ? "is still being run" : presence_error(err));
+                        err == -EWOULDBLOCK ? "another host still runs it" : presence_error(err));
     status = run_if_due(&p, o, period);
     presence_release(&p);
     return status;
@@ -357,7 +360,7 @@ static bool parse(int argc, char **argv, struct once *o)
             o->host = optarg;
         else if (c == 'e' && cli_parse_time(optarg, "once: --every", &o->every_ms)) {
             if (o->every_ms == 0)
-                return cli_bad("once: --every %s: too short", optarg);
+                return cli_bad("once: --every %s: must be longer than 0", optarg);
         } else if (c == 'w' && cli_parse_time(optarg, "once: --within", &ms))
             o->within_ms = (int64_t)ms;
         else if (c != 'k' || !cli_parse_time(optarg, "once: --grace", &o->grace_ms))

@@ -3,73 +3,48 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libmount.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/explain.h"
 
 #define FSTYPE "fuse.coordfs"
 
-/* ---- /proc/self/mountinfo: ID PARENT MAJOR:MINOR ROOT MOUNTPOINT … - TYPE … ------------------*/
+/* ---- Mounts: libmount reads /proc/self/mountinfo and touches no mounted path
+ * -------------------*/
 
-/* A space in a path is written \040; in place. */
-static void unescape(char *s)
+static bool is_wanted(struct libmnt_fs *fs, const struct statx *wanted)
 {
-    char *out = s;
+    const char *type = mnt_fs_get_fstype(fs);
 
-    while (*s != '\0') {
-        if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3) {
-            *out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-            s += 4;
-        } else {
-            *out++ = *s++;
-        }
-    }
-    *out = '\0';
-}
-
-static bool parse_mount(char *line, const struct statx *wanted, struct path_mount *out)
-{
-    const char *rest = strstr(line, " - ");
-    char *root = NULL, *mount = NULL;
-    unsigned major, minor;
-    unsigned long long id;
-    bool found;
-
-    found = rest != NULL && strncmp(rest + 3, FSTYPE " ", strlen(FSTYPE) + 1) == 0 &&
-            sscanf(line, "%llu %*u %u:%u %ms %ms", &id, &major, &minor, &root, &mount) == 5 &&
-            major == wanted->stx_dev_major && minor == wanted->stx_dev_minor &&
-            ((wanted->stx_mask & STATX_MNT_ID) == 0 || id == wanted->stx_mnt_id);
-    if (found) {
-        unescape(root);
-        unescape(mount);
-        *out = (struct path_mount){mount, root};
-        return true;
-    }
-    free(root);
-    free(mount);
-    return false;
+    return type != NULL && strcmp(type, FSTYPE) == 0 &&
+           mnt_fs_get_devno(fs) == makedev(wanted->stx_dev_major, wanted->stx_dev_minor) &&
+           ((wanted->stx_mask & STATX_MNT_ID) == 0 ||
+            (uint64_t)mnt_fs_get_id(fs) == wanted->stx_mnt_id);
 }
 
 bool path_find_mount(int fd, struct path_mount *out)
 {
-    FILE *stream = fopen("/proc/self/mountinfo", "re");
-    bool found = false;
-    size_t size = 0;
-    char *line = NULL;
+    struct libmnt_table *table = mnt_new_table_from_file("/proc/self/mountinfo");
+    struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+    struct libmnt_fs *fs;
     struct statx wanted;
+    bool found = false;
 
-    if (stream == NULL)
-        return false;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &wanted) == 0)
-        while (!found && getline(&line, &size, stream) > 0)
-            found = parse_mount(line, &wanted, out);
-    free(line);
-    fclose(stream);
+    if (table != NULL && statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &wanted) == 0)
+        while (!found && mnt_table_next_fs(table, iter, &fs) == 0)
+            found = is_wanted(fs, &wanted);
+    if (found)
+        *out = (struct path_mount){xstrdup(mnt_fs_get_target(fs)), xstrdup(mnt_fs_get_root(fs))};
+    mnt_free_iter(iter);
+    mnt_unref_table(table);
     return found;
 }
 
@@ -96,7 +71,7 @@ bool path_check(int fd, const char *path)
     struct path_mount mounted;
 
     if (!path_find_mount(fd, &mounted)) {
-        cli_fail(0, "%s: not in a mounted coordfs", path);
+        cli_fail(0, "%s: %s", path, explain(EXPLAIN_NOT_COORDFS));
         return false;
     }
     path_mount_fini(&mounted);
@@ -108,7 +83,7 @@ int path_open(const char *path, int flags, unsigned mode)
     int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
 
     if (fd < 0) {
-        cli_fail(0, "%s: %s", path, strerror(errno));
+        cli_fail(0, "%s: %s", path, explain_errno(errno));
         return -1;
     }
     if (path_check(fd, path))

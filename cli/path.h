@@ -5,30 +5,31 @@
 
 #include "base/base.h"
 
-/* A descriptor of something in a mounted coordfs, opened with flags and O_CLOEXEC; -1 after a
- * message that names the path. */
+/* Opens a path in a mounted coordfs with flags and O_CLOEXEC. -1 after a message that names the
+ * path. */
 int path_open(const char *path, int flags, unsigned mode);
-/* False after a message: `fd`, which was opened as `path`, is in no coordfs. */
+/* False, after a message, if `fd` (opened as `path`) is not in a mounted coordfs. */
 bool path_check(int fd, const char *path);
 
-/* The directory of what path names, opened O_RDONLY, and the last part of the path (gives):
- * it need not exist. -1 after a message. A path that ends with a slash has an empty last
- * part if `bare`, and else is taken without the slash. */
+/* Opens the directory of the path O_RDONLY and gives the last part of the path in *last; that entry
+ * need not exist. -1 after a message. If the path ends with a slash, the last part is empty if
+ * `bare` is set; otherwise the slash is ignored. */
 int path_open_parent(const char *path, bool bare, char **last);
 
-/* The filesystem that a descriptor is in. */
+/* A mounted coordfs. */
 struct path_mount {
-    char *mount; /* where it is mounted */
-    char *root;  /* what of it: "/", or a directory (a bind mount); without a slash at its end */
+    char *mount; /* its mountpoint */
+    char *root;  /* the mounted directory: "/", or another one (a bind mount); no final slash */
 };
 
-bool path_find_mount(int fd, struct path_mount *out); /* false: no coordfs */
+/* Finds the mount that contains `fd`. False: it is not a coordfs. */
+bool path_find_mount(int fd, struct path_mount *out);
 void path_mount_fini(struct path_mount *p);
-/* The path from the filesystem's root that an absolute path of this host names (gives); NULL: it is
- * outside of the mount. Symlinks are not looked at. */
+/* Translates an absolute path of this host into a path from the filesystem's root (gives). NULL: it
+ * is outside the mount. Does not follow symlinks. */
 char *path_inside(const struct path_mount *p, const char *path);
 
-/* An xattr's text, without "user.coordfs."; gives, NULL (with errno) when there is none. */
+/* The value of the xattr user.coordfs.NAME (gives), or NULL with errno. */
 char *path_xattr(int fd, const char *name);
 
 #endif

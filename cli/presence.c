@@ -12,11 +12,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/explain.h"
 #include "cli/path.h"
 #include "cli/transact.h"
 #include "proto/ioctl.h"
 
-/* Also for a lock that is shared: O_RDWR, if we may, so that the command can write through it. */
+/* O_RDWR if permitted, also for a shared lock: the command may write through the descriptor. */
 static int open_lock(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
@@ -34,16 +35,16 @@ static int open_lock(const char *path)
     path_mount_fini(&mounted);
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         return fd;
-    close(fd); /* Linux does not pass on locks of directories: they would be this host's own */
+    close(fd); /* Linux keeps locks of directories local to this host */
     return -EINVAL;
 }
 
 const char *presence_error(int err)
 {
-    return err == -ENOTTY        ? "not in a mounted coordfs"
-           : err == -EINVAL      ? "cannot be locked: not a regular file"
-           : err == -EWOULDBLOCK ? "somebody else holds the lock"
-                                 : strerror(-err);
+    return err == -ENOTTY        ? explain(EXPLAIN_NOT_COORDFS)
+           : err == -EINVAL      ? explain(EXPLAIN_LOCK_DIRECTORY)
+           : err == -EWOULDBLOCK ? explain(EXPLAIN_LOCK_TAKEN)
+                                 : explain_errno(-err);
 }
 
 /* ---- Waiting ----------------------------------------------------------------------------------*/
@@ -53,7 +54,7 @@ static void on_alarm(int sig)
     (void)sig;
 }
 
-/* Signals every now and then from when the time is over: one may come before flock(2) sleeps. */
+/* Repeats the signal after the time is over: the first one may come before flock(2) sleeps. */
 static void set_alarm(int64_t ms)
 {
     struct sigaction action = {.sa_handler = on_alarm};
@@ -81,7 +82,7 @@ static int lock_in_time(int fd, bool shared, int64_t wait_ms)
     return err == -EINTR ? -EWOULDBLOCK : err;
 }
 
-/* Is what we have locked still what the path names? */
+/* True if the path still names the file that we have locked. */
 static bool is_current(int fd, const char *path)
 {
     struct stat ours, named;
@@ -114,7 +115,7 @@ int presence_take(struct presence *p, const char *path, bool shared, int64_t wai
 
 void presence_release(struct presence *p)
 {
-    flock(p->fd, LOCK_UN); /* also when something that the command left behind has it open */
+    flock(p->fd, LOCK_UN); /* a process that the command left behind may have the file open */
     close(p->fd);
     free(p->path);
     free(p->fence);

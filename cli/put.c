@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* coordfs put, get, rm: whole files, of a certain version if that is asked for. */
+/* coordfs put, get, rm: whole files, if wanted only of a certain version. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "cli/path.h"
 #include "cli/transact.h"
 #include "proto/limits.h"
@@ -28,7 +29,7 @@ static void add_condition(Cfs__Txn *txn, const char *name, const struct conditio
         transact_check(txn, name, CFS__TXN_CHECK__KIND__VERSION, c->version);
 }
 
-/* All of standard input; false after a message when it is too much for one step. */
+/* Reads all of standard input. False after a message, also if it is too much for one step. */
 static bool read_input(struct buf *out)
 {
     ssize_t n;
@@ -39,9 +40,9 @@ static bool read_input(struct buf *out)
         out->len += n > 0 ? (size_t)n : 0;
     } while ((n > 0 && out->len <= LIMIT_WRITE_MAX) || (n < 0 && errno == EINTR));
     if (n < 0)
-        cli_fail(0, "standard input: %s", strerror(errno));
+        cli_fail(0, "standard input: %s", explain_errno(errno));
     else if (out->len > LIMIT_WRITE_MAX)
-        cli_fail(0, "standard input: more than one step takes (1 MiB): use cp");
+        cli_fail(0, "standard input: more than 1 MiB, the limit of one step: use cp");
     return n == 0 && out->len <= LIMIT_WRITE_MAX;
 }
 
@@ -126,7 +127,7 @@ static bool version_of(int fd, const char *path, uint64_t *out)
     char *text = path_xattr(fd, "version");
 
     if (text == NULL)
-        return cli_bad("%s: %s", path, strerror(errno));
+        return cli_bad("%s: %s", path, explain_errno(errno));
     *out = strtoull(text, NULL, 10);
     free(text);
     return true;
@@ -141,10 +142,10 @@ static bool read_all(int fd, const char *path, struct buf *out)
         n = pread(fd, out->data + out->len, 1u << 20, (off_t)out->len);
         out->len += n > 0 ? (size_t)n : 0;
     } while (n > 0 || (n < 0 && errno == EINTR));
-    return n == 0 || cli_bad("%s: %s", path, strerror(errno));
+    return n == 0 || cli_bad("%s: %s", path, explain_errno(errno));
 }
 
-/* The content of one version: when it changes meanwhile, once more. */
+/* Reads the content of one version: if the version changes meanwhile, reads again. */
 static int read_version(int fd, const char *path, struct buf *out, uint64_t *version)
 {
     uint64_t before = 0;
@@ -173,7 +174,7 @@ static int get(int fd, const char *path, const struct condition *c, bool only_ve
         rc = CLI_FAILED;
     buf_fini(&data);
     if (fflush(stdout) != 0)
-        rc = cli_fail(CLI_FAILED, "standard output: %s", strerror(errno));
+        rc = cli_fail(CLI_FAILED, "standard output: %s", explain_errno(errno));
     return rc;
 }
 

@@ -26,7 +26,7 @@ struct watch {
     atomic_uint_fast64_t until; /* clock_boot_ms; 0: lost */
 };
 
-/* Ends with the process: it may be waiting for an answer that never comes. */
+/* Runs until the process ends: its question to the daemon may never be answered. */
 static void *watch_thread(void *arg)
 {
     struct watch *w = arg;
@@ -45,7 +45,7 @@ static bool is_lost(struct watch *w)
     return atomic_load(&w->until) <= clock_boot_ms();
 }
 
-/* The memory is the thread's for ever: nobody waits for it. */
+/* The thread keeps the memory: nobody joins it. */
 static struct watch *watch_start(const struct run *run)
 {
     struct watch *w = xcalloc(1, sizeof(*w));
@@ -77,7 +77,7 @@ static bool has_terminal(void)
     return tcgetpgrp(STDIN_FILENO) == getpgrp();
 }
 
-/* To whom the terminal's signals go, and who may read from it. */
+/* Makes the group the terminal's foreground group. */
 static void give_terminal(pid_t group)
 {
     sigset_t ttou, before;
@@ -89,7 +89,7 @@ static void give_terminal(pid_t group)
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-/* What goes wrong is told by the pipe, which exec closes. */
+/* An error goes through the pipe `failed`, which a successful exec closes. */
 BASE_NORETURN static void child(const struct run *run, const sigset_t *mask, bool terminal,
                                 int failed)
 {
@@ -98,7 +98,7 @@ BASE_NORETURN static void child(const struct run *run, const sigset_t *mask, boo
     setpgid(0, 0);
     if (terminal)
         give_terminal(getpid());
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* without us nobody knows whether it may go on */
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* only this process notices a loss */
     if (run->keep_fd >= 0)
         fcntl(run->keep_fd, F_SETFD, 0);
     sigprocmask(SIG_SETMASK, mask, NULL);
@@ -128,7 +128,7 @@ static pid_t start_child(const struct run *run, const sigset_t *mask, bool termi
     }
     close(failed[0]);
     if (pid > 0)
-        setpgid(pid, pid); /* whoever of us two is first */
+        setpgid(pid, pid); /* the child does it too: one of both is first */
     return pid;
 }
 
@@ -139,10 +139,10 @@ struct wait {
     bool terminal;
     struct watch *watch;
     uint64_t grace_ms;
-    uint64_t kill_at; /* clock_boot_ms; 0: it was not asked to end */
+    uint64_t kill_at; /* clock_boot_ms; 0: no SIGTERM was sent yet */
 };
 
-/* The terminal's user wants it to stop (^Z): so do we, until we are continued. */
+/* The user has stopped the command (^Z): this process stops too, until it is continued. */
 static void stop_along(const struct wait *w)
 {
     if (w->terminal)
@@ -154,7 +154,7 @@ static void stop_along(const struct wait *w)
         kill(-w->pid, SIGCONT);
 }
 
-/* True when it has ended. */
+/* True if the command has ended. */
 static bool reap(const struct wait *w, int *status)
 {
     pid_t pid;
@@ -183,7 +183,7 @@ static void stop_if_lost(struct wait *w)
     }
 }
 
-/* The command itself has ended; the rest of its group has the same grace. */
+/* The command has ended; the rest of its group gets the same grace. */
 static void finish_group(const struct wait *w)
 {
     while (kill(-w->pid, 0) == 0 && clock_boot_ms() < w->kill_at)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a command as long as something is held (a lock, an entry), and stops it when that is lost.
+/* Runs a command as long as this process holds a lock or an entry, and stops it if that is lost.
  *
- * The command gets a process group of its own: signals that reach us are passed on to all of it;
- * with a terminal, it is the terminal's foreground group. When what is held is lost, the group gets
- * SIGTERM, and SIGKILL after a grace. When we are killed ourselves, it gets SIGTERM: nobody would
- * tell it of a loss.
+ * The command gets its own process group. Signals to this process are passed on to the group; with
+ * a terminal, the group is the terminal's foreground group. After a loss the group gets SIGTERM,
+ * and SIGKILL after the grace. If this process is killed, the command gets SIGTERM: nobody could
+ * tell it about a loss.
  *
- * Whether it is still held is asked by a thread of its own, every RUN_ASK_MS: the answer may be
- * long in coming (a daemon that is stopped), and no answer is one, too. */
+ * A separate thread asks every RUN_ASK_MS whether the lock or entry is still held. A stopped daemon
+ * may answer late or never; without an answer, the last one expires. */
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
 
@@ -16,8 +16,8 @@
 #define RUN_ASK_MS   500
 #define RUN_GRACE_MS 5000
 
-/* Until when is it surely held, on clock_boot_ms? 0: it is lost. UINT64_MAX: as long as nobody says
- * otherwise. */
+/* The time of clock_boot_ms until which the lock or entry is certainly held. 0: it is lost.
+ * UINT64_MAX: no limit. */
 typedef uint64_t (*run_until_fn)(void *arg);
 
 struct run {
@@ -28,8 +28,8 @@ struct run {
     int keep_fd; /* a descriptor that the command inherits; -1: none */
 };
 
-/* Runs it to its end. Its exit status, 128 + the signal that killed it, 127 or 126 after a message
- * when it could not be executed. *lost: it was stopped, or ended, after the loss. */
+/* Runs the command to its end. Returns its exit status, 128 + the signal that killed it, or, after
+ * a message, 127 or 126 if it could not be executed. *lost: it ended after the loss. */
 int run_command(const struct run *run, bool *lost);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* coordfs stat: what stat(2) and the xattrs user.coordfs.* tell. */
+/* coordfs stat: shows the results of stat(2) and the xattrs user.coordfs.*. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -13,9 +13,10 @@
 #include <xxhash.h>
 
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "cli/path.h"
 
-/* In the order in which they are shown. */
+/* In the order of the output. */
 static const struct {
     const char *name;
     bool is_number;
@@ -56,7 +57,7 @@ static void add_xattr(json_t *o, const char *path, size_t i)
                                                             : json_string(value));
 }
 
-/* XXH3-64 of the content, as transactions compare it; false after a message. */
+/* Adds XXH3-64 of the content, as transactions compare it. False after a message. */
 static bool add_hash(json_t *o, const char *path)
 {
     XXH3_state_t *state = XXH3_createState();
@@ -73,7 +74,7 @@ static bool add_hash(json_t *o, const char *path)
     if (n == 0)
         json_object_set_new(o, "hash", json_string(text));
     else
-        cli_fail(0, "%s: %s", path, strerror(errno));
+        cli_fail(0, "%s: %s", path, explain_errno(errno));
     if (fd >= 0)
         close(fd);
     return n == 0;
@@ -88,7 +89,7 @@ static json_t *describe(const char *path, bool hash)
     json_t *o;
 
     if (fd < 0 || fstat(fd, &st) < 0) {
-        cli_fail(0, "%s: %s", path, strerror(errno));
+        cli_fail(0, "%s: %s", path, explain_errno(errno));
         if (fd >= 0)
             close(fd);
         return NULL;
@@ -105,7 +106,7 @@ static json_t *describe(const char *path, bool hash)
                   (json_int_t)st.st_nlink, "size", (json_int_t)st.st_size, "mtime",
                   (json_int_t)st.st_mtime);
     if (o == NULL) {
-        cli_fail(0, "%s: the name is no UTF-8", path);
+        cli_fail(0, "%s: the name is not valid UTF-8: stat cannot show it", path);
         return NULL;
     }
     for (size_t i = 0; i < ARRAY_LEN(xattrs); i++)

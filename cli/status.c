@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* coordfs status: what a member knows, for people or as JSON. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/control.h"
+#include "cli/table.h"
 
 static const char *text(const json_t *o, const char *key)
 {
@@ -19,16 +21,6 @@ static long long number(const json_t *o, const char *key)
     return (long long)json_integer_value(json_object_get(o, key));
 }
 
-static void print_number(const json_t *o, const char *key, int width)
-{
-    const json_t *value = json_object_get(o, key);
-
-    if (json_is_integer(value) && json_integer_value(value) >= 0)
-        printf(" %*lld", width, (long long)json_integer_value(value));
-    else
-        printf(" %*s", width, "-");
-}
-
 static const char *link_text(const json_t *member)
 {
     if (json_is_true(json_object_get(member, "self")))
@@ -38,23 +30,23 @@ static const char *link_text(const json_t *member)
 
 static void print_members(const json_t *status)
 {
+    static const struct table_column columns[] = {
+        {"MEMBER", "id", true},  {"ROLE", "role", false},  {"ADDRESS", "address", false},
+        {"LINK", "link", false}, {"MATCH", "match", true}, {"LAG", "lag", true},
+    };
     json_t *members = json_object_get(status, "members");
     long long leader = number(status, "leader");
     json_t *m;
     size_t i;
 
-    printf("\n%6s  %-8s %-24s %-5s %10s %10s\n", "MEMBER", "ROLE", "ADDRESS", "LINK", "MATCH",
-           "LAG");
     json_array_foreach(members, i, m)
     {
-        bool leads = leader != 0 && number(m, "id") == leader;
-
-        printf("%6lld  %-8s %-24s %-5s", number(m, "id"), leads ? "leader" : text(m, "role"),
-               text(m, "address"), link_text(m));
-        print_number(m, "match", 10);
-        print_number(m, "lag", 10);
-        printf("\n");
+        if (leader != 0 && number(m, "id") == leader)
+            json_object_set_new(m, "role", json_string("leader"));
+        json_object_set_new(m, "link", json_string(link_text(m)));
     }
+    putchar('\n');
+    table_print(columns, ARRAY_LEN(columns), members);
 }
 
 static void print_leader(const json_t *status)
@@ -99,16 +91,11 @@ static void print_status(const json_t *status)
 int cli_status(int argc, char **argv)
 {
     bool as_json = argc > 1 && strcmp(argv[1], "--json") == 0;
-    char *state;
     json_t *status;
 
     if (argc != (as_json ? 3 : 2))
-        return cli_fail(CLI_USAGE, "usage: coordfs status [--json] MOUNT|NAME|STATEDIR");
-    state = control_find(argv[argc - 1]);
-    if (state == NULL)
-        return CLI_FAILED;
-    status = control_ask(state, "status");
-    free(state);
+        return CLI_SHOW_USAGE;
+    status = control_ask(argv[argc - 1], "status");
     if (status == NULL)
         return CLI_FAILED;
     if (as_json) {

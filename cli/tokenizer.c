@@ -47,7 +47,7 @@ static int hex(int c)
     return isdigit(c) ? c - '0' : isxdigit(c) ? tolower(c) - 'a' + 10 : -1;
 }
 
-/* Behind a backslash within "…". */
+/* Reads what follows a backslash within "…". */
 static bool escape(struct tokenizer *t, struct token *token)
 {
     static const char names[] = "nt0", values[] = "\n\t";
@@ -55,12 +55,12 @@ static bool escape(struct tokenizer *t, struct token *token)
     const char *name = c > 0 ? strchr(names, c) : NULL;
 
     if (c < 0)
-        return tokenizer_fail(t, "a backslash at the end");
+        return tokenizer_fail(t, "a backslash ends the input");
     if (c == 'x') {
         high = hex(next(t));
         low = hex(next(t));
         if (high < 0 || low < 0)
-            return tokenizer_fail(t, "\\x wants two hexadecimal digits");
+            return tokenizer_fail(t, "\\x needs two hexadecimal digits");
         put_byte(token, high << 4 | low);
     } else if (c != '\n') {
         put_byte(token, name != NULL ? values[name - names] : c);
@@ -90,7 +90,7 @@ static bool read_token(struct tokenizer *t)
     int c;
 
     if (t->n == TOKENIZER_MAX)
-        return tokenizer_fail(t, "too many words");
+        return tokenizer_fail(t, "a line has at most %d words", TOKENIZER_MAX);
     *token = (struct token){.bytes = BUF_EMPTY};
     t->n++;
     while ((c = peek(t)) >= 0 && !isspace(c)) {
@@ -100,7 +100,7 @@ static bool read_token(struct tokenizer *t)
                 return false;
         } else if (c == '\\') {
             if ((c = next(t)) < 0)
-                return tokenizer_fail(t, "a backslash at the end");
+                return tokenizer_fail(t, "a backslash ends the input");
             token->quoted = true;
             put_byte(token, c);
         } else {
@@ -112,7 +112,7 @@ static bool read_token(struct tokenizer *t)
     return true;
 }
 
-/* The lines behind the current one, up to the mark. */
+/* Reads the following lines up to the mark into the token. */
 static bool read_document(struct tokenizer *t, struct token *token)
 {
     char *mark = xstrdup(tokenizer_text(token) + 2);
@@ -133,7 +133,7 @@ static bool read_document(struct tokenizer *t, struct token *token)
         t->next_line++;
     }
     if (!found)
-        tokenizer_fail(t, "no line '%s' ends the text", mark);
+        tokenizer_fail(t, "the line '%s' that ends the text is missing", mark);
     put_byte(token, '\0');
     token->bytes.len--;
     free(mark);
@@ -146,7 +146,7 @@ static void skip_to(struct tokenizer *t, const char *stop)
         t->at++;
 }
 
-/* Empties the line. */
+/* Frees the tokens of the line. */
 static void drop(struct tokenizer *t)
 {
     for (unsigned i = 0; i < t->n; i++)
@@ -154,7 +154,7 @@ static void drop(struct tokenizer *t)
     t->n = 0;
 }
 
-/* The words of the next line; false after a message. */
+/* Reads the words of the next line. False after a message. */
 static bool read_line(struct tokenizer *t)
 {
     struct token *last;
@@ -177,7 +177,7 @@ static bool read_line(struct tokenizer *t)
     }
     return strlen(tokenizer_text(last)) > 2
                ? read_document(t, last)
-               : tokenizer_fail(t, "<< wants a word that ends the text");
+               : tokenizer_fail(t, "<< needs a word that ends the text");
 }
 
 bool tokenizer_read(struct tokenizer *t, bool *error)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines of words, quoted as in a shell. In '…' everything is literal; in "…" and outside of quotes
- * a backslash takes away the next character's meaning, and in "…" \n, \t, \0, \xHH stand for bytes.
- * Quotes may span lines; adjacent pieces are one word. # begins a comment. A last word <<END is the
- * lines that follow, up to one that is END; nothing in them is special. */
+/* Splits lines into words (tokens), quoted as in a shell. In '…' everything is literal. In "…" and
+ * outside quotes a backslash makes the next character literal; in "…", \n, \t, \0 and \xHH are
+ * bytes. Quotes may span lines; adjacent pieces form one word. # begins a comment. If the last word
+ * is <<END, the following lines up to a line END are the word, literally. */
 #ifndef CLI_TOKENIZER_H
 #define CLI_TOKENIZER_H
 
@@ -12,26 +12,27 @@
 
 struct token {
     struct buf bytes; /* any bytes; terminated by a NUL that is not counted */
-    bool quoted;      /* some of it is */
+    bool quoted;      /* at least in part */
 };
 
 struct tokenizer {
-    struct token tokens[TOKENIZER_MAX]; /* of the line that was read last */
+    struct token tokens[TOKENIZER_MAX]; /* of the last line read */
     unsigned n;
-    unsigned line; /* where that line begins, from 1 */
+    unsigned line; /* its number, from 1 */
 
-    const char *at, *end; /* what is still to be read */
+    const char *at, *end; /* the rest of the text */
     unsigned next_line;
     char *errmsg;
     size_t errmsg_len;
 };
 
-/* Borrows all. */
+/* Borrows text and errmsg until tokenizer_fini. */
 void tokenizer_init(struct tokenizer *t, const char *text, size_t len, char *errmsg,
                     size_t errmsg_len);
 void tokenizer_fini(struct tokenizer *t);
 
-/* Reads the next line, n words (0: an empty one). False at the end, and after an error: *error. */
+/* Reads the next line into tokens and n (0: an empty line). False at the end of the text, and after
+ * an error, which *error tells apart. */
 bool tokenizer_read(struct tokenizer *t, bool *error);
 
 static inline const char *tokenizer_text(const struct token *token)

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "proto/ioctl.h"
 
 /* ---- Making -----------------------------------------------------------------------------------*/
@@ -137,12 +138,21 @@ static uint64_t number_of(const Cfs__Attr *attr, Cfs__TxnCheck__Kind kind)
                                                     : attr->aversion;
 }
 
+static bool is_guard(const Cfs__TxnStep *step)
+{
+    static const char guard[] = "user.coordfs.guard";
+
+    return step->op_case == CFS__TXN_STEP__OP_SET_XATTR &&
+           step->set_xattr->name.len == sizeof guard - 1 &&
+           memcmp(step->set_xattr->name.data, guard, sizeof guard - 1) == 0;
+}
+
 char *transact_why(const Cfs__TxnStep *step, const Cfs__StepReply *reply)
 {
     const Cfs__TxnCheck *c = step->op_case == CFS__TXN_STEP__OP_CHECK ? step->check : NULL;
 
     if (c != NULL && reply->status == ECANCELED && c->kind == CFS__TXN_CHECK__KIND__HASH)
-        return xstrdup("the content is another");
+        return xstrdup("the content differs");
     if (c != NULL && reply->status == ECANCELED && reply->attr != NULL)
         return xasprintf("the %s is %llu, not %llu", what[c->kind],
                          (unsigned long long)number_of(reply->attr, c->kind),
@@ -150,7 +160,9 @@ char *transact_why(const Cfs__TxnStep *step, const Cfs__StepReply *reply)
     if (c != NULL && reply->status == EACCES && c->kind == CFS__TXN_CHECK__KIND__LOCKED &&
         reply->attr != NULL)
         return xstrdup("this host does not hold its lock");
-    return xstrdup(strerror((int)reply->status));
+    if (is_guard(step) && reply->status == EINVAL)
+        return xstrdup(explain(EXPLAIN_GUARD));
+    return xstrdup(explain_errno((int)reply->status));
 }
 
 bool transact_is_mismatch(const Cfs__Txn *txn, const Cfs__Reply *reply)
@@ -170,15 +182,16 @@ const char *transact_error(int error)
     static char text[160];
 
     if (error != EINTR && error != ETIMEDOUT)
-        return error == E2BIG ? "too much for one transaction (1 MiB)" : strerror(error);
-    snprintf(text, sizeof text, "%s: whether it was done, or will be, is not known",
+        return error == E2BIG ? explain(EXPLAIN_TOO_LARGE) : explain_errno(error);
+    snprintf(text, sizeof text,
+             "%s: it is unknown whether the change was or will be made: look before trying again",
              error == EINTR ? "interrupted" : "no quorum");
     return text;
 }
 
 static int report(const char *path, const Cfs__Txn *txn, const Cfs__Reply *reply)
 {
-    const char *error = reply == NULL ? transact_error(errno) : strerror((int)reply->status);
+    const char *error = reply == NULL ? transact_error(errno) : explain_errno((int)reply->status);
     char *why;
 
     if (reply == NULL || reply->value == 0 || reply->value > reply->n_steps)

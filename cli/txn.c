@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "cli/path.h"
 #include "cli/transact.h"
 #include "cli/txn_text.h"
@@ -25,11 +26,11 @@ static bool read_text(struct buf *out)
         out->len += n > 0 ? (size_t)n : 0;
     } while ((n > 0 && out->len <= TEXT_MAX) || (n < 0 && errno == EINTR));
     if (n < 0)
-        return cli_bad("standard input: %s", strerror(errno));
-    return n == 0 || cli_bad("standard input: too much for one transaction (1 MiB)");
+        return cli_bad("standard input: %s", explain_errno(errno));
+    return n == 0 || cli_bad("standard input: %s", explain(EXPLAIN_TOO_LARGE));
 }
 
-/* The path as it was made: the name of a sequential entry in place of its beginning. */
+/* Prints the path of the step; for a sequential entry, with the name that it got. */
 static void print_path(const Cfs__TxnStep *step, const Cfs__StepReply *reply)
 {
     size_t dir = step->path.len;
@@ -62,7 +63,7 @@ static int fail_step(const struct txn_text *t, const Cfs__Reply *reply)
     char *why;
 
     if (at == 0 || at > reply->n_steps || at > t->txn->n_steps)
-        return cli_fail(CLI_FAILED, "txn: %s", strerror((int)reply->status));
+        return cli_fail(CLI_FAILED, "txn: %s", explain_errno((int)reply->status));
     step = t->txn->steps[at - 1];
     why = transact_why(step, reply->steps[at - 1]);
     cli_fail(0, "txn: line %u: %s %.*s: %s", t->lines[at - 1], t->verbs[at - 1],
@@ -83,7 +84,8 @@ static int run_text(int fd, const struct txn_text *t)
     else
         print_steps(t, reply);
     cfs__reply__free_unpacked(reply, NULL);
-    return fflush(stdout) == 0 ? rc : cli_fail(CLI_FAILED, "standard output: %s", strerror(errno));
+    return fflush(stdout) == 0 ? rc
+                               : cli_fail(CLI_FAILED, "standard output: %s", explain_errno(errno));
 }
 
 static int run_in(const char *dir, int fd)
@@ -95,7 +97,7 @@ static int run_in(const char *dir, int fd)
     int rc = CLI_FAILED;
 
     if (!path_find_mount(fd, &mounted))
-        return cli_fail(CLI_FAILED, "%s: not in a mounted coordfs", dir);
+        return cli_fail(CLI_FAILED, "%s: %s", dir, explain(EXPLAIN_NOT_COORDFS));
     if (!read_text(&text))
         rc = CLI_FAILED;
     else if (txn_text_parse((const char *)text.data, text.len, &mounted, cli_umask(), &t, why,
@@ -125,7 +127,7 @@ int cli_txn(int argc, char **argv)
         return CLI_SHOW_USAGE;
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return cli_fail(CLI_FAILED, "%s: %s", dir, strerror(errno));
+        return cli_fail(CLI_FAILED, "%s: %s", dir, explain_errno(errno));
     rc = run_in(dir, fd);
     close(fd);
     return rc;

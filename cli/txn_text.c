@@ -19,7 +19,7 @@ struct parser {
     struct txn_text *out;
 };
 
-/* ---- What words mean --------------------------------------------------------------------------*/
+/* ---- Values of words --------------------------------------------------------------------------*/
 
 static bool is_text(const struct token *token, const char *text)
 {
@@ -37,8 +37,8 @@ static bool get_number(struct parser *p, const struct token *token, int base, ui
     errno = 0;
     *out = strtoull(text, NULL, base);
     if (*text == '\0' || text[strspn(text, digits)] != '\0' || errno != 0 || *out > max)
-        return tokenizer_fail(&p->tok, "%s: '%s' is no %s", tokenizer_text(&p->tok.tokens[0]), text,
-                              what);
+        return tokenizer_fail(&p->tok, "%s: '%s' must be a %s", tokenizer_text(&p->tok.tokens[0]),
+                              text, what);
     return true;
 }
 
@@ -46,7 +46,7 @@ static bool get_mode(struct parser *p, const struct token *token, uint32_t *out)
 {
     uint64_t mode;
 
-    if (!get_number(p, token, 8, 07777, "mode (octal)", &mode))
+    if (!get_number(p, token, 8, 07777, "mode in octal, 0 to 7777", &mode))
         return false;
     *out = (uint32_t)mode;
     return true;
@@ -59,7 +59,7 @@ static char *get_path(struct parser *p, const struct token *token)
     char *inside;
 
     if (token->bytes.len == 0 || strlen(path) != token->bytes.len) {
-        tokenizer_fail(&p->tok, "%s: an empty path, or one with a NUL",
+        tokenizer_fail(&p->tok, "%s: an empty path, or a path with a NUL, is not valid",
                        tokenizer_text(&p->tok.tokens[0]));
         return NULL;
     }
@@ -67,12 +67,12 @@ static char *get_path(struct parser *p, const struct token *token)
         return xstrdup(path);
     inside = p->mounted != NULL ? path_inside(p->mounted, path) : NULL;
     if (inside == NULL)
-        tokenizer_fail(&p->tok, "%s is outside of the mount%s%s", path,
-                       p->mounted != NULL ? " " : "", p->mounted != NULL ? p->mounted->mount : "");
+        tokenizer_fail(&p->tok, "%s is outside the mount%s%s", path, p->mounted != NULL ? " " : "",
+                       p->mounted != NULL ? p->mounted->mount : "");
     return inside;
 }
 
-/* A step whose path is that word; NULL after a message. */
+/* Adds a step with this path. NULL after a message. */
 static Cfs__TxnStep *add_step(struct parser *p, const struct token *path)
 {
     struct txn_text *t = p->out;
@@ -139,7 +139,8 @@ static bool get_options(struct parser *p, unsigned from, struct entry_options *o
     return true;
 }
 
-/* ---- The verbs: words[0] is the verb itself ---------------------------------------------------*/
+/* ---- The verbs: token 0 is the verb itself
+ * -----------------------------------------------------*/
 
 static bool parse_check(struct parser *p)
 {
@@ -168,8 +169,8 @@ static bool parse_check(struct parser *p)
         if (!is_text(&p->tok.tokens[2], kinds[i].name))
             continue;
         if (p->tok.n != (kinds[i].base == 0 ? 3 : 4))
-            return tokenizer_fail(&p->tok, "check: %s wants %s", kinds[i].name,
-                                  kinds[i].base == 0 ? "nothing behind it" : "a number");
+            return tokenizer_fail(&p->tok, "check: %s takes %s", kinds[i].name,
+                                  kinds[i].base == 0 ? "no argument" : "a number");
         if (kinds[i].base != 0 &&
             !get_number(p, &p->tok.tokens[3], kinds[i].base, UINT64_MAX, kinds[i].what, &number))
             return false;
@@ -425,7 +426,7 @@ static bool parse_rmxattr(struct parser *p)
 
 static const struct verb {
     const char *name;
-    unsigned min, max; /* words behind it */
+    unsigned min, max; /* number of arguments */
     bool (*parse)(struct parser *p);
     const char *usage;
 } verbs[] = {
@@ -468,7 +469,7 @@ static bool parse_all(struct parser *p)
     while (ok && tokenizer_read(&p->tok, &error))
         ok = p->tok.n == 0 || parse_step(p);
     if (ok && !error && p->out->txn->n_steps == 0)
-        return tokenizer_fail(&p->tok, "there is no step");
+        return tokenizer_fail(&p->tok, "the input has no step");
     return ok && !error;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* coordfs watch: follows the feed of the mount that PATH lies in (.coordfs/events). */
+/* coordfs watch: follows the feed .coordfs/events of the mount that contains PATH. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "cli/path.h"
 #include "proto/ioctl.h"
 #include "proto/limits.h"
@@ -78,7 +79,8 @@ static bool take_options(struct watch *w, int argc, char **argv)
     return true;
 }
 
-/* What does not exist (yet) has a directory that does. Gives; NULL with errno. */
+/* The real path (gives), or NULL with errno. A path that does not exist yet is resolved by its
+ * directory. *fd: a descriptor in the same mount. */
 static char *resolve(const char *path, int *fd)
 {
     char *copy, *base, *real, *out;
@@ -109,11 +111,15 @@ static int open_events(struct watch *w, const char *path)
     if (w->fd >= 0)
         return CLI_OK;
     if (errno == ENOENT) /* a bind mount of a directory */
-        return cli_fail(CLI_FAILED, "%s: the root of this coordfs is not mounted here", path);
-    return cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
+        return cli_fail(CLI_FAILED,
+                        "%s: the feed is in the root of the filesystem, which is not mounted here: "
+                        "mount it (a bind "
+                        "mount of a directory is not enough)",
+                        path);
+    return cli_fail(CLI_FAILED, "%s: %s", path, explain_errno(errno));
 }
 
-/* Takes inside: the path from the root of the filesystem. */
+/* Subscribes to a path; takes `inside`, the path from the root of the filesystem. */
 static int order(struct watch *w, const char *path, char *inside)
 {
     struct coordfs_ioc_watch request = {.since = w->since, .flags = w->flags};
@@ -121,12 +127,12 @@ static int order(struct watch *w, const char *path, char *inside)
 
     request.path_len = (uint32_t)strlen(inside);
     if (request.path_len > sizeof request.path)
-        status = cli_fail(CLI_FAILED, "%s: %s", path, strerror(ENAMETOOLONG));
+        status = cli_fail(CLI_FAILED, "%s: %s", path, explain_errno(ENAMETOOLONG));
     else
         memcpy(request.path, inside, request.path_len);
     free(inside);
     if (status == CLI_OK && ioctl(w->fd, COORDFS_IOC_WATCH, &request) < 0)
-        status = cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
+        status = cli_fail(CLI_FAILED, "%s: %s", path, explain_errno(errno));
     return status;
 }
 
@@ -137,9 +143,11 @@ static int add_mounted(struct watch *w, const char *path, const struct path_moun
     int status = CLI_OK;
 
     if (inside == NULL)
-        return cli_fail(CLI_FAILED, "%s: not in a mounted coordfs", path);
+        return cli_fail(CLI_FAILED, "%s: %s", path, explain(EXPLAIN_NOT_COORDFS));
     if (w->mount != NULL && strcmp(w->mount, mounted->mount) != 0)
-        status = cli_fail(CLI_USAGE, "%s: in another mount than the paths before it", path);
+        status = cli_fail(
+            CLI_USAGE, "%s: in another mount than the earlier paths: watch one mount per command",
+            path);
     if (w->mount == NULL) {
         w->mount = xstrdup(mounted->mount);
         status = open_events(w, path);
@@ -157,9 +165,9 @@ static int add_path(struct watch *w, const char *path)
     char *real = resolve(path, &fd);
 
     if (real == NULL) {
-        status = cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
+        status = cli_fail(CLI_FAILED, "%s: %s", path, explain_errno(errno));
     } else if (!path_find_mount(fd, &mounted)) {
-        status = cli_fail(CLI_FAILED, "%s: not in a mounted coordfs", path);
+        status = cli_fail(CLI_FAILED, "%s: %s", path, explain(EXPLAIN_NOT_COORDFS));
     } else {
         status = add_mounted(w, path, &mounted, real);
         path_mount_fini(&mounted);
@@ -173,14 +181,16 @@ static int add_path(struct watch *w, const char *path)
 /* ---- Following ----------------------------------------------------------------------------------
  */
 
-/* -1: to be continued; else the status to end with. */
+/* -1: go on; otherwise the exit status. */
 static int take_line(struct watch *w, const char *line, size_t len)
 {
     uint64_t oldest;
 
     if (sscanf(line, COMPACTED, &oldest) == 1) {
         fflush(stdout);
-        return cli_fail(CLI_COMPACTED, "compacted, oldest is %" PRIu64, oldest);
+        return cli_fail(
+            CLI_COMPACTED,
+            "compacted, oldest is %" PRIu64 ": read the tree again and watch from there", oldest);
     }
     if (fwrite(line, 1, len, stdout) != len)
         return CLI_FAILED;
@@ -214,13 +224,14 @@ static int read_more(struct watch *w)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return -1;
     if (n <= 0)
-        return cli_fail(CLI_FAILED, "%s: %s", w->mount, n < 0 ? strerror(errno) : "the feed ended");
+        return cli_fail(CLI_FAILED, "%s: %s", w->mount,
+                        n < 0 ? explain_errno(errno) : "the feed ended");
     w->line.len += (size_t)n;
     w->line.data[w->line.len] = '\0';
     return take_lines(w);
 }
 
-/* The timeout begins anew with each change. */
+/* Each change restarts the timeout. */
 static int follow(struct watch *w)
 {
     struct pollfd fd = {.fd = w->fd, .events = POLLIN};
@@ -230,7 +241,7 @@ static int follow(struct watch *w)
         int n = poll(&fd, 1, w->timeout_ms);
 
         if (n < 0 && errno != EINTR)
-            return cli_fail(CLI_FAILED, "%s: %s", w->mount, strerror(errno));
+            return cli_fail(CLI_FAILED, "%s: %s", w->mount, explain_errno(errno));
         if (n == 0)
             return CLI_TIMEOUT;
         status = read_more(w);

@@ -37,6 +37,7 @@
 
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/version.h"
 #include "raft/driver.h"
 #include "raft/link.h"
 

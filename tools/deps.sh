@@ -10,7 +10,8 @@ set -eu
 
 RAFT_MIN=0.22.1
 BUILD='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libraft-dev libuv1-dev libsqlite3-dev
-       libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libjansson-dev uthash-dev'
+       libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libjansson-dev uthash-dev libmount-dev
+       libsmartcols-dev libsystemd-dev'
 TEST='libcmocka-dev attr acl inotify-tools iproute2 nftables jq sqlite3 procps util-linux
       rsync diffutils git python3-minimal vim-tiny faketime
       entr python3-watchdog node-chokidar incron dnsmasq-base moreutils curl wget openssl strace'

@@ -52,9 +52,9 @@ layers() {
 		proto        | base proto                      | protobuf-c xxhash
 		store        | base proto store                | protobuf-c xxhash uthash sqlite3
 		raft         | base proto raft                 | protobuf-c xxhash uthash uv raft
-		fs           | base proto fs                   | protobuf-c xxhash uthash fuse
-		daemon       | base proto store raft fs daemon | protobuf-c xxhash uthash uv jansson
-		cli          | base proto cli                  | protobuf-c xxhash jansson
+		fs           | base proto fs                   | protobuf-c xxhash uthash fuse libmount
+		daemon       | base proto store raft fs daemon | protobuf-c xxhash uthash uv jansson libmount systemd
+		cli          | base proto cli                  | protobuf-c xxhash jansson libmount smartcols
 		mount-helper | base mount-helper               |
 	END
 }
@@ -77,6 +77,9 @@ libraries() {
 		raft       | raft(.h\|/.*)          | raft_.*
 		fuse       | (fuse.*\|linux/fuse.h) | fuse_.*
 		jansson    | jansson.*              | json_.*
+		libmount   | libmount.h             | mnt_.*
+		smartcols  | libsmartcols.h         | scols_.*
+		systemd    | systemd/.*             | sd_.*
 		openssl    | openssl/.*             | (SSL\|EVP\|X509\|BIO\|PEM\|ERR)_.*
 		zstd       | z(std\|dict).*         | ZSTD_.*
 	END

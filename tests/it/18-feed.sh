@@ -282,7 +282,7 @@ for line in lines:
 assert now.endswith(b"\n")
 PY
 exits 3 "$W" watch --since 1 "$M"
-one_line '^coordfs: compacted, oldest is [0-9]+$'
+one_line '^coordfs: compacted, oldest is [0-9]+: read the tree again'
 oldest=${ERR##* }
 exits 4 "$W" watch -r --since "$oldest" -t 300ms "$M"
 matches "$(wc -l <<<"$OUT")" '^1[0-9][0-9]$|^99$' "changes that are kept"

@@ -91,7 +91,7 @@ background "$C" lock "${MNT[1]}/busy" -- sleep 60
 locked() { ! "$C" lock -n "${MNT[1]}/busy" -- true; }
 until_true 30 locked
 exits 1 "$C" once --every 1d --within 0.2 "${MNT[2]}/busy" -- true
-one_line 'still being run'
+one_line 'another host still runs it'
 kill "$CHILD"
 
 say "hosts that die in the middle"

@@ -208,7 +208,7 @@ static void errors(void **state)
         {"setattr a mode 640 uid", "line 1:", "uid"},
         {"setattr a colour red", "line 1:", "colour"},
         {"setattr a mtime soon", "line 1:", "soon"},
-        {"rm /etc/passwd", "line 1:", "/etc/passwd is outside of the mount /coord"},
+        {"rm /etc/passwd", "line 1:", "/etc/passwd is outside the mount /coord"},
         {"rm /coordination", "line 1:", "/coordination is outside"},
         {"rm ''", "line 1:", "empty path"},
         {"rm \"a\\0b\"", "line 1:", "NUL"},
