@@ -7,6 +7,7 @@
 #include "fs/kernel/mount.h"
 
 #include <errno.h>
+#include <libmount.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,84 +15,28 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/log.h"
 
 #define MOUNT_LEFTOVERS_MAX 16 /* dead mounts on top of each other */
 
-struct mount_line {
-    int id;
-    int parent; /* mountpoint */
-    int device; /* minor number */
-    char *path;
-    char *options; /* of the mount: "rw,nosuid…" */
-    char *type;
-};
-
-/* mountinfo writes blanks and similar bytes in names as \ooo. */
-static void unescape(char *s)
+/* Calls fn for each mount, in the order of mounting, until it returns true. libmount reads the list
+ * only: it touches no mounted path, which could wait for this very daemon. */
+static void each_mount(bool (*fn)(void *arg, struct libmnt_fs *m), void *arg)
 {
-    char *out = s;
+    struct libmnt_table *table = mnt_new_table_from_file("/proc/self/mountinfo");
+    struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+    struct libmnt_fs *m;
 
-    for (; *s != '\0'; s++) {
-        unsigned value;
-
-        if (s[0] == '\\' && sscanf(s + 1, "%3o", &value) == 1 && strlen(s) >= 4) {
-            *out++ = (char)value;
-            s += 3;
-        } else {
-            *out++ = *s;
-        }
-    }
-    *out = '\0';
-}
-
-/* Format: "36 35 98:0 /root /path opts tags… - type source superopts". Cuts `line` into pieces. */
-static bool parse_line(char *line, struct mount_line *out)
-{
-    char *save = NULL, *word = strtok_r(line, " ", &save);
-
-    memset(out, 0, sizeof(*out));
-    for (int i = 0; word != NULL; i++, word = strtok_r(NULL, " ", &save)) {
-        if (i == 0)
-            out->id = atoi(word);
-        else if (i == 1)
-            out->parent = atoi(word);
-        else if (i == 2)
-            out->device = strchr(word, ':') == NULL ? -1 : atoi(strchr(word, ':') + 1);
-        else if (i == 4)
-            out->path = word;
-        else if (i == 5)
-            out->options = word;
-        else if (i > 5 && strcmp(word, "-") == 0) {
-            out->type = strtok_r(NULL, " ", &save);
-            break;
-        }
-    }
-    if (out->path == NULL || out->type == NULL)
-        return false;
-    unescape(out->path);
-    return true;
-}
-
-/* Calls fn for each mount, in the order of mounting, until fn returns true. */
-static void each_mount(bool (*fn)(void *arg, const struct mount_line *m), void *arg)
-{
-    FILE *file = fopen("/proc/self/mountinfo", "re");
-    char *line = NULL;
-    size_t size = 0;
-    struct mount_line m;
-
-    if (file == NULL) {
+    if (table == NULL)
         log_error("/proc/self/mountinfo: %s", strerror(errno));
-        return;
-    }
-    while (getline(&line, &size, file) > 0)
-        if (parse_line(line, &m) && fn(arg, &m))
+    while (table != NULL && mnt_table_next_fs(table, iter, &m) == 0)
+        if (fn(arg, m))
             break;
-    free(line);
-    fclose(file);
+    mnt_free_iter(iter);
+    mnt_unref_table(table);
 }
 
 struct find {
@@ -104,29 +49,29 @@ struct find {
     char at[PATH_MAX];
 };
 
-static bool find_path(void *arg, const struct mount_line *m)
+static bool find_path(void *arg, struct libmnt_fs *m)
 {
     struct find *find = arg;
 
-    if (strcmp(m->path, find->path) == 0) {
+    if (strcmp(mnt_fs_get_target(m), find->path) == 0) {
         find->found = true;
-        find->id = m->id;
-        find->ours = strcmp(m->type, MOUNT_TYPE) == 0;
+        find->id = mnt_fs_get_id(m);
+        find->ours = strcmp(mnt_fs_get_fstype(m), MOUNT_TYPE) == 0;
     }
     return false;
 }
 
-static bool find_id(void *arg, const struct mount_line *m)
+static bool find_id(void *arg, struct libmnt_fs *m)
 {
     struct find *find = arg;
 
-    if (m->id != find->id)
+    if (mnt_fs_get_id(m) != find->id)
         return false;
-    find->read_only = strncmp(m->options, "ro", 2) == 0;
-    find->device = m->device;
-    find->found = strlen(m->path) < sizeof(find->at);
+    find->read_only = strncmp(mnt_fs_get_vfs_options(m), "ro", 2) == 0;
+    find->device = (int)minor(mnt_fs_get_devno(m));
+    find->found = strlen(mnt_fs_get_target(m)) < sizeof(find->at);
     if (find->found)
-        strcpy(find->at, m->path);
+        strcpy(find->at, mnt_fs_get_target(m));
     return true;
 }
 
@@ -244,11 +189,11 @@ void mount_close(int id)
         log_warn("cannot unmount %s: %s", ours.at, strerror(errno));
 }
 
-static bool find_child(void *arg, const struct mount_line *m)
+static bool find_child(void *arg, struct libmnt_fs *m)
 {
     struct find *find = arg;
 
-    find->found = m->parent == find->id;
+    find->found = mnt_fs_get_parent_id(m) == find->id;
     return find->found;
 }
 
