@@ -165,11 +165,28 @@ void db_abandon(struct db *db)
     db_close(db);
 }
 
+static const char *remedy(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_FULL:
+        return "make room on the disk and start the member again";
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return "move the state directory away and start the member again: it gets a copy of the "
+               "state from the others";
+    default:
+        return "look for errors of the disk in the kernel's log";
+    }
+}
+
 static int failed(struct db *db, const char *sql)
 {
+    int os = sqlite3_system_errno(db->conn);
+
     if (db->fatal)
-        die("the database failed: %s (%s): %s", sqlite3_errmsg(db->conn),
-            strerror(sqlite3_system_errno(db->conn)), sql);
+        die("the database %s failed: %s%s%s, in \"%s\": %s", sqlite3_db_filename(db->conn, "main"),
+            sqlite3_errmsg(db->conn), os != 0 ? ": " : "", os != 0 ? strerror(os) : "", sql,
+            remedy(sqlite3_errcode(db->conn)));
     return -EIO;
 }
 
