@@ -221,8 +221,7 @@ static void do_cancel(void *ctx, uint64_t ticket)
     consensus_cancel(d->consensus, ticket);
 }
 
-/* A leader that loses its quorum steps down, and who does not hear of a leader any more has none.
- */
+/* A leader that loses its quorum steps down, and its followers then know no leader. */
 static bool do_has_quorum(void *ctx)
 {
     struct daemon *d = ctx;

@@ -78,7 +78,9 @@ json_t *control_answer(struct daemon *d, const char *text, size_t len)
     if (answer == NULL && name != NULL)
         answer = views_json(d->views, name);
     if (answer == NULL)
-        answer = json_pack("{s:s}", "error", name != NULL ? "unknown command" : "not a request");
+        answer = json_pack("{s:s}", "error",
+                           name != NULL ? "it does not know this command: its version may be older"
+                                        : "the request is not {\"cmd\": …}");
     json_decref(request);
     return answer;
 }

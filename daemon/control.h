@@ -9,10 +9,11 @@
 #include "daemon/daemon.h"
 #include "proto/control.h"
 
-/* Binds and serves from now on. The node must run. 0 or -errno and a reason. Main thread. */
+/* Binds the socket and serves requests. The node must run. 0, or -errno and a line in errmsg. Main
+ * thread. */
 int control_start(struct daemon *d, struct control **out, char *errmsg, size_t errmsg_len);
 
-/* The answer to a request, whatever its bytes are; gives. Loop thread. */
+/* The answer to a request of any bytes; gives. Loop thread. */
 json_t *control_answer(struct daemon *d, const char *text, size_t len);
 
 /* Main thread, before consensus_stop. */

@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* coordfsd: one member of a cluster, with a mount of the replicated tree.
  *
- * Life: options, state directory, database, loop thread, control socket, mount; then the main
- * thread becomes the FUSE reader until the filesystem is unmounted or a signal comes; then the
- * same in reverse. A member without a mount waits for the signal instead. */
+ * It sets up options, state directory, database, loop thread, control socket and mount. Then the
+ * main thread is the FUSE reader until the filesystem is unmounted or a signal comes; a member
+ * without a mount waits for the signal. Then it takes everything down in reverse order. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <libmount.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "daemon/app.h"
 #include "daemon/backend.h"
 #include "daemon/control.h"
@@ -25,7 +28,6 @@
 #include "daemon/machine.h"
 #include "daemon/reaper.h"
 #include "daemon/session_manager.h"
-#include "daemon/status.h"
 #include "daemon/views.h"
 #include "fs/mirror/mirror_child.h"
 #include "proto/encode.h"
@@ -33,7 +35,7 @@
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
 
 #define DYING_MS 2000
-#define PRIORITY -10 /* halves what other work costs the mount's latency */
+#define PRIORITY -10 /* halves the effect of other load on the latency of the mount */
 
 static struct daemon self;
 
@@ -83,7 +85,6 @@ static void on_installed(void *ctx, uint64_t applied)
     struct daemon *d = ctx;
     struct fs *fs = atomic_load(&d->fs);
 
-    log_info("installed a snapshot at index %llu", (unsigned long long)applied);
     if (fs != NULL) {
         fs_replaced(fs);
         fs_told(fs, applied);
@@ -98,10 +99,8 @@ static void on_leader(void *ctx, uint64_t leader, uint64_t term)
     atomic_store(&d->has_leader, leader != 0);
     session_manager_leader(d->session_manager, leader, term);
     views_on_leader(d->views, leader);
-    if (leader == d->options.id)
-        log_info("leader of term %llu", (unsigned long long)term);
-    else if (leader != 0)
-        log_info("following %llu in term %llu", (unsigned long long)leader,
+    if (leader != 0 && leader != d->options.id) /* the driver logs that this member leads */
+        log_info("following member %llu in term %llu", (unsigned long long)leader,
                  (unsigned long long)term);
 }
 
@@ -144,7 +143,7 @@ static void on_signal(int signo BASE_UNUSED)
         fs_stop(fs);
 }
 
-/* The two that stop us stay blocked, in every thread, until the main thread is ready for them. */
+/* These signals stop the daemon. All threads block them until the main thread is ready. */
 static sigset_t stop_signals(void)
 {
     sigset_t set;
@@ -167,7 +166,7 @@ static void setup_process(void)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     umask(077);
-    /* Both help and neither is needed: an unprivileged member runs without. */
+    /* Both are optional: an unprivileged member runs without them. */
     (void)setpriority(PRIO_PROCESS, 0, PRIORITY);
     (void)setrlimit(RLIMIT_NOFILE, &files);
 }
@@ -187,7 +186,7 @@ static int make_state_dir(const char *dir)
     return err;
 }
 
-/* Paths must survive the change of the working directory to "/". */
+/* The working directory becomes "/", so paths must be absolute. */
 static void make_absolute(char **path)
 {
     char *absolute;
@@ -230,7 +229,7 @@ static int by_id(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* The first configuration: the peers and this member, in the same order everywhere. */
+/* The first configuration: the peers and this member, in the same order on all members. */
 static unsigned first_members(struct options *o, struct driver_member *out)
 {
     static char local[] = "local";
@@ -279,7 +278,7 @@ static int start_node(struct daemon *d, char *errmsg, size_t errmsg_len)
                            errmsg_len);
 }
 
-/* So that `coordfs status MOUNT` finds this daemon. A convenience: failing is only logged. */
+/* Creates the link by which `coordfs status MOUNT` finds this daemon. A failure is only logged. */
 static char *publish_mount(const struct options *o)
 {
     struct stat st;
@@ -323,11 +322,11 @@ static void announce_ready(struct daemon *d)
 {
     write_pid_file(d->options.state);
     log_info("ready after %llu ms", (unsigned long long)(clock_boot_ms() - d->started_ms));
+    (void)sd_notify(0, "READY=1"); /* does nothing where no manager listens */
     detach_ready();
 }
 
-/* INIT is done, but stat() of the mount must come from another thread than the one that serves it.
- */
+/* INIT is done. A separate thread calls stat() of the mount: the thread that serves it must not. */
 static void *on_mounted(void *arg)
 {
     struct daemon *d = arg;
@@ -423,7 +422,7 @@ static void stop_node(struct daemon *d)
     d->consensus = NULL;
 }
 
-/* Each level undoes its own part, in reverse order. */
+/* Each function undoes its own part, in reverse order. */
 static int with_control(struct daemon *d)
 {
     char errmsg[512] = "";
@@ -435,6 +434,7 @@ static int with_control(struct daemon *d)
         return fail(EXIT_SYSTEM, "%s", errmsg);
     }
     status = run(d);
+    (void)sd_notify(0, "STOPPING=1");
     session_manager_leave(d->session_manager);
     control_stop(d->control);
     stop_node(d);
@@ -469,7 +469,57 @@ static int with_store(struct daemon *d)
     return status;
 }
 
-/* A daemon that was killed a moment ago may still be dying, and its lock with it. */
+/* The pid of the daemon that uses the state directory; 0: unknown. */
+static int running_pid(const char *state)
+{
+    char *path = xasprintf("%s/coordfsd.pid", state);
+    FILE *f = fopen(path, "re");
+    int pid = 0;
+
+    if (f != NULL && fscanf(f, "%d", &pid) != 1)
+        pid = 0;
+    if (f != NULL)
+        fclose(f);
+    free(path);
+    return pid;
+}
+
+/* Where the cluster is mounted on this host; gives. NULL: nowhere. Reads /proc/self/mountinfo only:
+ * a look-up of our own mount could wait for a daemon that does not answer. */
+static char *mounted_at(const char *cluster)
+{
+    struct libmnt_table *table = mnt_new_table_from_file("/proc/self/mountinfo");
+    struct libmnt_fs *fs =
+        table != NULL ? mnt_table_find_srcpath(table, cluster, MNT_ITER_BACKWARD) : NULL;
+    const char *type = fs != NULL ? mnt_fs_get_fstype(fs) : NULL;
+    char *at =
+        type != NULL && strcmp(type, "fuse.coordfs") == 0 ? xstrdup(mnt_fs_get_target(fs)) : NULL;
+
+    mnt_unref_table(table);
+    return at;
+}
+
+static int fail_in_use(const struct options *o)
+{
+    char *at = mounted_at(o->name);
+    int pid = running_pid(o->state);
+    int status;
+
+    if (at != NULL)
+        status = fail(EXIT_SYSTEM,
+                      "%s: in use by a running member (pid %d), which is mounted at %s: unmount it "
+                      "first (umount %s)",
+                      o->state, pid, at, at);
+    else
+        status = fail(EXIT_SYSTEM,
+                      "%s: in use by a running member (pid %d): stop it first (kill %d), or use "
+                      "another state directory",
+                      o->state, pid, pid);
+    free(at);
+    return status;
+}
+
+/* A daemon that was just killed may still hold the lock for a moment. */
 static int open_store(struct daemon *d, const struct store_identity *identity, char *errmsg,
                       size_t errmsg_len)
 {
@@ -505,8 +555,11 @@ static int with_options(struct daemon *d)
     if (status != 0)
         return status;
     snprintf(identity.cluster, sizeof identity.cluster, "%s", o->name);
-    if (open_store(d, &identity, errmsg, sizeof errmsg) != 0)
-        return fail(EXIT_SYSTEM, "%s", errmsg);
+    err = open_store(d, &identity, errmsg, sizeof errmsg);
+    if (err == -EBUSY)
+        return fail_in_use(o);
+    if (err != 0)
+        return fail(EXIT_SYSTEM, "%s: %s", o->state, errmsg);
     status = with_store(d);
     store_close(d->store);
     log_info("stopped");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One running member: the place where fs/, raft/ and store/ meet. */
+/* One running member: connects fs/, raft/ and store/. */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
 
@@ -19,7 +19,7 @@ struct views;
 
 struct daemon {
     struct options options;
-    struct store *store;         /* loop thread (until the node runs and after: main thread) */
+    struct store *store;         /* loop thread; main thread while the node does not run */
     struct store_reader *reader; /* FUSE reader thread */
     struct machine_adapter *machine;
     struct consensus *consensus;

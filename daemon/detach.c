@@ -9,7 +9,7 @@
 
 static int ready_fd = -1; /* a byte written here tells the parent */
 
-/* The child has died, or is about to: its exit status is the verdict. */
+/* The child has died or is dying: exits with its status. */
 BASE_NORETURN static void exit_like(pid_t child)
 {
     int status;

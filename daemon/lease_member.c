@@ -7,8 +7,8 @@
 unsigned lease_ablated;
 #endif
 
-#define BEATS   4  /* heartbeats in a ttl while all goes well */
-#define HURRIES 16 /* while no acknowledgement comes */
+#define BEATS   4  /* heartbeats per ttl, if they are acknowledged */
+#define HURRIES 16 /* per ttl, until an acknowledgement comes */
 
 static uint64_t end_of(const struct lease_member *l, uint64_t since)
 {
@@ -40,7 +40,7 @@ bool lease_member_lapses(struct lease_member *l, uint64_t now)
     return true;
 }
 
-/* A heartbeat that is not acknowledged is soon followed by another one. */
+/* Until an acknowledgement comes, heartbeats follow each other quickly. */
 bool lease_member_beat(struct lease_member *l, uint64_t now)
 {
     if (l->session == 0 || now < l->next_ms)

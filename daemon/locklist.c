@@ -17,7 +17,7 @@ static json_t *number(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
-/* Names are bytes, JSON is UTF-8: what is none has no path here. */
+/* Names are bytes and JSON is UTF-8: a path that is not UTF-8 is left out. */
 static void add_path(struct listing *l, json_t *out, uint64_t ino)
 {
     json_t *path;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `coordfs locks` shows. Loop thread. */
+/* The answer to `coordfs locks`. Loop thread. */
 #ifndef DAEMON_LOCKLIST_H
 #define DAEMON_LOCKLIST_H
 

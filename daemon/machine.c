@@ -17,7 +17,7 @@ struct delivery {
     uint64_t seq;
     uint64_t nonce;
     struct buf reply;
-    uint64_t ended; /* nothing of the above: this session of the host's has ended */
+    uint64_t ended; /* if not 0, only this counts: the session of this host that has ended */
 };
 
 struct changes {
@@ -34,7 +34,7 @@ struct machine_adapter {
         size_t len;
         size_t cap;
     } grants;                   /* to this host's session */
-    struct changes own, others; /* made by this host's session, and by the others' */
+    struct changes own, others; /* made by this host's session, and by others */
 };
 
 struct machine_adapter *machine_new(struct daemon *d)
@@ -119,8 +119,8 @@ static void pass_changes(struct fs *fs, struct changes *c, bool own)
     *c = (struct changes){0};
 }
 
-/* The filesystem's readers see the new state as soon as it is shown: they have the news before the
- * disk is waited for. What is applied is on a majority's disks in any case. */
+/* The filesystem gets the changes as soon as its readers see the new state, before the wait for the
+ * disk. This is safe: an applied entry is already on the disks of a majority. */
 static void do_commit(void *ctx, bool sync)
 {
     struct machine_adapter *m = ctx;
@@ -277,7 +277,7 @@ static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entr
         keep_changes(result.session == own ? &m->own : &m->others, &result);
 }
 
-/* After the completions: a request is told that it waits before it is told that it does not. */
+/* After the completions: a request learns that it waits before it learns of its grant. */
 static void pass_grants(struct machine_adapter *m)
 {
     struct fs *fs = atomic_load(&m->daemon->fs);

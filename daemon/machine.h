@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Puts store/ behind raft/machine.h, and carries what the application of entries brought (replies
- * and changes) to the client and the filesystem once its transaction is committed. Loop thread. */
+/* Implements raft/machine.h by store/. Keeps the results of applied entries (replies, changes, lock
+ * grants) until their transaction is committed, then passes them to the client and the filesystem.
+ * Loop thread. */
 #ifndef DAEMON_MACHINE_H
 #define DAEMON_MACHINE_H
 
@@ -9,11 +10,11 @@
 struct machine_adapter *machine_new(struct daemon *d);
 void machine_free(struct machine_adapter *m);
 
-/* The view that raft gets; borrows m. */
+/* The interface for raft; borrows m. */
 struct machine machine_of(struct machine_adapter *m);
 
-/* After the transaction was committed: invalidates what the kernel may have cached, then completes
- * this host's requests. */
+/* Call after the transaction was committed: completes this host's requests and passes on lock
+ * grants. The changes were passed to the filesystem by the commit itself. */
 void machine_deliver(struct machine_adapter *m);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One table holds every option: how it is parsed, where it goes, and its line of help. */
+/* One table has all options: parser, field and help text. */
 #include "daemon/options.h"
 
 #include <ctype.h>
@@ -51,7 +51,7 @@ static bool set_string(struct parse *p, const struct option_def *def, const char
     char **at = field(p, def);
 
     if (value[0] == '\0')
-        return fail(p, "--%s: an empty value", def->key);
+        return fail(p, "--%s: the value must not be empty", def->key);
     free(*at);
     *at = xstrdup(value);
     return true;
@@ -216,15 +216,17 @@ static const struct option_def defs[] = {
     {"name", "NAME", set_name, FIELD(name), 0, 0, "the cluster's name (required)"},
     {"state", "DIR", set_string, FIELD(state), 0, 0,
      "database and socket [" CONTROL_STATE_BASE "/NAME]"},
-    {"mount", "DIR", set_string, FIELD(mount), 0, 0, "mountpoint; without: a member only"},
+    {"mount", "DIR", set_string, FIELD(mount), 0, 0,
+     "mountpoint; without it: a member without a mount"},
     {"id", "N", set_u64, FIELD(id), 1, INT64_MAX, "this member's number [1]"},
-    {"listen", "HOST:PORT", set_address, FIELD(listen), 0, 0, "where the other members reach this"},
+    {"listen", "HOST:PORT", set_address, FIELD(listen), 0, 0,
+     "address where other members reach this one"},
     {"peer", "ID=HOST:PORT", set_peer, 0, 0, 0, "another member of the first configuration"},
     {"timeout", "SEC", set_seconds, FIELD(timeout_ms), 1, 3600,
      "changes fail with ETIMEDOUT after this long without a quorum [8]"},
     {"session-ttl", "SEC", set_seconds, FIELD(session_ttl_ms), LIMIT_SESSION_TTL_MIN / 1000,
      LIMIT_SESSION_TTL_MAX / 1000,
-     "this host's locks and ephemeral entries outlive it by this long [10]"},
+     "time until locks and ephemeral entries of a dead host are removed [10]"},
     {"consistency", "HOW", set_consistency, FIELD(strong), 0, 0,
      "strong: each open, lookup and getattr asks the quorum first; local: does not [local]"},
     {"lostlock", "HOW", set_lostlock, FIELD(lostlock), 0, 0,
@@ -249,7 +251,7 @@ static const struct option_def defs[] = {
     {"o", "KEY[=VALUE],...", set_options, 0, 0, 0, "the same keys, as in fstab"},
 };
 
-/* mount(8)'s own: flags for mount(2), and words that mean nothing to us. */
+/* Words of mount(8): flags for mount(2), and words that this program ignores. */
 static const struct {
     const char *word;
     unsigned long set, clear;
@@ -322,7 +324,8 @@ static bool set_one(struct parse *p, char *word)
         return true;
     def = find_def(word, len);
     if (def == NULL || def->set == set_options)
-        return p->o->sloppy || fail(p, "unknown mount option '%s'", word);
+        return p->o->sloppy ||
+               fail(p, "unknown mount option '%s': coordfsd --help lists them", word);
     if (def->arg == NULL && eq != NULL)
         return fail(p, "mount option '%s' takes no value", def->key);
     if (def->arg != NULL && eq == NULL)
@@ -371,7 +374,7 @@ static bool parse_arguments(struct parse *p, int argc, char **argv)
     for (i = 1; i < argc; i++) {
         def = match_argument(argv[i], &value);
         if (def == NULL)
-            return fail(p, "unknown argument '%s' (see --help)", argv[i]);
+            return fail(p, "unknown argument '%s': coordfsd --help lists them", argv[i]);
         if (def->arg == NULL && value != NULL)
             return fail(p, "--%s takes no value", def->key);
         if (def->arg != NULL && value == NULL) {
@@ -391,10 +394,10 @@ static bool complete(struct parse *p)
     unsigned i;
 
     if (o->name == NULL)
-        return fail(p, "--name is missing (see --help)");
+        return fail(p, "--name is missing: give the name of the cluster");
     for (i = 0; i < o->n_members; i++)
         if (o->members[i].id == o->id)
-            return fail(p, "--peer: member %" PRIu64 " is this member itself", o->id);
+            return fail(p, "--peer: member %" PRIu64 " is this member itself (--id)", o->id);
     if (o->n_members > 0 && o->listen == NULL)
         return fail(p, "--listen is missing: the other members must reach this one");
     if (o->heartbeat_ms > 0 && o->heartbeat_ms * 2 > o->election_ms)
@@ -424,9 +427,9 @@ enum options_action options_parse(int argc, char **argv, struct options *out, ch
         .compact_trailing = 16384,
         .log_level = LOG_LEVEL_INFO,
     };
-    if (wants(argc, argv, "--help"))
+    if (wants(argc, argv, "--help") || wants(argc, argv, "-h"))
         return OPTIONS_HELP;
-    if (wants(argc, argv, "--version"))
+    if (wants(argc, argv, "--version") || wants(argc, argv, "-V"))
         return OPTIONS_VERSION;
     return parse_arguments(&p, argc, argv) && complete(&p) ? OPTIONS_RUN : OPTIONS_ERROR;
 }

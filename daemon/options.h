@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The daemon's options: `--key value`, and the same keys in mount(8)'s `-o key=value,…`.
- * What mount(8) passes along for itself (rw, nofail, _netdev, user …) is accepted and ignored. */
+/* The daemon's options: `--key value`, and the same keys in mount(8)'s `-o key=value,…`. Options
+ * that mount(8) passes along for its own use (nofail, _netdev, user …) are accepted and ignored. */
 #ifndef DAEMON_OPTIONS_H
 #define DAEMON_OPTIONS_H
 
@@ -20,11 +20,11 @@ struct options {
     unsigned n_members;
     bool foreground;
     bool debug_fuse;
-    bool sloppy;            /* unknown words in -o are ignored */
+    bool sloppy;            /* ignore unknown words in -o */
     unsigned long ms_flags; /* MS_RDONLY … */
     unsigned election_ms;
     unsigned heartbeat_ms; /* 0: a tenth of election_ms */
-    unsigned timeout_ms;   /* of changes that hold kernel locks */
+    unsigned timeout_ms;   /* deadline of changes that hold kernel locks */
     unsigned session_ttl_ms;
     bool strong; /* consistency=strong */
     enum fs_lostlock lostlock;
@@ -37,7 +37,8 @@ struct options {
 
 enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_ERROR };
 
-/* Fills out from the command line. OPTIONS_ERROR: one line that names the culprit is in errmsg. */
+/* Fills *out from the command line. OPTIONS_ERROR: errmsg has one line that names the faulty
+ * option. */
 enum options_action options_parse(int argc, char **argv, struct options *out, char *errmsg,
                                   size_t errmsg_len);
 void options_fini(struct options *o);

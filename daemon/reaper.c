@@ -9,7 +9,7 @@
 #include "proto/encode.h"
 
 #define ROUND_MS    1000
-#define ORPHANS_MAX 1024 /* asked for in one round */
+#define ORPHANS_MAX 1024 /* per round */
 
 struct orphan {
     uint64_t ino;
@@ -19,12 +19,12 @@ struct orphan {
 struct reaper {
     struct daemon *daemon;
     uint64_t next_ms;
-    /* The round under way; n_orphans 0: none. */
+    /* The round in progress; n_orphans 0: none. */
     uint64_t round;
     struct orphan orphans[ORPHANS_MAX];
     unsigned n_orphans;
-    uint64_t newest; /* index of the newest unlink among them */
-    uint64_t cursor; /* the last orphan that was looked at: the next round goes on from there */
+    uint64_t newest; /* index of the latest unlink among them */
+    uint64_t cursor; /* the last orphan of this round: the next round begins behind it */
     uint64_t waiting[LIMIT_MEMBERS_MAX];
     unsigned n_waiting;
 };
@@ -176,7 +176,7 @@ static void on_answer(struct reaper *r, uint64_t from, const Cfs__OrphanAnswer *
     unsigned i;
 
     if (r->n_orphans == 0 || answer->round != r->round || answer->applied < r->newest)
-        return; /* too old to count; the next round asks again */
+        return; /* too old; the next round asks again */
     for (i = 0; i < r->n_waiting && r->waiting[i] != from; i++)
         ;
     if (i == r->n_waiting)

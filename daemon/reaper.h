@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frees unlinked files once no host holds them open: on the leader, about once a second, asks every
- * member that has a session which of the next orphans it holds, and proposes the reaping of those
- * that all have answered "not I" for, as of an index at or after the unlink. A member that is away
- * holds up the reaping until its session has expired; what a process there still has open then is
+/* Frees unlinked files (orphans) once no host has them open. About once a second, the leader asks
+ * each member that has a session which of the next orphans it has open, and proposes to free those
+ * that no member has open, as of an index at or after the unlink. A member that does not answer
+ * delays this until its session has expired; a process there that still has the file open then gets
  * ESTALE. Loop thread. */
 #ifndef DAEMON_REAPER_H
 #define DAEMON_REAPER_H

@@ -1,26 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation
  *
- * As member. While there is a session, a heartbeat goes to the leader every quarter of its ttl,
- * more often while none is acknowledged. The lease as of now is in a cell that any thread can read
- * and compare with the clock. When it has run out, the filesystem is told that there is no session
- * any more: the locks that it knows of are lost.
+ * As a member. While the member has a session, it sends a heartbeat to the leader every quarter of
+ * the ttl, and more often until one is acknowledged. The lease is in a cell that any thread can
+ * read and compare with the clock. When the lease expires, the filesystem is told that there is no
+ * session: all locks of the host are lost.
  *
- * The session itself may live on: while no leader has a quorum, nobody can expire it. When a leader
- * is found again and acknowledges it, there are two ways to go. With locks in the state, the
- * filesystem and the log disagree about who holds them, so the session is given up: it ends, with
- * all that hangs on it, and the client opens another one. Without locks there is nothing to
- * disagree about: the session goes on, and its ephemeral entries have survived the outage. What the
- * filesystem knows to hold was applied here before, so this member's own state is the right one to
- * ask.
+ * The session itself may live on: without a quorum no leader can expire it. When a leader
+ * acknowledges the session again, there are two cases. If it has locks in the state, the filesystem
+ * and the log disagree about their holder. So the session is given up with all its entries, and the
+ * client opens another one. If it has no locks, nothing is in dispute: the session goes on, and its
+ * ephemeral entries have survived the outage. Every lock that the filesystem knows was applied here
+ * before, so this member's own state is the right one to ask.
  *
- * As leader. Heartbeats wait for a barrier (one serves all that have come by then); those of this
- * member's own session too. Barrier, tick and heartbeat each begin with a look at which term this
- * member leads, so nothing depends on when the change of it is heard of.
+ * As the leader. Heartbeats wait for a barrier; one barrier serves all that have arrived before it,
+ * also those of this member's own session. Barrier, tick and heartbeat each check first which term
+ * this member leads, so the order of events at a change of term does not matter.
  *
  * A lease begins with the first proposal of the OpenSession: no leader can have seen the session
- * before. So there is no moment between the opening and the first acknowledgement in which the host
- * has a session but no lease. */
+ * before that. So a host that has a session always has a lease from the beginning. */
 #include "daemon/session_manager.h"
 
 #include <errno.h>
@@ -38,10 +36,11 @@
 
 #define BARRIER_MS 5000
 #define LEAVE_MS   2000
-#define DUE_MS     1000  /* how often to look for entries whose time is over */
-#define REFUSED_MS 10000 /* … after none of those that were due could be removed */
+#define DUE_MS     1000  /* how often to look for entries whose life time is over */
+#define REFUSED_MS 10000 /* … after none of the due entries could be removed */
 
-/* The lease, for other threads: written on the loop only. Even: id and end_ms belong together. */
+/* The lease, for other threads; the loop thread writes it. If version is even, id and end_ms belong
+ * together. */
 struct cell {
     _Atomic uint64_t version;
     _Atomic uint64_t id;
@@ -50,19 +49,19 @@ struct cell {
 
 struct session_manager {
     struct daemon *daemon;
-    uint64_t leader, term; /* as raft said last; 0: none */
-    int64_t no_leader_ns;  /* wall clock; 0: there is one */
+    uint64_t leader, term; /* as raft reported last; 0: none */
+    int64_t no_leader_ns;  /* since when there is no leader (wall clock); 0: there is one */
 
     struct lease_member lease;
     struct cell cell;
-    uint64_t told;  /* the session that the filesystem knows of */
-    bool giving_up; /* the end of the session was asked for */
+    uint64_t told;  /* the session that the filesystem was told last */
+    bool giving_up; /* the end of the session was proposed */
     bool leaving;
     sem_t left;
 
     struct lease_leader lease_leader;
-    uint64_t due_at; /* when to look for entries whose time is over */
-    bool ending;     /* an ExpireEntries is on its way */
+    uint64_t due_at; /* when to look for entries whose life time is over */
+    bool ending;     /* an ExpireEntries is undecided */
 };
 
 struct session_manager *session_manager_new(struct daemon *d)
@@ -105,8 +104,8 @@ static void publish(struct session_manager *m)
     atomic_fetch_add(&m->cell.version, 1);
 }
 
-/* The clock is read between two looks at the cell: whoever is told 0 is so because the lease had
- * run out and had not been renewed. */
+/* Reads the clock between two reads of the version. So 0 means that the lease had expired and was
+ * not renewed by then. */
 uint64_t session_manager_session(struct session_manager *m)
 {
     uint64_t version, id, end_ms, now;
@@ -150,7 +149,7 @@ void session_manager_opened(struct session_manager *m, uint64_t session)
 
     log_info("session %" PRIu64, session);
     if (m->leaving || !store_session(m->daemon->store, session, &s))
-        return; /* ended by the same transaction: session_manager_ended follows */
+        return; /* the same transaction has ended it: session_manager_ended follows */
     lease_member_open(&m->lease, session, s.ttl_ms, consensus_opened_ms(m->daemon->consensus));
     publish(m);
     tell_fs(m, session);
@@ -181,10 +180,11 @@ static void on_given_up(void *arg, int err BASE_UNUSED, const uint8_t *reply BAS
 {
     struct session_manager *m = arg;
 
-    m->giving_up = false; /* it has ended; or the term has: the next acknowledgement tries again */
+    m->giving_up = false; /* the session or the term has ended; if the term, the next
+                             acknowledgement tries again */
 }
 
-/* ExpireSession names the session, so it cannot hit the one that comes after. */
+/* ExpireSession names the session, so it cannot end the next one. */
 static void give_up(struct session_manager *m)
 {
     Cfs__ExpireSession expire = CFS__EXPIRE_SESSION__INIT;
@@ -203,7 +203,7 @@ static void give_up(struct session_manager *m)
 static void note_lapse(struct session_manager *m)
 {
     log_warn("session %" PRIu64 ": no leader has acknowledged it for %" PRIu64
-             " ms; what is locked on this host is lost",
+             " ms: this host has lost its locks",
              m->lease.session, m->lease.ttl_ms);
     publish(m);
     tell_fs(m, 0);
@@ -216,11 +216,13 @@ static void come_back(struct session_manager *m)
     if (m->giving_up || !store_session(m->daemon->store, m->lease.session, &s))
         return;
     if (s.locks > 0) {
-        log_info("session %" PRIu64 " lives, but is given up with its locks", s.id);
+        log_info("session %" PRIu64
+                 " lives, but is given up: this host has reported its locks as lost",
+                 s.id);
         give_up(m);
         return;
     }
-    log_info("session %" PRIu64 " goes on", s.id);
+    log_info("session %" PRIu64 " goes on: it had no locks", s.id);
     lease_member_resume(&m->lease);
     publish(m);
     tell_fs(m, s.id);
@@ -261,7 +263,7 @@ static void sync_sessions(struct session_manager *m)
     lease_leader_sync_end(&m->lease_leader);
 }
 
-/* Does this member lead? Begins to, or ceases to, as leader, when that is news. */
+/* True if this member leads. Resets lease_leader when the term has changed. */
 static bool leads(struct session_manager *m)
 {
     uint64_t term = driver_leading(consensus_driver(m->daemon->consensus));
@@ -334,7 +336,7 @@ static void on_heartbeat(struct session_manager *m, uint64_t from, uint64_t sess
     if (!leads(m))
         return;
     if (!lease_leader_beat(&m->lease_leader, now, from, session, sent_ms)) {
-        sync_sessions(m); /* it may be new */
+        sync_sessions(m); /* the session may be new */
         (void)lease_leader_beat(&m->lease_leader, now, from, session, sent_ms);
     }
     ask_quorum(m);
@@ -356,7 +358,7 @@ static void on_expired(void *arg, int err, const uint8_t *reply BASE_UNUSED, siz
     free(v);
 }
 
-/* Without a deadline: until it is known what became of it, nothing is acknowledged. */
+/* No deadline: until the outcome is known, no heartbeat of the session is acknowledged. */
 static void expire_session(void *arg, uint64_t session)
 {
     struct session_manager *m = arg;
@@ -373,7 +375,7 @@ static void expire_session(void *arg, uint64_t session)
     submit(m, &command, 0, on_expired, v);
 }
 
-/* ---- Entries whose time is over ----------------------------------------------------------------
+/* ---- Entries whose life time is over-------------------------------------------------------------
  */
 
 struct due {
@@ -405,7 +407,7 @@ static void on_entries(void *arg, int err, const uint8_t *bytes, size_t len)
         cfs__reply__free_unpacked(reply, NULL);
 }
 
-/* What is not removed, for whatever reason, is still due the next time. */
+/* An entry that is not removed now is still due the next time. */
 static void end_entries(struct session_manager *m, uint64_t now)
 {
     Cfs__ExpireEntries expire = CFS__EXPIRE_ENTRIES__INIT;
@@ -429,7 +431,7 @@ static void end_entries(struct session_manager *m, uint64_t now)
     free(due);
 }
 
-/* ---- What happens ------------------------------------------------------------------------------
+/* ---- Events ------------------------------------------------------------------------------------
  */
 
 static void send_heartbeat(struct session_manager *m)
@@ -494,7 +496,7 @@ static void on_left(void *arg, int err BASE_UNUSED, const uint8_t *reply BASE_UN
     check(sem_post(&m->left) == 0);
 }
 
-/* Locks may be granted to others from when the command is on its way: nothing is held here then. */
+/* The lease ends before the command is sent: from then on other hosts may get the locks. */
 static void do_leave(void *arg)
 {
     struct session_manager *m = arg;
@@ -521,7 +523,7 @@ void session_manager_leave(struct session_manager *m)
         check(errno == EINTR);
 }
 
-/* ---- What is shown -----------------------------------------------------------------------------
+/* ---- Status -------------------------------------------------------------------------------------
  */
 
 static json_t *time_json(int64_t ns)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeps this member's session alive, and, where this member leads, expires those of others and the
- * entries whose time is over. The rules of leases are in daemon/lease_member.h (the member's side)
- * and daemon/lease_leader.h (the leader's); here they meet messages, barriers, the log and the
- * filesystem.
+/* Keeps this member's session alive. Where this member leads, also expires the overdue sessions of
+ * all members and the entries whose life time is over. The rules of leases are in
+ * daemon/lease_member.h (the member's side) and daemon/lease_leader.h (the leader's side); this
+ * module connects them with messages, barriers, the log and the filesystem.
  *
- * Loop thread, but for session_manager_session, session_manager_announce and session_manager_leave.
- */
+ * Loop thread, except session_manager_session, session_manager_announce and
+ * session_manager_leave. */
 #ifndef DAEMON_SESSION_MANAGER_H
 #define DAEMON_SESSION_MANAGER_H
 
@@ -20,31 +20,32 @@ void session_manager_free(struct session_manager *m);
 /* ---- Any thread --------------------------------------------------------------------------------
  */
 
-/* This member's session while its lease holds, compared with the clock right now; else 0. Never
+/* This member's session if its lease holds now (compared with the clock); otherwise 0. Never
  * waits. */
 uint64_t session_manager_session(struct session_manager *m);
-/* The filesystem has come into being: it is told which session there is. */
+/* Tells a new filesystem which session the member has. */
 void session_manager_announce(struct session_manager *m);
-/* Not on the loop: closes the session, so that nobody has to wait for its end. Returns after two
- * seconds at most, at once where there is no quorum. No other session is opened. */
+/* Closes the session, so that other hosts need not wait until it expires. Opens no other session.
+ * Returns after at most two seconds, and immediately without a quorum. Not on the loop thread. */
 void session_manager_leave(struct session_manager *m);
 
-/* ---- What happens ------------------------------------------------------------------------------
+/* ---- Events ------------------------------------------------------------------------------------
  */
 
 void session_manager_tick(struct session_manager *m); /* ~100 ms */
 void session_manager_message(struct session_manager *m, uint64_t from, const Cfs__App *app);
 void session_manager_leader(struct session_manager *m, uint64_t leader, uint64_t term);
-/* This member's session was opened; has ended, after fs_changed of the entry that ended it. */
+/* A session of this member was opened. A session has ended: called after fs_changed of the log
+ * entry that ended it. */
 void session_manager_opened(struct session_manager *m, uint64_t session);
 void session_manager_ended(struct session_manager *m, uint64_t session);
-/* The state was replaced by a snapshot. */
+/* A snapshot has replaced the state. */
 void session_manager_installed(struct session_manager *m);
 
-/* ---- What is shown -----------------------------------------------------------------------------
+/* ---- Status -------------------------------------------------------------------------------------
  */
 
-void session_manager_status(struct session_manager *m, json_t *out); /* adds its part */
-json_t *session_manager_sessions(struct session_manager *m); /* all of the cluster's; gives */
+void session_manager_status(struct session_manager *m, json_t *out); /* adds the session's fields */
+json_t *session_manager_sessions(struct session_manager *m);         /* of all members; gives */
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/version.h"
 #include "daemon/session_manager.h"
 
 static json_int_t number(uint64_t value)
@@ -23,7 +24,7 @@ static const char *state_name(enum driver_state state)
     return names[state];
 }
 
-/* What a member is behind by is known to the leader, and of itself to everyone. */
+/* The leader knows the lag of each member; every member knows its own. */
 static json_t *member_json(const struct driver_status *s, const struct driver_member_status *m)
 {
     bool self = m->id == s->id;

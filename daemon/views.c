@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/version.h"
 #include "daemon/locklist.h"
 #include "daemon/session_manager.h"
 #include "daemon/status.h"
@@ -14,9 +15,9 @@
 
 struct views {
     struct daemon *daemon;
-    struct store_reader *reader; /* the loop thread's own */
+    struct store_reader *reader; /* only for the loop thread */
     uint64_t leader;
-    struct buf members; /* as they were at the last look */
+    struct buf members; /* at the last check */
     struct buf health;
 };
 
@@ -45,7 +46,7 @@ static json_t *status_view(struct views *v)
     return status_json(v->daemon);
 }
 
-/* The list in an answer of the control socket; takes the answer. */
+/* The list in an answer of the control socket. Takes the answer, gives the list. */
 static json_t *list_of(json_t *answer, const char *name)
 {
     json_t *list = json_incref(json_object_get(answer, name));
@@ -97,16 +98,16 @@ static void version_view(struct views *v BASE_UNUSED, struct buf *out)
     buf_printf(out, "%s\n", COORDFS_VERSION);
 }
 
-/* A line for each thing that is wrong, and nothing in it that would change by itself. */
+/* One line per problem. No figures that change by themselves: a change wakes all pollers. */
 static void health_view(struct views *v, struct buf *out)
 {
     struct driver_status s;
 
     consensus_status(v->daemon->consensus, &s);
     if (s.leader == 0)
-        buf_printf(out, "no leader: changes wait for a quorum\n");
+        buf_printf(out, "no leader: changes wait until a majority of the members is reachable\n");
     if (session_manager_session(v->daemon->session_manager) == 0)
-        buf_printf(out, "no session: what hung on this host's, as locks do, may be lost\n");
+        buf_printf(out, "no session: locks and ephemeral entries of this host may be lost\n");
     for (unsigned i = 0; i < s.n_members; i++)
         if (s.members[i].id != s.id && !s.members[i].linked)
             buf_printf(out, "member %" PRIu64 " (%s) cannot be reached\n", s.members[i].id,
@@ -279,7 +280,7 @@ void views_on_leader(struct views *v, uint64_t leader)
     tell(v, "leader");
 }
 
-/* Takes `now`; is it something else than before? */
+/* Takes `now`. True if it differs from `before`. */
 static bool replace(struct buf *before, struct buf *now)
 {
     bool same = before->len == now->len &&

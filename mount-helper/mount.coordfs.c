@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mount.coordfs: mount(8)'s helper for `mount -t coordfs NAME DIR -o …`.
  *
- * It translates mount(8)'s argv and becomes coordfsd, which detaches and lets this process exit
- * when the mount is usable. A remount changes flags of the mount that is there and starts nothing.
+ * It translates mount(8)'s arguments and executes coordfsd. The daemon detaches, and this process
+ * exits when the mount is usable. A remount changes flags of the existing mount and starts nothing.
  *   mount.coordfs NAME DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t coordfs[.SUBTYPE]]
+ *   mount.coordfs -V
  * Exit status as mount(8): 0 ok, 1 usage, 2 system error, 32 mount failure. */
 #include <errno.h>
 #include <libgen.h>
@@ -18,23 +19,24 @@
 
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/version.h"
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
 
 #define DAEMON_NAME "coordfsd"
 
-/* Where the daemon is looked for behind the helper's own folder: mount(8) clears the environment.
- */
+/* Where to look for the daemon if it is not in the helper's folder: mount(8) clears PATH. */
 static const char *const places[] = {"/usr/local/sbin", "/usr/sbin", "/sbin"};
 
 struct request {
     const char *source;
     const char *target;
-    struct buf options;  /* comma separated, what goes to the daemon; terminated */
+    struct buf options;  /* for the daemon, separated by commas; terminated */
     unsigned long flags; /* of a remount */
     bool remount;
     bool fake;
     bool sloppy;
+    bool version;
 };
 
 BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
@@ -52,7 +54,7 @@ BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
 /* ---- Options
  * ---------------------------------------------------------------------------------------- */
 
-/* What a remount can change; the daemon knows the whole list. */
+/* Flags that a remount can change. The daemon has the full list of options. */
 static const struct {
     const char *word;
     unsigned long set, clear;
@@ -90,21 +92,25 @@ static void take_options(struct request *r, const char *list)
     free(words);
 }
 
-/* mount(8) puts the two names first; options may stand anywhere. */
+/* mount(8) puts the two names first; options may be anywhere. */
 static bool parse(int argc, char **argv, struct request *r)
 {
     int opt;
 
-    while ((opt = getopt(argc, argv, "sfnvN:o:t:")) != -1) {
+    while ((opt = getopt(argc, argv, "sfnvVN:o:t:")) != -1) {
         if (opt == 's')
             r->sloppy = true;
         else if (opt == 'f')
             r->fake = true;
+        else if (opt == 'V')
+            r->version = true;
         else if (opt == 'o')
             take_options(r, optarg);
         else if (opt == '?')
             return false;
     }
+    if (r->version)
+        return true;
     if (argc - optind != 2)
         return false;
     r->source = argv[optind];
@@ -122,7 +128,7 @@ static int remount(const struct request *r)
     return 0;
 }
 
-/* The daemon beside this helper first (an installation is moved as a whole), then the usual places.
+/* Looks beside this helper first, so that an installation can be moved, then in the usual folders.
  */
 static char *find_daemon(void)
 {
@@ -164,7 +170,8 @@ static int start_daemon(struct request *r)
     argv[argc++] = option_name;
     argv[argc] = options;
     if (path == NULL)
-        return fail(EXIT_SYSTEM, DAEMON_NAME " is not installed");
+        return fail(EXIT_SYSTEM, DAEMON_NAME
+                    " is not installed: install coordfs (make install) beside this helper");
     execv(path, argv);
     return fail(EXIT_SYSTEM, "%s: %s", path, strerror(errno));
 }
@@ -182,12 +189,14 @@ static int check_target(const char *target)
 
 int main(int argc, char **argv)
 {
-    /* nosuid and nodev unless they are switched off: as the daemon mounts. */
+    /* nosuid and nodev are defaults, as in the daemon. */
     struct request r = {.options = BUF_EMPTY, .flags = MS_NOSUID | MS_NODEV};
-    int status;
+    int status = 0;
 
     if (!parse(argc, argv, &r))
-        status = fail(EXIT_USAGE, "usage: mount.coordfs NAME DIR [-sfnv] [-o OPTIONS]");
+        status = fail(EXIT_USAGE, "usage: mount.coordfs NAME DIR [-sfnvV] [-o OPTIONS]");
+    else if (r.version)
+        puts("mount.coordfs " COORDFS_VERSION);
     else if (r.fake)
         status = 0;
     else if ((status = check_target(r.target)) == 0)
