@@ -68,6 +68,11 @@ build | build-lint) factor=${TEST_LIMIT_FACTOR:-4} ;;
 *) factor=${TEST_LIMIT_FACTOR:-8} ;;
 esac
 
+# What a test must not find in its environment: settings that programs under test take from there, and
+# those of the make that runs us. Messages of other programs are in English.
+NOT_FOR_TESTS=(-u DEMO_PORT -u DEMO_ADDRESS -u CDPATH -u GREP_OPTIONS -u LANGUAGE -u POSIXLY_CORRECT
+	-u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL -u CFLAGS -u LDFLAGS)
+
 BEGUN=$SECONDS
 passed=0 failed=0 skipped=0
 failures=() skips=()
@@ -212,7 +217,7 @@ run_test() { # KIND FILE
 	log=$LOGS/$name.log
 	limit=$(limit_of "$kind" "$file")
 	begin=$(now_ms)
-	env COORDFS_TEST_RUN="$MARK" BUILD="$BUILD" SRC="$SRC" TMPDIR="$ROOT" TEST_LOGS="$LOGS" \
+	env "${NOT_FOR_TESTS[@]}" LC_ALL=C COORDFS_TEST_RUN="$MARK" BUILD="$BUILD" SRC="$SRC" TMPDIR="$ROOT" TEST_LOGS="$LOGS" \
 		timeout -k 20 "$limit" "$file" >"$log" 2>&1 &
 	await $! $((limit + 30))
 	rc=$?

@@ -92,6 +92,11 @@ matches "$OUT" '^FAIL  test_skips \(skipped, and CI=true forbids that: no moon, 
 last '1 passed, 1 failed, 1 skipped'
 unset CI
 
+say "what the caller has set does not reach the tests, but for the tests' own settings"
+no_tests
+it 10-env '[ -z "${DEMO_PORT-}${MAKEFLAGS-}${CDPATH-}${CFLAGS-}" ] && [ "$LC_ALL" = C ] && [ "$KILLS" = 3 ]'
+DEMO_PORT=1 MAKEFLAGS=-k CDPATH=/ CFLAGS=-O0 LC_ALL=C.UTF-8 KILLS=3 runs 0
+
 say "what is left behind is removed, and charged to the test that left it"
 no_tests
 unit innocent 'sleep 2'

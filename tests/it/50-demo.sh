@@ -7,7 +7,8 @@ need_fuse
 need_tool python3
 D="$T/de mo"
 DEMO_ADDRESS=$(address 1)
-export DEMO_ADDRESS
+DEMO_PORT=7431 # not the default
+export DEMO_ADDRESS DEMO_PORT
 demo() { "$SRC/tools/demo.sh" "$1" "$BUILD" "$D" "${@:2}"; }
 
 # Whatever happens, nothing may be left running.
@@ -56,12 +57,12 @@ D=$T/other
 python3 -c '
 import socket, sys, time
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind((sys.argv[1], 7412)); s.listen(); time.sleep(600)' "$DEMO_ADDRESS" &
+s.bind((sys.argv[1], int(sys.argv[2]))); s.listen(); time.sleep(600)' "$DEMO_ADDRESS" $((DEMO_PORT + 1)) &
 CHILDREN+=($!)
-listens() { (exec 3<>"/dev/tcp/$DEMO_ADDRESS/7412") 2>/dev/null; }
+listens() { (exec 3<>"/dev/tcp/$DEMO_ADDRESS/$((DEMO_PORT + 1))") 2>/dev/null; }
 until_true 20 listens
 exits 1 demo start
-one_line "port 7412 is in use"
+one_line "port $((DEMO_PORT + 1)) is in use"
 ! compgen -G "$D/state-*/coordfsd.pid" >/dev/null || fail "a member was started all the same"
 
 say "purge"
