@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# coordfs: one makefile for everything. `make help` lists the targets.
-#
-# Variables: SANITIZE=address,undefined | thread   CC=…   CFLAGS=…   PREFIX=/usr   DESTDIR=…
-#            WERROR=1 (warnings are errors, as in CI)   V=1 (show commands)
+# coordfs: one makefile for everything. `make help` lists the targets and the variables.
 
-PREFIX  ?= /usr/local
-SBINDIR ?= $(PREFIX)/sbin
-BINDIR  ?= $(PREFIX)/bin
-DESTDIR ?=
+PREFIX     ?= /usr/local
+SBINDIR    ?= $(PREFIX)/sbin
+BINDIR     ?= $(PREFIX)/bin
+INCLUDEDIR ?= $(PREFIX)/include
+DESTDIR    ?=
 CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
 
 comma := ,
@@ -18,24 +16,30 @@ Q := $(if $(V),,@)
 
 # ---- Dependencies -----------------------------------------------------------------------------------
 PACKAGES := fuse3 libuv sqlite3 libprotobuf-c libxxhash jansson mount smartcols libsystemd
-RAFT_MIN := 0.22.1
+# Exactly this version: the driver reads fields of libraft's struct raft, whose layout is not part of
+# libraft's interface and changes between its versions.
+RAFT_VERSION := 0.22.1
 # Targets that need no compiler must work before `make deps` has run.
-needs_packages := $(filter-out help deps test-deps lint-deps clean demo-stop,$(or $(MAKECMDGOALS),all))
+needs_packages := $(filter-out help deps demo-deps test-deps lint-deps clean demo-stop uninstall,$(or $(MAKECMDGOALS),all))
 
 ifneq ($(needs_packages),)
 ifeq ($(COORDFS_DEPS_LATER),)
-ifneq ($(filter demo test bench coverage lint sim fuzz chaos mirror,$(needs_packages)),)
-# These install what is missing first; make is then run again with the packages there.
-COORDFS_BOOTSTRAP := 1
+ifneq ($(filter demo test bench coverage lint sim mutants sanitize fuzz chaos mirror,$(needs_packages)),)
+# These targets install missing packages first, and then run make again.
 else ifneq ($(shell pkg-config --exists $(PACKAGES) raft 2>/dev/null && echo ok),ok)
 $(error some of the packages $(PACKAGES) raft are missing: run 'make deps' as root)
-else ifneq ($(shell pkg-config --atleast-version=$(RAFT_MIN) raft && echo ok),ok)
-$(error libraft $(shell pkg-config --modversion raft) is too old, $(RAFT_MIN) or newer is needed: run 'make deps' as root)
+else ifneq ($(shell pkg-config --modversion raft),$(RAFT_VERSION))
+define WRONG_RAFT
+libraft $(shell pkg-config --modversion raft) is installed, but coordfs needs exactly $(RAFT_VERSION) (docs/ARCHITECTURE.md, "Dependencies"). \
+Either run 'make deps' as root (Debian 12: bookworm-backports has it; Debian 13 has it), or build libraft $(RAFT_VERSION) \
+and run 'PKG_CONFIG_PATH=DIR make' with the folder of its raft.pc
+endef
+$(error $(WRONG_RAFT))
 endif
 endif
 endif
 
-ifeq ($(COORDFS_BOOTSTRAP),)
+ifneq ($(needs_packages),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) raft 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PACKAGES) raft 2>/dev/null)
 endif
@@ -74,19 +78,42 @@ TEST_LIBS := -lcmocka
 .PHONY: all tests tools help
 all: $(PROGRAMS)
 
-help:
-	@sed -n 's/^##  *//p' Makefile
+define HELP
+Build
+  make                 builds coordfsd, coordfs and mount.coordfs in build/
+  make tests           builds the unit tests; make tools: the programs that the tests use
+  make deps            installs the packages that the build needs (root, Debian 12 and 13)
+  make demo-deps, make test-deps, make lint-deps: the same and what the demo, tests, lint need
+  make install         installs below DESTDIR and PREFIX; make uninstall removes that again
+  make clean           removes all build folders
 
-## make                   builds coordfsd, coordfs and mount.coordfs into build/
-## make deps              installs what the build needs (root, Debian 12 and 13)
-## make demo [DIR=…]      three members on 127.0.0.1 with mounts DIR/1 DIR/2 DIR/3 (root)
-## make demo-stop         stops and unmounts them
-## make test              all tests (root); test-unit, test-it: parts of them
-## make sim [SEEDS=n]     whole members on virtual time, in many worlds; SEED=n: one, with its story
-## make lint              layers, headers, format, static analysis
-## make bench             benchmark with real mounts (root)
-## make coverage          line coverage per file (root)
-## make install           into DESTDIR and PREFIX
+Try
+  make demo            three members on 127.0.0.1 with mounts DIR/1, DIR/2, DIR/3 (root)
+  make demo-stop       stops and unmounts them; the data stay
+
+Test (root)
+  make test            all tests; make test-unit, make test-it: a part of them
+  make sanitize        the unit tests under the sanitizers for addresses and undefined behaviour
+  make sim             simulates whole members in SEEDS worlds; SEED=n: one world, with its events
+  make mutants         puts deliberate bugs in, one by one, until the simulation finds each (MUTANTS)
+  make chaos           real members and networks: each nemesis against all workloads (CHAOS_S seconds)
+  make mirror          inotify events of another host's random changes (MIRROR_N, MIRROR_SEEDS)
+  make fuzz            hostile bytes, with clang's libFuzzer (FUZZTIME seconds each, FUZZERS)
+  make bench           a benchmark with real mounts
+  make coverage        runs the tests and prints the line coverage of each file
+  make lint            layers, headers, form, documents, static analysis
+
+Variables
+  CC, CFLAGS, LDFLAGS  as usual; BUILD: the build folder; V=1: shows commands
+  WERROR=1             warnings are errors, as in CI
+  SANITIZE=address,undefined, SANITIZE=thread, COVERAGE=1: variants, each in a build folder of its own
+  PREFIX, DESTDIR, SBINDIR, BINDIR, INCLUDEDIR: for make install
+  JOBS=n               how many tests run together; DIR: the demo's folder
+endef
+
+help: export COORDFS_HELP = $(HELP)
+help:
+	@printf '%s\n' "$$COORDFS_HELP"
 
 $(BUILD)/libcoordfs.a: $(LIB_OBJ)
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -116,13 +143,24 @@ $(BUILD)/tests/history: $(BUILD)/tests/lib/observed.o
 $(BUILD)/tests/coordfsd_cut: $(addprefix $(BUILD)/,daemon/coordfsd.o tests/lib/crash_vfs.o tests/sim/files.o)
 $(BUILD)/tests/workload: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/chaos/*.c))
 
-$(BUILD)/%.o: %.c $(PB_H)
+# A build with other flags compiles and links everything again: all objects and programs depend on
+# this file, which changes only when the flags do. (ccache in front of the compiler changes nothing.)
+FLAGS_FILE := $(BUILD)/flags
+FLAGS := $(filter-out ccache,$(CC)) $(ALL_CFLAGS) -- $(ALL_LDFLAGS) $(PKG_LIBS) $(TEST_LIBS)
+squote := '
+.PHONY: FORCE
+FORCE:
+$(FLAGS_FILE): FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '$(subst $(squote),,$(FLAGS))' | cmp -s - $@ || echo '$(subst $(squote),,$(FLAGS))' >$@
+
+$(BUILD)/%.o: %.c $(PB_H) $(FLAGS_FILE)
 	$(Q)mkdir -p $(@D)
 	$(Q)echo "  CC    $<"
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Generated code is not ours to warn about.
-$(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c
+$(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c $(FLAGS_FILE)
 	$(Q)$(CC) $(filter-out -W%,$(ALL_CFLAGS)) -c -o $@ $<
 
 $(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h: %.proto
@@ -138,12 +176,17 @@ tools: $(TOOLS)
 .DELETE_ON_ERROR:
 
 # ---- Set-up, tests, tools ------------------------------------------------------------------------------
-.PHONY: deps test test-unit test-it sim mutants fuzz chaos mirror lint coverage bench demo demo-stop install clean test-deps lint-deps
+.PHONY: deps demo-deps test-deps lint-deps test test-unit test-it sanitize sim mutants chaos mirror fuzz lint bench coverage \
+        demo demo-stop install uninstall clean
 
-SUB := $(MAKE) --no-print-directory COORDFS_DEPS_LATER=1
+# Make again, with the packages there; as many jobs as there are processors if none are asked for.
+SUB = $(MAKE) --no-print-directory COORDFS_DEPS_LATER=1 \
+      $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 deps:
 	$(Q)tools/deps.sh
+demo-deps:
+	$(Q)tools/deps.sh --demo
 test-deps:
 	$(Q)tools/deps.sh --test
 lint-deps:
@@ -157,32 +200,33 @@ test-unit: all tests
 test-it: all tools
 	$(Q)tests/run.sh $(BUILD) it
 
+SANITIZE_BUILD := build-address-undefined
+sanitize: test-deps
+	$(Q)$(SUB) BUILD=$(SANITIZE_BUILD) SANITIZE=address,undefined tests
+	$(Q)tests/run.sh $(SANITIZE_BUILD) unit
+
 SEEDS ?= 2000
 sim: test-deps
 	$(Q)$(SUB) $(BUILD)/tests/test_sim
 	$(Q)SEED=$(SEED) SEEDS=$(SEEDS) $(BUILD)/tests/test_sim
 
-## make mutants           deliberate bugs, one by one, until the simulation sees them
 mutants: test-deps
 	$(Q)$(SUB) $(BUILD)/tests/test_sim
 	$(Q)CC='$(CC) $(ALL_CFLAGS)' LIBS='$(PKG_LIBS) $(TEST_LIBS)' \
 	LINK='$(CC) $(ALL_LDFLAGS) $(LDFLAGS_test_sim)' OBJS='$(SIM_OBJ)' \
 	tests/sim/mutants.sh $(BUILD) $(MUTANTS)
 
-## make chaos [CHAOS_S=120] real members and networks, each trouble against each workload (root)
 CHAOS_S ?= 120
 chaos: test-deps
 	$(Q)$(SUB) all tools
 	$(Q)BUILD=$(BUILD) CHAOS_S=$(CHAOS_S) tests/it/chaos.sh
 
-## make mirror [MIRROR_N=10000 MIRROR_SEEDS="1 2 …"]  inotify events of random changes of another host (root)
 MIRROR_N     ?= 10000
 MIRROR_SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 mirror: test-deps
 	$(Q)$(SUB) all tools
 	$(Q)BUILD=$(BUILD) MIRROR_ONLY=1 MIRROR_N=$(MIRROR_N) MIRROR_SEEDS="$(MIRROR_SEEDS)" tests/it/16-inotify.sh
 
-## make fuzz [FUZZTIME=60] bytes from outside, with clang's libFuzzer
 FUZZTIME ?= 60
 FUZZERS  ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 fuzz: lint-deps
@@ -200,9 +244,10 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(TEST_LIB_SRC:%.c=$(BUILD)/
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(PKG_LIBS) $(TEST_LIBS) \
 		$(LDFLAGS_$*)
 
+LINT_BUILD ?= build-lint
 lint: lint-deps
-	$(Q)$(SUB) WERROR=1 BUILD=build-lint all tests tools
-	$(Q)tools/lint.sh build-lint
+	$(Q)$(SUB) WERROR=1 BUILD=$(LINT_BUILD) all tests tools
+	$(Q)tools/lint.sh $(LINT_BUILD)
 
 bench: test-deps
 	$(Q)$(SUB) all tools
@@ -214,18 +259,26 @@ coverage: test-deps
 	$(Q)rc=0; tests/run.sh build-coverage unit it || rc=1; tools/coverage.sh build-coverage && exit $$rc
 
 DIR ?= build/demo
-demo: deps
+demo: demo-deps
 	$(Q)$(SUB) all
 	$(Q)tools/demo.sh start $(BUILD) $(DIR)
 demo-stop:
 	$(Q)tools/demo.sh stop $(BUILD) $(DIR)
 
+# mount(8) looks for its helpers in /sbin only, whatever PREFIX is.
 install: all
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)/sbin
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)/sbin $(DESTDIR)$(INCLUDEDIR)/coordfs
 	install -m 755 $(BUILD)/coordfsd $(DESTDIR)$(SBINDIR)/coordfsd
 	install -m 755 $(BUILD)/coordfs $(DESTDIR)$(BINDIR)/coordfs
 	install -m 755 $(BUILD)/mount.coordfs $(DESTDIR)/sbin/mount.coordfs
 	ln -sf mount.coordfs $(DESTDIR)/sbin/mount.fuse.coordfs
+	install -m 644 proto/ioctl.h $(DESTDIR)$(INCLUDEDIR)/coordfs/ioctl.h
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/coordfsd $(DESTDIR)$(BINDIR)/coordfs
+	rm -f $(DESTDIR)/sbin/mount.coordfs $(DESTDIR)/sbin/mount.fuse.coordfs
+	rm -f $(DESTDIR)$(INCLUDEDIR)/coordfs/ioctl.h
+	! test -d $(DESTDIR)$(INCLUDEDIR)/coordfs || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(INCLUDEDIR)/coordfs
 
 clean:
 	@! grep -q ' $(CURDIR)/build' /proc/self/mounts || { echo 'clean: something is mounted below build (make demo-stop)' >&2; exit 1; }

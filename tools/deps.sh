@@ -1,17 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs what coordfs needs to build (and, with --test, to be tested) on Debian 12 and 13.
-# Usage: tools/deps.sh [--test] [--lint]      (root; does nothing when everything is there)
+# Installs the packages that coordfs needs on Debian 12 and 13.
+# Usage: tools/deps.sh [--demo] [--test] [--lint]
+#   nothing   what the build needs
+#   --demo    also what the README's tour uses
+#   --test    also what the tests use
+#   --lint    also what `make lint` uses
+# Needs root if anything is missing; otherwise it does nothing. It waits up to five minutes for
+# another program that uses apt.
 #
-# libraft must be 0.22.1 or newer. Debian 13 has it; Debian 12 has it in bookworm-backports, which
-# this script adds as an apt source of its own, pinned so that nothing but libraft comes from there.
-# The mirror is whatever the machine's own apt configuration uses for bookworm.
+# libraft must be exactly 0.22.1. Debian 13 has it; Debian 12 has it in bookworm-backports. The
+# script adds that suite as an apt source of its own, pinned: only libraft comes from there. The
+# mirror is the one that the machine's own apt configuration uses for bookworm.
 set -eu
 
-RAFT_MIN=0.22.1
+RAFT_VERSION=0.22.1
 BUILD='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libraft-dev libuv1-dev libsqlite3-dev
        libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libjansson-dev uthash-dev libmount-dev
        libsmartcols-dev libsystemd-dev'
+DEMO='inotify-tools util-linux diffutils procps'
 TEST='libcmocka-dev attr acl inotify-tools iproute2 nftables jq sqlite3 procps util-linux
       rsync diffutils git python3-minimal vim-tiny faketime
       entr python3-watchdog node-chokidar incron dnsmasq-base moreutils curl wget openssl strace'
@@ -23,26 +30,33 @@ PINS=/etc/apt/preferences.d/coordfs-backports
 say() { echo "deps: $*"; }
 fail() { echo "deps: $*" >&2; exit 1; }
 
-installed() { # is PACKAGE installed?
+apt() { apt-get -qq -o DPkg::Lock::Timeout=300 "$@"; }
+
+installed() { # PACKAGE
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-raft_new_enough() {
-	version=$(dpkg-query -W -f '${Version}' libraft-dev 2>/dev/null) || return 1
-	dpkg --compare-versions "$version" ge "$RAFT_MIN"
+upstream() { # VERSION without Debian's epoch and revision
+	version=${1#*:}
+	echo "${version%%[-~+]*}"
 }
 
-missing() { # the packages of LIST that are not there (libraft-dev also when it is too old)
+raft_installed() {
+	installed libraft-dev &&
+		[ "$(upstream "$(dpkg-query -W -f '${Version}' libraft-dev)")" = "$RAFT_VERSION" ]
+}
+
+missing() { # the packages of LIST that are not there (libraft-dev also if it has another version)
 	for package in "$@"; do
 		if [ "$package" = libraft-dev ]; then
-			raft_new_enough || echo "$package"
+			raft_installed || echo "$package"
 		else
 			installed "$package" || echo "$package"
 		fi
 	done
 }
 
-# Adds bookworm-backports from the mirror that this machine uses for bookworm itself.
+# Adds bookworm-backports, from the mirror that this machine uses for bookworm.
 add_backports() {
 	site=$(apt-get indextargets --format '$(SITE)' \
 		'Created-By: Packages' 'Codename: bookworm' 'Label: Debian' 2>/dev/null | sort -u | head -n 1)
@@ -67,14 +81,17 @@ add_backports() {
 	END
 }
 
-raft_candidate_ok() {
-	candidate=$(apt-cache policy libraft-dev | sed -n 's/^  Candidate: //p')
-	[ -n "$candidate" ] && dpkg --compare-versions "$candidate" ge "$RAFT_MIN"
+# The Debian version of the right libraft that apt knows, or nothing.
+raft_candidate() {
+	apt-cache madison libraft-dev | awk '{ print $3 }' | while read -r candidate; do
+		[ "$(upstream "$candidate")" != "$RAFT_VERSION" ] || echo "$candidate"
+	done | head -n 1
 }
 
 want=$BUILD
 for arg in "$@"; do
 	case $arg in
+	--demo) want="$want $DEMO" ;;
 	--test) want="$want $TEST" ;;
 	--lint) want="$want $LINT" ;;
 	*) fail "unknown option $arg" ;;
@@ -89,20 +106,26 @@ todo=$(missing $want)
 command -v apt-get >/dev/null || fail "this script knows Debian's apt only; needed are:" $todo
 export DEBIAN_FRONTEND=noninteractive
 say "installing" $todo
-apt-get update -qq || fail "apt-get update failed"
+apt update || fail "apt-get update failed"
 case $todo in
 *libraft-dev*)
-	if ! raft_candidate_ok; then
+	raft=$(raft_candidate)
+	if [ -z "$raft" ]; then
 		. /etc/os-release
-		[ "${VERSION_CODENAME:-}" = bookworm ] || fail "libraft >= $RAFT_MIN is not available on ${PRETTY_NAME:-this system}"
+		[ "${VERSION_CODENAME:-}" = bookworm ] ||
+			fail "${PRETTY_NAME:-this system} has no libraft $RAFT_VERSION: build it from its source," \
+				"install it and set PKG_CONFIG_PATH to the folder of its raft.pc"
 		add_backports
-		apt-get update -qq || fail "apt-get update failed"
-		raft_candidate_ok || fail "bookworm-backports has no libraft >= $RAFT_MIN"
+		apt update || fail "apt-get update failed"
+		raft=$(raft_candidate)
+		[ -n "$raft" ] || fail "bookworm-backports has no libraft $RAFT_VERSION"
 	fi
+	# shellcheck disable=SC2086
+	todo=$(printf '%s\n' $todo | sed "s/^libraft-dev$/libraft-dev=$raft libraft0=$raft/")
 	;;
 esac
 # shellcheck disable=SC2086
-apt-get install -y -qq --no-install-recommends $todo >/dev/null || fail "installing failed"
+apt install -y --no-install-recommends --allow-downgrades $todo >/dev/null || fail "the installation failed"
 # shellcheck disable=SC2086
 still=$(missing $want)
 [ -z "$still" ] || fail "still missing after the installation:" $still
