@@ -12,6 +12,9 @@
 #   names        what a file exports begins with its name or that of a header of its folder
 #   headers      every header compiles alone
 #   words        no leftovers (TODO …)
+#   licence      every file of ours names its licence where the file begins
+#   docs         what the documents name exists: files, functions, tests, make targets; 100 columns;
+#                `make help` names every target
 #   format       clang-format
 #   cppcheck     cppcheck
 #   tidy         clang-tidy, a small selection
@@ -20,7 +23,7 @@
 # Every check runs, whatever the others found; exit code 1 when any found something.
 set -u -o pipefail
 
-ALL='includes symbols arrows determinism names headers words format cppcheck tidy shell'
+ALL='includes symbols arrows determinism names headers words licence docs format cppcheck tidy shell'
 
 [ $# -ge 1 ] && [ -d "$1" ] || {
 	echo "usage: tools/lint.sh BUILD [CHECK]..." >&2
@@ -461,6 +464,128 @@ check_words() {
 	report "$WORK/out"
 }
 
+# All files of ours that have comments. Not the fuzzers' corpus: that is data.
+licensed() {
+	find Makefile .ci base proto store raft fs daemon cli mount-helper tests tools \
+		-path tests/fuzz/corpus -prune -o -type f \
+		\( -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.proto' -o -name '*.tbl' \
+		-o -name '*.supp' -o -name '*.txt' -o -name Makefile -o -name mutants -o -name run \) -print 2>/dev/null
+}
+
+check_licence() {
+	licensed | xargs awk '
+		function tell() { if (file != "" && !named)
+			print file " does not name its licence in line " last ": " want }
+		FNR == 1 {
+			tell()
+			file = FILENAME
+			named = 0
+			last = file ~ /\.([ch]|proto)$/ ? 1 : 2
+			want = "SPDX-License-Identifier: Apache-2.0"
+			want = file ~ /\.[ch]$/ ? "/* " want " */" : file ~ /\.proto$/ ? "// " want : "# " want
+		}
+		FNR <= last && $0 == want { named = 1 }
+		END { tell() }' >"$WORK/out"
+	[ -e LICENSE ] || echo "there is no LICENSE" >>"$WORK/out"
+	report "$WORK/out"
+}
+
+# The documents whose names must exist. CHANGELOG.md may name what is gone.
+documents() { find README.md CONTRIBUTING.md SECURITY.md docs -name '*.md' 2>/dev/null | sort; }
+
+# "DOCUMENT:LINE<tab>WORD" for every word between backquotes, and for every line of a block of code.
+quoted_words() {
+	documents | xargs awk '
+		FNR == 1 { block = 0 }
+		/^```/ { block = !block; next }
+		block || /^(    |\t)/ { print FILENAME ":" FNR "\t" $0; next }
+		{
+			n = split($0, part, "`")
+			for (i = 2; i <= n; i += 2)
+				print FILENAME ":" FNR "\t" part[i]
+		}'
+}
+
+# Every word that the sources and the tests have, and the names of the unit tests.
+known_words() {
+	find tests/unit -name 'test_*.c' 2>/dev/null | sed 's,.*/,,; s/\.c$//'
+	find base proto store raft fs daemon cli mount-helper tests tools Makefile -type f \
+		! -path 'tests/fuzz/corpus/*' -print0 2>/dev/null |
+		xargs -0 cat | grep -aoE '[A-Za-z_][A-Za-z0-9_]*'
+}
+
+make_targets() { # of .PHONY lines, continuation lines too
+	sed -e ':more' -e '/\\$/{N;s/\\\n//;b more' -e '}' Makefile | sed -n 's/^\.PHONY://p' |
+		tr -s ' \t' '\n' | grep -vE '^(FORCE)?$'
+}
+
+# Every path in the text "DOCUMENT:LINE<tab>WORDS" that begins with one of our folders must exist, perhaps
+# as a pattern, or without .c and .h.
+missing_paths() {
+	local at words word
+	while IFS=$'\t' read -r at words; do
+		for word in $words; do
+			word=${word%%[:,;.)]}
+			word=${word%%:[0-9]*}
+			[[ $word =~ ^(base|proto|store|raft|fs|daemon|cli|mount-helper|tests|tools|docs|\.ci)/[A-Za-z0-9_.*/-]*$ ]] || continue
+			compgen -G "$word" >/dev/null || compgen -G "$word.[ch]" >/dev/null || compgen -G "$word.proto" >/dev/null ||
+				echo "$at names $word, which does not exist"
+		done
+	done
+}
+
+check_docs() {
+	known_words | LC_ALL=C sort -u >"$WORK/words"
+	make_targets | LC_ALL=C sort -u >"$WORK/targets"
+	quoted_words >"$WORK/quoted"
+	{
+		[ -s "$WORK/targets" ] || echo "no target found in the Makefile"
+		[ -s "$WORK/quoted" ] || echo "no document found"
+		missing_paths <"$WORK/quoted"
+		# Links to files.
+		documents | xargs grep -nHoE '\]\([A-Za-z0-9_./-]+\)' | while IFS=: read -r file line link; do
+			link=${link#](}
+			[ -e "$(dirname "$file")/${link%)}" ] || echo "$file:$line links to ${link%)}, which does not exist"
+		done
+		# Functions, and names with an underscore.
+		awk -F '\t' -v table="$WORK/words" '
+			BEGIN { while ((getline line <table) > 0) known[line] = 1 }
+			{
+				n = split($2, word, /[^A-Za-z0-9_(*.\/-]+/)
+				for (i = 1; i <= n; i++) {
+					name = word[i]
+					if (name !~ /^[a-z][a-z0-9_]*(\(\))?$/ || name !~ /_|\(\)/)
+						continue
+					sub(/\(\)$/, "", name)
+					if (!(name in known) && !(name "_" in known))
+						print $1 " names " name ", which is nowhere in the sources"
+				}
+			}' "$WORK/quoted"
+		# Scripts of tests, as NN-name.
+		grep -oE '^[^[:blank:]]+|\b[0-9][0-9]-[a-z][a-z-]+\b' "$WORK/quoted" | while read -r word; do
+			case $word in
+			*:*) at=$word ;;
+			*) [ -e "tests/it/$word.sh" ] || echo "$at names the test $word, which does not exist" ;;
+			esac
+		done
+		# Targets of make, here and in its help.
+		grep -oE '^[^[:blank:]]+|\bmake [a-z][a-z-]*' "$WORK/quoted" | while read -r word; do
+			case $word in
+			make\ *) grep -qx "${word#make }" "$WORK/targets" || echo "$at names '$word', which is no target" ;;
+			*) at=$word ;;
+			esac
+		done
+		make -s help >"$WORK/help"
+		while read -r word; do
+			case $word in all | help) continue ;; esac
+			grep -qE "make $word( |,|;|:|\$)" "$WORK/help" || echo "make help does not name $word"
+		done <"$WORK/targets"
+		documents | LC_ALL=C xargs awk '{ n = gsub(/[^\200-\277]/, "&") } n > 100 {
+			print FILENAME ":" FNR ": " n " columns, more than 100" }'
+	} >"$WORK/out"
+	report "$WORK/out"
+}
+
 need() {
 	command -v "$1" >/dev/null || {
 		complain "$1 is not installed: run make lint-deps"
@@ -499,7 +624,7 @@ check_cppcheck() {
 	# Not the tests: they do on purpose what the product must not.
 	# shellcheck disable=SC2046 # words
 	cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
-		-j 2 -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -I . -I "$BUILD" --library=posix,gnu,bsd \
+		-j "$(nproc)" -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -I . -I "$BUILD" --library=posix,gnu,bsd \
 		--suppress=missingInclude --suppress=missingIncludeSystem --suppress=unmatchedSuppression \
 		--suppress=readdirCalled --suppress=negativeIndex --suppress=memleak:mount-helper/mount.coordfs.c \
 		--include="$WORK/macros.h" \
@@ -539,7 +664,7 @@ check_tidy() {
 	# clang does not know all of gcc's warnings; gcc gives them while building.
 	command=$(tr ' ' '\n' <<<"$command" | tail -n +2 | grep -vE '^-(W|f|O|g)' | tr '\n' ' ')
 	# shellcheck disable=SC2086,SC2016 # words; for the inner shell
-	sources | grep '\.c$' | xargs -P 2 -n 4 sh -c '
+	sources | grep '\.c$' | xargs -P "$(nproc)" -n 4 sh -c '
 		checks=$1 flags=$2
 		shift 2
 		clang-tidy --quiet --warnings-as-errors="*" --checks="$checks" "$@" -- $flags 2>/dev/null' - \
@@ -561,11 +686,19 @@ check_shell() {
 	}
 }
 
+bad=0
 for check in "${WANTED[@]}"; do
+	before=$found
+	found=0
+	begin=$SECONDS
 	case " $ALL " in
 	*" $check "*) "check_$check" ;;
 	*) complain "there is no check $check" ;;
 	esac
+	[ $found = 0 ] || bad=$((bad + 1))
+	[ -z "${LINT_TIMES:-}" ] || echo "lint: $check took $((SECONDS - begin)) s"
+	[ $before = 0 ] || found=1
 done
-[ $found = 0 ] && echo "lint: ok (${WANTED[*]})"
+[ $found = 1 ] || echo "lint: ok (${WANTED[*]})"
+echo "$((${#WANTED[@]} - bad)) passed, $bad failed"
 exit $found

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# limit: 200
 # The lint itself: each kind of violation, put into a copy of the sources, must be found.
 . "$(dirname "$0")/lib.sh"
 
@@ -7,7 +8,7 @@ need_tool make gcc nm
 C=$T/copy
 O=$C/build-copy
 mkdir "$C"
-cp -a "$SRC/Makefile" "$SRC/tools" "$SRC"/{base,proto,store,raft,fs,daemon,cli,mount-helper} "$C/"
+cp -a "$SRC/Makefile" "$SRC/LICENSE" "$SRC/tools" "$SRC"/{base,proto,store,raft,fs,daemon,cli,mount-helper} "$C/"
 mkdir "$O"
 for folder in base proto store raft fs daemon cli mount-helper; do
 	[ ! -d "$BUILD/$folder" ] || cp -a "$BUILD/$folder" "$O/"
@@ -17,7 +18,8 @@ find "$O" -name '*.d' -delete
 lint() { "$C/tools/lint.sh" "$O" "$@"; }
 
 say "the sources as they are"
-exits 0 lint includes symbols determinism names headers words
+exits 0 lint includes symbols determinism names headers words licence
+matches "$(tail -n 1 <<<"$OUT")" '^7 passed, 0 failed$' "the last line"
 
 OUT_OF=''  # the check that $OUT is of
 
@@ -47,7 +49,7 @@ found_by() { # CHECK
 	local file words
 	for file in "${FILES[@]}"; do
 		case $1:$file in
-		includes:*) ;;
+		includes:* | licence:*) ;;
 		*.c) compile "$file" ;;
 		esac
 	done
@@ -105,6 +107,35 @@ bad base/bad.h 'static inline size_t bad_size(void) { return 1; }' 'base/bad.h d
 found_by headers
 bad base/bad.h '/* TO''DO later */' 'base/bad.h'
 found_by words
+
+say "licence"
+bad store/bad.c 'int bad;' 'store/bad.c does not name its licence in line 1'
+bad tools/bad.sh '#!/bin/sh' 'tools/bad.sh does not name its licence in line 2'
+bad proto/bad.proto '# SPDX-License-Identifier: Apache-2.0' 'proto/bad.proto does not name its licence'
+found_by licence
+
+say "documents: each name in them exists"
+mkdir -p "$C/docs" "$C/tests/it"
+echo '# SPDX-License-Identifier: Apache-2.0' >"$C/tests/it/10-there.sh"
+good='`store/check.c` and `store/check`, `store_check()`, `store/*.h`, `10-there`, `make lint`, [it](../LICENSE)'
+echo "$good" >"$C/docs/GOOD.md"
+exits 0 lint docs
+docs=0
+doc() { docs=$((docs + 1)); bad docs/BAD$docs.md "$1" "docs/BAD$docs.md:1.*$2"; }
+doc 'in `store/not_there.c`' 'names store/not_there.c, which does not exist'
+doc 'and `store/gone_*`' 'names store/gone_\*, which does not exist'
+doc '    cp store/gone x' 'names store/gone, which'
+doc 'by `no_such_function()`' 'names no_such_function, which is nowhere'
+doc 'by `no_such_name`' 'names no_such_name, which is nowhere'
+doc '`11-not-there`' 'names the test 11-not-there'
+doc '`make nothing`' "names 'make nothing', which is no target"
+doc '[a](nothing.md)' 'links to nothing.md, which'
+doc "$(printf 'ü%.0s' {1..101})" '101 columns'
+found_by docs
+printf 'ü%.0s' {1..100} >"$C/docs/GOOD.md"
+exits 0 lint docs
+sed -i 's/^  make lint .*//' "$C/Makefile"
+finds docs 'make help does not name lint'
 
 say "no objects, no such check"
 mkdir "$C/build-empty"
