@@ -440,20 +440,17 @@ compile_command() {
 }
 
 check_headers() {
-	local header command
+	local command
 	command=$(compile_command)
 	[ -n "$command" ] || {
 		complain "make does not tell how it compiles"
 		return
 	}
-	for header in $(sources | grep '\.h$'); do
-		echo "#include \"$header\"" >"$WORK/alone.c"
-		# shellcheck disable=SC2086 # words
-		$command -fsyntax-only "$WORK/alone.c" >"$WORK/alone" 2>&1 || {
-			complain "$header does not compile alone:"
-			head -n 5 "$WORK/alone"
-		}
-	done
+	sources | grep '\.h$' | xargs -P "$(nproc)" -I '{}' sh -c '
+		errors=$(echo "#include \"$1\"" | $2 -fsyntax-only -x c - 2>&1) ||
+			printf "%s does not compile alone: %s\n" "$1" "$(echo "$errors" | grep -m 1 error)"' \
+		- '{}' "$command" >"$WORK/out"
+	report "$WORK/out"
 }
 
 check_words() {
