@@ -548,7 +548,7 @@ check_docs() {
 		awk -F '\t' -v table="$WORK/words" '
 			BEGIN { while ((getline line <table) > 0) known[line] = 1 }
 			{
-				n = split($2, word, /[^A-Za-z0-9_(*.\/-]+/)
+				n = split($2, word, /[^A-Za-z0-9_()*.\/-]+/)
 				for (i = 1; i <= n; i++) {
 					name = word[i]
 					if (name !~ /^[a-z][a-z0-9_]*(\(\))?$/ || name !~ /_|\(\)/)
