@@ -537,7 +537,7 @@ check_docs() {
 	quoted_words >"$WORK/quoted"
 	{
 		[ -s "$WORK/targets" ] || echo "no target found in the Makefile"
-		[ -s "$WORK/quoted" ] || echo "no document found"
+		[ -n "$(documents)" ] || echo "no document found"
 		missing_paths <"$WORK/quoted"
 		# Links to files.
 		documents | xargs grep -nHoE '\]\([A-Za-z0-9_./-]+\)' | while IFS=: read -r file line link; do
