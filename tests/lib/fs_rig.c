@@ -56,7 +56,7 @@ static void serve(const struct rig *rig, unsigned timeout_ms, int in_fd, int out
     snprintf(store, sizeof(store), "%s/store", rig->dir);
     for (unsigned i = 0; i < rig->n; i++)
         mountpoints[i] = rig->mnt[i];
-    exit(local_serve(&options, fdopen(in_fd, "r"), fdopen(out_fd, "w")));
+    exit(local_serve(&options, in_fd, fdopen(out_fd, "w")));
 }
 
 /* The child ends by itself when the test does, as its input ends then. */

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -28,9 +30,11 @@ static struct local *local;
 static struct mounted mounts[LOCAL_SERVE_MOUNTS_MAX];
 static unsigned n_mounts;
 static FILE *answers;
-static pthread_mutex_t gate =
-    PTHREAD_MUTEX_INITIALIZER; /* covers serving, and use while it is set */
-static bool serving;
+
+struct commands {
+    int in;
+    int ended; /* an eventfd: the mounts are gone */
+};
 
 static void on_ready(void *arg)
 {
@@ -106,8 +110,6 @@ static bool mount_one(const struct local_serve_options *o, const char *mountpoin
 
 static void stop_all(void)
 {
-    if (!serving)
-        return;
     for (unsigned i = 0; i < n_mounts; i++)
         fs_stop(mounts[i].fs);
 }
@@ -208,38 +210,61 @@ static void obey(const char *line)
     fflush(answers);
 }
 
+/* One line without its end into line; false: the input has ended, or the mounts are gone. The input
+ * is no stdio stream: since glibc 2.41 exit() waits for the lock of a stream that a thread reads.
+ */
+static bool next_command(const struct commands *c, char *line, size_t size)
+{
+    struct pollfd fds[] = {{.fd = c->in, .events = POLLIN}, {.fd = c->ended, .events = POLLIN}};
+    size_t len = 0;
+    ssize_t n;
+
+    while (len + 1 < size) {
+        if (poll(fds, 2, -1) < 0)
+            continue;
+        if (fds[1].revents != 0)
+            return false;
+        n = read(c->in, &line[len], 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        if (line[len] == '\n')
+            break;
+        len++;
+    }
+    line[len] = '\0';
+    return true;
+}
+
 static void *read_commands(void *arg)
 {
-    FILE *in = arg;
+    const struct commands *c = arg;
     char line[256];
 
-    while (fgets(line, sizeof(line), in) != NULL) {
-        line[strcspn(line, "\n")] = '\0';
-        pthread_mutex_lock(&gate);
-        if (serving)
-            obey(line);
-        pthread_mutex_unlock(&gate);
-    }
-    pthread_mutex_lock(&gate);
+    while (next_command(c, line, sizeof(line)))
+        obey(line);
     stop_all();
-    pthread_mutex_unlock(&gate);
     return NULL;
 }
 
-int local_serve(const struct local_serve_options *o, FILE *in, FILE *out)
+int local_serve(const struct local_serve_options *o, int in, FILE *out)
 {
-    pthread_t commands;
+    struct commands commands = {.in = in, .ended = eventfd(0, EFD_CLOEXEC)};
+    pthread_t reader;
     bool ok = o->n <= LOCAL_SERVE_MOUNTS_MAX;
+    bool ready;
 
+    check(commands.ended >= 0);
     answers = out;
     local = local_open(o->dir);
-    serving = true;
     for (unsigned i = 0; ok && i < o->n; i++)
         ok = mount_one(o, o->mountpoints[i]);
-    if (ok) {
+    ready = ok;
+    if (ready) {
         fputs("ready\n", out);
         fflush(out);
-        check(pthread_create(&commands, NULL, read_commands, in) == 0);
+        check(pthread_create(&reader, NULL, read_commands, &commands) == 0);
     } else {
         stop_all();
     }
@@ -248,10 +273,11 @@ int local_serve(const struct local_serve_options *o, FILE *in, FILE *out)
         ok = ok && mounts[i].err == 0;
         local_host_attach(mounts[i].host, NULL);
     }
-    /* The thread of commands stays in its read: the process is about to end. */
-    pthread_mutex_lock(&gate);
-    serving = false;
-    pthread_mutex_unlock(&gate);
+    if (ready) {
+        check(eventfd_write(commands.ended, 1) == 0);
+        pthread_join(reader, NULL);
+    }
+    close(commands.ended);
     local_stop(local);
     for (unsigned i = 0; i < n_mounts; i++) {
         fs_free(mounts[i].fs);

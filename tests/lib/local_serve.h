@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Serves mounts over a local backend, in the calling process, and obeys commands from a stream: the
- * body of the tool localfs, and of the child process that a test has for its mounts (a process that
- * serves a mount should not use it: if an answer were missing it could not even be killed). */
+/* Serves mounts over a local backend, in the calling process, and obeys commands from a descriptor:
+ * the body of the tool localfs, and of the child process that a test has for its mounts (a process
+ * that serves a mount should not use it: if an answer were missing it could not even be killed). */
 #ifndef TESTS_LIB_LOCAL_SERVE_H
 #define TESTS_LIB_LOCAL_SERVE_H
 
@@ -46,6 +46,6 @@ struct local_serve_options {
  *   mirror I              the status of mount I's mirror: "ON PID DONE REFUSED MISSED RESTARTS"
  *   stop                  ends serving: "ok"
  * Returns when in ends, or all are unmounted: 0, or 1 when something went wrong. */
-int local_serve(const struct local_serve_options *options, FILE *in, FILE *out);
+int local_serve(const struct local_serve_options *options, int in, FILE *out);
 
 #endif

@@ -31,5 +31,5 @@ int main(int argc, char **argv)
     options.dir = argv[optind];
     options.mountpoints = (const char *const *)&argv[optind + 1];
     options.n = (unsigned)(argc - optind - 1);
-    return local_serve(&options, stdin, stdout);
+    return local_serve(&options, STDIN_FILENO, stdout);
 }
