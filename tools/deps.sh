@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs the packages that coordfs needs on Debian 12 and 13.
-# Usage: tools/deps.sh [--demo] [--test] [--lint]
+# Usage: tools/deps.sh [--demo] [--test] [--lint] [--tree]
 #   nothing   what the build needs
 #   --demo    also what the README's tour uses
 #   --test    also what the tests use
 #   --lint    also what `make lint` uses
+#   --tree    also what tools/test-debian.sh uses
 # Needs root if anything is missing; otherwise it does nothing. It waits up to five minutes for
 # another program that uses apt.
 #
@@ -20,8 +21,9 @@ BUILD='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libraft-dev libuv1-dev l
        libsmartcols-dev libsystemd-dev'
 DEMO='inotify-tools util-linux diffutils procps'
 TEST='libcmocka-dev attr acl inotify-tools iproute2 nftables jq sqlite3 procps util-linux
-      rsync diffutils git python3-minimal vim-tiny faketime
+      rsync diffutils e2fsprogs git python3-minimal vim-tiny faketime
       entr python3-watchdog node-chokidar incron dnsmasq-base moreutils curl wget openssl strace'
+TREE='debootstrap rsync util-linux'
 LINT='clang clang-format clang-tidy cppcheck binutils shellcheck'
 
 SOURCES=/etc/apt/sources.list.d/coordfs-backports.sources
@@ -93,6 +95,7 @@ for arg in "$@"; do
 	case $arg in
 	--demo) want="$want $DEMO" ;;
 	--test) want="$want $TEST" ;;
+	--tree) want="$want $TREE" ;;
 	--lint) want="$want $LINT" ;;
 	*) fail "unknown option $arg" ;;
 	esac

@@ -9,12 +9,7 @@ need_fuse
 start_cluster 3
 leader=${MNT[$(wait_leader)]}
 follower=${MNT[$(a_follower)]}
-mkdir "$T/reference"
-chmod 755 "$T/reference"
-case $(stat -f -c %T "$T/reference") in
-ext2/ext3 | tmpfs | xfs | btrfs) ;;
-*) say "the reference is on $(stat -f -c %T "$T/reference")" ;;
-esac
+local_disk "$T/reference"
 tables=0
 for table in "$SRC"/tests/posix/*.tbl; do
 	say "$table"

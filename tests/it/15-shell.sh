@@ -197,7 +197,8 @@ ROWS=$(seq 0 $((${#COMMAND[@]} - 1)))
 BAD=0
 LOOKS=0
 LONELY=()
-mkdir -p "$T/outside" "$T/ref"
+mkdir -p "$T/outside"
+local_disk "$T/ref"
 seq -f 'line %08.0f: some text, the same in each' 10000 >"$BIG"
 
 serve_http "$BIG"

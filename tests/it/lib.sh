@@ -115,6 +115,19 @@ as_user() { # UID COMMAND…
 	GCOV_PREFIX=$T/counts setpriv --reuid "$1" --regid "$1" --clear-groups "${@:2}"
 }
 
+# An ext4 filesystem of the test's own at DIR (in $T), to compare with: what is at TMPDIR may be tmpfs
+# and behave otherwise.
+local_disk() { # DIR
+	need_tool mkfs.ext4
+	[ -e /dev/loop-control ] || modprobe loop 2>/dev/null || skip_machine "there are no loop devices"
+	mkdir -p "$1"
+	truncate -s 1G "$1.image"
+	mkfs.ext4 -q -F -b 4096 "$1.image"
+	mount -o loop "$1.image" "$1"
+	rm "$1.image"
+	rmdir "$1/lost+found"
+}
+
 # ---- Assertions ------------------------------------------------------------------------------------
 
 # equal GOT WANTED WHAT
