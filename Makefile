@@ -24,7 +24,7 @@ needs_packages := $(filter-out help deps demo-deps test-deps lint-deps clean dem
 
 ifneq ($(needs_packages),)
 ifeq ($(COORDFS_DEPS_LATER),)
-ifneq ($(filter demo test bench coverage lint sim mutants sanitize fuzz chaos mirror,$(needs_packages)),)
+ifneq ($(filter demo test test-debian bench coverage lint sim mutants sanitize fuzz chaos mirror,$(needs_packages)),)
 # These targets install missing packages first, and then run make again.
 else ifneq ($(shell pkg-config --exists $(PACKAGES) raft 2>/dev/null && echo ok),ok)
 $(error some of the packages $(PACKAGES) raft are missing: run 'make deps' as root)
@@ -176,7 +176,7 @@ tools: $(TOOLS)
 .DELETE_ON_ERROR:
 
 # ---- Set-up, tests, tools ------------------------------------------------------------------------------
-.PHONY: deps demo-deps test-deps lint-deps test test-unit test-it sanitize sim mutants chaos mirror fuzz lint bench coverage \
+.PHONY: deps demo-deps test-deps lint-deps test test-unit test-it test-debian sanitize sim mutants chaos mirror fuzz lint bench coverage \
         demo demo-stop install uninstall clean
 
 # Make again, with the packages there; as many jobs as there are processors if none are asked for.
@@ -204,6 +204,12 @@ SANITIZE_BUILD := build-address-undefined
 sanitize: test-deps
 	$(Q)$(SUB) BUILD=$(SANITIZE_BUILD) SANITIZE=address,undefined tests
 	$(Q)tests/run.sh $(SANITIZE_BUILD) unit
+
+## make test-debian [RELEASE=bookworm|trixie] [ONLY="…"]  all tests in a fresh tree of that release (root)
+RELEASE ?= $(shell grep -q '^VERSION_CODENAME=trixie' /etc/os-release && echo bookworm || echo trixie)
+test-debian:
+	$(Q)tools/deps.sh --tree
+	$(Q)tools/test-debian.sh $(BUILD) $(RELEASE) $(ONLY)
 
 SEEDS ?= 2000
 sim: test-deps
