@@ -205,7 +205,6 @@ sanitize: test-deps
 	$(Q)$(SUB) BUILD=$(SANITIZE_BUILD) SANITIZE=address,undefined tests
 	$(Q)tests/run.sh $(SANITIZE_BUILD) unit
 
-## make test-debian [RELEASE=bookworm|trixie] [ONLY="…"]  all tests in a fresh tree of that release (root)
 RELEASE ?= $(shell grep -q '^VERSION_CODENAME=trixie' /etc/os-release && echo bookworm || echo trixie)
 test-debian:
 	$(Q)tools/deps.sh --tree

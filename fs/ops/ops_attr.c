@@ -131,14 +131,14 @@ static bool follows_writes(int to_set)
                       FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)) != 0;
 }
 
-/* ftruncate(fd, 0) waits for what will be written, as O_TRUNC does. attr is the file's. */
+/* ftruncate(fd, 0) waits for what will be written, as O_TRUNC does, and is a change even if the file
+ * is empty. attr is the file's. */
 static void empty(struct fs *fs, fuse_req_t req, Cfs__Attr *attr, int to_set, uint64_t session)
 {
     writeback_bind(fs, attr->ino, session);
-    if (attr->size > 0)
-        writeback_truncate(fs, attr->ino, fuse_req_ctx(req)->pid,
-                           (to_set & FUSE_SET_ATTR_KILL_SUID) != 0);
-    attr->size = 0;
+    writeback_truncate(fs, attr->ino, fuse_req_ctx(req)->pid,
+                       (to_set & FUSE_SET_ATTR_KILL_SUID) != 0);
+    writeback_show(fs, attr);
     reply_attr(req, attr, ATTR_UNSURE_S);
 }
 

@@ -51,6 +51,7 @@ struct writeback {
     uint64_t session;  /* that its content is part of; 0: of none */
     uint64_t first_ms; /* when it became dirty, and changed last */
     uint64_t last_ms;
+    int64_t changed_ns; /* wall clock: its last acknowledged change */
     uint64_t room; /* for it, when it became dirty */
     struct batch_list flying;
     size_t flying_bytes;
@@ -154,6 +155,7 @@ static void set_dirty(struct fs *fs, struct writeback *d)
     }
     d->dirty = true;
     d->last_ms = now;
+    d->changed_ns = clock_real_ns();
     fs->writebacks.next_due_ms = min_u64(fs->writebacks.next_due_ms, due_of(fs, d));
 }
 
@@ -611,16 +613,24 @@ static struct extents shown_of(const struct batch *b)
 bool writeback_show(struct fs *fs, Cfs__Attr *attr)
 {
     struct writeback *d = writeback_find(fs, attr->ino);
+    bool changed;
     struct batch *b;
 
     if (!writeback_exists(fs, attr->ino))
         return false;
+    changed = !extents_empty(&d->extents);
     TAILQ_FOREACH (b, &d->flying, link) {
         struct extents shown = shown_of(b);
 
         attr->size = extents_size(&shown, attr->size);
+        changed = changed || !extents_empty(&shown);
     }
     attr->size = extents_size(&d->extents, attr->size);
+    if (changed) {
+        attr->mtime_ns = d->changed_ns;
+        if (attr->ctime_ns < d->changed_ns)
+            attr->ctime_ns = d->changed_ns;
+    }
     return true;
 }
 

@@ -116,7 +116,8 @@ bool writeback_only_truncates(struct fs *fs, uint64_t ino, int *tid);
 bool writeback_take_truncate(struct fs *fs, uint64_t ino, bool *kill_suid);
 void writeback_keep_truncate(struct fs *fs, uint64_t ino);
 bool writeback_exists(struct fs *fs, uint64_t ino);
-/* Shows the draft's size in the attributes. True when there is a draft. */
+/* Shows the draft's size in the attributes, and when it was changed: its commit will have times of
+ * its own. True when there is a draft. */
 bool writeback_show(struct fs *fs, Cfs__Attr *attr);
 /* As the backend's read, with drafts laid over it. */
 int64_t writeback_read(struct fs *fs, uint64_t ino, uint64_t offset, uint8_t *out, size_t len);

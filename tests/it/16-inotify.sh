@@ -80,6 +80,13 @@ each_kind() {
 	same "overwrite is one change" 'echo x >f' 'f' 'echo y >f' \
 		'0 OPEN f;1 OPEN -;0 MODIFY f;1 MODIFY -;0 CLOSE_WRITE f;1 CLOSE_WRITE -'
 	same "truncate" 'echo x >f' 'f' 'truncate -s 0 f'
+	same "an empty file is emptied" ': >f' 'f' ': >f' \
+		'0 OPEN f;1 OPEN -;0 MODIFY f;1 MODIFY -;0 CLOSE_WRITE f;1 CLOSE_WRITE -'
+	same "truncate an empty file" ': >f' 'f' 'truncate -s 0 f'
+	same "truncate to the same size" 'echo x >f' 'f' 'truncate -s 2 f'
+	same "the mode that it has" 'echo x >f; chmod 644 f' 'f' 'chmod 644 f'
+	same "the value that it has" 'echo x >f; setfattr -n user.a -v b f' 'f' 'setfattr -n user.a -v b f'
+	same "an ACL that says what the mode says" 'echo x >f; chmod 644 f' 'f' 'setfacl --set u::rw-,g::r--,o::r-- f'
 	same "grow" 'echo x >f' 'f' 'truncate -s 100 f'
 	same "fallocate" 'echo x >f' 'f' 'fallocate -l 100 f'
 	same "mkdir" '' '' 'mkdir d'

@@ -398,6 +398,49 @@ static void times_set_after_writing_stay(void **state)
     assert_int_equal(st.st_size, 8192);
 }
 
+/* The mtime of a file, in nanoseconds. */
+static int64_t mtime_of(unsigned i, const char *name)
+{
+    struct stat st;
+
+    assert_int_equal(stat(at(i, name), &st), 0);
+    return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+}
+
+/* `: > stamp` of an empty file is a change, on every host: make looks at nothing else. */
+static void emptying_an_empty_file_is_a_change(void **state)
+{
+    static const char *const lines[] = {": > stamp", "exec 9> stamp", "true 9<> stamp 8> stamp"};
+    int64_t was;
+
+    (void)state;
+    put(at(0, "stamp"), "");
+    for (unsigned i = 0; i < ARRAY_LEN(lines); i++) {
+        rig_sync(&rig, 1);
+        was = mtime_of(1, "stamp");
+        usleep(2000);
+        assert_int_equal(shell("bash", lines[i]), 0);
+        assert_true(mtime_of(0, "stamp") > was);
+        rig_sync(&rig, 1);
+        assert_true(mtime_of(1, "stamp") > was);
+    }
+}
+
+/* What the writer sees of its own file before it is committed. */
+static void writing_shows_a_new_time(void **state)
+{
+    int fd = open(at(0, "f"), O_RDWR | O_CREAT, 0644);
+    struct timespec times[2] = {{1000, 1}, {4000000000, 2}}; /* in the future */
+    struct stat st;
+
+    (void)state;
+    assert_int_equal(futimens(fd, times), 0);
+    assert_int_equal(write(fd, big, 8192), 8192);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_true(st.st_mtim.tv_sec > 2000 && st.st_mtim.tv_sec < 4000000000);
+    close(fd);
+}
+
 /* ---- Time -------------------------------------------------------------------------------------
  */
 
@@ -699,6 +742,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_truncations_are_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(order_across_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(times_set_after_writing_stay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(emptying_an_empty_file_is_a_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(writing_shows_a_new_time, set_up_patient, tear_down),
         cmocka_unit_test_setup_teardown(waiting_ends_by_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(much_data_is_committed_early, set_up, tear_down),
         cmocka_unit_test_setup_teardown(shells_notice_that_nothing_is_written, set_up_impatient,
