@@ -27,8 +27,12 @@ static bool bypasses(struct fs *fs, struct node *node)
 }
 
 /* Who writes sees drafts and store themselves. Who only reads has the page cache, whose pages are
- * forgotten with each change, and no FLUSH at close. With O_DIRECT a read is one request, whose
- * answer is one state of the file, whatever the kernel believes of its size. */
+ * forgotten with each change. With O_DIRECT a read is one request, whose answer is one state of the
+ * file, whatever the kernel believes of its size.
+ *
+ * FOPEN_NOFLUSH would save readers a request at each close, but FLUSH is all that tells when a
+ * process has given up its fcntl locks: it may take one through any descriptor, later than this,
+ * and loses it when it closes any, or ends, even though a child keeps the file open. */
 void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info *fi)
 {
     struct handle *h = handle_open(&fs->handles, ino, fi->flags, tid);
@@ -41,7 +45,6 @@ void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info
         fi->direct_io = true;
         h->pass = xcalloc(1, sizeof(*h->pass));
     }
-    fi->noflush = !handle_changes(fi->flags);
     fi->keep_cache = !fs->options.uncached;
     if (node == NULL)
         return;
@@ -71,9 +74,8 @@ void ops_close_handle(struct fs *fs, uint64_t fh)
 static void open_now(struct fs *fs, fuse_req_t req, uint64_t ino, int flags, bool kill_suid)
 {
     struct fuse_file_info fi = {.flags = flags};
-    Cfs__Attr attr = CFS__ATTR__INIT;
     int tid = fuse_req_ctx(req)->pid;
-    int error = ops_open_error(fs, req, ino, (flags & O_TRUNC) != 0 ? &attr : NULL);
+    int error = ops_open_error(fs, req, ino, NULL);
 
     if (error != 0) {
         fuse_reply_err(req, error);
@@ -84,8 +86,7 @@ static void open_now(struct fs *fs, fuse_req_t req, uint64_t ino, int flags, boo
         ops_close_handle(fs, fi.fh);
         return;
     }
-    /* Truncating an empty file changes nothing (`exec 9>lock` does it each time). */
-    if ((flags & O_TRUNC) != 0 && attr.size > 0)
+    if ((flags & O_TRUNC) != 0) /* of an empty file, too: that is a change, of its times */
         writeback_truncate(fs, ino, tid, kill_suid);
 }
 
