@@ -131,8 +131,8 @@ static bool follows_writes(int to_set)
                       FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)) != 0;
 }
 
-/* ftruncate(fd, 0) waits for what will be written, as O_TRUNC does, and is a change even if the file
- * is empty. attr is the file's. */
+/* ftruncate(fd, 0) waits for what will be written, as O_TRUNC does, and is a change even if the
+ * file is empty. attr is the file's. */
 static void empty(struct fs *fs, fuse_req_t req, Cfs__Attr *attr, int to_set, uint64_t session)
 {
     writeback_bind(fs, attr->ino, session);

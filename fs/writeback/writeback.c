@@ -52,7 +52,7 @@ struct writeback {
     uint64_t first_ms; /* when it became dirty, and changed last */
     uint64_t last_ms;
     int64_t changed_ns; /* wall clock: its last acknowledged change */
-    uint64_t room; /* for it, when it became dirty */
+    uint64_t room;      /* for it, when it became dirty */
     struct batch_list flying;
     size_t flying_bytes;
     int error; /* of what was lost last */
