@@ -402,5 +402,6 @@ uint64_t fs_requests(struct fs *fs)
 
 bool fs_is_open(struct fs *fs, uint64_t ino)
 {
-    return opens_count(&fs->opens, ino) > 0 || again_holds(&fs->again, ino);
+    return opens_count(&fs->opens, ino) > 0 || again_holds(&fs->again, ino) ||
+           nodes_know(&fs->nodes, ino);
 }

@@ -98,7 +98,8 @@ void fs_mirror_status(struct fs *fs, struct fs_mirror_status *out);
 /* The number of requests that the kernel has sent. Any thread. */
 uint64_t fs_requests(struct fs *fs);
 
-/* Loop thread: true if a process of this host has the file open (or mapped). */
+/* Loop thread: true if a process of this host may have the inode open or mapped, or holds it in
+ * another way: the kernel knows it. */
 bool fs_is_open(struct fs *fs, uint64_t ino);
 
 #endif

@@ -91,20 +91,21 @@ static const struct {
                " FROM dirent d LEFT JOIN inode i ON i.ino = d.ino"
                " WHERE i.ino IS NULL OR (i.mode & 61440) <> d.type"},
         {"S8", "SELECT 'directory ' || i.ino || ' has ' || " NAMES_OF " || ' names' FROM inode i"
-               " WHERE (mode & 61440) = 16384 AND ino <> 1 AND " NAMES_OF " <> 1"},
+               " WHERE (mode & 61440) = 16384 AND ino <> 1 AND nlink > 0 AND " NAMES_OF " <> 1"},
         {"S8",
          "SELECT 'directory ' || i.ino || ' is not in its parent' FROM inode i"
          " JOIN dirent d ON d.ino = i.ino WHERE (mode & 61440) = 16384 AND d.parent <> i.parent"},
         {"S8", "SELECT 'inode ' || ino || ' has a parent' FROM inode"
                " WHERE (mode & 61440) <> 16384 AND parent <> 0"},
-        {"S9", "WITH RECURSIVE reached(ino) AS (SELECT 1 UNION SELECT d.ino FROM reached r"
-               " JOIN dirent d ON d.parent = r.ino WHERE d.type = 16384)"
-               " SELECT 'directory ' || ino || ' cannot be reached' FROM inode"
-               " WHERE (mode & 61440) = 16384 AND ino NOT IN (SELECT ino FROM reached)"},
+        {"S9",
+         "WITH RECURSIVE reached(ino) AS (SELECT 1 UNION SELECT d.ino FROM reached r"
+         " JOIN dirent d ON d.parent = r.ino WHERE d.type = 16384)"
+         " SELECT 'directory ' || ino || ' cannot be reached' FROM inode"
+         " WHERE (mode & 61440) = 16384 AND nlink > 0 AND ino NOT IN (SELECT ino FROM reached)"},
         {"S10", "SELECT 'inode ' || i.ino || ' has nlink ' || i.nlink FROM inode i"
                 " WHERE (mode & 61440) <> 16384 AND nlink <> " NAMES_OF},
         {"S10", "SELECT 'directory ' || i.ino || ' has nlink ' || i.nlink FROM inode i"
-                " WHERE (mode & 61440) = 16384 AND nlink <> 2 +"
+                " WHERE (mode & 61440) = 16384 AND (nlink > 0 OR size > 0) AND nlink <> 2 +"
                 " (SELECT count(*) FROM dirent d WHERE d.parent = i.ino AND d.type = 16384)"},
         {"S11", "SELECT 'directory ' || i.ino || ' has size ' || i.size FROM inode i"
                 " WHERE (mode & 61440) = 16384 AND"
@@ -115,8 +116,7 @@ static const struct {
                 " WHEN 32768 THEN size < 0 OR size > 64 << 20 ELSE size <> 0 END"},
         {"S12", "SELECT 'inode ' || i.ino || ' has nlink ' || nlink || ', unlinked ' ||"
                 " coalesce(o.unlinked, 'never') FROM inode i LEFT JOIN orphan o ON o.ino = i.ino"
-                " WHERE (nlink = 0) <> (o.ino IS NOT NULL)"
-                " OR (nlink = 0 AND (mode & 61440) <> 32768)"},
+                " WHERE (nlink = 0) <> (o.ino IS NOT NULL)"},
         {"S12", "SELECT 'orphan ' || o.ino FROM orphan o, state LEFT JOIN inode i ON i.ino = o.ino"
                 " WHERE i.ino IS NULL OR o.unlinked < 1 OR o.unlinked > applied"},
         {"S13", "SELECT 'block ' || (b.id & 1048575) || ' of inode ' || (b.id >> 20) FROM block b"

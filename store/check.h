@@ -11,14 +11,14 @@
  *    S5  The totals of inodes, entries, bytes and metadata bytes are correct.
  *    S6  The root is inode 1, a directory, its own parent, and has no name.
  *    S7  Every entry has a well-formed name, lies in a directory, and names an inode of its type.
- *    S8  Every directory but the root has exactly one name, in its parent. Nothing else has a
- *        parent.
- *    S9  Every directory can be reached from the root, so there are no cycles.
- *    S10 nlink is the number of names; for a directory, 2 plus the number of its subdirectories.
+ *    S8  Every directory has exactly one name, in its parent, except the root and orphans. Nothing
+ *        else has a parent.
+ *    S9  Every directory with a name can be reached from the root, so there are no cycles.
+ *    S10 nlink is the number of names; for a directory, 2 plus the number of its subdirectories, or
+ *        0 if it has no name, and then it has no entries.
  *    S11 The size of a directory is its number of entries, the size of a symlink the length of its
  *        target. The size of a file is within the limit. All other sizes are 0.
- *    S12 The orphans are exactly the inodes without links. They are regular files, and not from the
- *        future.
+ *    S12 The orphans are exactly the inodes without links, and are not from the future.
  *    S13 Every block belongs to a regular file, is not empty, lies within the file's size, and
  *        matches its checksum.
  *    S14 An inode's stored bytes are the sum of its blocks' bytes.

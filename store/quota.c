@@ -240,16 +240,8 @@ void quota_saved(struct op *op, const struct op_inode *i)
         charge(op, quota_of(op, &i->is), cost(&i->is) - cost(&i->was), 0);
 }
 
+/* A directory may have had its own quota. */
 void quota_orphaned(struct op *op, uint64_t dir, const struct inode *inode)
-{
-    uint64_t quota = quota_of_dir(op, dir);
-
-    if (quota != 0)
-        put_charged(op, inode->ino, quota);
-}
-
-/* A deleted directory may have had its own quota. */
-void quota_deleted(struct op *op, uint64_t dir, const struct inode *inode)
 {
     uint64_t quota = quota_of_dir(op, dir);
     struct quota own;
@@ -258,7 +250,8 @@ void quota_deleted(struct op *op, uint64_t dir, const struct inode *inode)
         pass_on_charged(op, own.dir, quota);
         save(op, &own, NULL);
     }
-    charge(op, quota, -cost(inode), UINT64_MAX);
+    if (quota != 0)
+        put_charged(op, inode->ino, quota);
 }
 
 void quota_reaped(struct op *op, const struct inode *inode)
@@ -404,7 +397,7 @@ uint32_t quota_set(struct op *op, const struct inode *inode, const Cfs__SetXattr
         is = was;
     if ((status = check_mode(c, *name->field(&is) != QUOTA_NONE)))
         return status;
-    if (!op_is_dir(inode) || !parse(op_bytes(c->value), name->field(&is)))
+    if (!op_is_dir(inode) || inode->nlink == 0 || !parse(op_bytes(c->value), name->field(&is)))
         return EINVAL;
     if (!found && (status = count_below(op, &is)))
         return status;

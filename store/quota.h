@@ -55,10 +55,8 @@ bool quota_has_room(struct op *op, uint64_t quota, uint64_t bytes, uint64_t entr
 /* ---- With a change: charges it. op_inode_save calls quota_saved. ---- */
 void quota_made(struct op *op, uint64_t dir, const struct inode *inode); /* created in dir */
 void quota_saved(struct op *op, const struct op_inode *i);
-/* The inode lost its last name, in dir: the file stays as an orphan (quota_orphaned), or the inode
- * was deleted (quota_deleted). */
+/* The inode lost its last name, in dir, and stays as an orphan. */
 void quota_orphaned(struct op *op, uint64_t dir, const struct inode *inode);
-void quota_deleted(struct op *op, uint64_t dir, const struct inode *inode);
 void quota_reaped(struct op *op, const struct inode *inode); /* an orphan was deleted */
 
 /* ---- Xattrs ---- */

@@ -139,11 +139,14 @@ static int find_inode(struct store_reader *r, uint64_t ino, struct inode *out)
     return row > 0 ? 0 : row == 0 ? -ESTALE : row;
 }
 
+/* One that can have names: one that is removed has attributes only. */
 static int find_dir(struct store_reader *r, uint64_t ino, struct inode *out)
 {
     int err = find_inode(r, ino, out);
 
-    return err == 0 && !op_is_dir(out) ? -ENOTDIR : err;
+    if (err == 0 && !op_is_dir(out))
+        return -ENOTDIR;
+    return err == 0 && out->nlink == 0 ? -ESTALE : err;
 }
 
 static int get_applied(struct store_reader *r, uint64_t *out)

@@ -55,7 +55,9 @@ static uint32_t find_dir(struct op *op, uint64_t ino, struct op_inode *out)
 {
     if (!op_inode_find(op, ino, out))
         return ENOENT;
-    return op_is_dir(&out->was) ? 0 : ENOTDIR;
+    if (!op_is_dir(&out->was))
+        return ENOTDIR;
+    return out->was.nlink == 0 ? ENOENT : 0; /* removed: nothing can come into it any more */
 }
 
 static void dir_changed(struct op *op, struct op_inode *dir)
@@ -316,20 +318,14 @@ uint32_t tree_link(struct op *op, const Cfs__Link *c)
 
 /* ---- Unlink -----------------------------------------------------------------------------------*/
 
-/* Removes one name of the inode, in `dir`. A regular file without a name stays as an orphan,
- * because hosts may have it open. Any other inode without a name is deleted. */
+/* Removes one name of the inode, in `dir`. An inode without a name stays as an orphan, whatever its
+ * type: a process may have it open, mounted, or as its working directory. */
 static void drop_link(struct op *op, const struct op_inode *dir, struct op_inode *i)
 {
     i->is.nlink = op_is_dir(&i->was) ? 0 : i->was.nlink - 1;
     i->is.ctime = op->now;
-    if (i->is.nlink == 0)
-        special_forget(op, i->was.ino);
-    if (i->is.nlink == 0 && op_type(&i->was) != S_IFREG) {
-        quota_deleted(op, dir->was.ino, &i->was);
-        op_inode_delete(op, i);
-        return;
-    }
     if (i->is.nlink == 0) {
+        special_forget(op, i->was.ino);
         row_orphan_insert(op->rows, i->was.ino, op->index);
         quota_orphaned(op, dir->was.ino, &i->was);
     }

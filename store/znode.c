@@ -18,7 +18,7 @@ static bool is_text(ProtobufCBinaryData value, const char *text)
 /* True if the inode could be removed by its only name. */
 static bool can_end(const struct inode *inode)
 {
-    return inode->ino != ROW_ROOT_INO && (op_is_dir(inode) || inode->nlink == 1);
+    return inode->ino != ROW_ROOT_INO && (op_is_dir(inode) ? inode->nlink > 0 : inode->nlink == 1);
 }
 
 /* ---- Setting: each changes `s`, or says why not -----------------------------------------------*/

@@ -63,11 +63,13 @@ static struct known *known_add(struct nodes *ns, uint64_t ino)
 {
     struct known *k = xcalloc(1, sizeof(*k));
 
+    k->ino = ino;
+    pthread_mutex_lock(&ns->lock);
     if (ns->n == ns->n_buckets)
         grow(ns);
-    k->ino = ino;
     *known_place(ns, ino) = k;
     ns->n++;
+    pthread_mutex_unlock(&ns->lock);
     return k;
 }
 
@@ -83,15 +85,18 @@ static void known_remove(struct nodes *ns, struct known **place)
 {
     struct known *k = *place;
 
+    pthread_mutex_lock(&ns->lock);
     *place = k->next;
+    ns->n--;
+    pthread_mutex_unlock(&ns->lock);
     drop_node(k);
     free(k);
-    ns->n--;
 }
 
 void nodes_init(struct nodes *ns)
 {
     memset(ns, 0, sizeof(*ns));
+    check(pthread_mutex_init(&ns->lock, NULL) == 0);
     ns->n_buckets = FIRST_BUCKETS;
     ns->buckets = xcalloc(ns->n_buckets, sizeof(*ns->buckets));
     known_add(ns, NODE_ROOT)->lookups = 1;
@@ -103,6 +108,17 @@ void nodes_fini(struct nodes *ns)
         while (ns->buckets[i] != NULL)
             known_remove(ns, &ns->buckets[i]);
     free(ns->buckets);
+    check(pthread_mutex_destroy(&ns->lock) == 0);
+}
+
+bool nodes_know(struct nodes *ns, uint64_t ino)
+{
+    bool known;
+
+    pthread_mutex_lock(&ns->lock);
+    known = known_find(ns, ino) != NULL;
+    pthread_mutex_unlock(&ns->lock);
+    return known;
 }
 
 void nodes_each(struct nodes *ns, void (*fn)(void *arg, uint64_t ino), void *arg)

@@ -2,13 +2,17 @@
 /* The inodes that the kernel knows (by our replies to LOOKUP and the like), until it forgets them.
  * A node id is the inode number; numbers are never reused, so the generation is always 0.
  *
- * An unlinked file lives on in the store as long as somebody has it open; a removed directory does
- * not. So a node remembers the last attributes of a directory, and a directory that is gone from
- * the tree but not from the kernel (somebody's working directory) can still be answered for.
+ * What has lost its last name lives on in the store as long as the kernel of any host that has a
+ * session knows it: it may be open, mounted, a working directory, or held by O_PATH. The kernel
+ * forgets an inode when it has no entry for it and nothing uses it. A host that was cut off from
+ * the others so long that its session has ended is not asked; so a node remembers the last
+ * attributes of a directory, and one that is gone from the store can still be answered for.
  *
- * Reader thread only. The root is always known. */
+ * Reader thread only, but for nodes_know. The root is always known. */
 #ifndef FS_INODE_NODE_H
 #define FS_INODE_NODE_H
+
+#include <pthread.h>
 
 #include "base/base.h"
 #include "proto/command.pb-c.h"
@@ -34,6 +38,7 @@ struct node {
 /* A table of our own: the kernel may know a million inodes, and then a general one costs more than
  * all else in the process. */
 struct nodes {
+    pthread_mutex_t lock; /* the reader holds it when it changes what is in the table */
     struct known **buckets;
     size_t n_buckets; /* a power of 2 */
     size_t n;
@@ -41,6 +46,8 @@ struct nodes {
 
 void nodes_init(struct nodes *ns);
 void nodes_fini(struct nodes *ns);
+/* Any thread: does the kernel know the inode? */
+bool nodes_know(struct nodes *ns, uint64_t ino);
 void nodes_each(struct nodes *ns, void (*fn)(void *arg, uint64_t ino), void *arg);
 
 /* The kernel is about to learn of the inode by a reply: one more lookup to be forgotten. */

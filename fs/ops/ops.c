@@ -20,11 +20,7 @@ static int open_error(struct fs *fs, int tid, const Cfs__Attr *attr, bool found)
 
     if (!unlinked && !moving)
         return 0;
-    if (!found && !node_insists(&fs->nodes, attr->ino, tid))
-        return ESTALE;
-    if (!unlinked || S_ISDIR(attr->mode) || found)
-        return 0;
-    return opens_count(&fs->opens, attr->ino) == 0 ? ESTALE : 0;
+    return found || node_insists(&fs->nodes, attr->ino, tid) ? 0 : ESTALE;
 }
 
 int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out)

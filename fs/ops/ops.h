@@ -9,10 +9,11 @@
 extern const struct fuse_lowlevel_ops ops_table; /* ops_table.c */
 
 /* May the inode be opened? 0, or ESTALE when it is unlinked, or has a name that the kernel is about
- * to forget: the caller may have come by a name that is gone. Who insists (node_insists) may open
- * what is open here already, and who has walked again (fs/inode/again.h) what he has found. What
- * was there when it was last opened, and has not changed since, the store is not asked for again,
- * unless its attributes are wanted (`out` is not NULL). */
+ * to forget: the caller may have come by a name that is gone. A thread that asks again
+ * (node_insists) has come by no name: it may open the inode, and so may a thread that has walked
+ * again (fs/inode/again.h) and found it. What was there when it was last opened, and has not
+ * changed since, the store is not asked for again, unless its attributes are wanted (`out` is not
+ * NULL). */
 int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out);
 
 /* The errno for a request about names in `dir` that came back with `error`: ESTALE is answered

@@ -139,6 +139,9 @@ static bool check_dir(struct walk *w, const struct model_inode *inode)
     unsigned entries = (unsigned)inode->attr.size;
     struct model_entry *middle = NULL, *e = NULL;
 
+    if (model_is_orphan(inode))
+        return check_no_lookup(w, dir, "absent", 6, -ESTALE) &&
+               check_no_lookup(w, dir, ".", 1, -ESTALE);
     if (!check_listing(w, dir, NULL, 0, gen_chance(w->rng, 1, 2)))
         return false;
     for (uint64_t k = gen_below(w->rng, entries + 1); k > 0; k--)

@@ -415,7 +415,7 @@ void model_attr(const struct model_inode *inode, Cfs__Attr *out)
 
 bool model_is_orphan(const struct model_inode *inode)
 {
-    return S_ISREG(inode->attr.mode) && inode->attr.nlink == 0;
+    return inode->attr.nlink == 0;
 }
 
 bool model_is_dir(const struct model_inode *inode)

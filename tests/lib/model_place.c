@@ -25,7 +25,9 @@ static int find_dir(const struct model *m, uint64_t parent, struct model_place *
     *out = (struct model_place){.dir = model_find(m, parent)};
     if (out->dir == NULL)
         return ENOENT;
-    return model_is_dir(out->dir) ? 0 : ENOTDIR;
+    if (!model_is_dir(out->dir))
+        return ENOTDIR;
+    return model_is_orphan(out->dir) ? ENOENT : 0;
 }
 
 int model_find_place(const struct model *m, uint64_t parent, const ProtobufCBinaryData *name,
@@ -144,8 +146,5 @@ void model_lose_name(struct model_step *s, uint64_t dir, struct model_inode *ino
     if (inode->attr.nlink > 0)
         return;
     model_quota_lost(s->model, dir, inode);
-    if (S_ISREG(inode->attr.mode))
-        inode->unlinked = s->index;
-    else
-        model_remove_inode(s->model, inode->attr.ino);
+    inode->unlinked = s->index;
 }

@@ -132,10 +132,9 @@ static void drop_quota(struct model *m, uint64_t dir)
 
 void model_quota_lost(struct model *m, uint64_t dir, struct model_inode *inode)
 {
-    if (S_ISREG(inode->attr.mode))
-        inode->charged = model_quota_of_dir(m, dir);
-    else if (model_find_quota(m, inode->attr.ino) != NULL)
+    if (model_find_quota(m, inode->attr.ino) != NULL)
         drop_quota(m, inode->attr.ino);
+    inode->charged = model_quota_of_dir(m, dir);
 }
 
 /* ---- Xattrs ---------------------------------------------------------------------------------- */
@@ -221,7 +220,7 @@ int model_quota_set(struct model *m, const struct model_inode *inode, const Cfs_
                                                     MODEL_QUOTA_NONE);
     if (status != 0)
         return status;
-    if (!model_is_dir(inode) || !parse(&set->value, &limit))
+    if (!model_is_dir(inode) || model_is_orphan(inode) || !parse(&set->value, &limit))
         return EINVAL;
     if (q == NULL) {
         if (is_torn(m, inode))

@@ -163,7 +163,7 @@ static void test_bytes_are_refused(void **state)
 
 static void test_everything_that_takes_space(void **state)
 {
-    uint64_t file = kit_file(k, dir, "f"), source = kit_file(k, ROOT, "s");
+    uint64_t file = kit_file(k, dir, "f"), source = kit_file(k, ROOT, "s"), link;
     Cfs__Command c = CFS__COMMAND__INIT;
     Cfs__Copy copy = CFS__COPY__INIT;
     Cfs__Fallocate fallocate = CFS__FALLOCATE__INIT;
@@ -178,6 +178,7 @@ static void test_everything_that_takes_space(void **state)
     assert_int_equal(kit_setxattr(k, dir, "user.x", noise, 5000, CFS__SET_XATTR__MODE__ANY),
                      0); /* its own are not below it */
     assert_int_equal(kit_symlink(k, dir, "l", "0123456789"), 0);
+    link = k->attr.ino;
     assert_used(dir, 610, 2);
     copy.src = source;
     copy.dst = file;
@@ -199,6 +200,8 @@ static void test_everything_that_takes_space(void **state)
     assert_int_equal(kit_removexattr(k, file, "user.x"), 0);
     assert_int_equal(kit_run(k, &c), 0);
     assert_int_equal(kit_unlink(k, dir, "l"), 0);
+    assert_used(dir, 400, 2); /* it may be held */
+    assert_int_equal(kit_reap(k, link), 0);
     assert_used(dir, 390, 1);
 }
 
@@ -240,15 +243,16 @@ static void test_what_is_staged_is_charged_when_it_is_written(void **state)
 
 static void test_entries(void **state)
 {
-    uint64_t file;
+    uint64_t file, sub, pipe;
 
     (void)state;
     assert_int_equal(set(dir, ENTRIES, "3"), 0);
     file = kit_file(k, dir, "f");
-    kit_dir(k, dir, "sub");
+    sub = kit_dir(k, dir, "sub");
     assert_int_equal(kit_link(k, file, dir, "g"), 0); /* the same entry */
     assert_used(dir, 0, 2);
     assert_int_equal(kit_make(k, dir, "pipe", S_IFIFO | 0644), 0);
+    pipe = k->attr.ino;
     assert_int_equal(kit_make(k, dir, "more", S_IFREG | 0644), EDQUOT);
     assert_int_equal(kit_symlink(k, dir, "more", "x"), EDQUOT);
     assert_int_equal(kit_make(k, kit_find(k, dir, "sub"), "more", S_IFDIR | 0755), EDQUOT);
@@ -256,6 +260,10 @@ static void test_entries(void **state)
     assert_used(dir, 0, 3);
     assert_int_equal(kit_unlink(k, dir, "pipe"), 0);
     assert_int_equal(kit_rmdir(k, dir, "sub"), 0);
+    assert_used(dir, 0, 3);
+    assert_int_equal(set(sub, ENTRIES, "3"), EINVAL); /* nothing will ever be in it */
+    assert_int_equal(kit_reap(k, pipe), 0);
+    assert_int_equal(kit_reap(k, sub), 0);
     assert_used(dir, 0, 1);
     assert_int_equal(kit_make(k, dir, "more", S_IFREG | 0644), 0);
 }
@@ -305,7 +313,10 @@ static void test_nested(void **state)
     assert_int_equal(set(inner, ENTRIES, "9"), 0);
     assert_int_equal(kit_unlink(k, deep, "f"), 0);
     assert_int_equal(kit_rmdir(k, inner, "deep"), 0);
-    assert_int_equal(kit_rmdir(k, dir, "inner"), 0); /* the quota goes, the orphan is dir's */
+    assert_int_equal(kit_rmdir(k, dir, "inner"), 0); /* the quota goes, the orphans are dir's */
+    assert_used(dir, 450, 3);
+    assert_int_equal(kit_reap(k, deep), 0);
+    assert_int_equal(kit_reap(k, inner), 0);
     assert_used(dir, 450, 1);
     assert_int_equal(k->store->state.quotas, 1);
     assert_int_equal(kit_reap(k, file), 0);

@@ -156,6 +156,8 @@ static void test_make_symlink(void **state)
     assert_int_equal(reader_readlink(k->reader, k->attr.ino, out, sizeof out), LIMIT_SYMLINK_MAX);
     assert_int_equal(kit_symlink(k, ROOT, "empty", ""), EINVAL);
     assert_int_equal(kit_unlink(k, ROOT, "l"), 0);
+    assert_true(reader_readlink(k->reader, ino, out, sizeof out) > 0); /* it may be held */
+    assert_int_equal(kit_reap(k, ino), 0);
     assert_int_equal(reader_readlink(k->reader, ino, out, sizeof out), -ESTALE);
 }
 
@@ -386,7 +388,13 @@ static void test_unlink_special(void **state)
     assert_int_equal(kit_setxattr(k, fifo, "user.a", "b", 1, CFS__SET_XATTR__MODE__ANY), 0);
     assert_int_equal(kit_unlink(k, ROOT, "p"), 0);
     assert_int_equal(k->attr.nlink, 0);
-    assert_int_equal(reader_attr(k->reader, fifo, &attr), -ESTALE); /* deleted immediately */
+    assert_int_equal(kit_chmod(k, fifo, 0640), 0); /* somebody has it open */
+    assert_int_equal(reader_attr(k->reader, fifo, &attr), 0);
+    assert_int_equal(attr.mode, S_IFIFO | 0640);
+    assert_int_equal(attr.nlink, 0);
+    assert_int_equal(kit_link(k, fifo, ROOT, "q"), ENOENT);
+    assert_int_equal(kit_reap(k, fifo), 0);
+    assert_int_equal(reader_attr(k->reader, fifo, &attr), -ESTALE);
 }
 
 static void test_unlink_errors(void **state)
@@ -425,6 +433,17 @@ static void test_rmdir(void **state)
     assert_int_equal(k->attr.nlink, 0);
     assert_change(0, CFS__CHANGE__KIND__RMDIR, dir, ROOT, "d");
     assert_int_equal(kit_stat(k, ROOT).nlink, 2);
+    assert_int_equal(kit_chmod(k, dir, 0700), 0); /* somebody's working directory */
+    assert_int_equal(reader_attr(k->reader, dir, &attr), 0);
+    assert_int_equal(attr.mode, S_IFDIR | 0700);
+    assert_int_equal(attr.nlink, 0);
+    assert_int_equal(reader_lookup(k->reader, dir, "x", 1, &attr), -ESTALE);
+    assert_int_equal(kit_make(k, dir, "x", S_IFREG | 0644), ENOENT);
+    assert_int_equal(kit_make(k, dir, "x", S_IFDIR | 0755), ENOENT);
+    assert_int_equal(kit_rename(k, ROOT, "f", dir, "f", REPLACE), ENOENT);
+    assert_int_equal(kit_setxattr(k, dir, "user.coordfs.ttl", "9", 1, CFS__SET_XATTR__MODE__ANY),
+                     EINVAL);
+    assert_int_equal(kit_reap(k, dir), 0);
     assert_int_equal(reader_attr(k->reader, dir, &attr), -ESTALE);
     assert_true(kit_dir(k, ROOT, "d") > dir); /* numbers are never used again */
 }
@@ -491,6 +510,8 @@ static void test_rename_replaces(void **state)
 
     assert_int_equal(kit_rename(k, ROOT, "d", ROOT, "e", REPLACE), 0);
     assert_int_equal(kit_find(k, ROOT, "e"), d);
+    assert_int_equal(kit_stat(k, e).nlink, 0);
+    assert_int_equal(kit_reap(k, e), 0);
     assert_int_equal(reader_attr(k->reader, e, &attr), -ESTALE);
     assert_int_equal(kit_stat(k, ROOT).nlink, 3);
     assert_int_equal(kit_stat(k, ROOT).size, 2);
