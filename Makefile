@@ -93,6 +93,7 @@ Try
 
 Test (root)
   make test            all tests; make test-unit, make test-it: a part of them
+  make test-debian     all tests in a fresh tree of another Debian release (RELEASE, ONLY)
   make sanitize        the unit tests under the sanitizers for addresses and undefined behaviour
   make sim             simulates whole members in SEEDS worlds; SEED=n: one world, with its events
   make mutants         puts deliberate bugs in, one by one, until the simulation finds each (MUTANTS)

@@ -22,7 +22,7 @@ static char *find_database(const char *where)
     if (access(path, R_OK) == 0)
         return path;
     cli_fail(0, "%s: %s", where,
-             errno == ENOENT || errno == ENOTDIR ? explain(EXPLAIN_NO_DATABASE)
+             errno == ENOENT || errno == ENOTDIR ? explain_text(EXPLAIN_NO_DATABASE)
                                                  : explain_errno(errno));
     free(path);
     return NULL;

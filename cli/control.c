@@ -57,9 +57,9 @@ static bool try_mount(struct search *s, const char *path)
 
 static const char *why_not_found(const struct search *s)
 {
-    return explain(s->err == EACCES     ? EXPLAIN_SOCKET_DENIED
-                   : s->err == ENOTCONN ? EXPLAIN_STOPPED
-                                        : EXPLAIN_NO_MEMBER);
+    return explain_text(s->err == EACCES     ? EXPLAIN_SOCKET_DENIED
+                        : s->err == ENOTCONN ? EXPLAIN_STOPPED
+                                             : EXPLAIN_NO_MEMBER);
 }
 
 /* The state directory; gives. NULL after a message. */
@@ -118,10 +118,10 @@ static json_t *exchange(int fd, const char *command)
 static const char *why_not_connected(int err)
 {
     if (err == -ECONNREFUSED || err == -ENOENT)
-        return explain(EXPLAIN_STOPPED);
+        return explain_text(EXPLAIN_STOPPED);
     if (err == -EACCES || err == -EPERM)
-        return explain(EXPLAIN_SOCKET_DENIED);
-    return err == -EAGAIN ? explain(EXPLAIN_SILENT) : explain_errno(-err);
+        return explain_text(EXPLAIN_SOCKET_DENIED);
+    return err == -EAGAIN ? explain_text(EXPLAIN_SILENT) : explain_errno(-err);
 }
 
 static json_t *ask_state(const char *where, const char *state, const char *command)
@@ -137,7 +137,7 @@ static json_t *ask_state(const char *where, const char *state, const char *comma
     answer = exchange(fd, command);
     close(fd);
     if (answer == NULL) {
-        cli_fail(0, "%s: %s", where, explain(EXPLAIN_SILENT));
+        cli_fail(0, "%s: %s", where, explain_text(EXPLAIN_SILENT));
         return NULL;
     }
     error = json_string_value(json_object_get(answer, "error"));

@@ -42,7 +42,7 @@ static const struct {
     {EACCES, "look at the permissions, or run the command as root"},
 };
 
-const char *explain(enum explain what)
+const char *explain_text(enum explain what)
 {
     check(what < EXPLAIN_MAX && texts[what] != NULL);
     return texts[what];
@@ -53,7 +53,7 @@ const char *explain_errno(int error)
     static char text[256];
 
     if (error == ENOTTY)
-        return explain(EXPLAIN_NOT_COORDFS);
+        return explain_text(EXPLAIN_NOT_COORDFS);
     for (size_t i = 0; i < ARRAY_LEN(remedies); i++) {
         if (remedies[i].error != error)
             continue;

@@ -19,7 +19,7 @@ enum explain {
 };
 
 /* A static string. */
-const char *explain(enum explain what);
+const char *explain_text(enum explain what);
 
 /* strerror(3) of a positive errno, and the remedy where there is one. A static string; the next
  * call may overwrite it. */

@@ -71,7 +71,7 @@ bool path_check(int fd, const char *path)
     struct path_mount mounted;
 
     if (!path_find_mount(fd, &mounted)) {
-        cli_fail(0, "%s: %s", path, explain(EXPLAIN_NOT_COORDFS));
+        cli_fail(0, "%s: %s", path, explain_text(EXPLAIN_NOT_COORDFS));
         return false;
     }
     path_mount_fini(&mounted);

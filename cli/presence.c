@@ -41,9 +41,9 @@ static int open_lock(const char *path)
 
 const char *presence_error(int err)
 {
-    return err == -ENOTTY        ? explain(EXPLAIN_NOT_COORDFS)
-           : err == -EINVAL      ? explain(EXPLAIN_LOCK_DIRECTORY)
-           : err == -EWOULDBLOCK ? explain(EXPLAIN_LOCK_TAKEN)
+    return err == -ENOTTY        ? explain_text(EXPLAIN_NOT_COORDFS)
+           : err == -EINVAL      ? explain_text(EXPLAIN_LOCK_DIRECTORY)
+           : err == -EWOULDBLOCK ? explain_text(EXPLAIN_LOCK_TAKEN)
                                  : explain_errno(-err);
 }
 

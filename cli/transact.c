@@ -161,7 +161,7 @@ char *transact_why(const Cfs__TxnStep *step, const Cfs__StepReply *reply)
         reply->attr != NULL)
         return xstrdup("this host does not hold its lock");
     if (is_guard(step) && reply->status == EINVAL)
-        return xstrdup(explain(EXPLAIN_GUARD));
+        return xstrdup(explain_text(EXPLAIN_GUARD));
     return xstrdup(explain_errno((int)reply->status));
 }
 
@@ -182,7 +182,7 @@ const char *transact_error(int error)
     static char text[160];
 
     if (error != EINTR && error != ETIMEDOUT)
-        return error == E2BIG ? explain(EXPLAIN_TOO_LARGE) : explain_errno(error);
+        return error == E2BIG ? explain_text(EXPLAIN_TOO_LARGE) : explain_errno(error);
     snprintf(text, sizeof text,
              "%s: it is unknown whether the change was or will be made: look before trying again",
              error == EINTR ? "interrupted" : "no quorum");

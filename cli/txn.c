@@ -27,7 +27,7 @@ static bool read_text(struct buf *out)
     } while ((n > 0 && out->len <= TEXT_MAX) || (n < 0 && errno == EINTR));
     if (n < 0)
         return cli_bad("standard input: %s", explain_errno(errno));
-    return n == 0 || cli_bad("standard input: %s", explain(EXPLAIN_TOO_LARGE));
+    return n == 0 || cli_bad("standard input: %s", explain_text(EXPLAIN_TOO_LARGE));
 }
 
 /* Prints the path of the step; for a sequential entry, with the name that it got. */
@@ -97,7 +97,7 @@ static int run_in(const char *dir, int fd)
     int rc = CLI_FAILED;
 
     if (!path_find_mount(fd, &mounted))
-        return cli_fail(CLI_FAILED, "%s: %s", dir, explain(EXPLAIN_NOT_COORDFS));
+        return cli_fail(CLI_FAILED, "%s: %s", dir, explain_text(EXPLAIN_NOT_COORDFS));
     if (!read_text(&text))
         rc = CLI_FAILED;
     else if (txn_text_parse((const char *)text.data, text.len, &mounted, cli_umask(), &t, why,

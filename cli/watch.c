@@ -143,7 +143,7 @@ static int add_mounted(struct watch *w, const char *path, const struct path_moun
     int status = CLI_OK;
 
     if (inside == NULL)
-        return cli_fail(CLI_FAILED, "%s: %s", path, explain(EXPLAIN_NOT_COORDFS));
+        return cli_fail(CLI_FAILED, "%s: %s", path, explain_text(EXPLAIN_NOT_COORDFS));
     if (w->mount != NULL && strcmp(w->mount, mounted->mount) != 0)
         status = cli_fail(
             CLI_USAGE, "%s: in another mount than the earlier paths: watch one mount per command",
@@ -167,7 +167,7 @@ static int add_path(struct watch *w, const char *path)
     if (real == NULL) {
         status = cli_fail(CLI_FAILED, "%s: %s", path, explain_errno(errno));
     } else if (!path_find_mount(fd, &mounted)) {
-        status = cli_fail(CLI_FAILED, "%s: %s", path, explain(EXPLAIN_NOT_COORDFS));
+        status = cli_fail(CLI_FAILED, "%s: %s", path, explain_text(EXPLAIN_NOT_COORDFS));
     } else {
         status = add_mounted(w, path, &mounted, real);
         path_mount_fini(&mounted);

@@ -544,7 +544,8 @@ void session_manager_status(struct session_manager *m, json_t *out)
     const struct lease_member *l = &m->lease;
     uint64_t now = clock_boot_ms();
 
-    json_object_set_new(out, "session", json_integer((json_int_t)consensus_session(m->daemon->consensus)));
+    json_object_set_new(out, "session",
+                        json_integer((json_int_t)consensus_session(m->daemon->consensus)));
     json_object_set_new(
         out, "session_ttl_ms",
         json_integer(
@@ -567,8 +568,8 @@ static void list_session(void *arg, const struct store_session *s)
     uint64_t idle = lease_leader_idle_ms(&m->lease_leader, s->id);
     json_t *out = json_pack("{s:I, s:I, s:I, s:b, s:I, s:I}", "id", (json_int_t)s->id, "member",
                             (json_int_t)s->member, "ttl_ms", (json_int_t)s->ttl_ms, "self",
-                            s->id == consensus_session(m->daemon->consensus), "locks", (json_int_t)s->locks,
-                            "ephemerals", (json_int_t)s->ephemerals);
+                            s->id == consensus_session(m->daemon->consensus), "locks",
+                            (json_int_t)s->locks, "ephemerals", (json_int_t)s->ephemerals);
 
     if (idle != UINT64_MAX)
         json_object_set_new(out, "seen_ms", json_integer((json_int_t)idle));

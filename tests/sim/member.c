@@ -288,7 +288,7 @@ static void *member_open(struct raft_sim *sim, unsigned id)
     m->world = raft_sim_ctx(sim);
     m->world->members[id] = m;
     m->id = id;
-    m->daemon.node = (struct node *)(void *)m;
+    m->daemon.consensus = (struct consensus *)(void *)m;
     m->daemon.session_manager = (struct session_manager *)(void *)m;
     m->daemon.options.id = id;
     m->wall_ns = ((int64_t)raft_sim_pick(sim, 0, 2000) - 1000) * 1000000;

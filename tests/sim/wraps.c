@@ -13,9 +13,9 @@
 
 void WRAP(die)(const char *fmt, ...) BASE_NORETURN BASE_PRINTF(1, 2);
 void WRAP(check_failed)(const char *expr, const char *file, int line) BASE_NORETURN;
-uint64_t WRAP(consensus_session)(struct node *n);
-void WRAP(consensus_applied)(struct node *n, enum client_outcome outcome, uint64_t session, uint64_t seq,
-                        uint64_t nonce, const uint8_t *reply, size_t len);
+uint64_t WRAP(consensus_session)(struct consensus *n);
+void WRAP(consensus_applied)(struct consensus *n, enum client_outcome outcome, uint64_t session,
+                             uint64_t seq, uint64_t nonce, const uint8_t *reply, size_t len);
 void WRAP(session_manager_ended)(struct session_manager *k, uint64_t session);
 
 void REAL(check_failed)(const char *expr, const char *file, int line) BASE_NORETURN;
