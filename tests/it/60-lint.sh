@@ -127,6 +127,7 @@ doc 'and `store/gone_*`' 'names store/gone_\*, which does not exist'
 doc '    cp store/gone x' 'names store/gone, which'
 doc 'by `no_such_function()`' 'names no_such_function, which is nowhere'
 doc 'by `no_such_name`' 'names no_such_name, which is nowhere'
+doc 'a structure, no function: `driver_member()`' 'names driver_member, which is nowhere'
 doc '`11-not-there`' 'names the test 11-not-there'
 doc '`make nothing`' "names 'make nothing', which is no target"
 doc '[a](nothing.md)' 'links to nothing.md, which'
