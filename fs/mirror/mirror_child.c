@@ -39,7 +39,7 @@ struct child {
     bool submounts;
 };
 
-struct lock_request {
+struct order {
     struct mirror_ask head;
     char texts[MIRROR_TEXT_MAX];
     const char *names[2];
@@ -167,20 +167,19 @@ static int open_path(const struct child *c, const char *path)
 }
 
 /* Returns an open directory (never c->root itself), or -errno. */
-static int open_dir(const struct child *c, const struct lock_request *lock_request, unsigned i,
-                    uint32_t *flags)
+static int open_dir(const struct child *c, const struct order *order, unsigned i, uint32_t *flags)
 {
     int fd;
 
-    if (lock_request->head.dirs[i] == ROOT_INO)
+    if (order->head.dirs[i] == ROOT_INO)
         fd = openat(c->root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    else if (lock_request->paths[i][0] == '/')
-        fd = open_path(c, lock_request->paths[i]);
+    else if (order->paths[i][0] == '/')
+        fd = open_path(c, order->paths[i]);
     else
-        fd = open_number(c, lock_request->head.dirs[i], O_PATH | O_DIRECTORY);
+        fd = open_number(c, order->head.dirs[i], O_PATH | O_DIRECTORY);
     if (fd >= 0)
         return fd;
-    if (lock_request->paths[i][0] == '\0')
+    if (order->paths[i][0] == '\0')
         *flags |= MIRROR_WANTS_PATHS;
     return -errno;
 }
@@ -216,71 +215,64 @@ static int outcome(int rv)
     return rv < 0 ? -errno : 0;
 }
 
-static int do_make(const struct child *c BASE_UNUSED, const struct lock_request *lock_request,
-                   const int *dirs)
+static int do_make(const struct child *c BASE_UNUSED, const struct order *order, const int *dirs)
 {
-    switch (lock_request->head.mode & S_IFMT) {
+    switch (order->head.mode & S_IFMT) {
     case S_IFDIR:
-        return outcome(mkdirat(dirs[0], lock_request->names[0], lock_request->head.mode & 07777));
+        return outcome(mkdirat(dirs[0], order->names[0], order->head.mode & 07777));
     case S_IFLNK:
-        return outcome(
-            symlinkat("-", dirs[0], lock_request->names[0])); /* the daemon knows better */
+        return outcome(symlinkat("-", dirs[0], order->names[0])); /* the daemon knows better */
     default:
-        return outcome(mknodat(dirs[0], lock_request->names[0], lock_request->head.mode,
-                               lock_request->head.rdev));
+        return outcome(mknodat(dirs[0], order->names[0], order->head.mode, order->head.rdev));
     }
 }
 
-static int do_link(const struct child *c, const struct lock_request *lock_request, const int *dirs)
+static int do_link(const struct child *c, const struct order *order, const int *dirs)
 {
-    int fd = open_number(c, lock_request->head.ino, O_PATH | O_NOFOLLOW), err;
+    int fd = open_number(c, order->head.ino, O_PATH | O_NOFOLLOW), err;
 
     /* The kernel does not know the inode, so nobody can be watching it. */
     if (fd < 0)
-        return do_make(c, lock_request, dirs);
-    err = outcome(linkat(fd, "", dirs[0], lock_request->names[0], AT_EMPTY_PATH));
+        return do_make(c, order, dirs);
+    err = outcome(linkat(fd, "", dirs[0], order->names[0], AT_EMPTY_PATH));
     close(fd);
-    return err == -ENOENT ? do_make(c, lock_request, dirs)
+    return err == -ENOENT ? do_make(c, order, dirs)
                           : err; /* the kernel believes that the inode has no name */
 }
 
-static int do_remove(const struct child *c BASE_UNUSED, const struct lock_request *lock_request,
-                     const int *dirs)
+static int do_remove(const struct child *c BASE_UNUSED, const struct order *order, const int *dirs)
 {
-    int err = expect(dirs[0], lock_request->names[0], lock_request->head.ino, NULL);
+    int err = expect(dirs[0], order->names[0], order->head.ino, NULL);
 
     if (err != 0)
         return err;
-    return outcome(unlinkat(dirs[0], lock_request->names[0],
-                            lock_request->head.kind == MIRROR_RMDIR ? AT_REMOVEDIR : 0));
+    return outcome(
+        unlinkat(dirs[0], order->names[0], order->head.kind == MIRROR_RMDIR ? AT_REMOVEDIR : 0));
 }
 
-static int do_rename(const struct child *c BASE_UNUSED, const struct lock_request *lock_request,
-                     const int *dirs)
+static int do_rename(const struct child *c BASE_UNUSED, const struct order *order, const int *dirs)
 {
-    unsigned flags = lock_request->head.kind == MIRROR_EXCHANGE ? RENAME_EXCHANGE : 0;
-    int err = expect(dirs[0], lock_request->names[0], lock_request->head.ino, NULL);
+    unsigned flags = order->head.kind == MIRROR_EXCHANGE ? RENAME_EXCHANGE : 0;
+    int err = expect(dirs[0], order->names[0], order->head.ino, NULL);
 
     if (err == 0)
-        err = expect(dirs[1], lock_request->names[1], lock_request->head.victim, NULL);
+        err = expect(dirs[1], order->names[1], order->head.victim, NULL);
     if (err == 0)
-        err = outcome(
-            renameat2(dirs[0], lock_request->names[0], dirs[1], lock_request->names[1], flags));
+        err = outcome(renameat2(dirs[0], order->names[0], dirs[1], order->names[1], flags));
     return err;
 }
 
 /* Opens the object of the operation, by name, or by number if it has no name. Returns -errno on
  * failure. */
-static int open_subject(const struct child *c, const struct lock_request *lock_request,
-                        const int *dirs)
+static int open_subject(const struct child *c, const struct order *order, const int *dirs)
 {
     int fd = -ENOENT, err;
 
-    if (lock_request->names[0][0] == '\0') {
-        fd = open_number(c, lock_request->head.ino, O_PATH | O_NOFOLLOW);
+    if (order->names[0][0] == '\0') {
+        fd = open_number(c, order->head.ino, O_PATH | O_NOFOLLOW);
         return fd < 0 ? -errno : fd;
     }
-    err = expect(dirs[0], lock_request->names[0], lock_request->head.ino, &fd);
+    err = expect(dirs[0], order->names[0], order->head.ino, &fd);
     return err == 0 ? fd : err;
 }
 
@@ -291,10 +283,10 @@ static int touch_content(int fd, const char *path)
                            : utimensat(AT_FDCWD, path, content_times, 0));
 }
 
-static int do_data(const struct child *c, const struct lock_request *lock_request, const int *dirs)
+static int do_data(const struct child *c, const struct order *order, const int *dirs)
 {
     char path[64];
-    int subject = open_subject(c, lock_request, dirs), fd, err;
+    int subject = open_subject(c, order, dirs), fd, err;
 
     if (subject < 0)
         return subject;
@@ -311,10 +303,10 @@ static int do_data(const struct child *c, const struct lock_request *lock_reques
     return err;
 }
 
-static int do_attr(const struct child *c, const struct lock_request *lock_request, const int *dirs)
+static int do_attr(const struct child *c, const struct order *order, const int *dirs)
 {
     char path[64];
-    int subject = open_subject(c, lock_request, dirs), err;
+    int subject = open_subject(c, order, dirs), err;
 
     if (subject < 0)
         return subject;
@@ -325,7 +317,7 @@ static int do_attr(const struct child *c, const struct lock_request *lock_reques
 }
 
 static const struct {
-    int (*run)(const struct child *c, const struct lock_request *lock_request, const int *dirs);
+    int (*run)(const struct child *c, const struct order *order, const int *dirs);
     unsigned n_dirs;
 } operations[] = {
     [MIRROR_MAKE] = {do_make, 1},     [MIRROR_LINK] = {do_link, 1},
@@ -334,18 +326,17 @@ static const struct {
     [MIRROR_DATA] = {do_data, 1},     [MIRROR_ATTR] = {do_attr, 1},
 };
 
-static int perform(const struct child *c, const struct lock_request *lock_request, uint32_t *flags)
+static int perform(const struct child *c, const struct order *order, uint32_t *flags)
 {
     int dirs[2] = {-1, -1}, err = 0;
 
-    if (lock_request->head.kind >= ARRAY_LEN(operations))
-        return lock_request->head.kind == MIRROR_PING ? 0 : -EINVAL;
-    for (unsigned i = 0; err == 0 && i < operations[lock_request->head.kind].n_dirs; i++)
-        if (lock_request->names[i][0] != '\0' &&
-            (dirs[i] = open_dir(c, lock_request, i, flags)) < 0)
+    if (order->head.kind >= ARRAY_LEN(operations))
+        return order->head.kind == MIRROR_PING ? 0 : -EINVAL;
+    for (unsigned i = 0; err == 0 && i < operations[order->head.kind].n_dirs; i++)
+        if (order->names[i][0] != '\0' && (dirs[i] = open_dir(c, order, i, flags)) < 0)
             err = dirs[i];
     if (err == 0)
-        err = operations[lock_request->head.kind].run(c, lock_request, dirs);
+        err = operations[order->head.kind].run(c, order, dirs);
     for (unsigned i = 0; i < ARRAY_LEN(dirs); i++)
         if (dirs[i] >= 0)
             close(dirs[i]);
@@ -356,29 +347,29 @@ static int perform(const struct child *c, const struct lock_request *lock_reques
  */
 
 /* Returns false if no more messages will come. */
-static bool receive(const struct child *c, struct lock_request *lock_request)
+static bool receive(const struct child *c, struct order *order)
 {
-    struct iovec iov[2] = {{&lock_request->head, sizeof(lock_request->head)},
-                           {lock_request->texts, sizeof(lock_request->texts)}};
+    struct iovec iov[2] = {{&order->head, sizeof(order->head)},
+                           {order->texts, sizeof(order->texts)}};
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = ARRAY_LEN(iov)};
     const char *texts[MIRROR_TEXTS];
-    const char *at = lock_request->texts;
+    const char *at = order->texts;
     ssize_t n;
 
     do
         n = recvmsg(c->sock, &msg, 0);
     while (n < 0 && errno == EINTR);
-    if (n <= (ssize_t)sizeof(lock_request->head) ||
-        lock_request->texts[(size_t)n - sizeof(lock_request->head) - 1] != '\0')
+    if (n <= (ssize_t)sizeof(order->head) ||
+        order->texts[(size_t)n - sizeof(order->head) - 1] != '\0')
         return false;
     for (unsigned i = 0; i < MIRROR_TEXTS; i++) {
-        if (at >= lock_request->texts + ((size_t)n - sizeof(lock_request->head)))
+        if (at >= order->texts + ((size_t)n - sizeof(order->head)))
             return false;
         texts[i] = at;
         at += strlen(at) + 1;
     }
-    memcpy(lock_request->names, texts, sizeof(lock_request->names));
-    memcpy(lock_request->paths, texts + 2, sizeof(lock_request->paths));
+    memcpy(order->names, texts, sizeof(order->names));
+    memcpy(order->paths, texts + 2, sizeof(order->paths));
     return true;
 }
 
@@ -395,7 +386,7 @@ static bool answer(const struct child *c, int err, uint32_t flags, const char *w
 /* Serves until the daemon closes its end, or the mount is gone. */
 static void serve(struct child *c)
 {
-    static struct lock_request lock_request;
+    static struct order order;
     struct pollfd fds[] = {{.fd = c->sock, .events = POLLIN}, {.fd = c->mounts, .events = POLLPRI}};
     uint32_t flags;
     int err;
@@ -408,9 +399,9 @@ static void serve(struct child *c)
         if (fds[0].revents == 0)
             continue;
         flags = 0;
-        if (!receive(c, &lock_request))
+        if (!receive(c, &order))
             return;
-        err = perform(c, &lock_request, &flags);
+        err = perform(c, &order, &flags);
         if (!answer(c, err, flags, ""))
             return;
     }

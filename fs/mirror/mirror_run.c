@@ -218,18 +218,18 @@ static void lose_hung(struct mirror *m)
 
 static bool tell(struct mirror *m, const struct mirror_op *op)
 {
-    struct mirror_ask lock_request = {.kind = op->late ? MIRROR_PING : op->kind,
-                                      .mode = op->mode,
-                                      .rdev = op->rdev,
-                                      .ino = op->ino,
-                                      .victim = op->victim,
-                                      .dirs = {op->names[0].dir, op->names[1].dir}};
+    struct mirror_ask order = {.kind = op->late ? MIRROR_PING : op->kind,
+                               .mode = op->mode,
+                               .rdev = op->rdev,
+                               .ino = op->ino,
+                               .victim = op->victim,
+                               .dirs = {op->names[0].dir, op->names[1].dir}};
     const char *texts[MIRROR_TEXTS] = {op->names[0].name, op->names[1].name, op->paths[0],
                                        op->paths[1]};
-    char all[sizeof(lock_request) + MIRROR_TEXT_MAX];
-    size_t len = sizeof(lock_request), n;
+    char all[sizeof(order) + MIRROR_TEXT_MAX];
+    size_t len = sizeof(order), n;
 
-    memcpy(all, &lock_request, sizeof(lock_request));
+    memcpy(all, &order, sizeof(order));
     for (unsigned i = 0; i < MIRROR_TEXTS; i++) {
         const char *text = texts[i] == NULL ? "" : texts[i];
 
