@@ -35,7 +35,7 @@ static const struct command {
      "then the content, then put --if-version. Exit status 3: the version differs."},
     {"rm", cli_rm, "rm [--if-version N] PATH", "remove a file",
      "Exit status 3: the version differs."},
-    {"txn", cli_txn, "txn [-C DIRECTORY]", "run steps from standard input atomically",
+    {"txn", cli_txn, "txn [-C DIRECTORY]", "run steps from standard input, or none",
      "Each line is a step. All steps are done, or none; prints one line per step. Exit status 3:\n"
      "a check does not hold; 2: a line is not a valid step; 1: another failure.\n"
      "  check PATH exists|absent|locked|version N|cversion N|aversion N|hash XXH3\n"
