@@ -21,9 +21,9 @@ static const char *const texts[EXPLAIN_MAX] = {
     [EXPLAIN_NO_DATABASE] = "no database here: give the state directory of a member (default "
                             "/var/lib/coordfs/NAME), or "
                             "its coordfs.db",
-    [EXPLAIN_GUARD] =
-        "no regular file has this path: a guard is the path of a lock file from the root of the "
-        "filesystem ('/x' for /coord/x), or from the guarded directory ('x')",
+    [EXPLAIN_GUARD] = "Invalid argument: no regular file has this path: a guard is the path of a "
+                      "lock file from the root of the "
+                      "filesystem ('/x' for /coord/x), or from the guarded directory ('x')",
     [EXPLAIN_LOCK_DIRECTORY] = "cannot be locked: not a regular file: lock a file in it instead",
     [EXPLAIN_LOCK_TAKEN] = "another process holds the lock: 'coordfs locks' shows which",
     [EXPLAIN_TOO_LARGE] = "too much for one transaction (1 MiB): split it, or use cp",

@@ -60,7 +60,7 @@ printf 'setxattr %s user.coordfs.guard %s\n' "$M/guarded" "$M/x" |
 	"$CLI" txn -C "$M" >"$T/stdout" 2>"$T/stderr" || rc=$?
 ERR=$(cat "$T/stderr")
 equal $rc 1 "exit status of txn"
-tells "^coordfs: txn: line 1: setxattr /guarded: no regular file has this path" "'/x' for /coord/x"
+tells "^coordfs: txn: line 1: setxattr /guarded: Invalid argument: no regular file has this path" "'/x' for /coord/x"
 printf 'setxattr %s user.coordfs.guard /x\n' "$M/guarded" | "$CLI" txn -C "$M" >/dev/null
 
 say "a member that is not running"

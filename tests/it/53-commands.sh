@@ -79,7 +79,7 @@ exits 0 "$C" put data <"$T/data"
 cmp data "$T/data"
 cat "$T/data" "$T/data" >"$T/more"
 exits 1 "$C" put data <"$T/more"
-one_line 'more than one step takes'
+one_line 'more than 1 MiB'
 
 say "put --if-version: no update is lost"
 echo 0 >number

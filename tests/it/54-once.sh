@@ -77,16 +77,16 @@ matches "$OUT" 'run by early from .* exit status 0' "the report"
 exits 7 faketime -f +1d "$C" once --every 1d "${MNT[2]}/skew" -- sh -c 'exit 7'
 exits 0 "$C" once --every 1d "${MNT[1]}/skew" -- false # a late clock: not again
 exits 2 "$C" once --every 2d "${MNT[2]}/skew" -- true
-one_line 'every 86400000 ms, not every 172800000'
+one_line 'the period is 86400000 ms, not 172800000 ms: remove the file'
 exits 2 "$C" once "${MNT[2]}/skew" -- true
 one_line 'usage'
 exits 2 "$C" once --every 0 "${MNT[2]}/skew" -- true
-one_line 'too short'
+one_line 'longer than 0'
 exits 1 "$C" once --every 1d "$T/skew" -- true
 one_line 'not in a mounted coordfs'
 echo text >"${MNT[1]}/text"
 exits 1 "$C" once --every 1d "${MNT[1]}/text" -- true
-one_line 'something else'
+one_line 'not a record'
 background "$C" lock "${MNT[1]}/busy" -- sleep 60
 locked() { ! "$C" lock -n "${MNT[1]}/busy" -- true; }
 until_true 30 locked
