@@ -18,6 +18,7 @@
 #include "fs/inode/handle.h"
 #include "fs/inode/node.h"
 #include "fs/inode/opens.h"
+#include "fs/inode/rewalk.h"
 #include "fs/kernel/guardian.h"
 #include "fs/kernel/io.h"
 #include "fs/lifetime/open_lifetime.h"
@@ -45,6 +46,7 @@ struct fs {
     struct opens opens;
     struct again again;
     struct moved moved;
+    struct rewalks rewalks;
     struct lanes lanes;
     struct stale stale;
     struct mirror mirror;

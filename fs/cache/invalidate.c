@@ -216,8 +216,10 @@ static void handle_other(struct fs *fs, const Cfs__Change *c, bool mirrored)
  */
 static void own_rename(struct fs *fs, const Cfs__Change *c)
 {
-    if (lane_needs(fs, c->parent) || lane_needs(fs, c->new_parent))
-        names_rename(fs, c);
+    if (!lane_needs(fs, c->parent) && !lane_needs(fs, c->new_parent))
+        return;
+    names_rename(fs, c);
+    lane_expire_all(fs); /* before the reply, if that can be */
 }
 
 void invalidate_change(struct fs *fs, const Cfs__Change *c, bool own)

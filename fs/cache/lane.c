@@ -101,6 +101,11 @@ bool lane_wait_all(struct lane *lane, struct request *r)
     return true;
 }
 
+bool lane_is_busy(const struct lane *lane)
+{
+    return !TAILQ_EMPTY(&lane->jobs);
+}
+
 void lane_then(struct lane *lane, struct request *r)
 {
     if (!lane_wait_all(lane, r))

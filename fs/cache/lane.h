@@ -98,6 +98,7 @@ bool lane_wait_inode(struct fs *fs, uint64_t ino, struct request *r);
 bool lane_move_waiters(struct fs *fs, uint64_t ino, struct request_queue *queue);
 /* If a lane has something to do: true, and r ends when all that it has to do now is done. */
 bool lane_wait_all(struct lane *lane, struct request *r);
+bool lane_is_busy(const struct lane *lane); /* has it anything to do? */
 /* r ends when all that the lane has to do now is done; at once when that is nothing. */
 void lane_then(struct lane *lane, struct request *r);
 
@@ -106,6 +107,12 @@ bool lane_moves(const struct fs *fs, const struct node *node);
 
 /* Does the name lane have a job that needs the lock of this inode? */
 bool lane_needs(struct fs *fs, uint64_t ino);
+/* Does the kernel perhaps believe something old of names in this directory? */
+bool lane_forgets_in(struct fs *fs, uint64_t dir);
+/* What the name lane has to do now may take as long as it likes: the kernel asks for every name at
+ * its next use. Takes no lock. False: that cannot be (before Linux 6.16, and when something is
+ * mounted on a directory of ours: it could be unmounted). */
+bool lane_expire_all(struct fs *fs);
 
 /* Is this name about to be forgotten, and has led to something else than `ino` that the kernel
  * knows?

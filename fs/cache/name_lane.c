@@ -96,7 +96,7 @@ static void shed_jobs(struct fs *fs)
     TAILQ_FOREACH (job, &lane->jobs, link)
         if (job->op != NULL && !job->running)
             mirror_drop(job->op);
-    if (notify_has_epoch(&fs->io) && !mount_has_submounts(fs->mount_id))
+    if (lane_expire_all(fs))
         replace_jobs(fs, forget_all_names(fs));
 }
 
@@ -203,6 +203,22 @@ bool lane_needs(struct fs *fs, uint64_t ino)
             if (inos[i - 1] == ino)
                 return true;
     return false;
+}
+
+bool lane_forgets_in(struct fs *fs, uint64_t dir)
+{
+    const struct lane_job *job;
+
+    TAILQ_FOREACH (job, &fs->lanes.names.jobs, link)
+        if (job->what == LANE_EPOCH || (job->name != NULL && job->parent == dir))
+            return true;
+    return mirror_renames_in(fs, dir);
+}
+
+bool lane_expire_all(struct fs *fs)
+{
+    return notify_has_epoch(&fs->io) && !mount_has_submounts(fs->mount_id) &&
+           notify_epoch(&fs->io) == 0;
 }
 
 static bool is_other(struct fs *fs, uint64_t was, uint64_t ino)

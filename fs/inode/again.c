@@ -57,11 +57,22 @@ void again_found(struct again *a, int tid, uint64_t ino)
     pthread_mutex_lock(&a->lock);
     i = place(a, tid);
     if (i < AGAIN_MAX) {
-        if (ino != 0 && lasts(a, i))
+        if (lasts(a, i))
             a->threads[i].ino = ino;
         else
             clear(a, i);
     }
+    pthread_mutex_unlock(&a->lock);
+}
+
+void again_end(struct again *a, int tid)
+{
+    unsigned i;
+
+    pthread_mutex_lock(&a->lock);
+    i = place(a, tid);
+    if (i < AGAIN_MAX)
+        clear(a, i);
     pthread_mutex_unlock(&a->lock);
 }
 

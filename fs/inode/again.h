@@ -14,7 +14,7 @@
 
 #include "base/base.h"
 
-#define AGAIN_MAX 16
+#define AGAIN_MAX 64
 #define AGAIN_MS  10000
 
 struct again {
@@ -30,10 +30,12 @@ struct again {
 void again_init(struct again *a);
 void again_fini(struct again *a);
 
-/* An open(2) of the thread is answered ESTALE. */
+/* A request of the thread is answered ESTALE. */
 void again_told(struct again *a, int tid);
-/* It has looked a name up and found the inode; 0: nothing, so the walk is over. */
+/* It has looked a name up and found the inode; 0: nothing (it may ask once more for the name). */
 void again_found(struct again *a, int tid, uint64_t ino);
+/* Its call was answered for good. */
+void again_end(struct again *a, int tid);
 /* It opens the inode, whatever the answer will be. True: it has walked again, and found this. */
 bool again_take(struct again *a, int tid, uint64_t ino);
 /* Any thread: is one about to open it? */

@@ -29,6 +29,11 @@ double attr_name_valid_s(const struct fs *fs)
     return notify_has_epoch(&fs->io) ? ATTR_VALID_S : ATTR_VALID_SHORT_S;
 }
 
+double attr_entry_valid_s(struct fs *fs, uint64_t parent, const char *name)
+{
+    return rewalk_doubts(&fs->rewalks, rewalk_hash(parent, name)) ? 0 : attr_name_valid_s(fs);
+}
+
 double attr_valid_s(struct fs *fs, uint64_t ino)
 {
     return fs->attr_overlay->exists(fs, ino) ? 0 : attr_name_valid_s(fs);

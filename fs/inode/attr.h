@@ -41,6 +41,8 @@ int attr_get(struct fs *fs, uint64_t ino, Cfs__Attr *out);
 
 /* Seconds for which the kernel may believe a name. */
 double attr_name_valid_s(const struct fs *fs);
+/* The same for this name: 0 while a thread walks its path again, and has looked it up. */
+double attr_entry_valid_s(struct fs *fs, uint64_t parent, const char *name);
 /* The same for attributes of this inode: 0 while it has uncommitted content. */
 double attr_valid_s(struct fs *fs, uint64_t ino);
 

@@ -176,6 +176,8 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out);
 bool mirror_sends(struct mirror *m, int pid);
 
 bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name);
+/* n: the outcome of a request for an extended attribute; the one to answer. */
+int64_t mirror_xattr(fuse_req_t req, int64_t n);
 /* Another process is told what the name leads to. True: the current operation is about this name,
  * so the kernel must not keep the answer longer than that process needs it. */
 bool mirror_told(struct fs *fs, uint64_t parent, const char *name);

@@ -5,10 +5,10 @@
 
 #include "fs/inode/attr.h"
 #include "fs/kernel/convert.h"
+#include "fs/kernel/mount.h"
 #include "fs/mirror/mirror.h"
 #include "fs/state.h"
 
-#define SHORT_S     1.0 /* validity of what is about to change */
 #define COUNTED_MAX 1000u
 
 /* ---- Recognising it ---------------------------------------------------------------------------*/
@@ -125,9 +125,10 @@ static void reply_entry(fuse_req_t req, const struct mirror_op *op, uint64_t ino
         node_forget(&fs->nodes, ino, 1);
 }
 
+/* The kernel needs it for the system call that it has begun; other processes are to ask. */
 static void reply_none(fuse_req_t req)
 {
-    struct fuse_entry_param none = {.entry_timeout = SHORT_S};
+    struct fuse_entry_param none = {.entry_timeout = 0};
 
     fuse_reply_entry(req, &none);
 }
@@ -153,23 +154,64 @@ static uint64_t before(const struct mirror_op *op, unsigned i)
     return i == 0 ? op->ino : op->victim;
 }
 
+/* For the system call that the kernel has begun it is the truth; other processes are to ask. But a
+ * directory that something is mounted on would be unmounted when the answer is another. */
+static double before_valid_s(struct fs *fs, const struct mirror_op *op, unsigned i)
+{
+    const struct mirror_name *n = &op->names[i];
+
+    if (n->soft && mount_has_submounts(fs->mount_id))
+        return attr_name_valid_s(fs);
+    return name_valid_s(fs, n->dir, n->name, before(op, i));
+}
+
+/* Another name, on the way: as it is. It waits for nothing, and is never told to look again. */
+static void look_up(fuse_req_t req, uint64_t parent, const char *name)
+{
+    struct fs *fs = fs_of(req);
+    const struct backend *b = &fs->backend;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+    struct fuse_entry_param entry;
+    int err = b->ops->lookup(b->ctx, parent, name, strlen(name), &attr);
+
+    if (err != 0) {
+        fuse_reply_err(req, err == -ESTALE ? ENOENT : -err);
+        return;
+    }
+    attr_get(fs, attr.ino, &attr);
+    attr_entry(fs, &attr, &entry);
+    entry.entry_timeout = attr_entry_valid_s(fs, parent, name);
+    node_remember(&fs->nodes, &attr);
+    if (fuse_reply_entry(req, &entry) != 0)
+        node_forget(&fs->nodes, attr.ino, 1);
+}
+
 bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name)
 {
     struct mirror_op *op;
 
-    if (!is_mirror(req) || (op = current_op(req)) == NULL)
+    if (!is_mirror(req))
         return false;
-    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++) {
+    op = current_op(req);
+    for (unsigned i = 0; op != NULL && i < ARRAY_LEN(op->names); i++) {
         if (!same_name(&op->names[i], parent, name))
             continue;
         atomic_store(&op->names[i].newer, false);
         if (before(op, i) == 0)
             reply_none(req);
         else
-            reply_entry(req, op, before(op, i), attr_name_valid_s(fs_of(req)), false);
+            reply_entry(req, op, before(op, i), before_valid_s(fs_of(req), op, i), false);
         return true;
     }
-    return false;
+    look_up(req, parent, name);
+    return true;
+}
+
+/* What of an ACL, or of another attribute, is left where the tree has no inode any more: the kernel
+ * checks permissions with it, and root's do not depend on it. */
+int64_t mirror_xattr(fuse_req_t req, int64_t n)
+{
+    return n == -ESTALE && is_mirror(req) ? -ENODATA : n;
 }
 
 bool mirror_told(struct fs *fs, uint64_t parent, const char *name)

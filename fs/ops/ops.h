@@ -8,6 +8,13 @@
 
 extern const struct fuse_lowlevel_ops ops_table; /* ops_table.c */
 
+/* The request will be answered ESTALE: the kernel walks the path again. */
+void ops_note_stale(struct fs *fs, fuse_req_t req);
+/* The call that the request belongs to is answered for good. */
+void ops_note_end(struct fs *fs, fuse_req_t req);
+/* Answers ESTALE. */
+void ops_reply_stale(struct fs *fs, fuse_req_t req);
+
 /* May the inode be opened? 0, or ESTALE when it is unlinked, or has a name that the kernel is about
  * to forget: the caller may have come by a name that is gone. A thread that asks again
  * (node_insists) has come by no name: it may open the inode, and so may a thread that has walked
@@ -17,7 +24,7 @@ extern const struct fuse_lowlevel_ops ops_table; /* ops_table.c */
 int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out);
 
 /* The errno for a request about names in `dir` that came back with `error`: ESTALE is answered
- * once, and ENOENT then (see node_insists). */
+ * once, and ENOENT then (see node_insists, and fs/inode/rewalk.h). */
 int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error);
 
 /* 0, or the errno for a name that no command can carry. */

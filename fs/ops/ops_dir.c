@@ -17,6 +17,7 @@
 struct listing {
     struct fs *fs;
     fuse_req_t req;
+    uint64_t ino;
     bool plus;
     bool looked_up; /* with plus: entries bring what they lead to into the kernel's cache */
     size_t size;    /* wanted by the kernel */
@@ -68,6 +69,8 @@ static bool on_entry(void *arg, const struct backend_entry *e)
     check(e->name_len <= LIMIT_NAME_MAX);
     memcpy(name, e->name, e->name_len);
     name[e->name_len] = '\0';
+    if (e->attr != NULL && rewalk_doubts(&l->fs->rewalks, rewalk_hash(l->ino, name)))
+        return listing_add(l, name, e->ino, e->type, e->cookie + FIRST, NULL);
     if (e->attr != NULL) {
         attr = *e->attr;
         writeback_show(l->fs, &attr);
@@ -96,11 +99,14 @@ static int fill(struct listing *l, uint64_t ino, uint64_t after)
 static void list(fuse_req_t req, uint64_t ino, size_t size, off_t off, bool plus)
 {
     struct fs *fs = fs_of(req);
-    struct listing l = {.fs = fs, .req = req, .plus = plus};
+    struct listing l = {.fs = fs, .req = req, .ino = ino, .plus = plus};
     int error, taken;
 
     l.size = min_u64(size, LIMIT_WRITE_MAX);
     l.looked_up = plus && !mirror_renames_in(fs, ino); /* see fs/mirror/mirror.h */
+    /* A name that is listed, or not listed any more, is not to be believed otherwise. */
+    if (lane_forgets_in(fs, ino))
+        lane_expire_all(fs);
     error = fill(&l, ino, (uint64_t)off);
     taken =
         error != 0 ? fuse_reply_err(req, error) : fuse_reply_buf(req, (char *)fs->scratch, l.used);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/kernel/convert.h"
+#include "fs/ops/open_existing.h"
 #include "fs/ops/ops.h"
 #include "proto/limits.h"
 
@@ -24,41 +25,93 @@ static void reply_name(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, dou
         node_forget(&fs->nodes, attr->ino, 1);
 }
 
-static void reply_entry(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, bool unsure)
+static void reply_entry(struct request *r, const Cfs__Attr *attr, bool unsure)
 {
-    reply_name(fs, req, attr, attr_name_valid_s(fs), unsure);
+    double valid_s = rewalk_doubts(&r->fs->rewalks, r->names[0]) ? 0 : attr_name_valid_s(r->fs);
+
+    reply_name(r->fs, r->req, attr, valid_s, unsure);
 }
+
+/* ---- Failing ------------------------------------------------------------------------------------
+ */
+
+/* Could the kernel have known, as it has looked up the name with its directory locked? */
+static bool is_surprising(int error)
+{
+    return error == ENOENT || error == EEXIST || error == ENOTDIR || error == EISDIR;
+}
+
+/* Does the kernel perhaps believe what was true before the error was? */
+static bool is_ahead(const struct request *r, int error)
+{
+    if (call_uncertain(&r->call))
+        return false;
+    return is_surprising(error) || lane_forgets_in(r->fs, r->dirs[0]) ||
+           (r->dirs[1] != 0 && lane_forgets_in(r->fs, r->dirs[1]));
+}
+
+static bool has_looked(const struct request *r, int tid)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(r->names); i++)
+        if (r->names[i] != 0 && !rewalk_has_name(&r->fs->rewalks, tid, r->names[i]))
+            return false;
+    return true;
+}
+
+/* The outcome of a request about names, for the program: what it is told, its kernel must know, too
+ * (fs/inode/rewalk.h). */
+static int outcome(struct request *r, int error)
+{
+    int tid = fuse_req_ctx(r->req)->pid;
+
+    error = ops_dir_error(r->fs, r->req, r->ino, error);
+    if (error == ESTALE)
+        return ESTALE;
+    if (error != 0 && is_ahead(r, error) && !has_looked(r, tid)) {
+        ops_note_stale(r->fs, r->req);
+        return ESTALE;
+    }
+    ops_note_end(r->fs, r->req);
+    return error;
+}
+
+/* ---- Answers ------------------------------------------------------------------------------------
+ */
 
 static void finish_entry(struct request *r, int error)
 {
+    error = outcome(r, error);
     if (error != 0) {
-        fuse_reply_err(r->req, ops_dir_error(r->fs, r->req, r->ino, error));
+        fuse_reply_err(r->req, error);
         return;
     }
     check(r->call.has_attr);
-    reply_entry(r->fs, r->req, &r->call.attr, false);
+    reply_entry(r, &r->call.attr, false);
 }
 
 static void finish_link(struct request *r, int error)
 {
+    error = outcome(r, error);
     if (error != 0)
-        finish_entry(r, error);
+        fuse_reply_err(r->req, error);
     else
-        reply_entry(r->fs, r->req, &r->call.attr, true);
+        reply_entry(r, &r->call.attr, true);
 }
 
 static void finish_plain(struct request *r, int error)
 {
-    fuse_reply_err(r->req, ops_dir_error(r->fs, r->req, r->ino, error));
+    fuse_reply_err(r->req, outcome(r, error));
 }
 
-/* A request about names in a directory. */
-static struct request *name_request(fuse_req_t req, uint64_t dir, request_finish finish)
+/* A request about a name in a directory. */
+static struct request *name_request(fuse_req_t req, uint64_t dir, const char *name,
+                                    request_finish finish)
 {
     struct request *r = request_new(fs_of(req), req, finish);
 
     r->ino = dir;
     r->dirs[0] = dir;
+    r->names[0] = rewalk_hash(dir, name);
     return r;
 }
 
@@ -82,37 +135,40 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     Cfs__Attr attr = CFS__ATTR__INIT;
     int error = -b->ops->lookup(b->ctx, parent, name, strlen(name), &attr);
     struct request *r;
+    int tid = fuse_req_ctx(req)->pid;
     double valid_s;
 
     if (error != 0) {
-        valid_s = mirror_told(fs, parent, name) ? 0 : attr_name_valid_s(fs);
-        again_found(&fs->again, fuse_req_ctx(req)->pid, 0);
-        moved_ends(fs, fuse_req_ctx(req)->pid);
+        rewalk_note(&fs->rewalks, tid, rewalk_hash(parent, name), 0);
+        valid_s = mirror_told(fs, parent, name) ? 0 : attr_entry_valid_s(fs, parent, name);
+        again_found(&fs->again, tid, 0);
+        moved_ends(fs, tid);
         reply_missing(req, ops_dir_error(fs, req, parent, error), valid_s);
         return;
     }
     if (moved_is_early(fs, attr.ino)) {
-        r = name_request(req, parent, finish_lookup_early);
+        r = name_request(req, parent, name, finish_lookup_early);
         r->name = xstrdup(name);
         r->count = waited;
         request_wait(r, &fs->for_news);
         return;
     }
-    if (moved_misleads(fs, fuse_req_ctx(req)->pid, parent, name, attr.ino)) {
-        fuse_reply_err(req, ESTALE);
+    if (moved_misleads(fs, tid, parent, name, attr.ino)) {
+        ops_reply_stale(fs, req);
         return;
     }
-    if (!waited && writeback_is_foreign(fs, attr.ino, fuse_req_ctx(req)->pid)) {
+    if (!waited && writeback_is_foreign(fs, attr.ino, tid)) {
         writeback_submit(fs, attr.ino);
-        r = name_request(req, parent, finish_lookup);
+        r = name_request(req, parent, name, finish_lookup);
         r->name = xstrdup(name);
         if (!writeback_wait(fs, attr.ino, r))
             request_end(r, 0);
         return;
     }
     writeback_show(fs, &attr);
-    valid_s = mirror_told(fs, parent, name) ? 0 : attr_name_valid_s(fs);
-    again_found(&fs->again, fuse_req_ctx(req)->pid, attr.ino);
+    rewalk_note(&fs->rewalks, tid, rewalk_hash(parent, name), attr.ino);
+    valid_s = mirror_told(fs, parent, name) ? 0 : attr_entry_valid_s(fs, parent, name);
+    again_found(&fs->again, tid, attr.ino);
     reply_name(fs, req, &attr, valid_s, false);
 }
 
@@ -155,7 +211,7 @@ void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         look_up(fs, req, parent, name, false);
         return;
     }
-    r = name_request(req, parent, finish_lookup_barrier);
+    r = name_request(req, parent, name, finish_lookup_barrier);
     r->name = xstrdup(name);
     request_barrier(r);
 }
@@ -206,7 +262,8 @@ static void make_entry(fuse_req_t req, uint64_t parent, const char *name, mode_t
     if (error != 0)
         fuse_reply_err(req, error);
     else
-        submit_make(name_request(req, parent, finish_entry), parent, name, mode, rdev, target);
+        submit_make(name_request(req, parent, name, finish_entry), parent, name, mode, rdev,
+                    target);
 }
 
 void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -227,30 +284,86 @@ void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const ch
         make_entry(req, parent, name, S_IFLNK | 0777, 0, target);
 }
 
-/* The kernel sends CREATE for a name that it believes not to exist. When another host was faster,
- * ESTALE makes it walk the path again and ask for the name: it finds the file and opens it, with
- * all its checks. */
-static void finish_create(struct request *r, int error)
+static void reply_create(struct request *r, const Cfs__Attr *attr)
 {
     struct fs *fs = r->fs;
     struct fuse_file_info fi = {.flags = r->flags};
     struct fuse_entry_param entry;
 
-    error = ops_dir_error(fs, r->req, r->ino, error);
-    if (error == EEXIST && (r->flags & O_EXCL) == 0)
-        error = ESTALE;
+    attr_entry(fs, attr, &entry);
+    if (rewalk_doubts(&fs->rewalks, r->names[0]))
+        entry.entry_timeout = 0;
+    node_remember(&fs->nodes, attr);
+    ops_open_handle(fs, attr->ino, fuse_req_ctx(r->req)->pid, &fi);
+    if (fuse_reply_create(r->req, &entry, &fi) != 0) {
+        ops_close_handle(fs, fi.fh);
+        node_forget(&fs->nodes, attr->ino, 1);
+    }
+}
+
+static void finish_create(struct request *r, int error);
+
+static void submit_create(struct request *r)
+{
+    submit_make(r, r->ino, r->name, S_IFREG | (mode_t)r->mode, 0, "");
+}
+
+/* What another host has made of the name meanwhile, opened as it is now. */
+static void finish_create_existing(struct request *r, int error)
+{
+    struct fs *fs = r->fs;
+    const struct backend *b = &fs->backend;
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    if (error == 0)
+        error = -b->ops->lookup(b->ctx, r->ino, r->name, strlen(r->name), &attr);
+    if (error == ENOENT) { /* it is gone again */
+        submit_create(request_next(r, finish_create));
+        return;
+    }
+    if (error == 0)
+        error = open_existing_error(fs, r->req, r->ino, &attr, r->flags);
+    ops_note_end(fs, r->req);
+    if (error != 0) {
+        fuse_reply_err(r->req, error == ESTALE ? ENOENT : error);
+        return;
+    }
+    writeback_show(fs, &attr);
+    reply_create(r, &attr);
+    if ((r->flags & O_TRUNC) != 0 && attr.size > 0)
+        writeback_truncate(fs, attr.ino, fuse_req_ctx(r->req)->pid, r->count != 0);
+}
+
+static void open_existing(struct request *r)
+{
+    const struct backend *b = &r->fs->backend;
+    struct request *next = request_next(r, finish_create_existing);
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    if (b->ops->lookup(b->ctx, r->ino, next->name, strlen(next->name), &attr) != 0 ||
+        !lane_wait_inode(r->fs, attr.ino, next))
+        request_end(next, 0);
+}
+
+/* The kernel sends CREATE for a name that it believes not to exist. When another host was faster,
+ * ESTALE makes it walk the path again and ask for the name: it finds the file and opens it, with
+ * all its checks. When it had walked again already, and did not find it then, it is opened here. */
+static void finish_create(struct request *r, int error)
+{
+    int tid = fuse_req_ctx(r->req)->pid;
+
+    if (error == EEXIST && (r->flags & O_EXCL) == 0 &&
+        rewalk_has_name(&r->fs->rewalks, tid, r->names[0])) {
+        open_existing(r);
+        return;
+    }
+    error = outcome(r, error);
     if (error != 0) {
         fuse_reply_err(r->req, error);
         return;
     }
     check(r->call.has_attr);
-    attr_entry(fs, &r->call.attr, &entry);
-    node_remember(&fs->nodes, &r->call.attr);
-    ops_open_handle(fs, r->call.attr.ino, fuse_req_ctx(r->req)->pid, &fi);
-    if (fuse_reply_create(r->req, &entry, &fi) != 0) {
-        ops_close_handle(fs, fi.fh);
-        node_forget(&fs->nodes, r->call.attr.ino, 1);
-    }
+    reply_create(r, &r->call.attr);
 }
 
 void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -265,9 +378,12 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
         fuse_reply_err(req, error);
         return;
     }
-    r = name_request(req, parent, finish_create);
+    r = name_request(req, parent, name, finish_create);
     r->flags = fi->flags;
-    submit_make(r, parent, name, S_IFREG | (mode & ~(mode_t)S_IFMT), 0, "");
+    r->name = xstrdup(name);
+    r->count = io_kill_suid(&r->fs->io);
+    r->mode = mode & ~(mode_t)S_IFMT;
+    submit_create(r);
 }
 
 /* ---- Names of inodes that exist -----------------------------------------------------------------
@@ -290,7 +406,7 @@ void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *nam
     link.name = convert_bytes(name, strlen(name));
     command.op_case = CFS__COMMAND__OP_LINK;
     command.link = &link;
-    request_submit(name_request(req, parent, finish_link), &command);
+    request_submit(name_request(req, parent, name, finish_link), &command);
 }
 
 static void remove_name(fuse_req_t req, uint64_t parent, const char *name, bool directory)
@@ -310,7 +426,7 @@ static void remove_name(fuse_req_t req, uint64_t parent, const char *name, bool 
     unlink.directory = directory;
     command.op_case = CFS__COMMAND__OP_UNLINK;
     command.unlink = &unlink;
-    request_submit(name_request(req, parent, finish_plain), &command);
+    request_submit(name_request(req, parent, name, finish_plain), &command);
 }
 
 void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -380,7 +496,8 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
     rename.new_name = convert_bytes(new_name, strlen(new_name));
     command.op_case = CFS__COMMAND__OP_RENAME;
     command.rename = &rename;
-    r = name_request(req, parent, finish_plain);
+    r = name_request(req, parent, name, finish_plain);
     r->dirs[1] = new_parent;
+    r->names[1] = rewalk_hash(new_parent, new_name);
     request_submit(r, &command);
 }

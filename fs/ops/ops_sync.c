@@ -14,7 +14,8 @@ static void finish_fsync(struct request *r, int error)
 }
 
 /* fsync of a directory (r->ino is 0) holds its lock: it must not wait for names to be forgotten.
- * That of a file must not when the name lane needs the file's lock, for an event. */
+ * That of a file must not when the name lane needs the file's lock, for an event. Then the kernel
+ * is made to ask for all names, if that can be. */
 static void finish_fsync_pages(struct request *r, int error)
 {
     struct request *next;
@@ -24,8 +25,13 @@ static void finish_fsync_pages(struct request *r, int error)
         return;
     }
     next = request_next(r, finish_fsync);
-    if (r->ino == 0 || lane_needs(r->fs, r->ino) || !lane_wait_all(&r->fs->lanes.names, next))
+    if (r->ino == 0 || lane_needs(r->fs, r->ino)) {
+        if (lane_is_busy(&r->fs->lanes.names))
+            lane_expire_all(r->fs);
         request_end(next, 0);
+    } else {
+        lane_then(&r->fs->lanes.names, next);
+    }
 }
 
 static void finish_fsync_barrier(struct request *r, int error)

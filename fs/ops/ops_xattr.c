@@ -171,6 +171,7 @@ static void reply_bytes(fuse_req_t req, int64_t n, size_t size)
 {
     struct fs *fs = fs_of(req);
 
+    n = mirror_xattr(req, n);
     if (n < 0)
         fuse_reply_err(req, (int)-n);
     else if (size == 0)

@@ -58,6 +58,9 @@ struct request *request_next(struct request *r, request_finish finish)
     next->fh = r->fh;
     next->count = r->count;
     next->flags = r->flags;
+    next->mode = r->mode;
+    next->names[0] = r->names[0];
+    next->names[1] = r->names[1];
     next->name = r->name;
     r->name = NULL;
     return next;

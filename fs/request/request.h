@@ -53,8 +53,10 @@ struct request {
     uint64_t fh;
     size_t count;
     int flags;
-    char *name; /* its own, freed with it */
-    void *own;  /* the same */
+    uint32_t mode;
+    uint64_t names[2]; /* that it is about (rewalk_hash); 0: none */
+    char *name;        /* its own, freed with it */
+    void *own;         /* the same */
 };
 
 struct requests {
