@@ -50,7 +50,7 @@ equal "$(cd "$root" && find . ! -type d | LC_ALL=C sort | paste -sd ' ')" \
 	"what is installed"
 "$root/usr/bin/coordfs" --help >/dev/null
 echo '#include <coordfs/ioctl.h>
-int main(void) { return sizeof(struct ioctl_create) > 260 ? 0 : 1; }' >"$T/uses.c"
+int main(void) { return sizeof(struct coordfs_ioc_create) > 260 ? 0 : 1; }' >"$T/uses.c"
 gcc -Wall -Wextra -Werror -I "$root/usr/include" -o "$T/uses" "$T/uses.c"
 "$T/uses"
 touch "$root/usr/include/coordfs/another.h"

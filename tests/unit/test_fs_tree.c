@@ -548,7 +548,8 @@ static void nobody_takes_it_for_a_terminal(void **state)
     close(fd);
 }
 
-static void empty_files_are_not_truncated_again(void **state)
+/* Each truncation is a change of the file's times, also if it is empty. */
+static void empty_files_are_truncated_again(void **state)
 {
     unsigned long applied;
 
@@ -557,7 +558,7 @@ static void empty_files_are_not_truncated_again(void **state)
     applied = rig_ask(&rig, "applied");
     for (unsigned i = 0; i < 5; i++)
         put(at(0, "lock"), "");
-    assert_int_equal(rig_ask(&rig, "applied"), (long)applied);
+    assert_true(rig_ask(&rig, "applied") >= applied + 5);
 }
 
 static void big_writes_keep_their_bytes(void **state)
@@ -591,7 +592,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(positions_can_be_gone_back_to, set_up, tear_down),
         cmocka_unit_test_setup_teardown(files_end_at_the_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_takes_it_for_a_terminal, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(empty_files_are_not_truncated_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(empty_files_are_truncated_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(big_writes_keep_their_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strong_mounts_are_never_behind, set_up_strong,
                                         tear_down_strong),

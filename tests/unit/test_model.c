@@ -776,6 +776,8 @@ static unsigned depth_of(const struct model *m)
         const struct model_inode *dir = m->inodes[i];
         unsigned depth = 0;
 
+        if (model_is_orphan(dir)) /* it has no parent */
+            continue;
         for (; model_is_dir(dir) && dir->attr.ino != MODEL_ROOT; depth++)
             dir = model_find(m, dir->attr.parent);
         deepest = depth > deepest ? depth : deepest;
