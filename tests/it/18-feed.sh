@@ -283,7 +283,7 @@ assert now.endswith(b"\n")
 PY
 exits 3 "$W" watch --since 1 "$M"
 one_line '^coordfs: compacted, oldest is [0-9]+: read the tree again'
-oldest=${ERR##* }
+oldest=$(sed -n 's,.*oldest is \([0-9]*\).*,\1,p' <<<"$ERR")
 exits 4 "$W" watch -r --since "$oldest" -t 300ms "$M"
 matches "$(wc -l <<<"$OUT")" '^1[0-9][0-9]$|^99$' "changes that are kept"
 wait_equal
