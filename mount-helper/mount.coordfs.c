@@ -2,7 +2,8 @@
 /* mount.coordfs: mount(8)'s helper for `mount -t coordfs NAME DIR -o …`.
  *
  * It translates mount(8)'s arguments and executes coordfsd. The daemon detaches, and this process
- * exits when the mount is usable. A remount changes flags of the existing mount and starts nothing.
+ * exits when the mount is usable. A remount changes flags of the existing mount, refuses any other
+ * change by name, and starts nothing.
  *   mount.coordfs NAME DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t coordfs[.SUBTYPE]]
  *   mount.coordfs -V
  * Exit status as mount(8): 0 ok, 1 usage, 2 system error, 32 mount failure. */
@@ -20,6 +21,7 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/version.h"
+#include "mount-helper/in_force.h"
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
 
@@ -54,7 +56,7 @@ BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
 /* ---- Options
  * ---------------------------------------------------------------------------------------- */
 
-/* Flags that a remount can change. The daemon has the full list of options. */
+/* Flags of mount(2): a remount can change these and nothing else. */
 static const struct {
     const char *word;
     unsigned long set, clear;
@@ -62,6 +64,40 @@ static const struct {
     {"ro", MS_RDONLY, 0},   {"rw", 0, MS_RDONLY}, {"nosuid", MS_NOSUID, 0}, {"suid", 0, MS_NOSUID},
     {"nodev", MS_NODEV, 0}, {"dev", 0, MS_NODEV}, {"noexec", MS_NOEXEC, 0}, {"exec", 0, MS_NOEXEC},
 };
+
+/* A remount passes these on, too, and they ask for nothing: mount(8)'s own words, and the kernel's
+ * from /proc/self/mountinfo. A word that ends in '=' stands for all that begin with it. */
+static const char *const idle_words[] = {
+    "atime",     "relatime",    "nofail",
+    "_netdev",   "auto",        "noauto",
+    "user",      "nouser",      "users",
+    "owner",     "group",       "defaults",
+    "async",     "x-",          "X-",
+    "comment=",  "user=",       "user_id=",
+    "group_id=", "allow_other", "default_permissions",
+    "rootmode=", "fd=",         "max_read=",
+    "blksize=",
+};
+
+static bool is_idle(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(idle_words); i++) {
+        size_t len = strlen(idle_words[i]);
+        bool begins = idle_words[i][len - 1] == '=' || idle_words[i][len - 1] == '-';
+
+        if (strncmp(word, idle_words[i], len) == 0 && (begins || word[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+static bool is_flag(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(remount_words); i++)
+        if (strcmp(word, remount_words[i].word) == 0)
+            return true;
+    return false;
+}
 
 static void take_option(struct request *r, const char *word)
 {
@@ -121,8 +157,33 @@ static bool parse(int argc, char **argv, struct request *r)
 /* ---- Actions
  * ----------------------------------------------------------------------------------------- */
 
+/* The first option that is neither a flag nor in force already; NULL: there is none. gives */
+static char *not_changeable(const struct request *r)
+{
+    char *words = xstrdup(r->options.len > 0 ? (char *)r->options.data : "");
+    char *rest = words, *word, *found = NULL;
+    struct buf in_force = BUF_EMPTY;
+
+    in_force_find(r->target, &in_force);
+    while (found == NULL && (word = strsep(&rest, ",")) != NULL)
+        if (word[0] != '\0' && !is_flag(word) && !is_idle(word) && !in_force_has(&in_force, word))
+            found = xstrdup(word);
+    buf_fini(&in_force);
+    free(words);
+    return found;
+}
+
 static int remount(const struct request *r)
 {
+    char *word = r->sloppy ? NULL : not_changeable(r);
+
+    if (word != NULL) {
+        fail(EXIT_USAGE,
+             "%s: remount cannot change '%s': unmount it, then mount it with this option",
+             r->target, word);
+        free(word);
+        return EXIT_USAGE;
+    }
     if (mount(r->source, r->target, "fuse.coordfs", MS_REMOUNT | r->flags, "") < 0)
         return fail(EXIT_MOUNT, "%s: remount: %s", r->target, strerror(errno));
     return 0;
@@ -180,6 +241,9 @@ static int check_target(const char *target)
 {
     struct stat st;
 
+    /* The mount of a daemon that has died: the new daemon unmounts it, and looks again. */
+    if (stat(target, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED))
+        return 0;
     if (stat(target, &st) < 0)
         return fail(EXIT_MOUNT, "%s: %s", target, strerror(errno));
     if (!S_ISDIR(st.st_mode))

@@ -86,6 +86,25 @@ equal "$(member_pid 1)" "$pid" "the daemon's pid"
 equal "$(grep -c " $M " /proc/mounts)" 1 "mounts"
 unmounts
 
+say "remount refuses by name what it cannot change, and takes what is in force"
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,timeout=9"
+for option in timeout=2 nonsense=1 nonsense timeout=99 stale=deny; do
+	exits 1 mount -o "remount,ro,$option" "$M"
+	one_line "cannot change '$option'"
+	has_flag rw || fail "the rest of a refused remount was applied"
+done
+exits 0 mount -o "remount,ro,timeout=9" "$M"
+has_flag ro || fail "it is not read-only"
+exits 0 mount -o "remount,rw,noexec" "$M"
+has_flag rw && has_flag noexec || fail "flags: $(grep " $M " /proc/mounts)"
+echo "$CLUSTER $M coordfs state=$S,timeout=9,_netdev,nofail,x-a=b 0 0" >"$T/fstab"
+exits 0 mount -T "$T/fstab" -o remount,ro "$M"
+has_flag ro || fail "it is not read-only"
+echo "$CLUSTER $M coordfs state=$S,timeout=5,_netdev,nofail 0 0" >"$T/fstab"
+exits 1 mount -T "$T/fstab" -o remount,rw "$M"
+one_line "cannot change 'timeout=5'"
+unmounts
+
 say "fstab: mount DIR, mount -a twice"
 echo "$CLUSTER $M coordfs state=$S,_netdev,nofail 0 0" >"$T/fstab"
 exits 0 mount -T "$T/fstab" "$M"
@@ -135,6 +154,18 @@ one_line 'use|running|lock'
 exits 32 mount -t coordfs other "$M" -o "state=$T/other"
 equal "$(grep -c " $M " /proc/mounts)" 1 "mounts"
 equal "$(cat "$M/f")" content "content"
+unmounts
+
+say "after a crash: mount DIR mounts again"
+echo "$CLUSTER $M coordfs state=$S,_netdev,nofail 0 0" >"$T/fstab"
+exits 0 mount -T "$T/fstab" "$M"
+pid=$(member_pid 1)
+kill -KILL "$pid"
+until_true 20 gone "$pid"
+says "not connected" ls "$M"
+exits 0 mount -T "$T/fstab" "$M"
+equal "$(cat "$M/f")" content "content"
+equal "$(grep -c " $M " /proc/mounts)" 1 "mounts"
 unmounts
 
 say "umount -l while in use; umount -f of a stopped daemon"
