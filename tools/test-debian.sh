@@ -86,6 +86,7 @@ isolated() {
 ENTER='
 	tree=$1
 	shift
+	mount --bind "$tree" "$tree" # unshare -m wants a mount at /
 	mount -t proc proc "$tree/proc"
 	mount -t sysfs sysfs "$tree/sys"
 	mount -t fusectl fusectl "$tree/sys/fs/fuse/connections" 2>/dev/null || true
@@ -136,8 +137,9 @@ make_tree() {
 	touch "$TREE/.coordfs-$RELEASE"
 }
 
+# A file that differs gets the time of now: make must build again, whatever was edited meanwhile.
 copy_sources() {
-	rsync -a --delete --exclude '/build*' --exclude '/.git' "$SRC/" "$TREE/src/"
+	rsync -rlpgoDc --delete --exclude '/build*' --exclude '/.git' "$SRC/" "$TREE/src/"
 }
 
 # The network of the tests is their own: what they need has been installed before.
@@ -152,15 +154,18 @@ run_tests() {
 	}
 }
 
-trap remove_all EXIT
-trap 'exit 143' TERM INT HUP
-rc=0
-choose_tree
-find_mirror
-make_tree
-copy_sources
-say "installing what the tests need"
-in_tree -- bash -euc 'cd /src && tools/deps.sh --test' || fail "tools/deps.sh --test failed in the tree"
-say "running the tests"
-run_tests "$@"
-exit $rc
+# One command: bash has read all of this file then, and the file may change.
+{
+	trap remove_all EXIT
+	trap 'exit 143' TERM INT HUP
+	rc=0
+	choose_tree
+	find_mirror
+	make_tree
+	copy_sources
+	say "installing what the tests need"
+	in_tree -- bash -euc 'cd /src && tools/deps.sh --test' || fail "tools/deps.sh --test failed in the tree"
+	say "running the tests"
+	run_tests "$@"
+	exit $rc
+}
