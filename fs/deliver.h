@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the loop thread tells the filesystem and several features must hear of. It goes through the
- * mailbox; the reader thread hands it to each feature, in an order that this file decides. (What
- * concerns one feature only, that feature posts and delivers itself.)
+/* Delivers what the loop thread reports and several features must know. It goes through the
+ * mailbox; the reader thread hands it to each feature, in an order that this file decides. (A
+ * report for one feature only is posted and delivered by that feature.)
  *
  * Loop thread. */
 #ifndef FS_DELIVER_H

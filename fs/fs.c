@@ -23,14 +23,13 @@
 #define DEFAULT_TIMEOUT_MS 8000
 #define LANE_STEP_MS       2
 #define NEWS_STEP_MS       1
-#define DRAIN_MS           2000 /* that fs_run may go on for what is not committed yet */
+#define DRAIN_MS           2000 /* fs_run may go on this long for uncommitted content */
 
-/* ---- Where a lower file meets the features above it --------------------------------------------
- */
+/* ---- Hooks of lower files for the features above them ---- */
 
 static const struct call_hooks call_hooks = {
-    .before_submit = locks_send,           /* what was closed before is released before */
-    .before_change = writebacks_submit_of, /* what a thread wrote before is committed before */
+    .before_submit = locks_send,           /* locks of closed handles are released first */
+    .before_change = writebacks_submit_of, /* a thread's earlier writes are committed first */
 };
 
 static const struct attr_overlay attr_overlay = {
@@ -49,7 +48,7 @@ static ssize_t on_writev(int fd, struct iovec *iov, int count, void *userdata)
     return io_writev(&fs->io, iov, count);
 }
 
-/* libfuse wants one, but requests are read by fs_run. */
+/* libfuse needs one, but fs_run reads the requests. */
 static ssize_t on_read(int fd, void *buf, size_t len, void *userdata)
 {
     (void)userdata;
@@ -130,7 +129,8 @@ static void free_parts(struct fs *fs)
     free(fs);
 }
 
-/* A filesystem that is mounted read-only has no read-only mount over a writable one. */
+/* A filesystem that is mounted read-only is read-only itself, not a read-only mount of a writable
+ * one. */
 static void set_up_mirror(struct fs *fs)
 {
     struct mirror *m = &fs->mirror;
@@ -206,8 +206,8 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
 /* ---- The reader thread --------------------------------------------------------------------------
  */
 
-/* Sleeps until there is a request, mail, or something due. Who says that all is posted has posted
- * it before: what was said before the mailbox is emptied, or found empty, has arrived. */
+/* Sleeps until there is a request, mail, or due work. `told` is set only after posting: a report
+ * from before the mailbox was emptied, or found empty, has arrived. */
 static int wait_for_work(struct fs *fs, int timeout_ms)
 {
     struct pollfd fds[] = {
@@ -226,7 +226,7 @@ static int wait_for_work(struct fs *fs, int timeout_ms)
     return 0;
 }
 
-/* 1: answered a request (or parked it); 0: there is none; or -errno. */
+/* Returns 1: answered or parked a request; 0: there is none; or -errno. */
 static int serve(struct fs *fs)
 {
     struct fuse_buf buf = {.mem = fs->io.buf};
@@ -244,7 +244,7 @@ static int serve(struct fs *fs)
     return 1;
 }
 
-/* Does what is due; the time until there is more, in ms; -1: nothing. */
+/* Does due work. Returns the time until there is more, in ms; -1: none. */
 static int turn(struct fs *fs)
 {
     locks_turn(fs);
@@ -253,7 +253,7 @@ static int turn(struct fs *fs)
         clock_sooner(requests_turn(fs), clock_sooner(stale_turn(fs), lanes_turn(fs))));
 }
 
-/* Gives what was written, and who waits for it, some time to come to an end. */
+/* Gives uncommitted content, and requests that wait for it, some time to end. */
 static void drain(struct fs *fs)
 {
     struct pollfd fd = {.fd = fs->mailbox.event_fd, .events = POLLIN};
@@ -266,8 +266,8 @@ static void drain(struct fs *fs)
     }
 }
 
-/* Whoever was shown a change must not find old pages of an earlier one when he opens a file next.
- * So between a commit and its news no request is served. */
+/* A program that was shown a change must not find older pages when it opens a file next. So no
+ * request is served between a commit and its delivery. */
 static void await_news(struct fs *fs)
 {
     struct pollfd fd = {.fd = fs->mailbox.event_fd, .events = POLLIN};
@@ -278,8 +278,8 @@ static void await_news(struct fs *fs)
     }
 }
 
-/* Reading a request that is not there costs less than asking first whether there is one: programs
- * that open and close files keep us busy with two requests at a time. News go before requests. */
+/* Reading a request that is not there costs less than asking first: programs that open and close
+ * files keep us busy with two requests at a time. Deliveries go before requests. */
 static int serve_or_wait(struct fs *fs)
 {
     uint64_t told;
@@ -319,8 +319,8 @@ void fs_stop(struct fs *fs)
     mailbox_wake(&fs->mailbox);
 }
 
-/* A lane may sleep in a lock that the kernel holds for a request which nobody has read: all get an
- * answer until it has awoken. */
+/* A lane may sleep in a lock that the kernel holds for an unread request: all requests are answered
+ * until the lane has woken up. */
 static void end_lanes(struct fs *fs)
 {
     struct pollfd fd = {.fd = fs->io.dev_fd, .events = POLLIN};
@@ -329,7 +329,7 @@ static void end_lanes(struct fs *fs)
     while (!lanes_ended(fs)) {
         poll(&fd, 1, LANE_STEP_MS);
         if (io_refuse(&fs->io, ENOTCONN) < 0)
-            usleep(LANE_STEP_MS * 1000); /* aborted: the lanes awake by themselves */
+            usleep(LANE_STEP_MS * 1000); /* aborted: the lanes wake up by themselves */
     }
     while (mailbox_deliver(&fs->mailbox) > 0)
         continue;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The filesystem's state, shared by the files of fs/. Everything in it belongs to the reader
- * thread but mailbox, opens, again and the atomic flags. */
+ * thread, except mailbox, opens, again and the atomic flags. */
 #ifndef FS_STATE_H
 #define FS_STATE_H
 
@@ -60,13 +60,13 @@ struct fs {
     const struct call_hooks *call_hooks;
     const struct attr_overlay *attr_overlay;
     uint64_t uncertain_serial; /* see fs/cache/invalidate.c; 0: nothing is uncertain */
-    struct losts lost;         /* what is uncertain */
-    uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for a reply being made */
+    struct losts lost;         /* changes whose fate is uncertain */
+    uint8_t *scratch;          /* LIMIT_WRITE_MAX bytes for building a reply */
     bool ended;                /* fs_run has returned: nothing is submitted any more */
     atomic_uint_fast64_t invalidate_posted;
     uint64_t invalidate_seen;      /* and delivered */
-    struct request_queue for_news; /* wait until there are none missing */
-    atomic_bool changing;          /* the store shows what its news have not been posted of */
+    struct request_queue for_news; /* requests that wait until no change is missing */
+    atomic_bool changing;          /* the store shows changes that were not posted yet */
     atomic_bool stopping;
 };
 

@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel updates its caches itself when a request of its own succeeds; it has to be told of
- * other hosts' changes, and of our own that it does not know of: a change whose request was
- * answered EINTR or ETIMEDOUT may still be made later. While that is possible, all our changes are
- * treated like others'. It ends when a command that was submitted after the last such answer has
- * come back applied: a session's commands are applied in order. Which of them the kernel has not
- * made, and the mirror (fs/mirror/mirror.h) is to make, their signatures tell (fs/request/lost.h).
- * What a transaction changed, or went by itself with something else, is unknown to the kernel, too
- * (Change.unseen).
+/* The invalidation of the kernel's caches after a change.
  *
- * Content is another matter: what a draft commits is told to the kernel always, as the kernel has
- * long answered the writes.
+ * The kernel updates its caches itself when a request of its own succeeds. It must be told of other
+ * hosts' changes, and of our own changes that it does not know: a change whose request was answered
+ * EINTR or ETIMEDOUT may still be committed later. While that is possible, all our changes are
+ * treated like those of others. It ends when a command that was submitted after the last such
+ * answer has come back applied, because a session's commands are applied in order. The signatures
+ * of fs/request/lost.h tell which of them the kernel has not made, so that the mirror
+ * (fs/mirror/mirror.h) makes them. The kernel also does not know the changes of a transaction, or
+ * changes that followed by themselves (Change.unseen).
  *
- * One reading, one state. A program reads a file in several steps: open, read until there is
- * nothing more, close; and each read(2) through the page cache is several looks of the kernel's: at
- * its idea of the size (GETATTR if it is to ask), at the page (READ if it is not there), at the
- * size again. A change that the kernel hears of in between could show as the beginning of one state
- * and the end of another. So:
- *  - what the kernel has cached stays until those who have just opened the file have closed it, for
- *    PASS_MS at most; who opens it meanwhile waits (lane_wait_inode). That is enough where changes
- *    are rare: during the whole pass nobody asks us anything.
- *  - where they follow one another, sizes and pages would come from different states. So what has
- *    changed while the kernel had pages of it is opened past the page cache for a while: one read
- *    is one request then, and the steps of one pass are kept together by fs/reading/pass.h. */
+ * Content is different: the kernel is always told of a commit of the writeback, because it has long
+ * answered the writes.
+ *
+ * One reading, one state. A program reads a file in several steps: open, read until the end, close.
+ * Each read(2) through the page cache looks at several things: the size (GETATTR if it must ask),
+ * the page (READ if it is missing), and the size again. A change that the kernel hears of in
+ * between could show the beginning of one state and the end of another. So:
+ *  - What the kernel has cached stays until the programs that have just opened the file have closed
+ *    it, for PASS_MS at most. A program that opens the file meanwhile waits (lane_wait_inode). This
+ *    is enough where changes are rare: during the whole pass nobody asks us anything.
+ *  - Where changes follow each other, sizes and pages would come from different states. So a file
+ *    that changed while the kernel had pages of it is opened past the page cache for a while. One
+ *    read is one request then, and fs/reading/pass.h keeps the steps of one pass together. */
 #include "fs/cache/invalidate.h"
 
 #include <errno.h>
@@ -31,8 +32,8 @@
 #include "base/clock.h"
 #include "fs/state.h"
 
-#define BYPASS_MS 10000 /* renewed by each change */
-#define PASS_MS   100   /* that a program takes to read a file, from open to close, at most */
+#define BYPASS_MS 10000 /* each change extends it */
+#define PASS_MS   100   /* longest time that a program takes from open to close */
 
 /* ---- What each kind of change makes stale -------------------------------------------------------
  */
@@ -44,9 +45,9 @@ static bool is_dir(struct fs *fs, uint64_t ino)
     return node != NULL && node->last != NULL;
 }
 
-/* The directory's list. What the kernel keeps of it is filled in without a lock (fuse_readdir), so
- * an old piece may still come: the next OPENDIR begins anew. When there was none since the last
- * change, nobody reads what is kept. */
+/* Invalidates the directory's listing. The kernel fills its listing without a lock (fuse_readdir),
+ * so an old piece may still arrive; the next OPENDIR begins a new one. If nobody has listed the
+ * directory since the last change, nobody reads the kept listing. */
 static void list_changed(struct fs *fs, uint64_t dir)
 {
     struct node *node = node_get(&fs->nodes, dir);
@@ -67,8 +68,8 @@ static void forget_name(struct fs *fs, enum lane_what what, uint64_t dir,
     lane_forget_name(fs, what, dir, name->data, name->len, ino);
 }
 
-/* A name of an inode that goes on: a directory is looked up again, as it may have mounts below it.
- */
+/* Invalidates a name of an inode that still exists. A directory is only looked up again, because
+ * mounts may be below it. */
 static enum lane_what softly(struct fs *fs, uint64_t ino)
 {
     return is_dir(fs, ino) ? LANE_EXPIRE : LANE_ENTRY;
@@ -125,7 +126,7 @@ static void on_rename(struct fs *fs, const Cfs__Change *c)
     if (c->new_parent != c->parent)
         list_changed(fs, c->new_parent);
     if (is_dir(fs, c->ino))
-        lane_forget_inode(fs, c->ino); /* ".." may be another */
+        lane_forget_inode(fs, c->ino); /* ".." may have changed */
     else
         lane_forget_attr(fs, c->ino);
     if (c->victim != 0)
@@ -142,7 +143,7 @@ static void on_exchange(struct fs *fs, const Cfs__Change *c)
 static void forget_pages(struct fs *fs, uint64_t ino, struct node *node)
 {
     lane_forget_inode(fs, ino);
-    node->cached = node->readers > 0; /* they go on reading */
+    node->cached = node->readers > 0; /* open files are still read */
 }
 
 static void on_data(struct fs *fs, const Cfs__Change *c)
@@ -158,11 +159,11 @@ static void on_data(struct fs *fs, const Cfs__Change *c)
         lane_forget_inode_at(fs, c->ino, node->passed_ms + PASS_MS);
     else
         lane_forget_inode(fs, c->ino);
-    node->cached = node->readers > 0; /* they go on reading */
+    node->cached = node->readers > 0; /* open files are still read */
 }
 
-/* Our own writes: the kernel knows that size and times have changed, but pages may have been read
- * before the commit, and before Linux 6.6 it keeps them even while it writes. */
+/* After our own writes the kernel knows that size and times have changed. But it may have read
+ * pages before the commit, and before Linux 6.6 it keeps them even while it writes. */
 static void own_data(struct fs *fs, const Cfs__Change *c)
 {
     struct node *node = node_find(&fs->nodes, c->ino);
@@ -171,8 +172,7 @@ static void own_data(struct fs *fs, const Cfs__Change *c)
         forget_pages(fs, c->ino, node);
 }
 
-/* Names are forgotten only if the mirror does not do the change once more: that makes them right.
- */
+/* Names are invalidated only if the mirror does not repeat the change: the mirror corrects them. */
 static const struct {
     void (*caches)(struct fs *fs, const Cfs__Change *c);
     void (*names)(struct fs *fs, const Cfs__Change *c);
@@ -196,7 +196,7 @@ static void unsure(struct fs *fs, uint64_t ino)
         node->alive = false;
 }
 
-/* Somebody else's change, or one that the kernel may not know of. */
+/* Handles another host's change, or one that the kernel may not know. */
 static void handle_other(struct fs *fs, const Cfs__Change *c, bool mirrored)
 {
     struct mirror_op *op;
@@ -211,15 +211,15 @@ static void handle_other(struct fs *fs, const Cfs__Change *c, bool mirrored)
         handlers[c->kind].names(fs, c);
 }
 
-/* Our own rename: the kernel moves what it believes to be at the names. If that may be something
- * else, because one of them is about to be forgotten, what it has made of it is forgotten as well.
+/* Handles our own rename. The kernel moves the entries that it has at the two names. If one of them
+ * waits for invalidation, the kernel may have moved another entry, so both names are invalidated.
  */
 static void own_rename(struct fs *fs, const Cfs__Change *c)
 {
     if (!lane_needs(fs, c->parent) && !lane_needs(fs, c->new_parent))
         return;
     names_rename(fs, c);
-    lane_expire_all(fs); /* before the reply, if that can be */
+    lane_expire_all(fs); /* before the reply, if that is possible */
 }
 
 void invalidate_change(struct fs *fs, const Cfs__Change *c, bool own)
@@ -232,7 +232,7 @@ void invalidate_change(struct fs *fs, const Cfs__Change *c, bool own)
         return;
     }
     if (fs->uncertain_serial != 0 && lost_take(&fs->lost, lost_of_change(c))) {
-        handle_other(fs, c, true); /* whoever asked for it was told that it failed */
+        handle_other(fs, c, true); /* the program was told that this change failed */
         return;
     }
     mirror_own(fs, c);
@@ -257,7 +257,7 @@ static void forget_node(void *arg, uint64_t ino)
     lane_forget_inode(fs, ino);
 }
 
-/* Another state altogether: everything is forgotten. */
+/* The whole state was replaced: everything is invalidated. */
 void invalidate_forget_all(struct fs *fs)
 {
     nodes_each(&fs->nodes, forget_node, fs);
@@ -276,7 +276,7 @@ void invalidate_turn(struct fs *fs)
     if (TAILQ_EMPTY(&fs->for_news) || invalidate_missing(fs))
         return;
     TAILQ_INIT(&now);
-    requests_move(&fs->for_news, &now); /* some may come to wait for the next */
+    requests_move(&fs->for_news, &now); /* some requests may now wait for the next changes */
     request_wake(&now, 0);
 }
 

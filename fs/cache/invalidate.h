@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What was changed in the tree, by us or by others, and what the kernel is to forget because of it.
+/* Decides what the kernel must forget because of a change, by this host or by others.
  *
  * Reader thread only. */
 #ifndef FS_CACHE_INVALIDATE_H
@@ -10,15 +10,15 @@
 
 struct fs;
 
-/* Makes the kernel forget what the change makes stale. own: this host's session made it, and the
- * kernel may know of it. */
+/* Invalidates everything that the change makes stale. own: this host's session made it, and the
+ * kernel may know it. */
 void invalidate_change(struct fs *fs, const Cfs__Change *c, bool own);
-/* Makes the kernel forget everything. */
+/* Invalidates everything. */
 void invalidate_forget_all(struct fs *fs);
 
-/* Does the store perhaps show what the news of are not delivered yet? */
+/* True if the store may show changes that were not delivered here yet. */
 bool invalidate_missing(struct fs *fs);
-/* Wakes who waits for them (fs.for_news). */
+/* Wakes the requests that wait for them (fs.for_news). */
 void invalidate_turn(struct fs *fs);
 
 #endif

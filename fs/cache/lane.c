@@ -96,7 +96,7 @@ bool lane_wait_all(struct lane *lane, struct request *r)
 
     if (last == NULL)
         return false;
-    lane_forget_now(lane->fs, 0); /* a barrier, or a lock: it is to be fast */
+    lane_forget_now(lane->fs, 0); /* a barrier or a lock, which must be fast */
     request_wait(r, &last->after);
     return true;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The order of things. A change is committed; then its news arrive at the reader thread; from then
- * on every answer shows the new state, and what was answered before is to be forgotten: the jobs.
- * An answer that is still on its way to its reader in the kernel when the job is done could bring
- * the old state back. For pages, names and the attributes of known inodes the kernel has locks or
- * versions against that; but an inode that it is just about to make from such an answer is not
- * there yet when the job comes, and the job fails with ENOENT. So that is tried again, as long as
- * the kernel may know the inode. */
+/* The order of events. A change is committed, and then delivered to the reader thread. From then on
+ * every answer shows the new state, and earlier answers must be invalidated: that is what jobs do.
+ * An answer that is still on its way inside the kernel when a job runs could bring the old state
+ * back. For pages, names and the attributes of known inodes the kernel has locks or versions
+ * against that. But an inode that the kernel is just creating from such an answer does not exist
+ * yet, and the job fails with ENOENT. So the job is repeated as long as the kernel may know the
+ * inode. */
 #include "fs/cache/lane_job.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "fs/state.h"
 
 #define RETRIES 3
-#define BUSY_MS 1000 /* between two looks at what has a mount on it */
+#define BUSY_MS 1000 /* between two looks at a name that has a mount on it */
 
 static const unsigned retry_ms[RETRIES] = {2, 20, 200};
 
@@ -189,7 +189,7 @@ static void put_off(struct fs *fs, struct lane_job *job, unsigned ms)
     fs->lanes.next_retry_ms = min_u64(fs->lanes.next_retry_ms, job->retry_at_ms);
 }
 
-/* Nobody waits for the second attempt: it is a matter of an answer that is on its way. */
+/* No request waits for the second attempt: it concerns an answer that is on its way. */
 static void retry_later(struct fs *fs, const struct lane_job *done)
 {
     struct lane_job *job = lane_job_alloc(done->lane, done->what, done->ino);

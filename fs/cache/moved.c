@@ -11,7 +11,7 @@
 #include "fs/kernel/procfd.h"
 #include "fs/state.h"
 
-/* The store shows a change before its news are delivered, but not before they are announced. */
+/* The store shows a change before it is delivered here, but not before it is announced. */
 bool moved_is_early(struct fs *fs, uint64_t ino)
 {
     return node_lookups(&fs->nodes, ino) > 0 && invalidate_missing(fs);
@@ -30,7 +30,7 @@ static bool is_rename(int call)
 #ifdef __x86_64__
         38,
         302,
-        353, /* of i386: none of these numbers looks up names here */
+        353, /* i386 system calls: none of these numbers looks up names there */
 #endif
     };
 
@@ -40,7 +40,7 @@ static bool is_rename(int call)
     return false;
 }
 
-/* The thread's place in the table; a new one, if it has none and `add`; MOVED_MAX: none. */
+/* The thread's record. Makes one if there is none and `add` is set. MOVED_MAX: none. */
 static unsigned place(struct moved *m, int tid, bool add)
 {
     uint64_t now = clock_boot_ms();
@@ -57,7 +57,7 @@ static unsigned place(struct moved *m, int tid, bool add)
     return i;
 }
 
-/* The first answer for a name that the kernel seems to have an entry of, for something else. */
+/* The first answer about a name for which the kernel seems to have an entry of another inode. */
 static bool is_expected_again(struct fs *fs, unsigned i, uint64_t parent, const char *name,
                               uint64_t ino)
 {

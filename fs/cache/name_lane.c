@@ -9,7 +9,7 @@
 #include "fs/mirror/mirror.h"
 #include "fs/state.h"
 
-#define RUNNING_MAX 64 /* jobs that the thread has */
+#define RUNNING_MAX 64 /* jobs that the thread has at the same time */
 #define WAITING_MAX 64
 
 void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const void *name,
@@ -69,7 +69,7 @@ void lane_mirror(struct fs *fs, struct mirror_op *op)
 
 /* ---- Too many jobs ---- */
 
-/* Who waits for one of them waits for `instead`. */
+/* A request that waits for one of them waits for `instead`. */
 static void replace_jobs(struct fs *fs, struct lane_job *instead)
 {
     struct lane_job *job, *next;
@@ -104,7 +104,7 @@ static void shed_jobs(struct fs *fs)
  * --------------------------------------------------------------------------- Several that only
  * forget may be with the thread, or one of the mirror's. */
 
-struct waiting { /* inodes whose locks jobs that wait need */
+struct waiting { /* inodes whose locks the waiting jobs need */
     uint64_t inos[WAITING_MAX];
     unsigned n;
 };
@@ -132,7 +132,7 @@ static bool must_wait(struct fs *fs, const struct lane_job *job, const struct wa
     return false;
 }
 
-/* Until when it is, nobody tells us. */
+/* Nobody tells us when the rest is over, so the reader looks again. */
 static bool rests(struct fs *fs, const struct lane_job *job)
 {
     if (job->op == NULL || job->op->rest_until_ms == 0 || job->op->rest_until_ms <= clock_boot_ms())
@@ -164,7 +164,7 @@ static void begin_jobs(struct fs *fs)
             return;
         if (job->op != NULL && !mirror_prepare(fs, job->op)) {
             atomic_store(&fs->lanes.look_again,
-                         true); /* which directory it needs, is not known yet */
+                         true); /* the directory that it needs is not known yet */
             return;
         }
         if (job->op != NULL && job->op->unwatched) {

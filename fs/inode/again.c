@@ -16,7 +16,7 @@ void again_fini(struct again *a)
     check(pthread_mutex_destroy(&a->lock) == 0);
 }
 
-/* AGAIN_MAX: it is not there. */
+/* AGAIN_MAX: the thread has no record. */
 static unsigned place(const struct again *a, int tid)
 {
     unsigned i = 0;
@@ -85,7 +85,7 @@ bool again_take(struct again *a, int tid, uint64_t ino)
     i = place(a, tid);
     if (i < AGAIN_MAX) {
         found = a->threads[i].ino == ino && lasts(a, i);
-        a->threads[i].tid = 0; /* what it has found is held until it is surely open */
+        a->threads[i].tid = 0; /* the inode that it found is held until it is surely open */
     }
     pthread_mutex_unlock(&a->lock);
     return found;

@@ -12,7 +12,7 @@
 struct known {
     uint64_t ino;
     uint64_t lookups : 60;
-    uint64_t type : 4;  /* S_IFMT bits of the mode, shifted down; 0: not known */
+    uint64_t type : 4;  /* S_IFMT bits of the mode, shifted down; 0: unknown */
     struct known *next; /* in its bucket */
     struct node *node;  /* NULL: nothing is remembered */
 };
@@ -27,7 +27,7 @@ static struct known **bucket_of(const struct nodes *ns, uint64_t ino)
     return &ns->buckets[(mixed >> 32) & (ns->n_buckets - 1)];
 }
 
-/* Where the pointer to it is, or would be: at the end of its bucket. */
+/* The place of the pointer to it, or the end of its bucket. */
 static struct known **known_place(const struct nodes *ns, uint64_t ino)
 {
     struct known **at = bucket_of(ns, ino);
@@ -236,7 +236,7 @@ bool node_insists(struct nodes *ns, uint64_t ino, int tid)
     if (node == NULL)
         return false;
     again = tid != 0 && node->stale_tid == tid;
-    /* One call may have several requests about a directory (LOOKUP, CREATE). */
+    /* One system call may send several requests about a directory (LOOKUP, CREATE). */
     node->stale_tid = again && node->last == NULL ? 0 : tid;
     return again;
 }

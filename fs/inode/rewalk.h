@@ -26,16 +26,16 @@
 
 #define REWALK_MAX   128
 #define REWALK_STEPS 16
-#define REWALK_MS    10000 /* that the kernel may take to come back: it waits for locks */
+#define REWALK_MS    10000 /* time that the kernel may take to come back: it waits for locks */
 
 struct rewalk_step {
-    uint64_t name; /* its hash; 0: none */
-    uint64_t ino;  /* that was found; 0: nothing */
+    uint64_t name; /* hash of the name; 0: none */
+    uint64_t ino;  /* inode that was found; 0: none */
 };
 
 struct rewalks {
     struct {
-        int tid; /* 0: nobody */
+        int tid; /* 0: unused */
         uint64_t end_ms;
         struct rewalk_step steps[REWALK_STEPS];
         unsigned next_step;
@@ -44,21 +44,23 @@ struct rewalks {
     uint64_t end_ms; /* of the last record */
 };
 
-/* Of the name in directory `parent`; never 0. */
+/* Hash of the name in directory `parent`; never 0. */
 uint64_t rewalk_hash(uint64_t parent, const char *name);
 
 /* Thread tid is answered ESTALE. */
 void rewalk_told(struct rewalks *w, int tid);
-/* It is answered what the name leads to; 0: to nothing. */
+/* The thread is told where the name leads; 0: nowhere. */
 void rewalk_note(struct rewalks *w, int tid, uint64_t name, uint64_t ino);
-/* Its call is over, or was answered for good. */
+/* The thread's call is over, or has its final answer. */
 void rewalk_end(struct rewalks *w, int tid);
 
-/* Has the thread looked the name up since it was told? Then it may hear any error about it. */
+/* True if the thread has looked the name up since it was told ESTALE: it may get any error about
+ * it. */
 bool rewalk_has_name(const struct rewalks *w, int tid, uint64_t name);
-/* Has it come to this inode on its new way? */
+/* True if the thread has come to this inode on its new way. */
 bool rewalk_has_inode(const struct rewalks *w, int tid, uint64_t ino);
-/* Is an answer about this name to be valid for no time, as some thread is on such a way? */
+/* True if an answer about this name must be valid for no time, because a thread is on such a way.
+ */
 bool rewalk_doubts(const struct rewalks *w, uint64_t name);
 
 #endif

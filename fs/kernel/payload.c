@@ -44,8 +44,8 @@ int payload_create(const struct coordfs_ioc_create *in, Cfs__Make *out)
     return 0;
 }
 
-/* What decoding a transaction may need: half of what the command around it may, for which there are
- * also the caller's groups. A command that the state machine cannot decode must not be proposed. */
+/* Budget for decoding a transaction: half of that for the command around it, which also holds the
+ * caller's groups. A command that the state machine cannot decode must not be proposed. */
 #define BUDGET (LIMIT_DECODE_BUDGET / 2)
 
 _Static_assert(LIMIT_TXN_GROUPS * sizeof(uint32_t) + 65536 < LIMIT_DECODE_BUDGET - BUDGET,

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* States.
+ *
  *   HOMELESS  not sent: there is no session that it has not tried
  *   SENT      the Lock is on its way
  *   QUEUED    answered EINPROGRESS: the grant will come
  *   LEAVING   was QUEUED, and its CancelLock is on its way
- * An ask ends when its outcome is known, whether its request is still there (in `waiters`) or was
- * answered before. What nobody has asked for any more is given back: `undo`. */
+ *
+ * A lock request ends when its outcome is known, whether the program's request still waits (in
+ * `waiters`) or was answered before. A grant that no program waits for any more is given back:
+ * `undo`. */
 #include "fs/lock/lock_request.h"
 
 #include <errno.h>
@@ -26,15 +29,15 @@ struct lock_request {
     struct call call;
     enum lock_request_state state;
     Cfs__Lock lock;
-    uint64_t session; /* that it was sent in last; 0: none */
+    uint64_t session; /* the session in which it was sent last; 0: none */
     uint64_t id;
-    bool had;                     /* the owner held something of the range before */
-    unsigned grants;              /* that he had been given then */
-    bool doubtful;                /* something may have been granted that nobody knows of */
-    bool inherited;               /* that was by another ask of his */
+    bool had;                     /* the owner held a lock in the range before */
+    unsigned grants;              /* the owner's grant count at that time */
+    bool doubtful;                /* there may be a grant that nobody knows of */
+    bool inherited;               /* another request of the same owner was granted it */
     bool leaving;                 /* the program was interrupted */
     bool closed;                  /* its handle was released */
-    struct request_queue waiters; /* one request, or none any more */
+    struct request_queue waiters; /* the program's request; empty if it was answered */
 };
 
 static bool is_flock(const struct lock_request *a)
@@ -58,9 +61,11 @@ static void set_state(struct lock_request *a, enum lock_request_state state)
     a->state = state;
 }
 
-/* ---- Giving back --------------------------------------------------------------------------------
- * Not what the program knows that it has, nor what another ask of the same owner may be granted:
- * that is in the log before an Unlock would be. The last one to end sees to it. */
+/* ---- Giving back ----
+ *
+ * A lock is not given back if the program knows that it has it, or if another request of the same
+ * owner may be granted it: that grant is in the log before an Unlock would be. The last request to
+ * end gives back. */
 
 static bool is_same_owner(const struct lock_request *a, const struct lock_request *b)
 {
@@ -98,7 +103,7 @@ static void undo(struct lock_request *a)
     struct lock_request *other = find_other(a);
 
     if (a->closed || h == NULL || h->locks.session != a->session)
-        return; /* gone, or about to go */
+        return; /* gone, or soon gone */
     if (other != NULL)
         other->doubtful = other->inherited = true;
     else if (is_flock(a) ? !h->locks.flocked : !locks_has_posix(a->fs, a->lock.ino, a->lock.owner))
@@ -108,7 +113,7 @@ static void undo(struct lock_request *a)
         give_back(a, false);
 }
 
-/* Nothing of it is on its way. */
+/* True if nothing of it is on its way. */
 static void lock_request_end(struct lock_request *a, int error)
 {
     struct handle *h = handle_of(a);
@@ -126,8 +131,8 @@ static void lock_request_end(struct lock_request *a, int error)
 /* ---- Outcomes -----------------------------------------------------------------------------------
  */
 
-/* The lease was over when the grant came: the lock may be another's by now. Who has nothing to lose
- * asks again, when the host hears what has become of its session. */
+/* The lease was over when the grant came: another session may have the lock by now. A request that
+ * has nothing to lose asks again when the host hears the fate of its session. */
 static void doubt(struct lock_request *a, struct handle *h)
 {
     if (locks_lost(a->fs, h)) {
@@ -161,7 +166,7 @@ static void granted(struct lock_request *a)
 
 static void send(struct lock_request *a, uint64_t session);
 
-/* Its session is gone, and with it what it had there. */
+/* Its session is gone, and its lock with the session. */
 static void find_home(struct lock_request *a)
 {
     uint64_t session = locks_session(a->fs);
@@ -191,7 +196,7 @@ static void cancel(struct lock_request *a)
     retried_command_cancel(a->fs, a->session, a->id, on_cancelled, a);
 }
 
-/* The log may have gone on since: when a snapshot was installed, the grant was in it. */
+/* The log may have gone on since: if a snapshot was installed, the grant was in it. */
 static void look(struct lock_request *a)
 {
     const struct backend *b = &a->fs->backend;
@@ -211,7 +216,7 @@ static void on_queued(struct lock_request *a)
     struct handle *h = handle_of(a);
 
     a->id = a->call.value;
-    if (is_flock(a)) { /* who has to wait for another type has given up the old one */
+    if (is_flock(a)) { /* an owner that waits for another type has given up the old one */
         if (h != NULL)
             h->locks.flocked = false;
     }
@@ -227,7 +232,7 @@ static void on_lock_done(struct call *c)
     if (c->err == -ESTALE) {
         find_home(a);
     } else if (c->err != 0) {
-        a->doubtful = true; /* it may have been carried out, or may be yet */
+        a->doubtful = true; /* it may have been carried out, or may still be */
         lock_request_end(a, convert_error(c->err));
     } else if (c->status == 0) {
         granted(a);
@@ -316,7 +321,7 @@ struct grant {
     uint64_t id;
 };
 
-/* Of one that is LEAVING, the answer to the CancelLock tells as well. */
+/* The answer to the CancelLock of a LEAVING request tells this as well. */
 static void on_grant(struct mail *mail)
 {
     struct grant *g = CONTAINER_OF(mail, struct grant, mail);
@@ -332,13 +337,13 @@ void lock_request_post_grant(struct fs *fs, uint64_t id, uint64_t fence)
 {
     struct grant *g = xcalloc(1, sizeof(*g));
 
-    (void)fence; /* who wants to know it asks for the xattr */
+    (void)fence; /* the token can be read from the xattr */
     g->fs = fs;
     g->id = id;
     mailbox_post(&fs->mailbox, &g->mail, on_grant);
 }
 
-/* What is on its way will come back by itself. */
+/* Commands on their way come back by themselves. */
 void lock_requests_session(struct fs *fs)
 {
     struct lock_request *a, *next;

@@ -40,7 +40,7 @@ static struct posix_owner *find_owner(struct fs *fs, uint64_t ino, uint64_t owne
     uint64_t key[] = {ino, owner};
     struct posix_owner *found;
 
-    /* uthash reads a key byte by byte, beyond what the analyzer can follow; all of it is set. */
+    /* uthash reads a key byte by byte, which the analyzer cannot follow; all of it is set. */
     /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
     HASH_FIND(hh, fs->locks.owners, key, sizeof(key), found);
     return found;
@@ -107,7 +107,7 @@ static void forget_owner(struct fs *fs, struct posix_owner *o)
 
     for (link = LIST_FIRST(&o->links); link != NULL; link = next) {
         next = LIST_NEXT(link, of_owner);
-        unlink_posix(fs, link); /* the owner goes with the last */
+        unlink_posix(fs, link); /* the owner goes with its last lock */
     }
 }
 
@@ -154,7 +154,7 @@ static uint64_t session_now(struct fs *fs)
     return b->ops->session == NULL ? 1 : b->ops->session(b->ctx);
 }
 
-/* While the lease is in doubt the session may still be there: the state machine will say. */
+/* While the lease is in doubt, the session may still exist: the state machine will tell. */
 uint64_t locks_session(struct fs *fs)
 {
     uint64_t now = session_now(fs);
@@ -233,7 +233,7 @@ void locks_turn(struct fs *fs)
 
 static void on_released(struct retried_command *e, int error)
 {
-    (void)error; /* with the session, the locks are gone as well */
+    (void)error; /* the locks have ended with their session */
     e->fs->locks.releasing--;
     locks_send(e->fs);
 }
@@ -245,12 +245,13 @@ void locks_send(struct fs *fs)
 
     if (n == 0)
         return;
-    l->n_released = 0; /* sending comes here, too */
+    l->n_released = 0; /* sending comes here again */
     l->releasing++;
     retried_command_release(fs, l->released_session, l->released, n, on_released);
 }
 
-/* Those of a process that ends come one by one: while one is on its way, the next ones gather. */
+/* The handles of a process that ends come one by one: while one command is on its way, the next
+ * handles are gathered. */
 static void gather(struct fs *fs, uint64_t fh, uint64_t session)
 {
     struct locks *l = &fs->locks;
@@ -274,7 +275,7 @@ void locks_closed(struct fs *fs, struct handle *h)
     if (h->locks.lock_requests > 0)
         lock_requests_closed(fs, h->fh);
     if (h->locks.lost || h->locks.lock_requests > 0 || holds(h)) {
-        writebacks_drain(fs); /* whoever has the lock next sees it */
+        writebacks_drain(fs); /* the next holder of the lock sees it */
         gather(fs, h->fh, h->locks.session);
     }
     forget_posix(fs, h);

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "fs/kernel/procfd.h"
 
-struct punishment { /* of the thread alone: it may outlive the mount */
+struct punishment { /* belongs to the thread: it may outlive the mount */
     int signo;
     int mount_id;
     uint64_t *inos;

@@ -48,7 +48,7 @@ static uint32_t get_u32(const uint8_t *at)
     return get_u16(at) | (uint32_t)get_u16(at + 2) << 16;
 }
 
-/* The rules of acl(5), for who is not the file's owner. */
+/* The rules of acl(5) for a caller that is not the file's owner. */
 static bool acl_allows(const uint8_t *acl, size_t len, const Cfs__Cred *cred, uint32_t gid,
                        unsigned want)
 {
@@ -114,7 +114,7 @@ static unsigned protected_regular(void)
     return level;
 }
 
-/* Another user's file in a directory where everybody may make files (proc_sys_fs(5)). */
+/* Another user's file in a directory where everybody may create files (proc_sys_fs(5)). */
 static bool is_protected(struct fs *fs, uint64_t parent, const Cfs__Attr *attr, uint32_t uid)
 {
     const struct backend *b = &fs->backend;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The operations, by subject: each ends in exactly one reply, at once or when its parked request
- * is finished. Reader thread only. */
+/* The handlers of FUSE's operations, by subject. Each ends in exactly one reply, immediately or
+ * when its parked request is finished. Reader thread only. */
 #ifndef FS_OPS_OPS_H
 #define FS_OPS_OPS_H
 
@@ -10,21 +10,21 @@ extern const struct fuse_lowlevel_ops ops_table; /* ops_table.c */
 
 /* The request will be answered ESTALE: the kernel walks the path again. */
 void ops_note_stale(struct fs *fs, fuse_req_t req);
-/* The call that the request belongs to is answered for good. */
+/* The call that the request belongs to gets its final answer. */
 void ops_note_end(struct fs *fs, fuse_req_t req);
 /* Answers ESTALE. */
 void ops_reply_stale(struct fs *fs, fuse_req_t req);
 
-/* May the inode be opened? 0, or ESTALE when it is unlinked, or has a name that the kernel is about
- * to forget: the caller may have come by a name that is gone. A thread that asks again
- * (node_insists) has come by no name: it may open the inode, and so may a thread that has walked
- * again (fs/inode/again.h) and found it. What was there when it was last opened, and has not
- * changed since, the store is not asked for again, unless its attributes are wanted (`out` is not
+/* Whether the inode may be opened: 0, or ESTALE if it is unlinked or has a name that waits for
+ * invalidation, because the caller may have come by a name that is gone. A thread that asks again
+ * (node_insists) has come by no name, so it may open the inode. So may a thread that has walked
+ * again (fs/inode/again.h) and found it. An inode that existed when it was last opened, and has not
+ * changed since, is not looked up in the store, unless its attributes are wanted (`out` is not
  * NULL). */
 int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out);
 
-/* The errno for a request about names in `dir` that came back with `error`: ESTALE is answered
- * once, and ENOENT then (see node_insists, and fs/inode/rewalk.h). */
+/* The errno for a request about names in `dir` that came back with `error`: ESTALE once, and ENOENT
+ * then (see node_insists and fs/inode/rewalk.h). */
 int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error);
 
 /* 0, or the errno for a name that no command can carry. */
@@ -61,13 +61,13 @@ void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
-/* A new handle of a file, and how the kernel is to treat it; fi has the flags. */
+/* Makes a handle of a file and tells the kernel how to treat it. fi has the flags. */
 void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info *fi);
 void ops_close_handle(struct fs *fs, uint64_t fh);
-/* The error of lost writes that this handle (or NULL) has not heard of yet; 0: none. */
+/* The error of lost writes that was not yet reported through this handle (or NULL); 0: none. */
 int ops_handle_error(struct fs *fs, struct handle *h);
 
-/* ---- ops_ioctl.c: what files cannot say (proto/ioctl.h) ---- */
+/* ---- ops_ioctl.c: operations that files cannot express (proto/ioctl.h) ---- */
 void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
                unsigned flags, const void *in, size_t in_size, size_t out_size);
 
@@ -76,8 +76,8 @@ void ops_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op
 void ops_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
                int sleep);
 void ops_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
-/* FLUSH: gives up what the process holds of the file by POSIX locks. True: it holds something, and
- * r ends when that is done. */
+/* FLUSH: gives up the POSIX locks that the process holds of the file. True: it holds some, and r
+ * ends when that is done. */
 bool ops_unlock_at_flush(struct request *r, struct handle *h, uint64_t owner);
 
 /* ---- ops_range.c: ranges of open files ---- */

@@ -25,7 +25,7 @@ static void getattr_now(struct fs *fs, fuse_req_t req, uint64_t ino)
         reply_attr(req, &attr, attr_valid_s(fs, ino));
 }
 
-/* Another process's writes are committed, or it takes too long: the file as it is. */
+/* Other processes' writes are committed, or that takes too long: answers with the present state. */
 static void finish_getattr(struct request *r, int error)
 {
     (void)error;
@@ -85,9 +85,10 @@ static void finish_setattr(struct request *r, int error)
     reply_attr(r->req, &r->call.attr, ATTR_UNSURE_S);
 }
 
-/* With HANDLE_KILLPRIV_V2 the kernel leaves it to us: a new owner always takes setuid away (setgid
- * only where it means something), a new size when it says so. With none of these, this is a chown
- * to the same owner, or a request to drop them and nothing else. Directories keep theirs. */
+/* With HANDLE_KILLPRIV_V2 the kernel leaves setuid to us. A new owner always clears it (and setgid
+ * only where it has a meaning); a new size clears it if the request says so. A request with none of
+ * these is a chown to the same owner, or asks to clear the bits and nothing else. Directories keep
+ * their bits. */
 static bool kills_suid(int to_set)
 {
     const int owner = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
@@ -123,16 +124,16 @@ static bool only_empties(const struct stat *st, int to_set, const struct fuse_fi
            (to_set & ~(FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_CTIME)) == FUSE_SET_ATTR_SIZE;
 }
 
-/* Does the change depend on what was written before being committed before? Times and sizes do; an
- * owner or a mode only where writing would take setuid away afterwards, which is rare enough. */
+/* True if earlier writes must be committed before this change. Times and sizes need that. An owner
+ * or a mode needs it only if a later write would clear setuid, which is rare. */
 static bool follows_writes(int to_set)
 {
     return (to_set & (FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME |
                       FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)) != 0;
 }
 
-/* ftruncate(fd, 0) waits for what will be written, as O_TRUNC does, and is a change even if the
- * file is empty. attr is the file's. */
+/* ftruncate(fd, 0) waits for the next write, as O_TRUNC does. It is a change even if the file is
+ * empty. attr: the file's. */
 static void empty(struct fs *fs, fuse_req_t req, Cfs__Attr *attr, int to_set, uint64_t session)
 {
     writeback_bind(fs, attr->ino, session);

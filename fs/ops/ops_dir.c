@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A position in a directory is the cookie of the entry before it, which the store never gives to
- * another entry: whatever is added or removed meanwhile, an entry that is there all the time is
- * listed exactly once. "." and "..", which the store does not list, have positions 1 and 2; the
- * store's cookies follow behind. */
+/* Listings. A position in a directory is the cookie of the entry before it; the store never gives a
+ * cookie to another entry. So an entry that exists all the time is listed exactly once, whatever is
+ * added or removed meanwhile. "." and "..", which the store does not list, have positions 1 and 2;
+ * the store's cookies follow. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,18 +12,18 @@
 
 #define DOT    1
 #define DOTDOT 2
-#define FIRST  DOTDOT /* what the store's cookies are shifted by */
+#define FIRST  DOTDOT /* offset of the store's cookies */
 
 struct listing {
     struct fs *fs;
     fuse_req_t req;
     uint64_t ino;
     bool plus;
-    bool looked_up; /* with plus: entries bring what they lead to into the kernel's cache */
-    size_t size;    /* wanted by the kernel */
+    bool looked_up; /* READDIRPLUS: entries bring their inodes into the kernel's cache */
+    size_t size;    /* size that the kernel wants */
     size_t used;
-    unsigned known; /* entries that the kernel is told of, in fs->scratch order */
-    uint64_t *inos; /* of these: to be forgotten if it does not take the reply */
+    unsigned known; /* entries that the kernel is told of, in the order of fs->scratch */
+    uint64_t *inos; /* of these: to forget if the kernel does not take the reply */
     unsigned inos_cap;
 };
 
@@ -37,7 +37,7 @@ static void listing_known(struct listing *l, const Cfs__Attr *attr)
     node_remember(&l->fs->nodes, attr);
 }
 
-/* False when it does not fit any more. attr: NULL for an entry that is not to be looked up. */
+/* Returns false if the entry does not fit any more. attr: NULL for an entry without a look-up. */
 static bool listing_add(struct listing *l, const char *name, uint64_t ino, uint32_t type,
                         uint64_t position, const Cfs__Attr *attr)
 {
@@ -78,7 +78,7 @@ static bool on_entry(void *arg, const struct backend_entry *e)
     return listing_add(l, name, e->ino, e->type, e->cookie + FIRST, e->attr == NULL ? NULL : &attr);
 }
 
-/* 0 or a positive errno. */
+/* Returns 0 or a positive errno. */
 static int fill(struct listing *l, uint64_t ino, uint64_t after)
 {
     Cfs__Attr attr = CFS__ATTR__INIT;
@@ -87,7 +87,7 @@ static int fill(struct listing *l, uint64_t ino, uint64_t after)
     if (error != 0)
         return error;
     if (attr.nlink == 0)
-        return ENOENT; /* as the kernel itself says of a directory that it knows to be removed */
+        return ENOENT; /* the kernel's own answer for a directory that it knows to be removed */
     if (after < DOT && !listing_add(l, ".", ino, S_IFDIR, DOT, NULL))
         return 0;
     if (after < DOTDOT && !listing_add(l, "..", attr.parent, S_IFDIR, DOTDOT, NULL))
@@ -104,7 +104,7 @@ static void list(fuse_req_t req, uint64_t ino, size_t size, off_t off, bool plus
 
     l.size = min_u64(size, LIMIT_WRITE_MAX);
     l.looked_up = plus && !mirror_renames_in(fs, ino); /* see fs/mirror/mirror.h */
-    /* A name that is listed, or not listed any more, is not to be believed otherwise. */
+    /* The kernel must not keep a name in another state than the listing shows. */
     if (lane_forgets_in(fs, ino))
         lane_expire_all(fs);
     error = fill(&l, ino, (uint64_t)off);
@@ -129,7 +129,7 @@ void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     list(req, ino, size, off, true);
 }
 
-/* The kernel keeps a directory's list until another host has changed it. */
+/* The kernel keeps a directory's listing until another host has changed it. */
 static void set_caching(struct fs *fs, uint64_t ino, struct fuse_file_info *fi)
 {
     struct node *node = node_find(&fs->nodes, ino);

@@ -12,27 +12,27 @@
 /* ---- Opening and closing ------------------------------------------------------------------------
  */
 
-/* A handle through which pages may be read into the page cache: also one for writing, if it may be
- * mapped. */
+/* True for a handle through which pages may get into the page cache, also one for writing if it may
+ * be mapped. */
 static bool uses_pages(int flags)
 {
     return (flags & O_ACCMODE) != O_WRONLY;
 }
 
-/* What another host changes while it is read here: see fs/cache/invalidate.c. Only where such a
- * handle can be mapped as any other. */
+/* A file that another host changes while it is read here: see fs/cache/invalidate.c. Only if such a
+ * handle can be mapped like any other. */
 static bool bypasses(struct fs *fs, struct node *node)
 {
     return node != NULL && io_maps_direct(&fs->io) && node_bypassed(node, clock_boot_ms());
 }
 
-/* Who writes sees drafts and store themselves. Who only reads has the page cache, whose pages are
- * forgotten with each change. With O_DIRECT a read is one request, whose answer is one state of the
- * file, whatever the kernel believes of its size.
+/* A writer reads the store and the writeback directly. A reader uses the page cache, whose pages
+ * are dropped with each change. With O_DIRECT a read is one request, and its answer is one state of
+ * the file, whatever size the kernel has cached.
  *
- * FOPEN_NOFLUSH would save readers a request at each close, but FLUSH is all that tells when a
- * process has given up its fcntl locks: it may take one through any descriptor, later than this,
- * and loses it when it closes any, or ends, even though a child keeps the file open. */
+ * FOPEN_NOFLUSH would save readers a request at each close. But only FLUSH tells that a process has
+ * given up its fcntl locks: the process may take one through any descriptor, later than this, and
+ * loses it when it closes any of them or ends, even if a child keeps the file open. */
 void ops_open_handle(struct fs *fs, uint64_t ino, int tid, struct fuse_file_info *fi)
 {
     struct handle *h = handle_open(&fs->handles, ino, fi->flags, tid);
@@ -86,12 +86,12 @@ static void open_now(struct fs *fs, fuse_req_t req, uint64_t ino, int flags, boo
         ops_close_handle(fs, fi.fh);
         return;
     }
-    if ((flags & O_TRUNC) != 0) /* of an empty file, too: that is a change, of its times */
+    if ((flags & O_TRUNC) != 0) /* also of an empty file: its times change */
         writeback_truncate(fs, ino, tid, kill_suid);
 }
 
-/* The others' writes are committed, the kernel's old pages are gone; or it takes too long: then
- * this is the file as it is. */
+/* Other processes' writes are committed and the kernel's old pages are gone, or that takes too
+ * long: opens the present state. */
 static void finish_open(struct request *r, int error)
 {
     if (error == EINTR)
@@ -161,9 +161,9 @@ static void finish_flush(struct request *r, int error)
     fuse_reply_err(r->req, error != 0 ? error : lost);
 }
 
-/* A program closes a file that it has truncated, but not written. It may be a shell that has only
- * moved the handle to its place (open, dup2, close), for itself or for a command that it starts: so
- * who still has the file open decides. Being wrong here costs a second at most. */
+/* A program closes a file that it has truncated and not written. It may be a shell that has only
+ * moved the handle (open, dup2, close), for itself or for a command that it starts. So the other
+ * holders of the file decide. A wrong guess costs a second at most. */
 static bool is_final(struct fs *fs, fuse_req_t req, uint64_t ino)
 {
     int closer = fuse_req_ctx(req)->pid, opener;
@@ -192,8 +192,8 @@ void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (ops_unlock_at_flush(r, h, fi->lock_owner))
         return;
     writeback_submit(fs, ino);
-    /* close(2) waits for a quorum; the end of a process, which nothing could interrupt, only as
-     * long as changes do. */
+    /* close(2) waits for a quorum. The end of a process, which nothing could interrupt, waits only
+     * as long as changes do. */
     if (procfd_ends(fuse_req_ctx(req)->pid))
         r->patience = REQUEST_BOUNDED;
     if (!writeback_wait(fs, ino, r))
@@ -250,18 +250,18 @@ static void finish_write(struct request *r, int error)
         fuse_reply_write(r->req, r->count);
 }
 
-/* Does the writer have to wait until it is committed? */
+/* True if the writer must wait for the commit. */
 static bool is_committing(struct fs *fs, uint64_t ino, size_t size, int flags)
 {
     if (size < WRITEBACK_MIN_FULL || size % WRITEBACK_BLOCK != 0)
         return true;
-    if ((flags & (O_APPEND | O_DSYNC)) != 0) /* O_SYNC has the bit of O_DSYNC */
+    if ((flags & (O_APPEND | O_DSYNC)) != 0) /* O_SYNC includes the bit of O_DSYNC */
         return true;
     return !backend_has_quorum(&fs->backend) || !writeback_has_room(fs, ino, size);
 }
 
-/* Where a write would end; an append's offset is the kernel's idea of the size, which may be old:
- * apply looks again. */
+/* The end of a write. The offset of an append is the size that the kernel has cached, which may be
+ * old: apply looks again. */
 static int check_write(struct fs *fs, uint64_t off, size_t size)
 {
     if (size > LIMIT_WRITE_MAX)
@@ -280,7 +280,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
 
     if (error == 0)
         error = ops_handle_error(fs, h);
-    /* Many programs look at errors only at the end, and write a hundred times before. */
+    /* Many programs check for errors only at the end, and write a hundred times before. */
     if (error == 0 && h != NULL && h->gave_up && !backend_has_quorum(&fs->backend))
         error = ETIMEDOUT;
     if (error != 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ioctls hold no lock in the kernel, so they may wait for everything: the reply to a change that
- * the kernel does not know of leaves when both lanes have told it (promise P3). They pass the
- * kernel's permission checks, so what they change goes as a transaction on behalf of the caller
+/* ioctls hold no lock in the kernel, so they may wait for everything. The reply to a change that
+ * the kernel does not know leaves when both lanes have told it (promise 3). ioctls bypass the
+ * kernel's permission checks, so their changes are transactions on behalf of the caller
  * (fs/kernel/credentials.h), which the state machine checks. */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ struct ioctl {
     fuse_req_t req;
     uint64_t ino;
     uint64_t fh;
-    const void *in; /* as many bytes as its structure has */
+    const void *in; /* size of its structure */
 };
 
 /* ---- The barrier ------------------------------------------------------------------------------*/
@@ -50,7 +50,7 @@ static void finish_sync_barrier(struct request *r, int error)
         lane_then(&r->fs->lanes.pages, request_next(r, finish_sync_pages));
 }
 
-/* What this host has written is committed before the barrier: commands keep their order. */
+/* This host's writes are committed before the barrier: commands keep their order. */
 static void do_sync(struct ioctl *i)
 {
     writebacks_drain(i->fs);
@@ -59,7 +59,7 @@ static void do_sync(struct ioctl *i)
 
 /* ---- Transactions on behalf of the caller -----------------------------------------------------*/
 
-/* txn: dir and cred are filled in. */
+/* txn: dir and cred are filled in here. */
 static void submit_txn(struct request *r, uint64_t dir, Cfs__Txn *txn)
 {
     Cfs__Command command = CFS__COMMAND__INIT;
@@ -77,7 +77,7 @@ static void submit_txn(struct request *r, uint64_t dir, Cfs__Txn *txn)
     if (error != 0) {
         request_end(r, error);
     } else {
-        writebacks_drain(r->fs); /* the transaction sees what was written on this host */
+        writebacks_drain(r->fs); /* the transaction sees this host's earlier writes */
         r->call.keep_reply = true;
         request_submit(r, &command);
     }
@@ -87,7 +87,7 @@ static void submit_txn(struct request *r, uint64_t dir, Cfs__Txn *txn)
 
 /* ---- An entry ---------------------------------------------------------------------------------*/
 
-/* It is made, whatever became of waiting for the lanes. */
+/* The entry is made, whatever became of the wait for the lanes. */
 static void finish_create(struct request *r, int error)
 {
     struct coordfs_ioc_create out = {0};
@@ -191,7 +191,7 @@ static void finish_txn_pages(struct request *r, int error)
     lane_then(&r->fs->lanes.names, request_next(r, finish_txn));
 }
 
-/* An outcome is an answer, too: only what failed on the way is an error. */
+/* An outcome is a reply, too: only a failed transport is an error. */
 static void finish_txn_call(struct request *r, int error)
 {
     struct handle *handle = handle_find(&r->fs->handles, r->fh);
@@ -256,8 +256,8 @@ static const struct verb {
     {COORDFS_IOC_TXN_REPLY, do_txn_reply}, {COORDFS_IOC_LEASE, do_lease},
 };
 
-/* Not ENOSYS for the unknown, which the kernel would turn into success of isatty(3) and the like.
- * The number says how much the kernel hands over. */
+/* ENOTTY, not ENOSYS, for an unknown number: the kernel would turn ENOSYS into success of isatty(3)
+ * and similar calls. The number itself says how many bytes the kernel hands over. */
 void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
                unsigned flags, const void *in, size_t in_size, size_t out_size)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Locks. Before a lock is given up, everything that was written on this host is submitted: a
- * session's commands are applied in order, so whoever has the lock next sees it. */
+/* Locks. Before a lock is released, everything that was written on this host is submitted. A
+ * session's commands are applied in order, so the next holder of the lock sees it. */
 #include <errno.h>
 #include <sys/file.h>
 
@@ -20,8 +20,8 @@ static void stay(struct request *r, int error)
 
 static void finish_lock(struct request *r, int error)
 {
-    (void)error;          /* it has the lock */
-    r->fs->passes.acts++; /* whoever has the lock reads what is there now */
+    (void)error;          /* the program has the lock */
+    r->fs->passes.acts++; /* the holder must read the present state */
     fuse_reply_err(r->req, 0);
 }
 
@@ -34,7 +34,7 @@ static void finish_lock_pages(struct request *r, int error)
     lane_then(&r->fs->lanes.names, next);
 }
 
-/* Promise P4: the kernel has forgotten what was changed before the grant. */
+/* Promise 4: the kernel has forgotten everything that was changed before the grant. */
 static void finish_ask(struct request *r, int error)
 {
     struct request *next;
@@ -118,7 +118,7 @@ bool ops_unlock_at_flush(struct request *r, struct handle *h, uint64_t owner)
 /* ---- The requests -------------------------------------------------------------------------------
  */
 
-/* The handle, if it is of use; else the request is answered. */
+/* The handle if it is usable; otherwise the request is answered here. */
 static struct handle *get_handle(struct fs *fs, fuse_req_t req, uint64_t fh)
 {
     struct handle *h = handle_find(&fs->handles, fh);
@@ -154,7 +154,7 @@ void ops_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op
     take(fs, req, &lock);
 }
 
-/* libfuse has made offsets of the kernel's inclusive end: l_len 0 is "to the end". */
+/* libfuse has converted the kernel's inclusive end into a length: l_len 0 means "to the end". */
 static uint64_t end_of(const struct flock *lock)
 {
     return lock->l_len == 0 ? INT64_MAX : (uint64_t)(lock->l_start + lock->l_len - 1);
@@ -229,7 +229,7 @@ static void finish_getlk(struct request *r, int error)
         getlk_now(r, r->own);
 }
 
-/* As of now, anywhere: it holds no lock of the kernel's, so it may ask the quorum. */
+/* The present state anywhere: the request holds no lock in the kernel, so it may ask the quorum. */
 void ops_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock)
 {
     struct request *r = request_new(fs_of(req), req, finish_getlk);

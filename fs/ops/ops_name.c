@@ -9,8 +9,8 @@
 #include "fs/ops/ops.h"
 #include "proto/limits.h"
 
-/* The kernel counts a lookup for each entry that it was told of, if it took the reply.
- * unsure: what it says of the inode answers a change of an inode that the kernel knows. */
+/* The kernel counts a look-up for each entry in a reply that it took. unsure: the attributes answer
+ * a change of an inode that the kernel knows. */
 static void reply_name(struct fs *fs, fuse_req_t req, const Cfs__Attr *attr, double valid_s,
                        bool unsure)
 {
@@ -35,13 +35,14 @@ static void reply_entry(struct request *r, const Cfs__Attr *attr, bool unsure)
 /* ---- Failing ------------------------------------------------------------------------------------
  */
 
-/* Could the kernel have known, as it has looked up the name with its directory locked? */
+/* True if the kernel could have known the error, because it has looked up the name with its
+ * directory locked. */
 static bool is_surprising(int error)
 {
     return error == ENOENT || error == EEXIST || error == ENOTDIR || error == EISDIR;
 }
 
-/* Does the kernel perhaps believe what was true before the error was? */
+/* True if the kernel may still have the state from before the error. */
 static bool is_ahead(const struct request *r, int error)
 {
     if (call_uncertain(&r->call))
@@ -58,8 +59,8 @@ static bool has_looked(const struct request *r, int tid)
     return true;
 }
 
-/* The outcome of a request about names, for the program: what it is told, its kernel must know, too
- * (fs/inode/rewalk.h). */
+/* The outcome of a request about names for the program. The kernel must know everything that the
+ * program is told (fs/inode/rewalk.h). */
 static int outcome(struct request *r, int error)
 {
     int tid = fuse_req_ctx(r->req)->pid;
@@ -115,7 +116,7 @@ static struct request *name_request(fuse_req_t req, uint64_t dir, const char *na
     return r;
 }
 
-/* That a name does not exist is worth remembering, too. */
+/* The kernel may also remember that a name does not exist. */
 static void reply_missing(fuse_req_t req, int error, double valid_s)
 {
     struct fuse_entry_param none = {.entry_timeout = valid_s};
@@ -180,7 +181,7 @@ static void finish_lookup_early(struct request *r, int error)
         look_up(r->fs, r->req, r->ino, r->name, r->count != 0);
 }
 
-/* Another process's writes are committed, or it takes too long: the file as it is. */
+/* Other processes' writes are committed, or that takes too long: answers with the present state. */
 static void finish_lookup(struct request *r, int error)
 {
     (void)error;
@@ -308,7 +309,7 @@ static void submit_create(struct request *r)
     submit_make(r, r->ino, r->name, S_IFREG | (mode_t)r->mode, 0, "");
 }
 
-/* What another host has made of the name meanwhile, opened as it is now. */
+/* Opens the entry that another host has made under the name meanwhile. */
 static void finish_create_existing(struct request *r, int error)
 {
     struct fs *fs = r->fs;
@@ -345,9 +346,10 @@ static void open_existing(struct request *r)
         request_end(next, 0);
 }
 
-/* The kernel sends CREATE for a name that it believes not to exist. When another host was faster,
- * ESTALE makes it walk the path again and ask for the name: it finds the file and opens it, with
- * all its checks. When it had walked again already, and did not find it then, it is opened here. */
+/* The kernel sends CREATE for a name that it believes not to exist. If another host was faster,
+ * ESTALE makes the kernel walk the path again and ask for the name: it finds the file and opens it,
+ * with all its checks. If it had walked again already and did not find the file then, the file is
+ * opened here. */
 static void finish_create(struct request *r, int error)
 {
     int tid = fuse_req_ctx(r->req)->pid;
@@ -439,7 +441,7 @@ void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     remove_name(req, parent, name, true);
 }
 
-/* 0, or the errno for flags that we do not have (RENAME_WHITEOUT). */
+/* 0, or the errno for flags that are not supported (RENAME_WHITEOUT). */
 static int rename_mode(unsigned flags, Cfs__Rename__Mode *out)
 {
     switch (flags) {
@@ -487,7 +489,7 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
         return;
     }
     moved_ends(fs, fuse_req_ctx(req)->pid);
-    /* The new name is not to show less than the old one did. */
+    /* The new name must not show less than the old one did. */
     if (lookup_ino(fs, parent, name, &ino) == 0)
         writeback_submit(fs, ino);
     rename.parent = parent;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ranges of files. They follow what was written before, which is submitted first: a session's
- * commands are applied in the order of their submission, so nothing has to wait. */
+/* Ranges of files. Earlier writes are submitted first: a session's commands are applied in the
+ * order of their submission, so nothing needs to wait. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -8,14 +8,14 @@
 
 #include "fs/ops/ops.h"
 
-/* The kernel does not say that setuid and setgid are to go, as it does with writes (FUSE has no
- * flag for it here); a local filesystem spares only who may change files' setgid, which is root. */
+/* FUSE has no flag here that says that setuid and setgid must be cleared, as it has for writes. A
+ * local filesystem spares only callers that may change a file's setgid: root. */
 static bool kills_suid(fuse_req_t req)
 {
     return fuse_req_ctx(req)->uid != 0;
 }
 
-/* Goes on when the kernel has forgotten its old pages of r->ino. */
+/* Continues when the kernel has dropped its old pages of r->ino. */
 static void finish_after_pages(struct request *r, request_finish finish)
 {
     struct request *next = request_next(r, finish);
@@ -106,7 +106,7 @@ static void finish_copy_pages(struct request *r, int error)
     fuse_reply_write(r->req, r->count);
 }
 
-/* r->flags: a truncation that waited for content was taken along. */
+/* r->flags: a truncation that waited for content was included. */
 static void finish_copy(struct request *r, int error)
 {
     if (error == 0) {
@@ -184,8 +184,8 @@ static void lseek_now(struct fs *fs, fuse_req_t req, uint64_t ino, uint64_t offs
         fuse_reply_lseek(req, (off_t)at);
 }
 
-/* What is not committed does not show in that answer. Where it cannot be committed now, all of the
- * file is content: that is always allowed. */
+/* The store's answer does not show uncommitted content. If it cannot be committed now, the whole
+ * file counts as content, which is always allowed. */
 static void finish_lseek(struct request *r, int error)
 {
     bool hole = r->flags == SEEK_HOLE;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fsync: what was written is committed; then everything that was committed anywhere is applied
- * here; then the kernel has forgotten what was there before. Each is a parked request of its own.
- */
+/* fsync. First this host's writes are committed; then everything that was committed anywhere is
+ * applied here; then the kernel has forgotten the older state. Each step is a parked request. */
 #include <errno.h>
 
 #include "fs/ops/ops.h"
@@ -13,9 +12,9 @@ static void finish_fsync(struct request *r, int error)
     fuse_reply_err(r->req, error != 0 ? error : lost);
 }
 
-/* fsync of a directory (r->ino is 0) holds its lock: it must not wait for names to be forgotten.
- * That of a file must not when the name lane needs the file's lock, for an event. Then the kernel
- * is made to ask for all names, if that can be. */
+/* fsync of a directory (r->ino is 0) holds its lock, so it must not wait for the invalidation of
+ * names. fsync of a file must not wait either if the name lane needs the file's lock for an event.
+ * The kernel is then made to ask for all names, if that is possible. */
 static void finish_fsync_pages(struct request *r, int error)
 {
     struct request *next;
@@ -50,7 +49,7 @@ static void finish_fsync_writes(struct request *r, int error)
         request_barrier(request_next(r, finish_fsync_barrier));
 }
 
-/* Promise P6. */
+/* Promise 6. */
 void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);

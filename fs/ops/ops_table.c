@@ -11,16 +11,16 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
         conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
     }
     conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
-    /* The kernel checks ACLs; umask and inheritance are the state machine's. */
+    /* The kernel checks ACLs; the state machine applies umask and inheritance. */
     conn->want |= conn->capable & (FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK);
 #ifdef FUSE_CAP_SETXATTR_EXT
     conn->want &= ~(unsigned)FUSE_CAP_SETXATTR_EXT; /* see fs/kernel/io.h */
 #endif
     conn->max_write = LIMIT_WRITE_MAX;
-    /* RELEASE is a background request: the queue must not hold it up behind reads. */
+    /* RELEASE is a background request: it must not wait in the queue behind reads. */
     conn->max_background = 1024;
     conn->congestion_threshold = 1024;
-    /* Direct writes of one call go one after another, in order. */
+    /* Direct writes of one call come one after another, in order. */
     conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
     conn->time_gran = 1;
 }

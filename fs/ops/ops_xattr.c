@@ -11,20 +11,21 @@
 
 #define TRUSTED "trusted."
 
-/* The namespaces that a local filesystem has; of system.* it has these names only. */
+/* The namespaces of a local filesystem; of system.* only these names exist. */
 static const char *const namespaces[] = {"user.", TRUSTED, "security."};
 static const char *const acls[] = {"system.posix_acl_access", "system.posix_acl_default"};
 
-/* ---- What ZooKeeper would call the stat of a znode: numbers are read-only, and not listed
- * (programs that copy all xattrs could not set them); what can be set, and who may, is the state
- * machine's (user.coordfs.ephemeral …) ---- */
+/* ---- The numbers of a znode, as in ZooKeeper's Stat ----
+ *
+ * They are read-only and not listed: programs that copy all xattrs could not set them. The state
+ * machine decides which others can be set, and by whom (user.coordfs.ephemeral …). */
 
 #define ZNODE   "user.coordfs."
-#define HISTORY ZNODE "history" /* of the root: how many changes are kept; for root */
+#define HISTORY ZNODE "history" /* of the root: number of changes that are kept; root only */
 
 static const struct {
     const char *name;
-    size_t offset; /* of the number in Cfs__Attr */
+    size_t offset; /* offset of the number in Cfs__Attr */
 } znode_numbers[] = {
     {"version", offsetof(Cfs__Attr, version)},
     {"cversion", offsetof(Cfs__Attr, cversion)},
@@ -34,7 +35,8 @@ static const struct {
     {"children_modified", offsetof(Cfs__Attr, children_modified)},
 };
 
-/* The token of the lock that this host holds on the file: the latest, if there are several. */
+/* The fencing token of the lock that this host holds on the file: the newest, if it holds several.
+ */
 static int64_t get_fence(struct fs *fs, uint64_t ino, char *out, size_t size)
 {
     const struct backend *b = &fs->backend;
@@ -58,7 +60,7 @@ static size_t find_znode_number(const char *name)
     return i;
 }
 
-/* A number in decimal, or what the store knows of that name; its length, or -errno. */
+/* A number in decimal, or the store's value of that name; returns its length, or -errno. */
 static int64_t get_znode(struct fs *fs, uint64_t ino, const char *name, char *out, size_t size)
 {
     const struct backend *b = &fs->backend;
@@ -165,7 +167,7 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
     submit(req, ino, name, &remove.cred, &command);
 }
 
-/* n: the length of what is in fs->scratch, or -errno. The kernel asks for the length with size 0.
+/* n: the length of the value in fs->scratch, or -errno. The kernel asks for the length with size 0.
  */
 static void reply_bytes(fuse_req_t req, int64_t n, size_t size)
 {
@@ -200,7 +202,7 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     reply_bytes(req, n, size);
 }
 
-/* trusted.* is for root's eyes only. */
+/* Only root sees trusted.*. */
 static int64_t hide_trusted(char *list, int64_t len)
 {
     int64_t kept = 0;

@@ -5,7 +5,8 @@
 
 #include "fs/control/vdir.h"
 
-/* Nothing in the control directory can be made, removed or renamed, nor can it be itself. */
+/* Nothing in the control directory can be created, removed or renamed, and neither can the
+ * directory itself. */
 static bool is_refused(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     if (!vdir_owns(parent) && !vdir_is_name(fs_of(req), parent, name))

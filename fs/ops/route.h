@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which requests are about the control directory (fs/control/vdir.h): all others go to
- * fs/ops/ops.h's table. */
+/* Routes requests about the control directory (fs/control/vdir.h); all others go to the table of
+ * fs/ops/ops.h. */
 #ifndef FS_OPS_ROUTE_H
 #define FS_OPS_ROUTE_H
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One pass through a file: a program that reads it from the beginning until there is nothing more
- * (cat, read(2) in a loop, a library's "read all") sees one state, though it asks several times.
+/* One pass through a file. A program that reads a file from the beginning to the end (cat, read(2)
+ * in a loop, a library's "read all") sees one state, although it asks several times.
  *
- * For handles that read past the page cache. A READ at the beginning takes the whole content; what
- * follows it, where it ended, gets the rest of that, and the end once. This holds as long as
- * nothing tells that the program may know of a newer state: no request but such that only look
- * (any change, lock, barrier or control file ends all passes; an event those of programs that can
- * hear of it), and not for longer than PASS_LASTS_MS. Reads elsewhere in the file always show what
- * is there.
+ * This is for handles that read past the page cache. A READ at the beginning takes the whole
+ * content. The READ that continues where it ended gets the rest of that content, and the end once.
+ * A pass lasts as long as nothing tells that the program may know a newer state, and PASS_LASTS_MS
+ * at most. Requests that only look do not end it. Any change, lock, barrier or control file ends
+ * all passes; an event ends those of programs that can hear of it. Reads elsewhere in the file
+ * always show the present content.
  *
  * Reader thread only. */
 #ifndef FS_READING_PASS_H
@@ -16,7 +16,7 @@
 #include "base/buf.h"
 
 #define PASS_LASTS_MS 1000
-#define PASSES_MAX    (8u << 20) /* bytes that all may keep */
+#define PASSES_MAX    (8u << 20) /* bytes that all passes together may keep */
 
 struct fs;
 
@@ -31,14 +31,14 @@ struct pass {
 
 struct passes {
     uint64_t acts;   /* requests that do more than look */
-    uint64_t events; /* the same, but the mirror's */
+    uint64_t events; /* the same without those of the mirror */
     size_t kept;     /* bytes */
 };
 
-/* A request (fs->io) is about to be handled. */
+/* A request (fs->io) will be handled now. */
 void pass_note(struct fs *fs);
 
-/* Reads for the handle's pass, by thread tid, into fs->scratch; as writeback_read. */
+/* Reads for the handle's pass, by thread tid, into fs->scratch; returns as writeback_read. */
 int64_t pass_read(struct fs *fs, struct pass *p, int tid, uint64_t ino, uint64_t off, size_t size);
 void pass_end(struct fs *fs, struct pass *p);
 

@@ -8,9 +8,9 @@
 #include "fs/cache/invalidate.h"
 #include "fs/state.h"
 
-#define LOOKS 4 /* at the quorum, in the time after which its loss counts */
+#define LOOKS 4 /* looks at the quorum during the time after which its loss counts */
 
-/* What is answered from the local state. */
+/* Requests that are answered from the local state. */
 static bool is_read(uint32_t opcode)
 {
     static const bool reads[] = {
@@ -24,7 +24,7 @@ static bool is_read(uint32_t opcode)
     return opcode < ARRAY_LEN(reads) && reads[opcode];
 }
 
-/* The control directory, and the way to it. */
+/* The control directory and the way to it. */
 static bool is_exempt(struct fs *fs, uint64_t node, uint32_t opcode)
 {
     if (opcode == FUSE_LOOKUP)
@@ -32,8 +32,8 @@ static bool is_exempt(struct fs *fs, uint64_t node, uint32_t opcode)
     return vdir_owns(node) || (opcode == FUSE_GETATTR && node == FUSE_ROOT_ID);
 }
 
-/* What is applied while a barrier is on its way has its events, too: the mirror looks up the names
- * for them. */
+/* Changes that are applied while a barrier is on its way have their events, too: the mirror looks
+ * up their names. */
 static bool is_mirror(struct fs *fs)
 {
     return mirror_sends(&fs->mirror, io_pid(&fs->io));

@@ -26,7 +26,7 @@ static void on_done(void *arg, int err, const Cfs__Reply *reply)
     }
     if (c->has_attr) {
         c->attr = *reply->attr;
-        c->attr.base.n_unknown_fields = 0; /* the reply's own */
+        c->attr.base.n_unknown_fields = 0; /* the reply's own errno */
         c->attr.base.unknown_fields = NULL;
     }
     if (err == 0 && c->keep_reply) {
@@ -47,7 +47,7 @@ static void call_init(struct fs *fs, struct call *c, call_fn done)
     c->signature = 0;
 }
 
-/* The ticket is stored in time: the reader thread looks into its mailbox later than this. */
+/* The ticket is stored in time: the reader thread looks into its mailbox only later. */
 void call_submit_in(struct fs *fs, struct call *c, uint64_t session, const Cfs__Command *command,
                     unsigned timeout_ms, call_fn done)
 {

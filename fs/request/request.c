@@ -23,7 +23,7 @@ void request_due(struct request *r, uint64_t due_ms)
 }
 
 /* libfuse calls this on the reader thread: while it handles INTERRUPT, or from within
- * fuse_req_interrupt_func when that came first. */
+ * fuse_req_interrupt_func if INTERRUPT came first. */
 static void on_interrupt(fuse_req_t req, void *arg)
 {
     struct request *r = arg;
@@ -150,7 +150,7 @@ static void give_up(struct request *r)
 
     r->due_ms = 0;
     if (r->queue == NULL)
-        call_cancel(&r->call); /* ends when the call does */
+        call_cancel(&r->call); /* ends when the call ends */
     else if (r->give_up != NULL)
         r->give_up(r, error);
     else

@@ -12,23 +12,23 @@
 #include "fs/state.h"
 #include "proto/limits.h"
 
-/* What is submitted together, and takes effect with its last command: those before it only stage
- * their content. */
+/* Commands that are submitted together and take effect with the last one: those before it only
+ * stage their content. */
 struct batch {
     TAILQ_ENTRY(batch) link;
     struct fs *fs;
     struct writeback *writeback;
     struct extents extents;
-    size_t acked; /* extents whose writers were told that they are written */
+    size_t acked; /* extents that were acknowledged to their writers */
     bool append;
-    uint64_t session; /* in which it is to be committed; 0: in any */
+    uint64_t session; /* session in which it must be committed; 0: any */
     uint64_t stage;
     unsigned staged; /* extents */
     unsigned left;   /* commands */
     int error;
     bool uncertain;
-    struct request_queue writer;  /* who waits for what is not acknowledged */
-    struct request_queue waiters; /* everybody else */
+    struct request_queue writer;  /* the writer whose write is not acknowledged */
+    struct request_queue waiters; /* all other requests that wait */
     unsigned timeout_ms;
     struct batch_call *calls;
     unsigned n_calls;
@@ -48,7 +48,7 @@ struct writeback {
     int writer;
     bool dirty;
     bool cut;          /* a truncation failed together with the write that it had waited for */
-    uint64_t session;  /* that its content is part of; 0: of none */
+    uint64_t session;  /* session that its content belongs to; 0: none */
     uint64_t first_ms; /* when it became dirty, and changed last */
     uint64_t last_ms;
     int64_t changed_ns; /* wall clock: its last acknowledged change */
@@ -83,7 +83,7 @@ static struct writeback *writeback_find(struct fs *fs, uint64_t ino)
     return d;
 }
 
-/* The next write takes a truncation along that has failed. */
+/* The next write includes a truncation that has failed. */
 static void take_cut(struct writeback *d)
 {
     if (d->cut && extents_empty(&d->extents))
@@ -120,7 +120,7 @@ static uint64_t due_of(const struct fs *fs, const struct writeback *d)
     return d->extents.n == 0 ? age : min_u64(age, d->last_ms + WRITEBACK_IDLE_MS);
 }
 
-/* How much the file can grow; what is truncated makes room. */
+/* The number of bytes by which the file can grow; a truncation makes room. */
 static uint64_t room_of(struct fs *fs, uint64_t ino, bool truncate)
 {
     const struct backend *be = &fs->backend;
@@ -128,7 +128,7 @@ static uint64_t room_of(struct fs *fs, uint64_t ino, bool truncate)
     int64_t room = be->ops->room(be->ctx, ino);
 
     if (room < 0)
-        return UINT64_MAX; /* the commit will tell */
+        return UINT64_MAX; /* the commit will report it */
     if (truncate && be->ops->attr(be->ctx, ino, &attr) == 0)
         room += (int64_t)attr.blocks * 512;
     return (uint64_t)room;
@@ -167,7 +167,7 @@ static void writeback_free(struct writebacks *ds, struct writeback *d)
     free(d);
 }
 
-/* A draft with nothing in it stays while somebody has not heard of an error. */
+/* An empty writeback stays while a handle has not been told of an error. */
 static void writeback_settle(struct fs *fs, struct writeback *d)
 {
     if (extents_empty(&d->extents) && TAILQ_EMPTY(&d->flying) && !d->cut &&
@@ -178,7 +178,7 @@ static void writeback_settle(struct fs *fs, struct writeback *d)
 /* ---- Batches ------------------------------------------------------------------------------------
  */
 
-/* Takes the patch. */
+/* Takes the extents. */
 static struct batch *batch_of(struct fs *fs, struct writeback *d, struct extents *extents)
 {
     struct batch *b = xcalloc(1, sizeof(*b));
@@ -196,7 +196,7 @@ static struct batch *batch_of(struct fs *fs, struct writeback *d, struct extents
     return b;
 }
 
-/* Takes the draft's content. */
+/* Takes the content of the writeback. */
 static struct batch *batch_new(struct fs *fs, struct writeback *d)
 {
     set_clean(d);
@@ -210,15 +210,15 @@ static void batch_free(struct batch *b)
     free(b);
 }
 
-/* Nobody waits for the truncation or for the acknowledged writes of this batch any more: were there
- * any? */
+/* Nobody waits for the truncation or for the acknowledged writes of this batch any more. True if
+ * there were any. */
 static bool has_acked(const struct batch *b)
 {
     return b->acked > 0 || (b->extents.n == 0 && b->extents.truncate);
 }
 
-/* What was acknowledged is tried again, without a deadline; who waits for it waits on. Together
- * with what was written meanwhile, if that is not too much for one change. */
+/* Acknowledged content is tried again, without a deadline; requests that wait for it go on waiting.
+ * Content that was written meanwhile joins it, if that is not too much for one change. */
 static void try_again(struct batch *b)
 {
     struct writeback *d = b->writeback;
@@ -252,7 +252,7 @@ static void note_loss(struct batch *b)
               b->extents.bytes, strerror(b->error));
 }
 
-/* What a failed commit has staged takes space in the tree until it is dropped. */
+/* The staged part of a failed commit takes space in the tree until it is dropped. */
 struct drop {
     LIST_ENTRY(drop) link;
     struct call call;
@@ -289,7 +289,7 @@ static void batch_end(struct batch *b)
     if (b->error != 0 && b->stage != 0 && b->error != ENOTCONN) /* it goes with the session */
         drop_stage(fs, b->stage);
     if (b->error != 0)
-        lane_forget_inode(fs, d->ino); /* pages that showed what did not happen */
+        lane_forget_inode(fs, d->ino); /* pages that showed a change that did not happen */
     if (b->error != 0 && has_acked(b)) {
         if (b->uncertain)
             try_again(b);
@@ -298,14 +298,14 @@ static void batch_end(struct batch *b)
     } else if (b->error != 0 && b->extents.truncate && (b->session == 0 || b->uncertain)) {
         d->cut = true;
     }
-    /* The kernel's old pages go first: news of our own changes arrive before this. Not for errors:
-     * nobody waits for what has not happened. */
+    /* The kernel's old pages go first: our own changes are delivered before this. Not for errors:
+     * nobody waits for a change that did not happen. */
     if (b->error == 0) {
         lane_move_waiters(fs, d->ino, &b->writer);
         lane_move_waiters(fs, d->ino, &b->waiters);
     }
     request_wake(&b->writer, b->error);
-    request_wake(&b->waiters, 0); /* errors that concern them: writeback_error */
+    request_wake(&b->waiters, 0); /* errors are reported by writeback_error */
     batch_free(b);
     writeback_settle(fs, d);
 }
@@ -384,8 +384,8 @@ static void batch_submit(struct batch *b)
     check(b->n_calls == b->left);
 }
 
-/* The writer that waits for a batch is given up: its commands are cancelled, and the batch ends
- * when all of them have. */
+/* The writer that waits for a batch is given up. Its commands are cancelled, and the batch ends
+ * when all of them have ended. */
 static void give_up_writer(struct request *r, int error)
 {
     struct batch *b = CONTAINER_OF(r->queue, struct batch, writer);
@@ -418,7 +418,7 @@ static size_t bytes_of_all(struct fs *fs)
     return bytes;
 }
 
-/* Is there nothing in the file but what the draft has? */
+/* True if the file has no content but that of the writeback. */
 static bool is_whole(struct fs *fs, struct writeback *d)
 {
     const struct backend *be = &fs->backend;
@@ -429,7 +429,8 @@ static bool is_whole(struct fs *fs, struct writeback *d)
     return TAILQ_EMPTY(&d->flying) && be->ops->attr(be->ctx, d->ino, &attr) == 0 && attr.size == 0;
 }
 
-/* Shall the draft wait for more? One more write fits into a stage then (LIMIT_STAGE_BYTES). */
+/* True if the writeback should wait for more. One more write then still fits into a stage
+ * (LIMIT_STAGE_BYTES). */
 static bool may_grow(struct fs *fs, struct writeback *d)
 {
     if (d->extents.n >= WRITEBACK_EXTENTS)
@@ -464,7 +465,8 @@ void writeback_commit(struct fs *fs, const struct writeback_write *w, struct req
     uint64_t session = d->session;
     struct batch *b;
 
-    /* All extents of a command that appends go to the end: what has its place goes before. */
+    /* All extents of a command that appends go to the end. So extents with a position are committed
+     * first. */
     if (d->extents.n > 0 &&
         (w->append || (!d->extents.truncate && !writeback_has_room(fs, w->ino, w->len))))
         writeback_submit(fs, w->ino);
@@ -481,7 +483,8 @@ void writeback_commit(struct fs *fs, const struct writeback_write *w, struct req
     batch_submit(b);
 }
 
-/* What is part of a session goes for itself, but for a truncation that waits for its content. */
+/* Content of a session is committed by itself, except for a truncation that waits for its content.
+ */
 void writeback_bind(struct fs *fs, uint64_t ino, uint64_t session)
 {
     struct writeback *d = session == 0 ? writeback_find(fs, ino) : writeback_get(fs, ino);
@@ -595,11 +598,11 @@ bool writeback_take_truncate(struct fs *fs, uint64_t ino, bool *kill_suid)
 void writeback_keep_truncate(struct fs *fs, uint64_t ino)
 {
     writeback_get(fs, ino)->cut = true;
-    lane_forget_inode(fs, ino); /* it looked empty */
+    lane_forget_inode(fs, ino); /* the file looked empty */
 }
 
-/* What a writer waits for, he does not know to be written: who sees it before it is committed could
- * see it vanish, or not be there yet on the next host. A truncation is part of such a write. */
+/* A blocked writer's data is not yet acknowledged. A reader that saw it before its commit could see
+ * it vanish, or miss it on the next host. A truncation belongs to such a write. */
 static struct extents shown_of(const struct batch *b)
 {
     struct extents shown = b->extents;
@@ -694,8 +697,8 @@ void writeback_closed(struct fs *fs, uint64_t ino)
     writeback_settle(fs, d);
 }
 
-/* A program that has emptied a file and not written to it yet will be told at its write that there
- * is no quorum; then the file is better left as it was. */
+/* A program that has emptied a file and not written to it yet is told at its write that there is no
+ * quorum. Until then the file is better left unchanged. */
 static bool can_wait(struct fs *fs, const struct writeback *d)
 {
     return d->extents.n == 0 && !backend_has_quorum(&fs->backend);
