@@ -202,15 +202,13 @@ bool acl_is_name(struct bytes name)
 
 /* Afterwards the xattr `name` holds `acl`, or does not exist if the ACL has no entries. */
 static uint32_t put(struct op *op, struct op_inode *i, struct bytes name, struct bytes acl,
-                    bool keep)
+                    bool keep, bool *changed)
 {
-    if (keep)
-        return xattr_value_put(op, i, name, acl);
-    xattr_value_drop(op, i, name);
-    return 0;
+    *changed = keep || xattr_value_drop(op, i, name);
+    return keep ? xattr_value_put(op, i, name, acl) : 0;
 }
 
-static uint32_t set_access(struct op *op, const Cfs__SetXattr *c, struct op_inode *i)
+static uint32_t set_access(struct op *op, const Cfs__SetXattr *c, struct op_inode *i, bool *changed)
 {
     struct bytes acl = op_bytes(c->value);
     uint64_t mode = i->is.mode;
@@ -219,21 +217,23 @@ static uint32_t set_access(struct op *op, const Cfs__SetXattr *c, struct op_inod
 
     if (acl.len > HEADER)
         mode = acl_mode(acl, mode, &more);
-    if ((status = put(op, i, access_name, acl, more)))
+    if ((status = put(op, i, access_name, acl, more, changed)))
         return status;
     i->is.mode = mode;
     if (c->kill_sgid)
         i->is.mode &= ~(uint64_t)S_ISGID;
+    *changed = *changed || i->is.mode != i->was.mode;
     return 0;
 }
 
-static uint32_t set_default(struct op *op, const Cfs__SetXattr *c, struct op_inode *i)
+static uint32_t set_default(struct op *op, const Cfs__SetXattr *c, struct op_inode *i,
+                            bool *changed)
 {
     struct bytes acl = op_bytes(c->value);
 
     if (!op_is_dir(&i->was) && acl.len > HEADER)
         return EACCES;
-    return put(op, i, default_name, acl, acl.len > HEADER);
+    return put(op, i, default_name, acl, acl.len > HEADER, changed);
 }
 
 uint32_t acl_set(struct op *op, const Cfs__SetXattr *c)
@@ -241,6 +241,7 @@ uint32_t acl_set(struct op *op, const Cfs__SetXattr *c)
     bool access = same(op_bytes(c->name), access_name);
     struct op_inode i;
     uint32_t status;
+    bool changed;
 
     if ((status = acl_check(op_bytes(c->value))))
         return status;
@@ -248,9 +249,11 @@ uint32_t acl_set(struct op *op, const Cfs__SetXattr *c)
         return ESTALE;
     if (op_type(&i.was) == S_IFLNK)
         return EOPNOTSUPP;
-    status = access ? set_access(op, c, &i) : set_default(op, c, &i);
-    if (status == 0)
-        xattr_value_changed(op, &i); /* also one that says what the mode says already */
+    status = access ? set_access(op, c, &i, &changed) : set_default(op, c, &i, &changed);
+    if (status == 0 && changed)
+        xattr_value_changed(op, &i);
+    else if (status == 0)
+        op_reply_attr(op, &i.is);
     return status;
 }
 

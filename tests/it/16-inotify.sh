@@ -86,8 +86,6 @@ each_kind() {
 	same "truncate to the same size" 'echo x >f' 'f' 'truncate -s 2 f'
 	same "the mode that it has" 'echo x >f; chmod 644 f' 'f' 'chmod 644 f'
 	same "the value that it has" 'echo x >f; setfattr -n user.a -v b f' 'f' 'setfattr -n user.a -v b f'
-	same "an ACL that says what the mode says" 'echo x >f; chmod 644 f' 'f' \
-		'setfattr -n system.posix_acl_access -v 0x0200000001000600ffffffff04000400ffffffff20000400ffffffff f'
 	same "grow" 'echo x >f' 'f' 'truncate -s 100 f'
 	same "fallocate" 'echo x >f' 'f' 'fallocate -l 100 f'
 	same "mkdir" '' '' 'mkdir d'
