@@ -21,6 +21,9 @@
 # TMPDIR) is removed and counts as a failure of that test. Therefore each has a mark of its own in its
 # environment (COORDFS_TEST_RUN), which also names its network namespaces, and a TMPDIR of its own.
 #
+# The programs in BUILD must stay as they are: a test that builds them again pulls them away from the
+# tests beside it. Such a run has failed, whatever its tests say.
+#
 # The last line is "N passed, N failed" (", N skipped" is added when there are any). Exit code 0 only
 # when something passed and nothing failed.
 set -u
@@ -109,6 +112,11 @@ left_namespaces() {
 
 left_loops() {
 	losetup -l -n -O NAME,BACK-FILE 2>/dev/null | awk -v root="$ROOT/" 'index($2, root) == 1 { print $1 }'
+}
+
+# The programs in BUILD, with what changes when one is made again.
+programs() {
+	find "$BUILD" -maxdepth 2 -type f -executable ! -path "$LOGS/*" -printf '%p %i %T@\n' | LC_ALL=C sort
 }
 
 left_files() {
@@ -375,6 +383,11 @@ finish() {
 		printf '%s\n' "$left"
 		count_failure "something was left behind"
 	fi
+	left=$(diff <(echo "$PROGRAMS") <(programs) | sed -n 's/^[<>] \(.*\) [^ ]* [^ ]*$/made again: \1/p' | uniq)
+	if [ -n "$left" ]; then
+		printf '%s\n' "$left"
+		count_failure "a test has changed the programs under test"
+	fi
 	rmdir "$TOP" || failed=$((failed + 1))
 	[ ${#skips[@]} = 0 ] || printf 'skipped: %s\n' "${skips[@]}"
 	[ ${#failures[@]} = 0 ] || printf 'failed: %s\n' "${failures[@]}"
@@ -406,6 +419,7 @@ trap 'INTERRUPTED=1' INT TERM HUP
 ulimit -c 0
 # One command: bash has read all of this file then, and the file may change.
 {
+	PROGRAMS=$(programs)
 	run_all "$@"
 	finish
 }

@@ -14,7 +14,7 @@ M=${MNT[1]}
 S=${STATE[1]}
 
 say "install, and lay it over /usr/sbin and /usr/local"
-make -s -C "$SRC" COORDFS_DEPS_LATER=1 BUILD="$BUILD" DESTDIR="$T/dest" install >"$T/make" 2>&1 || fail "$(cat "$T/make")"
+make -s -C "$SRC" -o all BUILD="$BUILD" DESTDIR="$T/dest" install >"$T/make" 2>&1 || fail "$(cat "$T/make")"
 for file in usr/local/sbin/coordfsd usr/local/bin/coordfs sbin/mount.coordfs; do
 	[ -x "$T/dest/$file" ] || fail "make install did not install $file"
 done

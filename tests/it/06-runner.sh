@@ -97,6 +97,19 @@ no_tests
 it 10-env '[ -z "${DEMO_PORT-}${MAKEFLAGS-}${CDPATH-}${CFLAGS-}" ] && [ "$LC_ALL" = C ] && [ "$KILLS" = 3 ]'
 DEMO_PORT=1 MAKEFLAGS=-k CDPATH=/ CFLAGS=-O0 LC_ALL=C.UTF-8 KILLS=3 runs 0
 
+say "the programs under test stay as they are"
+no_tests
+printf '#!/bin/sh\n' >"$P/build/program"
+chmod 755 "$P/build/program"
+it 10-reads 'cat "$BUILD/program" >/dev/null; touch "$BUILD/notes"'
+runs 0
+it 11-builds 'cp "$BUILD/program" "$BUILD/new" && mv "$BUILD/new" "$BUILD/program"'
+runs 1
+line "made again: $P/build/program"
+line 'failed: a test has changed the programs under test'
+last '2 passed, 1 failed'
+rm "$P/build/program" "$P/build/notes"
+
 say "what is left behind is removed, and charged to the test that left it"
 no_tests
 unit innocent 'sleep 2'
