@@ -406,6 +406,88 @@ static void any_close_drops_the_process_s_ranges(void **state)
     close(b);
 }
 
+/* How a process may come to hold a lock, and give it up although its file stays open: by a child
+ * that has inherited the descriptor but not the lock, or by another descriptor of the same. */
+enum end {
+    END_EXIT,
+    END_CLOSE_COPY,
+    END_CLOSE_OTHER,
+    END_CLOSE_EARLIER,
+    END_CLOSE_TRUNCATED,
+    ENDS
+};
+
+struct ending {
+    enum end how;
+    int go;   /* the child that keeps the file open reads it */
+    int told; /* the holder has given the lock up */
+};
+
+/* The child is the last to have `fd`. */
+static void leave_open(int fd, int go)
+{
+    if (fork() != 0)
+        return;
+    alarm(PATIENCE_MS / 1000); /* also when the test fails */
+    sleep_until_told(&go);
+    close(fd);
+    _exit(0);
+}
+
+static int hold_and_end(void *arg)
+{
+    static const int flags[ENDS] = {O_RDONLY, O_RDONLY, O_RDWR, O_RDWR, O_RDWR};
+    const struct ending *e = arg;
+    int go = e->go;
+    int earlier = open_on(0, "f", O_RDONLY), fd = open_on(0, "f", flags[e->how]);
+    int err = fcntl_of(fd, F_SETLK, flags[e->how] == O_RDONLY ? F_RDLCK : F_WRLCK, 0, 0);
+    int other = open_on(0, "f", e->how == END_CLOSE_TRUNCATED ? O_RDONLY | O_TRUNC : O_RDONLY);
+
+    alarm(PATIENCE_MS / 1000);
+    leave_open(fd, e->go);
+    if (err == 0 && e->how == END_CLOSE_COPY)
+        close(dup(fd));
+    if (err == 0 && (e->how == END_CLOSE_OTHER || e->how == END_CLOSE_TRUNCATED))
+        close(other);
+    if (err == 0 && e->how == END_CLOSE_EARLIER)
+        close(earlier);
+    if (e->how == END_EXIT)
+        return err;
+    return write(e->told, "x", 1) == 1 && sleep_until_told(&go) == 0 ? err : 1;
+}
+
+static void ranges_end_with_their_process_or_a_close(void **state)
+{
+    (void)state;
+    for (int how = 0; how < ENDS; how++) {
+        int go[2], told[2], b = open_on(1, "f", O_RDWR), c;
+        struct ending e = {.how = (enum end)how};
+        char byte;
+        pid_t pid;
+
+        assert_true(pipe(go) == 0 && pipe(told) == 0);
+        e.go = go[0];
+        e.told = told[1];
+        pid = child(hold_and_end, &e);
+        if (how == END_EXIT)
+            await_exit(pid);
+        else
+            assert_int_equal(read(told[0], &byte, 1), 1);
+        assert_int_equal(fcntl_of(b, F_SETLK, F_WRLCK, 0, 0), 0);
+        assert_int_equal(fcntl_of(b, F_SETLK, F_UNLCK, 0, 0), 0);
+        c = open_on(0, "f", O_RDWR); /* not before: the holder's child would keep it, and its lock */
+        assert_int_equal(fcntl_of(c, F_OFD_SETLK, F_WRLCK, 0, 0), 0);
+        assert_int_equal(write(go[1], "xx", 2), 2);
+        assert_int_equal(exit_of(pid), 0);
+        close(b);
+        close(c);
+        for (int i = 0; i < 2; i++) {
+            close(go[i]);
+            close(told[i]);
+        }
+    }
+}
+
 static void ofd_locks_go_with_their_handle(void **state)
 {
     int a = open_on(0, "f", O_RDWR), b = open_on(0, "f", O_RDWR), c = open_on(1, "f", O_RDWR);
@@ -1047,6 +1129,7 @@ int main(void)
         TEST(ranges_exclude_the_other_host),
         TEST(ranges_split),
         TEST(any_close_drops_the_process_s_ranges),
+        TEST(ranges_end_with_their_process_or_a_close),
         TEST(ofd_locks_go_with_their_handle),
         TEST(who_closes_a_cycle_hears_of_it),
         TEST(waiters_are_served_in_order),
