@@ -8,6 +8,7 @@
 
 #include <fuse_lowlevel.h>
 
+#include "base/mailbox.h"
 #include "fs/backend.h"
 #include "fs/cache/lane.h"
 #include "fs/cache/moved.h"
@@ -27,7 +28,6 @@
 #include "fs/reading/pass.h"
 #include "fs/reading/stale.h"
 #include "fs/request/lost.h"
-#include "fs/request/mailbox.h"
 #include "fs/request/request.h"
 #include "fs/writeback/writeback.h"
 

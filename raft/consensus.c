@@ -2,22 +2,22 @@
 /* Theory of operation
  *
  * Everything below runs on one thread, in the phases of libuv's loop. Callbacks (frames, links,
- * inbox, tick) do little: they feed the driver and set `dirty`. The turn runs in the check phase,
+ * mailbox, tick) do little: they feed the driver and set `dirty`. The turn runs in the check phase,
  * right after the poll. It also runs in the prepare phase, right before the next poll, if something
- * became due in between. A command that arrives in the inbox is therefore proposed in the iteration
- * that it started, and no due work waits for a poll.
+ * became due in between. A command that arrives in the mailbox is therefore proposed in the
+ * iteration that it started, and no due work waits for a poll.
  *
  * Inside a turn, rounds repeat until nothing is left: an applied entry completes a command, whose
- * done submits the next one; the next round takes it from the inbox (without waking the loop) and
+ * done submits the next one; the next round takes it from the mailbox (without waking the loop) and
  * proposes it. TURN_ROUNDS bounds the rounds, so that the links are served in between.
  *
  * The driver must not be entered from its own callbacks. All functions called from there are safe:
  * tcp_send and tcp_members call no callbacks, client_applied and client_leader only queue, and the
- * daemon may only use the inbox.
+ * daemon may only use the mailbox.
  *
  * The end: the task of consensus_stop is the last one that is carried out. The loop thread then
  * closes all handles, lets libuv finish, completes the waiting tasks, and ends. consensus_stop
- * completes the tasks that were put into the inbox since then. */
+ * completes the tasks that were put into the mailbox since then. */
 #include "raft/consensus.h"
 
 #include <errno.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One member's consensus: the loop thread with libuv, the driver, the client and the peer links.
- * The rest of the daemon talks to it through an inbox. Functions marked "any thread" queue a task
+ * The rest of the daemon talks to it through a mailbox. Functions marked "any thread" queue a task
  * and wake the loop. All callbacks run on the loop thread.
  *
- * One iteration of the loop: libuv polls, frames from the links go to the driver, the inbox wakes
+ * One iteration of the loop: libuv polls, frames from the links go to the driver, the mailbox wakes
  * the loop. One *turn* follows in the same iteration:
- *   1. the inbox is emptied;
+ *   1. the mailbox is emptied;
  *   2. the client proposes;
  *   3. the driver runs its transaction (AppendEntries leave before the sync);
  *   4. applied entries complete their commands, and follow-up work is done;

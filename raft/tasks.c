@@ -11,7 +11,7 @@
 enum task_kind { TASK_SUBMIT, TASK_BARRIER, TASK_CANCEL, TASK_RUN, TASK_STOP };
 
 struct task {
-    struct inbox_item item;
+    struct mail mail;
     UT_hash_handle hh; /* BARRIER, once taken */
     struct tasks *tasks;
     enum task_kind kind;
@@ -24,14 +24,27 @@ struct task {
     void *arg;
 };
 
+static void on_woken(uv_poll_t *woken, int status, int events BASE_UNUSED)
+{
+    const struct tasks *c = woken->data;
+
+    check(status == 0);
+    c->on_mail(c->arg);
+}
+
 void tasks_init(struct tasks *c, uv_loop_t *loop, void (*on_mail)(void *arg), void *arg)
 {
-    *c = (struct tasks){.earliest = TASKS_NEVER};
-    inbox_init(&c->inbox, loop, on_mail, arg);
+    *c = (struct tasks){.earliest = TASKS_NEVER, .on_mail = on_mail, .arg = arg};
+    check(mailbox_init(&c->mailbox) == 0);
+    check(uv_poll_init(loop, &c->woken, c->mailbox.event_fd) == 0);
+    c->woken.data = c;
+    check(uv_poll_start(&c->woken, UV_READABLE, on_woken) == 0);
 }
 
 /* ---- Any thread --------------------------------------------------------------------------------
  */
+
+static void on_task(struct mail *mail);
 
 static void post(struct tasks *c, const struct task *content)
 {
@@ -39,7 +52,7 @@ static void post(struct tasks *c, const struct task *content)
 
     *task = *content;
     task->tasks = c;
-    inbox_put(&c->inbox, &task->item);
+    mailbox_post(&c->mailbox, &task->mail, on_task);
 }
 
 static uint64_t post_waiting(struct tasks *c, struct task *content)
@@ -126,7 +139,7 @@ void tasks_barrier_reached(struct tasks *c, uint64_t ticket)
 }
 
 /* `earliest` is a lower bound of the deadlines, made exact each time it is reached. A callback can
- * only put tasks into the inbox, so the table does not change during this loop. */
+ * only put tasks into the mailbox, so the table does not change during this loop. */
 void tasks_expire(struct tasks *c, uint64_t now)
 {
     struct task *task, *following;
@@ -201,31 +214,29 @@ static void refuse(struct task *task)
     task_free(task);
 }
 
-bool tasks_take(struct tasks *c)
+static void on_task(struct mail *mail)
 {
     static void (*const takers[])(struct tasks * c, struct task * task) = {
         [TASK_SUBMIT] = take_submit, [TASK_BARRIER] = take_barrier, [TASK_CANCEL] = take_cancel,
         [TASK_RUN] = take_run,       [TASK_STOP] = take_stop,
     };
-    struct inbox_list list = STAILQ_HEAD_INITIALIZER(list);
-    bool some = inbox_take(&c->inbox, &list);
-    struct inbox_item *item;
-    struct task *task;
+    struct task *task = CONTAINER_OF(mail, struct task, mail);
 
-    while ((item = STAILQ_FIRST(&list)) != NULL) {
-        STAILQ_REMOVE_HEAD(&list, link);
-        task = CONTAINER_OF(item, struct task, item);
-        if (c->stopping)
-            refuse(task);
-        else
-            takers[task->kind](c, task);
-    }
-    return some;
+    if (task->tasks->stopping)
+        refuse(task);
+    else
+        takers[task->kind](task->tasks, task);
+}
+
+bool tasks_take(struct tasks *c)
+{
+    mailbox_watch(&c->mailbox);
+    return mailbox_deliver(&c->mailbox) > 0;
 }
 
 void tasks_unwatch(struct tasks *c)
 {
-    inbox_unwatch(&c->inbox);
+    mailbox_unwatch(&c->mailbox);
 }
 
 /* ---- The end -----------------------------------------------------------------------------------
@@ -233,7 +244,7 @@ void tasks_unwatch(struct tasks *c)
 
 void tasks_sleep(struct tasks *c)
 {
-    inbox_sleep(&c->inbox);
+    uv_close((uv_handle_t *)&c->woken, NULL);
 }
 
 void tasks_shut(struct tasks *c)
@@ -250,5 +261,5 @@ void tasks_fini(struct tasks *c)
     check(c->stopping && c->barriers == NULL);
     while (tasks_take(c))
         continue;
-    inbox_fini(&c->inbox);
+    mailbox_fini(&c->mailbox);
 }

@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tasks that other threads give to the loop: commands, barriers, their cancellation, functions to
- * call, and the order to stop. Tasks travel through the inbox. A command then belongs to the
+ * call, and the order to stop. Tasks travel through the mailbox. A command then belongs to the
  * client, under its ticket; a barrier waits here, under its ticket, until the driver reaches it.
  *
  * Deadlines are absolute, in clock_boot_ms time. TASKS_NEVER: no deadline. */
 #ifndef RAFT_TASKS_H
 #define RAFT_TASKS_H
 
+#include <uv.h>
+
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/mailbox.h"
 #include "raft/client.h"
 #include "raft/driver.h"
-#include "raft/inbox.h"
 
 #define TASKS_NEVER UINT64_MAX
 
 struct task;
 
 struct tasks {
-    struct inbox inbox;
+    struct mailbox mailbox;
+    uv_poll_t woken; /* the mailbox has mail */
+    void (*on_mail)(void *arg);
+    void *arg;
     _Atomic uint64_t last_ticket;
     /* Loop thread only: */
     struct client *client; /* set by the owner before the first tasks_take */
@@ -56,7 +61,7 @@ uint64_t tasks_deadline(const struct tasks *c);
 void tasks_sleep(struct tasks *c); /* closes the handle on the loop */
 /* Completes the waiting barriers with -ESHUTDOWN (client_free does the same for commands). */
 void tasks_shut(struct tasks *c);
-/* Also allowed on the thread that joined the loop's: completes the tasks left in the inbox. */
+/* Also allowed on the thread that joined the loop's: completes the tasks left in the mailbox. */
 void tasks_fini(struct tasks *c);
 
 #endif

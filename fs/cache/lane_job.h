@@ -7,8 +7,8 @@
 #ifndef FS_CACHE_LANE_JOB_H
 #define FS_CACHE_LANE_JOB_H
 
+#include "base/mailbox.h"
 #include "fs/cache/lane.h"
-#include "fs/request/mailbox.h"
 
 struct lane_job {
     struct mail mail;

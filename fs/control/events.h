@@ -15,7 +15,7 @@
 #define FS_CONTROL_EVENTS_H
 
 #include "base/buf.h"
-#include "fs/request/mailbox.h"
+#include "base/mailbox.h"
 #include "fs/request/request.h"
 
 struct vdir_handle;

@@ -8,8 +8,8 @@
 #define FS_REQUEST_CALL_H
 
 #include "base/buf.h"
+#include "base/mailbox.h"
 #include "fs/backend.h"
-#include "fs/request/mailbox.h"
 
 struct fs;
 struct call;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mailbox.h"
 #include "fs/inode/again.h"
 #include "fs/inode/handle.h"
 #include "fs/inode/node.h"
@@ -20,7 +21,6 @@
 #include "fs/kernel/convert.h"
 #include "fs/kernel/payload.h"
 #include "fs/request/lost.h"
-#include "fs/request/mailbox.h"
 #include "fs/writeback/extents.h"
 #include "proto/limits.h"
 #include "proto/stamp.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/request/mailbox.h"
+#include "base/mailbox.h"
 
 #include <errno.h>
 #include <sys/eventfd.h>
@@ -7,6 +7,7 @@
 
 int mailbox_init(struct mailbox *box)
 {
+    box->watched = false;
     box->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (box->event_fd < 0)
         return -errno;
@@ -29,7 +30,7 @@ void mailbox_wake(struct mailbox *box)
     ssize_t n;
     int saved = errno;
 
-    /* EAGAIN: the counter is full, so the descriptor is readable already. */
+    /* EAGAIN means that the counter is full: then it is readable as well. */
     do
         n = write(box->event_fd, &one, sizeof(one));
     while (n < 0 && errno == EINTR);
@@ -38,36 +39,65 @@ void mailbox_wake(struct mailbox *box)
 
 void mailbox_post(struct mailbox *box, struct mail *mail, mail_fn deliver)
 {
-    bool first;
+    bool wakes;
 
     mail->deliver = deliver;
-    pthread_mutex_lock(&box->lock);
-    first = STAILQ_EMPTY(&box->list);
+    check(pthread_mutex_lock(&box->lock) == 0);
+    wakes = STAILQ_EMPTY(&box->list) && !box->watched;
     STAILQ_INSERT_TAIL(&box->list, mail, link);
     atomic_store(&box->waiting, true);
-    pthread_mutex_unlock(&box->lock);
-    if (first)
+    check(pthread_mutex_unlock(&box->lock) == 0);
+    if (wakes)
         mailbox_wake(box);
+}
+
+static void clear_event(struct mailbox *box)
+{
+    uint64_t counter;
+
+    if (read(box->event_fd, &counter, sizeof(counter)) < 0)
+        check(errno == EAGAIN || errno == EINTR);
 }
 
 unsigned mailbox_deliver(struct mailbox *box)
 {
     struct mail_list mine = STAILQ_HEAD_INITIALIZER(mine);
     struct mail *mail;
-    uint64_t counter;
     unsigned n = 0;
 
-    /* The counter is read before the list is taken: mail that is posted later wakes us again. */
-    if (read(box->event_fd, &counter, sizeof(counter)) < 0)
-        check(errno == EAGAIN || errno == EINTR);
-    pthread_mutex_lock(&box->lock);
+    /* Before the list is taken: what is posted later wakes us again. */
+    if (!box->watched)
+        clear_event(box);
+    check(pthread_mutex_lock(&box->lock) == 0);
     STAILQ_CONCAT(&mine, &box->list);
     atomic_store(&box->waiting, false);
-    pthread_mutex_unlock(&box->lock);
+    check(pthread_mutex_unlock(&box->lock) == 0);
     while ((mail = STAILQ_FIRST(&mine)) != NULL) {
         STAILQ_REMOVE_HEAD(&mine, link);
         mail->deliver(mail);
         n++;
     }
     return n;
+}
+
+void mailbox_watch(struct mailbox *box)
+{
+    if (box->watched)
+        return;
+    clear_event(box);
+    check(pthread_mutex_lock(&box->lock) == 0);
+    box->watched = true;
+    check(pthread_mutex_unlock(&box->lock) == 0);
+}
+
+void mailbox_unwatch(struct mailbox *box)
+{
+    bool wakes;
+
+    check(pthread_mutex_lock(&box->lock) == 0);
+    box->watched = false;
+    wakes = !STAILQ_EMPTY(&box->list);
+    check(pthread_mutex_unlock(&box->lock) == 0);
+    if (wakes)
+        mailbox_wake(box);
 }
