@@ -43,6 +43,7 @@ wait_leader >/dev/null
 mkdir "$M/cwd"
 # shellcheck disable=SC2016 # for the inner shell
 background bash -c 'cd "$1/cwd" && exec sleep 1000' - "$M"
+until_true 20 test "/proc/$CHILD/cwd" -ef "$M/cwd"
 exec 7>"$M/held"
 pid=$(member_pid 1)
 kill -TERM "$pid"
