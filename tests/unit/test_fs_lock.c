@@ -475,8 +475,8 @@ static void ranges_end_with_their_process_or_a_close(void **state)
             assert_int_equal(read(told[0], &byte, 1), 1);
         assert_int_equal(fcntl_of(b, F_SETLK, F_WRLCK, 0, 0), 0);
         assert_int_equal(fcntl_of(b, F_SETLK, F_UNLCK, 0, 0), 0);
-        c = open_on(0, "f",
-                    O_RDWR); /* not before: the holder's child would keep it, and its lock */
+        /* Not opened before the child starts: the child would keep it, and its lock. */
+        c = open_on(0, "f", O_RDWR);
         assert_int_equal(fcntl_of(c, F_OFD_SETLK, F_WRLCK, 0, 0), 0);
         assert_int_equal(write(go[1], "xx", 2), 2);
         assert_int_equal(exit_of(pid), 0);
