@@ -117,7 +117,7 @@ static void free_parts(struct fs *fs)
     handles_fini(&fs->handles);
     nodes_fini(&fs->nodes);
     opens_fini(&fs->opens);
-    again_fini(&fs->again);
+    rewalks_fini(&fs->rewalks);
     mailbox_fini(&fs->mailbox);
     mirror_fini(&fs->mirror);
     lost_clear(&fs->lost);
@@ -164,7 +164,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     fs->call_hooks = &call_hooks;
     fs->attr_overlay = &attr_overlay;
     opens_init(&fs->opens);
-    again_init(&fs->again);
+    rewalks_init(&fs->rewalks);
     nodes_init(&fs->nodes);
     handles_init(&fs->handles, &fs->opens);
     requests_init(&fs->requests);
@@ -402,6 +402,6 @@ uint64_t fs_requests(struct fs *fs)
 
 bool fs_is_open(struct fs *fs, uint64_t ino)
 {
-    return opens_count(&fs->opens, ino) > 0 || again_holds(&fs->again, ino) ||
+    return opens_count(&fs->opens, ino) > 0 || rewalk_holds(&fs->rewalks, ino) ||
            nodes_know(&fs->nodes, ino);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The filesystem's state, shared by the files of fs/. Everything in it belongs to the reader
- * thread, except mailbox, opens, again and the atomic flags. */
+ * thread, except mailbox, opens, rewalks and the atomic flags. */
 #ifndef FS_STATE_H
 #define FS_STATE_H
 
@@ -14,7 +14,6 @@
 #include "fs/cache/moved.h"
 #include "fs/control/vdir.h"
 #include "fs/fs.h"
-#include "fs/inode/again.h"
 #include "fs/inode/attr.h"
 #include "fs/inode/handle.h"
 #include "fs/inode/node.h"
@@ -44,8 +43,6 @@ struct fs {
     struct passes passes;
     struct writebacks writebacks;
     struct opens opens;
-    struct again again;
-    struct moved moved;
     struct rewalks rewalks;
     struct lanes lanes;
     struct stale stale;

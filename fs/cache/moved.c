@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/cache/moved.h"
 
-#include <string.h>
 #include <sys/syscall.h>
 
-#include <xxhash.h>
-
-#include "base/clock.h"
 #include "fs/cache/invalidate.h"
 #include "fs/kernel/procfd.h"
 #include "fs/state.h"
@@ -40,39 +36,17 @@ static bool is_rename(int call)
     return false;
 }
 
-/* The thread's record. Makes one if there is none and `add` is set. MOVED_MAX: none. */
-static unsigned place(struct moved *m, int tid, bool add)
-{
-    uint64_t now = clock_boot_ms();
-    unsigned i = 0;
-
-    while (i < MOVED_MAX && (m->threads[i].tid != tid || m->threads[i].end_ms <= now))
-        i++;
-    if (i < MOVED_MAX || !add)
-        return i;
-    i = m->next++ % MOVED_MAX;
-    memset(&m->threads[i], 0, sizeof(m->threads[i]));
-    m->threads[i].tid = tid;
-    m->threads[i].end_ms = now + MOVED_MS;
-    return i;
-}
-
 /* The first answer about a name for which the kernel seems to have an entry of another inode. */
-static bool is_expected_again(struct fs *fs, unsigned i, uint64_t parent, const char *name,
+static bool is_expected_again(struct fs *fs, int tid, uint64_t parent, const char *name,
                               uint64_t ino)
 {
-    uint64_t hash = XXH3_64bits_withSeed(name, strlen(name), parent) | 1;
-
-    if (fs->moved.threads[i].name == hash || !lane_forgets_other(fs, parent, name, ino))
-        return false;
-    fs->moved.threads[i].name = hash;
-    return true;
+    return lane_forgets_other(fs, parent, name, ino) &&
+           rewalk_expect(&fs->rewalks, tid, rewalk_hash(parent, name));
 }
 
 bool moved_misleads(struct fs *fs, int tid, uint64_t parent, const char *name, uint64_t ino)
 {
     const struct node *node = node_find(&fs->nodes, ino);
-    unsigned i;
     int call;
 
     if (node == NULL || node->moving == 0 || tid == 0)
@@ -80,17 +54,8 @@ bool moved_misleads(struct fs *fs, int tid, uint64_t parent, const char *name, u
     call = procfd_syscall(tid);
     if (call >= 0 && !is_rename(call))
         return false;
-    i = place(&fs->moved, tid, true);
-    if (fs->moved.threads[i].told || is_expected_again(fs, i, parent, name, ino))
+    if (rewalk_misled(&fs->rewalks, tid) || is_expected_again(fs, tid, parent, name, ino))
         return false;
-    fs->moved.threads[i].told = true;
+    rewalk_mislead(&fs->rewalks, tid);
     return true;
-}
-
-void moved_ends(struct fs *fs, int tid)
-{
-    unsigned i = place(&fs->moved, tid, false);
-
-    if (tid != 0 && i < MOVED_MAX)
-        fs->moved.threads[i].tid = 0;
 }

@@ -13,10 +13,10 @@
  * that is ahead of the delivery of the move waits for it.
  *
  * A second ESTALE would be the result of rename(2), so a thread is told only once until its call
- * has ended. If the kernel has an entry of the name already, it takes ESTALE as a reason to drop
- * that entry, and asks again. This must be expected if the name led to another inode that the
- * kernel knows and waits for invalidation as well. Then the answer is the truth: the kernel drops
- * the entry for it and asks again, and then it is told ESTALE.
+ * has ended (fs/inode/rewalk.h keeps the records). If the kernel has an entry of the name already,
+ * it takes ESTALE as a reason to drop that entry, and asks again. This must be expected if the name
+ * led to another inode that the kernel knows and waits for invalidation as well. Then the answer is
+ * the truth: the kernel drops the entry for it and asks again, and then it is told ESTALE.
  *
  * /proc/TID/syscall tells which system call a thread is in. If it does not tell, the call may be a
  * rename.
@@ -31,26 +31,11 @@
 
 #include "base/base.h"
 
-#define MOVED_MAX 64    /* largest number of threads in such a call at the same time */
-#define MOVED_MS  10000 /* time that the kernel may take to ask again */
-
 struct fs;
-
-struct moved {
-    struct {
-        int tid;       /* 0: unused */
-        bool told;     /* it was answered ESTALE */
-        uint64_t name; /* hash of the name that it was expected to ask for again; 0: none */
-        uint64_t end_ms;
-    } threads[MOVED_MAX];
-    unsigned next;
-};
 
 /* True if a look-up that leads to this inode must wait for the delivery of changes. */
 bool moved_is_early(struct fs *fs, uint64_t ino);
 /* True if thread tid, whose look-up of the name would find this inode, must be told ESTALE. */
 bool moved_misleads(struct fs *fs, int tid, uint64_t parent, const char *name, uint64_t ino);
-/* The thread's call ends: it has found nothing, or asks for the rename. */
-void moved_ends(struct fs *fs, int tid);
 
 #endif

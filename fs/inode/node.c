@@ -185,8 +185,6 @@ void node_remember(struct nodes *ns, const Cfs__Attr *attr)
         k = known_add(ns, attr->ino);
     k->lookups++;
     k->type = attr->mode >> TYPE_SHIFT & 15;
-    if (k->node != NULL)
-        k->node->stale_tid = 0;
     node_note(ns, attr);
 }
 
@@ -226,17 +224,4 @@ bool node_dead(const struct nodes *ns, uint64_t ino, Cfs__Attr *out)
     out->size = 0;
     out->blocks = 0;
     return true;
-}
-
-bool node_insists(struct nodes *ns, uint64_t ino, int tid)
-{
-    struct node *node = node_get(ns, ino);
-    bool again;
-
-    if (node == NULL)
-        return false;
-    again = tid != 0 && node->stale_tid == tid;
-    /* One system call may send several requests about a directory (LOOKUP, CREATE). */
-    node->stale_tid = again && node->last == NULL ? 0 : tid;
-    return again;
 }

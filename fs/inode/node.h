@@ -24,7 +24,6 @@ struct known;
 struct node {
     Cfs__Attr *last;      /* directories only */
     struct lane_job *job; /* the job that invalidates its pages or attributes; NULL: none */
-    int stale_tid;        /* the thread that was told ESTALE last; 0: none */
     unsigned moving;      /* names of it that wait for invalidation */
     unsigned readers;     /* open handles that may fill the page cache */
     unsigned passes;      /* of these: handles that only read through it */
@@ -73,10 +72,4 @@ void node_note(struct nodes *ns, const Cfs__Attr *attr);
  * size. False if it is no directory that the kernel knows. */
 bool node_dead(const struct nodes *ns, uint64_t ino, Cfs__Attr *out);
 
-/* ESTALE, in answer to a request about an inode that is gone from the tree, makes the kernel walk
- * the path again and look each name up: a thread that came by an old name finds the present inode.
- * A thread that came another way (a working directory, /proc/PID/fd) sends the same request again
- * immediately. It insists, and gets the answer of a local filesystem. True: this thread asks for
- * the second time. For files, each request counts as the first. */
-bool node_insists(struct nodes *ns, uint64_t ino, int tid);
 #endif

@@ -12,21 +12,19 @@ int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error)
 
     if (error != ESTALE)
         return error;
-    if (node_insists(&fs->nodes, dir, tid) || rewalk_has_inode(&fs->rewalks, tid, dir))
+    if (rewalk_insists(&fs->rewalks, tid, dir) || rewalk_has_inode(&fs->rewalks, tid, dir))
         return ENOENT;
-    ops_note_stale(fs, req);
+    rewalk_told(&fs->rewalks, tid, dir);
     return ESTALE;
 }
 
 void ops_note_stale(struct fs *fs, fuse_req_t req)
 {
-    again_told(&fs->again, fuse_req_ctx(req)->pid);
-    rewalk_told(&fs->rewalks, fuse_req_ctx(req)->pid);
+    rewalk_told(&fs->rewalks, fuse_req_ctx(req)->pid, 0);
 }
 
 void ops_note_end(struct fs *fs, fuse_req_t req)
 {
-    again_end(&fs->again, fuse_req_ctx(req)->pid);
     rewalk_end(&fs->rewalks, fuse_req_ctx(req)->pid);
 }
 
@@ -36,14 +34,10 @@ void ops_reply_stale(struct fs *fs, fuse_req_t req)
     fuse_reply_err(req, ESTALE);
 }
 
-static int open_error(struct fs *fs, int tid, const Cfs__Attr *attr, bool found)
+/* A name that leads to the inode may be older than the tree. */
+static bool is_doubtful(struct fs *fs, const Cfs__Attr *attr)
 {
-    const struct node *node = node_find(&fs->nodes, attr->ino);
-    bool unlinked = attr->nlink == 0, moving = lane_moves(fs, node);
-
-    if (!unlinked && !moving)
-        return 0;
-    return found || node_insists(&fs->nodes, attr->ino, tid) ? 0 : ESTALE;
+    return attr->nlink == 0 || lane_moves(fs, node_find(&fs->nodes, attr->ino));
 }
 
 int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out)
@@ -51,19 +45,16 @@ int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out)
     struct node *node = node_find(&fs->nodes, ino);
     Cfs__Attr attr = CFS__ATTR__INIT;
     int error, tid = fuse_req_ctx(req)->pid;
-    bool found = again_take(&fs->again, tid, ino);
+    bool insists = rewalk_insists(&fs->rewalks, tid, ino);
+    bool found = rewalk_open(&fs->rewalks, tid, ino);
 
-    if (out == NULL && node != NULL && node->alive && !lane_moves(fs, node)) {
-        rewalk_end(&fs->rewalks, tid);
+    if (out == NULL && node != NULL && node->alive && !lane_moves(fs, node))
         return 0;
-    }
     error = attr_get(fs, ino, &attr);
-    if (error == 0)
-        error = open_error(fs, tid, &attr, found);
+    if (error == 0 && !found && !insists && is_doubtful(fs, &attr))
+        error = ESTALE;
     if (error == ESTALE && !found)
-        ops_note_stale(fs, req);
-    if (error == 0)
-        rewalk_end(&fs->rewalks, tid);
+        rewalk_told(&fs->rewalks, tid, ino);
     if (error == 0 && node != NULL)
         node->alive = attr.nlink > 0;
     if (out != NULL)

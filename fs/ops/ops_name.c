@@ -142,8 +142,7 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     if (error != 0) {
         rewalk_note(&fs->rewalks, tid, rewalk_hash(parent, name), 0);
         valid_s = mirror_told(fs, parent, name) ? 0 : attr_entry_valid_s(fs, parent, name);
-        again_found(&fs->again, tid, 0);
-        moved_ends(fs, tid);
+        rewalk_rename_ends(&fs->rewalks, tid);
         reply_missing(req, ops_dir_error(fs, req, parent, error), valid_s);
         return;
     }
@@ -169,7 +168,6 @@ static void look_up(struct fs *fs, fuse_req_t req, uint64_t parent, const char *
     writeback_show(fs, &attr);
     rewalk_note(&fs->rewalks, tid, rewalk_hash(parent, name), attr.ino);
     valid_s = mirror_told(fs, parent, name) ? 0 : attr_entry_valid_s(fs, parent, name);
-    again_found(&fs->again, tid, attr.ino);
     reply_name(fs, req, &attr, valid_s, false);
 }
 
@@ -488,7 +486,7 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
         fuse_reply_err(req, error);
         return;
     }
-    moved_ends(fs, fuse_req_ctx(req)->pid);
+    rewalk_rename_ends(&fs->rewalks, fuse_req_ctx(req)->pid);
     /* The new name must not show less than the old one did. */
     if (lookup_ino(fs, parent, name, &ino) == 0)
         writeback_submit(fs, ino);

@@ -14,10 +14,10 @@
 #include <string.h>
 
 #include "base/mailbox.h"
-#include "fs/inode/again.h"
 #include "fs/inode/handle.h"
 #include "fs/inode/node.h"
 #include "fs/inode/opens.h"
+#include "fs/inode/rewalk.h"
 #include "fs/kernel/convert.h"
 #include "fs/kernel/payload.h"
 #include "fs/request/lost.h"
@@ -275,58 +275,108 @@ static void dead_directories_are_remembered(void **state)
 
 static void only_the_same_thread_insists(void **state)
 {
-    Cfs__Attr file = attr_of(10, S_IFREG | 0644);
-    struct nodes ns;
+    struct rewalks w;
 
     (void)state;
-    nodes_init(&ns);
-    node_remember(&ns, &file);
-    assert_false(node_insists(&ns, 10, 100));
-    assert_false(node_insists(&ns, 10, 200));
-    assert_false(node_insists(&ns, 10, 100));
-    assert_true(node_insists(&ns, 10, 100));
-    assert_false(node_insists(&ns, 10, 100)); /* each time anew */
-    node_remember(&ns, &file);                /* found by name meanwhile */
-    assert_false(node_insists(&ns, 10, 100));
-    assert_false(node_insists(&ns, 10, 0)); /* nobody is never the same */
-    assert_false(node_insists(&ns, 10, 0));
-    assert_false(node_insists(&ns, 99, 1));
-    nodes_fini(&ns);
+    rewalks_init(&w);
+    assert_false(rewalk_insists(&w, 100, 10));
+    rewalk_told(&w, 100, 10);
+    assert_true(rewalk_insists(&w, 100, 10));
+    assert_true(rewalk_insists(&w, 100, 10)); /* one call may send several requests */
+    assert_false(rewalk_insists(&w, 100, 11));
+    assert_false(rewalk_insists(&w, 200, 10));
+    rewalk_note(&w, 100, 5, 11);
+    rewalk_told(&w, 100, 0); /* about a name */
+    assert_true(rewalk_insists(&w, 100, 10));
+    rewalk_note(&w, 100, 6, 10); /* found by name meanwhile */
+    assert_false(rewalk_insists(&w, 100, 10));
+    rewalk_told(&w, 100, 10);
+    rewalk_end(&w, 100);
+    assert_false(rewalk_insists(&w, 100, 10));
+    rewalk_told(&w, 0, 10);
+    assert_false(rewalk_insists(&w, 0, 10)); /* nobody is never the same */
+    rewalks_fini(&w);
 }
 
-/* Who was told ESTALE of the file that a name was, and walks again, opens what the name is now. */
-static void who_walks_again_is_let_in(void **state)
+/* A thread that was told ESTALE about the file that a name was, and that walks again, opens the
+ * file that the name is now. */
+static void a_thread_that_walks_again_is_let_in(void **state)
 {
-    struct again a;
+    struct rewalks w;
 
     (void)state;
-    again_init(&a);
-    again_found(&a, 100, 11);
-    assert_false(again_take(&a, 100, 11)); /* was told nothing */
-    again_told(&a, 200);
-    assert_false(again_take(&a, 200, 11)); /* has found nothing */
-    again_told(&a, 200);
-    again_found(&a, 200, 12); /* a directory on the way */
-    again_found(&a, 200, 11);
-    assert_true(again_holds(&a, 11) && !again_holds(&a, 12));
-    assert_false(again_take(&a, 100, 11));
-    assert_true(again_take(&a, 200, 11));
-    assert_true(again_holds(&a, 11));      /* until it is open */
-    assert_false(again_take(&a, 200, 11)); /* once */
-    again_told(&a, 200);
-    again_found(&a, 200, 11);
-    again_found(&a, 200, 0);
-    assert_false(again_take(&a, 200, 11));
-    again_told(&a, 0);
-    again_found(&a, 0, 11);
-    assert_false(again_take(&a, 0, 11)); /* nobody is never the same */
-    for (int tid = 1; tid <= 2 * AGAIN_MAX; tid++)
-        again_told(&a, tid);
-    again_found(&a, 1, 11);
-    again_found(&a, AGAIN_MAX + 1, 12);
-    assert_false(again_take(&a, 1, 11));
-    assert_true(again_take(&a, AGAIN_MAX + 1, 12));
-    again_fini(&a);
+    rewalks_init(&w);
+    rewalk_note(&w, 100, 1, 11);
+    assert_false(rewalk_open(&w, 100, 11)); /* was told nothing */
+    rewalk_told(&w, 200, 9);
+    assert_false(rewalk_open(&w, 200, 11)); /* has found nothing */
+    rewalk_told(&w, 200, 9);
+    rewalk_note(&w, 200, 1, 12); /* a directory on the way */
+    rewalk_note(&w, 200, 2, 11);
+    assert_true(rewalk_holds(&w, 11) && !rewalk_holds(&w, 12));
+    assert_false(rewalk_open(&w, 100, 11));
+    assert_true(rewalk_open(&w, 200, 11));
+    assert_true(rewalk_holds(&w, 11));      /* until it is open */
+    assert_false(rewalk_open(&w, 200, 11)); /* once */
+    assert_false(rewalk_doubts(&w, 2));     /* the walk is over */
+    rewalk_told(&w, 200, 9);
+    rewalk_note(&w, 200, 2, 11);
+    rewalk_note(&w, 200, 2, 0);
+    assert_false(rewalk_open(&w, 200, 11));
+    rewalk_told(&w, 0, 9);
+    rewalk_note(&w, 0, 2, 11);
+    assert_false(rewalk_open(&w, 0, 11)); /* nobody is never the same */
+    for (int tid = 1; tid <= 2 * REWALK_MAX; tid++)
+        rewalk_told(&w, tid, 9);
+    rewalk_note(&w, 1, 1, 11);
+    rewalk_note(&w, REWALK_MAX + 1, 1, 12);
+    assert_false(rewalk_open(&w, 1, 11));
+    assert_true(rewalk_open(&w, REWALK_MAX + 1, 12));
+    rewalks_fini(&w);
+}
+
+static void names_of_a_new_way_are_known(void **state)
+{
+    struct rewalks w;
+
+    (void)state;
+    rewalks_init(&w);
+    rewalk_note(&w, 100, 1, 11);
+    assert_false(rewalk_has_name(&w, 100, 1) || rewalk_doubts(&w, 1));
+    rewalk_told(&w, 100, 0);
+    rewalk_note(&w, 100, 1, 11);
+    rewalk_note(&w, 100, 2, 0);
+    assert_true(rewalk_has_name(&w, 100, 1) && rewalk_has_name(&w, 100, 2));
+    assert_false(rewalk_has_name(&w, 200, 1));
+    assert_true(rewalk_doubts(&w, 1) && !rewalk_doubts(&w, 3));
+    assert_true(rewalk_has_inode(&w, 100, 11) && !rewalk_has_inode(&w, 200, 11));
+    rewalk_told(&w, 100, 0); /* the next way begins */
+    assert_false(rewalk_has_name(&w, 100, 1) || rewalk_has_inode(&w, 100, 11));
+    for (uint64_t name = 1; name <= REWALK_STEPS + 1; name++)
+        rewalk_note(&w, 100, name, 20 + name);
+    assert_false(rewalk_has_name(&w, 100, 1));
+    assert_true(rewalk_has_name(&w, 100, 2) && rewalk_has_name(&w, 100, REWALK_STEPS + 1));
+    rewalks_fini(&w);
+}
+
+static void a_rename_is_misled_once(void **state)
+{
+    struct rewalks w;
+
+    (void)state;
+    rewalks_init(&w);
+    assert_true(rewalk_expect(&w, 100, 5));
+    assert_false(rewalk_expect(&w, 100, 5));
+    rewalk_note(&w, 100, 5, 11); /* it was told nothing yet */
+    assert_false(rewalk_has_name(&w, 100, 5) || rewalk_holds(&w, 11));
+    assert_false(rewalk_misled(&w, 100));
+    rewalk_mislead(&w, 100);
+    rewalk_told(&w, 100, 0);
+    assert_true(rewalk_misled(&w, 100) && !rewalk_misled(&w, 200));
+    rewalk_rename_ends(&w, 100);
+    assert_false(rewalk_misled(&w, 100));
+    assert_true(rewalk_expect(&w, 100, 5));
+    rewalks_fini(&w);
 }
 
 /* ---- handles ----------------------------------------------------------------------------------
@@ -661,7 +711,9 @@ int main(void)
         cmocka_unit_test(the_root_is_never_forgotten),
         cmocka_unit_test(dead_directories_are_remembered),
         cmocka_unit_test(only_the_same_thread_insists),
-        cmocka_unit_test(who_walks_again_is_let_in),
+        cmocka_unit_test(a_thread_that_walks_again_is_let_in),
+        cmocka_unit_test(names_of_a_new_way_are_known),
+        cmocka_unit_test(a_rename_is_misled_once),
         cmocka_unit_test(handles_are_never_used_twice),
         cmocka_unit_test(open_files_are_counted),
         cmocka_unit_test(patches_are_what_was_written),
