@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One pass through a file. A program that reads a file from the beginning to the end (cat, read(2)
- * in a loop, a library's "read all") sees one state, although it asks several times.
+/* One pass through a file (promise P10). A program that reads a file from the beginning to the end
+ * (cat, read(2) in a loop, a library's "read all") sees one state, although it asks several times.
  *
  * This is for handles that read past the page cache. A READ at the beginning takes the whole
  * content. The READ that continues where it ended gets the rest of that content, and the end once.

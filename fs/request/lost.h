@@ -3,6 +3,9 @@
  * may be committed later. They are recognised then by their signature: it says what is changed and
  * how, and a command has the same signature as the change that it makes.
  *
+ * Promise P5 does not allow to miss them: without this module, a watcher on this host would not
+ * hear of such a change, since the mirror leaves out what this host has done itself.
+ *
  * Reader thread only. */
 #ifndef FS_REQUEST_LOST_H
 #define FS_REQUEST_LOST_H
