@@ -418,6 +418,7 @@ static int run(struct daemon *d)
 
 static void stop_node(struct daemon *d)
 {
+    consensus_hand_over(d->consensus);
     consensus_stop(d->consensus);
     d->consensus = NULL;
 }

@@ -55,6 +55,9 @@ struct consensus {
     struct driver *driver;
     uint64_t leader, term; /* of the driver's last on_leader */
 
+    sem_t *handed_over;     /* consensus_hand_over waits for it; NULL: it does not */
+    uint64_t hand_over_end; /* it waits until then at most */
+
     bool dirty;  /* a turn is due */
     bool closed; /* close_all was called */
 
@@ -74,8 +77,10 @@ static void check_thread(const struct consensus *n)
 
 static uint64_t deadline(const struct consensus *n)
 {
-    return min_u64(tasks_deadline(&n->tasks),
-                   min_u64(client_deadline(n->client), driver_deadline(n->driver)));
+    uint64_t when = min_u64(tasks_deadline(&n->tasks),
+                            min_u64(client_deadline(n->client), driver_deadline(n->driver)));
+
+    return n->handed_over != NULL ? min_u64(when, n->hand_over_end) : when;
 }
 
 static void on_timer(uv_timer_t *timer BASE_UNUSED)
@@ -95,6 +100,54 @@ static void set_timer(struct consensus *n)
     check(uv_timer_start(&n->timer, on_timer, when > now ? when - now : 0, 0) == 0);
 }
 
+/* ---- Handing leadership over ---- */
+
+static void end_hand_over(struct consensus *n)
+{
+    sem_t *waiting = n->handed_over;
+
+    n->handed_over = NULL;
+    check(sem_post(waiting) == 0);
+}
+
+/* Waits for the other leader itself, not only for the end of this one's term: the links must stay
+ * open for the votes of the election. */
+static void check_hand_over(struct consensus *n)
+{
+    bool other_leads = n->leader != 0 && n->leader != n->config.driver.id;
+
+    if (n->handed_over != NULL && (other_leads || clock_boot_ms() >= n->hand_over_end))
+        end_hand_over(n);
+}
+
+struct hand_over {
+    struct consensus *n;
+    sem_t done;
+};
+
+static void begin_hand_over(void *arg)
+{
+    struct hand_over *h = arg;
+
+    h->n->handed_over = &h->done;
+    h->n->hand_over_end = clock_boot_ms() + h->n->config.driver.election_ms;
+    h->n->dirty = true;
+    if (driver_transfer(h->n->driver, 0) != 0)
+        end_hand_over(h->n);
+}
+
+void consensus_hand_over(struct consensus *n)
+{
+    struct hand_over h = {.n = n};
+
+    check(!pthread_equal(n->thread, pthread_self()));
+    check(sem_init(&h.done, 0, 0) == 0);
+    tasks_run(&n->tasks, begin_hand_over, &h);
+    while (sem_wait(&h.done) != 0)
+        check(errno == EINTR);
+    check(sem_destroy(&h.done) == 0);
+}
+
 static void close_all(struct consensus *n);
 
 static void turn(struct consensus *n)
@@ -112,6 +165,7 @@ static void turn(struct consensus *n)
         client_turn(n->client);
         driver_turn(n->driver);
         tasks_expire(&n->tasks, clock_boot_ms());
+        check_hand_over(n);
     }
     tasks_unwatch(&n->tasks);
     if (n->tcp != NULL)

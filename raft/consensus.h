@@ -60,6 +60,12 @@ int consensus_start(const struct consensus_config *config, const struct consensu
                     struct machine machine, struct consensus **out, char *errmsg,
                     size_t errmsg_len);
 
+/* If this member leads, hands leadership to the voter with the longest log and waits until that one
+ * leads: the others have a leader at every moment, so a planned stop costs no election timeout.
+ * Waits for one election timeout at most. Returns at once if there is no other voter to lead, or if
+ * another member leads already. Not on the loop thread. */
+void consensus_hand_over(struct consensus *n);
+
 /* Stops the thread, closes the links, and completes all waiting tasks with -ESHUTDOWN. A done that
  * always submits again would keep it from returning. The caller must first close its own handles
  * on consensus_loop. Functions for any thread may be called until this one returns: submitted

@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # limit: 180
 # alone: it measures
-# Must show 6, first half: how long no write is acknowledged after kill -9 of the leader's daemon.
-# FAILOVER_N runs.
+# How long no write is acknowledged after kill -9 of the leader's daemon, and while the leader is
+# stopped in order: it hands leadership over before it ends. FAILOVER_N runs.
 . "$(dirname "$0")/lib.sh"
 
 RUNS=${FAILOVER_N:-4}
 
 need_fuse
 start_cluster 3
+say "kill -9"
 gaps=()
 for ((run = 1; run <= RUNS; run++)); do
 	wait_equal
@@ -32,5 +33,27 @@ result "gap after kill -9 of the leader, $RUNS runs: median $median ms, max $max
 # The closed connections tell, not the election timer (1000 ms here): it must be well below, but for
 # a machine that is busy with something else.
 at_most "${median%.*}" $((900 * WAIT_FACTOR)) "ms, the median gap"
+
+say "a stop in order"
+gaps=()
+for ((run = 1; run <= RUNS; run++)); do
+	wait_equal
+	leader=$(wait_leader)
+	others=()
+	for i in $(running); do
+		[ "$i" = "$leader" ] || others+=("${MNT[$i]}")
+	done
+	pid=$(member_pid "$leader")
+	lines=$(wc -l <"$T/log-$leader")
+	"$TOOLS/gap" 300 1500 run "kill -TERM $pid" "${others[@]}" | tee "$T/gap"
+	gaps+=("$(sed 's/^gap_ms \([0-9.]*\) .*/\1/' "$T/gap")")
+	grep -q ' errors 0 ' "$T/gap" || fail "writes failed although a quorum was there"
+	until_true 20 gone "$pid"
+	tail -n "+$((lines + 1))" "$T/log-$leader" >"$T/end"
+	matches "$(cat "$T/end")" "following member [^$leader] in term" "the end of the old leader's log"
+	member_start "$leader"
+done
+read -r median max <<<"$(median_max "${gaps[@]}")"
+result "gap at a stop in order, $RUNS runs: median $median ms, max $max ms"
 wait_equal
 same_mounts

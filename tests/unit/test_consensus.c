@@ -938,6 +938,37 @@ static void others_go_on(struct stream *streams, const struct member *victim, co
            what, (unsigned long long)(clock_boot_ms() - began));
 }
 
+/* A leader that is stopped in order has seen its successor lead. */
+static void test_leader_hands_over(void **state BASE_UNUSED)
+{
+    struct stream streams[4];
+
+    forget_verdicts();
+    cluster_start(3);
+    leader();
+    for (unsigned i = 1; i <= 3; i++)
+        stream_start(&streams[i], &members[i], UNENDING, 16);
+    for (int round = 0; round < 3; round++) {
+        struct member *old = leader();
+
+        usleep(30000);
+        consensus_hand_over(old->consensus);
+        assert_true(atomic_load(&old->leader) != 0 && atomic_load(&old->leader) != old->id);
+        consensus_hand_over(old->consensus); /* it does not lead: nothing to do */
+    }
+    for (unsigned i = 1; i <= 3; i++) {
+        stream_drain(&streams[i]);
+        assert_int_equal(atomic_load(&streams[i].failed), 0);
+    }
+    verify_equal();
+    cluster_stop();
+    cluster_start(1);
+    leader();
+    consensus_hand_over(members[1].consensus); /* nobody else could lead: returns */
+    assert_int_equal(atomic_load(&members[1].leader), 1);
+    cluster_stop();
+}
+
 /* The leader is killed repeatedly under load, with a power cut each time. */
 static void test_leader_is_killed(void **state BASE_UNUSED)
 {
@@ -1258,6 +1289,7 @@ int main(void)
         NODE_TEST(test_three_members),
         NODE_TEST(test_barrier_sees_writes),
         NODE_TEST(test_app_messages_and_status),
+        NODE_TEST(test_leader_hands_over),
         NODE_TEST(test_leader_is_killed),
         NODE_TEST(test_cut_off),
         NODE_TEST(test_no_quorum),
