@@ -17,8 +17,7 @@
 
 #define FSTYPE "fuse.coordfs"
 
-/* ---- Mounts: libmount reads /proc/self/mountinfo and touches no mounted path
- * -------------------*/
+/* ---- Mounts: libmount reads /proc/self/mountinfo and touches no mounted path ----------------- */
 
 static bool is_wanted(struct libmnt_fs *fs, const struct statx *wanted)
 {

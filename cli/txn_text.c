@@ -139,8 +139,7 @@ static bool get_options(struct parser *p, unsigned from, struct entry_options *o
     return true;
 }
 
-/* ---- The verbs: token 0 is the verb itself
- * -----------------------------------------------------*/
+/* ---- The verbs: token 0 is the verb itself --------------------------------------------------- */
 
 static bool parse_check(struct parser *p)
 {

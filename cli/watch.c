@@ -34,8 +34,7 @@ struct watch {
     struct buf line;
 };
 
-/* ---- Options and paths --------------------------------------------------------------------------
- */
+/* ---- Options and paths ----------------------------------------------------------------------- */
 
 static bool take_option(struct watch *w, int option)
 {
@@ -178,8 +177,7 @@ static int add_path(struct watch *w, const char *path)
     return status;
 }
 
-/* ---- Following ----------------------------------------------------------------------------------
- */
+/* ---- Following ------------------------------------------------------------------------------- */
 
 /* -1: go on; otherwise the exit status. */
 static int take_line(struct watch *w, const char *line, size_t len)

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * Reads use the store's reader and return immediately. Only the FUSE reader thread makes them, with
+ * the reader that it owns. Changes and barriers are passed to raft/, and `done` is called later on
+ * the loop thread, exactly once, with the decoded reply or a negative errno.
+ *
+ * This file translates between the types of fs/backend.h and those of store/ and raft/, and decides
+ * nothing. */
 #include "daemon/backend.h"
 
 #include <errno.h>
@@ -16,8 +24,7 @@ static struct store_reader *reader_of(void *ctx)
     return d->reader;
 }
 
-/* ---- Reads
- * ----------------------------------------------------------------------------------------- */
+/* ---- Reads ----------------------------------------------------------------------------------- */
 
 static int do_attr(void *ctx, uint64_t ino, Cfs__Attr *out)
 {
@@ -151,8 +158,7 @@ static uint64_t do_applied(void *ctx)
     return reader_applied(reader_of(ctx), &applied) == 0 ? applied : 0;
 }
 
-/* ---- Changes
- * --------------------------------------------------------------------------------------- */
+/* ---- Changes --------------------------------------------------------------------------------- */
 
 struct pending {
     backend_done done;
@@ -236,8 +242,7 @@ static uint64_t do_session(void *ctx)
     return session_manager_session(d->session_manager);
 }
 
-/* ---- The control directory and the feed ---------------------------------------------------------
- */
+/* ---- The control directory and the feed ------------------------------------------------------ */
 
 static void make_content(void *arg)
 {

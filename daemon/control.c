@@ -1,4 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * A client connects, sends one line ({"cmd": NAME}), gets one line of JSON and is disconnected. The
+ * loop thread serves all connections and makes each answer immediately from the state in memory, so
+ * an answer needs no quorum. A request that is longer than REQUEST_MAX, and a connection beyond
+ * CONNECTIONS_MAX, is closed without an answer.
+ *
+ * The socket exists only while the daemon runs: control_start removes the socket of an earlier run,
+ * control_stop removes its own. The server's handle belongs to the loop thread, so both run their
+ * work there, and the main thread waits until it is done. Access is checked twice: the socket has
+ * mode 0600, and SO_PEERCRED must name root or the daemon's own user.
+ *
+ * If a client neither reads nor closes, it keeps one of the CONNECTIONS_MAX places until it ends.
+ */
 #include "daemon/control.h"
 
 #include <errno.h>
@@ -48,8 +62,7 @@ struct control {
     int err;
 };
 
-/* ---- Commands
- * --------------------------------------------------------------------------------------- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 static json_t *cmd_sessions(struct daemon *d)
 {
@@ -85,8 +98,7 @@ json_t *control_answer(struct daemon *d, const char *text, size_t len)
     return answer;
 }
 
-/* ---- Connections
- * -------------------------------------------------------------------------------------- */
+/* ---- Connections ----------------------------------------------------------------------------- */
 
 static void on_connection_closed(uv_handle_t *handle)
 {
@@ -182,8 +194,7 @@ static void on_connect(uv_stream_t *server, int status)
         connection_close(conn);
 }
 
-/* ---- Start and stop
- * ------------------------------------------------------------------------------------ */
+/* ---- Start and stop -------------------------------------------------------------------------- */
 
 static int bind_in_directory(int fd, const char *dir)
 {

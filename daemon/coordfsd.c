@@ -51,8 +51,7 @@ BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
     return status;
 }
 
-/* ---- The loop's callbacks
- * -------------------------------------------------------------------------- */
+/* ---- The loop's callbacks -------------------------------------------------------------------- */
 
 static struct buf open_command(void *ctx, uint64_t nonce)
 {
@@ -132,8 +131,7 @@ static void on_tick(void *ctx)
     views_tick(d->views);
 }
 
-/* ---- Set-up
- * ---------------------------------------------------------------------------------------- */
+/* ---- Set-up ---------------------------------------------------------------------------------- */
 
 static void on_signal(int signo BASE_UNUSED)
 {
@@ -315,8 +313,7 @@ static void remove_pid_file(const char *state)
     free(path);
 }
 
-/* ---- Running
- * ----------------------------------------------------------------------------------------- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static void announce_ready(struct daemon *d)
 {

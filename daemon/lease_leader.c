@@ -41,8 +41,7 @@ void lease_leader_tick(struct lease_leader *l, uint64_t now)
         l->grace = l->clock + LEASE_LEADER_GAP_MS;
 }
 
-/* ---- The sessions ------------------------------------------------------------------------------
- */
+/* ---- The sessions ---------------------------------------------------------------------------- */
 
 static struct lease_leader_session *find(const struct lease_leader *l, uint64_t id)
 {
@@ -84,8 +83,7 @@ void lease_leader_sync_end(struct lease_leader *l)
     l->n = kept;
 }
 
-/* ---- Heartbeats --------------------------------------------------------------------------------
- */
+/* ---- Heartbeats ------------------------------------------------------------------------------ */
 
 bool lease_leader_beat(struct lease_leader *l, uint64_t now, uint64_t member, uint64_t session,
                        uint64_t echo)
@@ -141,8 +139,7 @@ void lease_leader_unproven(struct lease_leader *l)
         l->sessions[i].riding.there = false;
 }
 
-/* ---- The end -----------------------------------------------------------------------------------
- */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 void lease_leader_overdue(struct lease_leader *l, void (*expire)(void *arg, uint64_t session),
                           void *arg)

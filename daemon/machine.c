@@ -1,4 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * raft/ applies entries within a transaction of the store. The results of an entry (a reply, the
+ * end of a session, lock grants, changes of the tree) must not be visible before the state that
+ * they belong to. So do_apply keeps them, and they leave in two steps:
+ *
+ *  - do_commit shows the new state to the readers of this process (store_show) and passes the
+ *    changes to the filesystem, which invalidates the kernel's caches. Then it waits for the disk.
+ *  - machine_deliver, after the commit, completes this host's requests, reports the sessions that
+ *    have ended, and passes on the lock grants, in this order.
+ *
+ * Changes by this host's own session are kept apart, because the filesystem treats them differently
+ * (fs/cache/invalidate.h). No changes are kept if this member has no mount. */
 #include "daemon/machine.h"
 
 #include <stdlib.h>
@@ -84,8 +97,7 @@ static struct store *store_of(void *ctx)
     return m->daemon->store;
 }
 
-/* ---- Log, term, vote ----------------------------------------------------------------------------
- */
+/* ---- Log, term, vote ------------------------------------------------------------------------- */
 
 static void do_load(void *ctx, struct machine_state *out)
 {
@@ -201,8 +213,7 @@ static bool do_acceptable(void *ctx, uint64_t from, const uint8_t *data, size_t 
     return store_acceptable_from(store_of(ctx), from, data, len);
 }
 
-/* ---- Apply
- * --------------------------------------------------------------------------------------- */
+/* ---- Apply ----------------------------------------------------------------------------------- */
 
 static void keep_changes(struct changes *to, const struct store_result *result)
 {
@@ -304,8 +315,7 @@ void machine_deliver(struct machine_adapter *m)
     pass_grants(m);
 }
 
-/* ---- Snapshots: raft's opaque handles are the store's -------------------------------------------
- */
+/* ---- Snapshots: raft's opaque handles are the store's ---------------------------------------- */
 
 static struct store_snapshot_out *from_snapshot(struct machine_snapshot *snapshot)
 {

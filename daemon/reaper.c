@@ -1,4 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * An unlinked file must live until the last process of any host has closed it. Opening a file is
+ * not replicated, so each member knows only which files its own host has in use (open, or known to
+ * the kernel, which can still open them through an O_PATH descriptor). A round works as follows, on
+ * the leader:
+ *
+ *  - It takes the next ORPHANS_MAX orphans of the state, in the order of their inode numbers, and
+ *    marks those that this host uses.
+ *  - It asks every other member that has a session. A member without a session has lost its handles
+ *    (they fail with ESTALE), so its answer is not needed.
+ *  - When all answers have arrived, it proposes to free the orphans that no host uses.
+ *
+ * An answer counts only if its member had applied every unlink of the round: before the unlink a
+ * process could still open the file by its name. Afterwards no process can, so an unused file
+ * stays unused until the Reap is applied.
+ *
+ * A lost message ends nothing: the next round begins after ROUND_MS, forgets the unanswered one and
+ * asks again. A new leader begins its own rounds; a Reap that an earlier leader proposed is
+ * harmless, because apply skips each inode that is not an orphan. */
 #include "daemon/reaper.h"
 
 #include <stdlib.h>
@@ -49,8 +69,7 @@ static bool held_here(struct reaper *r, uint64_t ino)
     return fs != NULL && fs_is_open(fs, ino);
 }
 
-/* ---- The leader's side
- * ---------------------------------------------------------------------------- */
+/* ---- The leader's side ----------------------------------------------------------------------- */
 
 static void add_orphan(void *arg, uint64_t ino, uint64_t unlinked)
 {
@@ -187,8 +206,7 @@ static void on_answer(struct reaper *r, uint64_t from, const Cfs__OrphanAnswer *
         finish_round(r);
 }
 
-/* ---- The asked member's side
- * ------------------------------------------------------------------------ */
+/* ---- The asked member's side ----------------------------------------------------------------- */
 
 static void on_query(struct reaper *r, uint64_t from, const Cfs__OrphanQuery *query)
 {

@@ -90,8 +90,7 @@ static void submit(struct session_manager *m, const Cfs__Command *command, unsig
     consensus_submit(m->daemon->consensus, &bytes, timeout_ms, done, arg);
 }
 
-/* ---- The cell ----------------------------------------------------------------------------------
- */
+/* ---- The cell -------------------------------------------------------------------------------- */
 
 static void publish(struct session_manager *m)
 {
@@ -119,8 +118,7 @@ uint64_t session_manager_session(struct session_manager *m)
     return now < end_ms ? id : 0;
 }
 
-/* ---- This member's session ---------------------------------------------------------------------
- */
+/* ---- This member's session ------------------------------------------------------------------- */
 
 static void tell_fs(struct session_manager *m, uint64_t session)
 {
@@ -180,8 +178,8 @@ static void on_given_up(void *arg, int err BASE_UNUSED, const uint8_t *reply BAS
 {
     struct session_manager *m = arg;
 
-    m->giving_up = false; /* the session or the term has ended; if the term, the next
-                             acknowledgement tries again */
+    /* The session or the term has ended. If the term has, the next acknowledgement tries again. */
+    m->giving_up = false;
 }
 
 /* ExpireSession names the session, so it cannot end the next one. */
@@ -246,8 +244,7 @@ static void on_ack(struct session_manager *m, uint64_t session, uint64_t echo)
     }
 }
 
-/* ---- As leader ---------------------------------------------------------------------------------
- */
+/* ---- As leader ------------------------------------------------------------------------------- */
 
 static void see_session(void *arg, const struct store_session *s)
 {
@@ -375,8 +372,7 @@ static void expire_session(void *arg, uint64_t session)
     submit(m, &command, 0, on_expired, v);
 }
 
-/* ---- Entries whose life time is over-------------------------------------------------------------
- */
+/* ---- Entries whose life time is over --------------------------------------------------------- */
 
 struct due {
     Cfs__ExpiringEntry entries[LIMIT_EXPIRE_MAX];
@@ -431,8 +427,7 @@ static void end_entries(struct session_manager *m, uint64_t now)
     free(due);
 }
 
-/* ---- Events ------------------------------------------------------------------------------------
- */
+/* ---- Events ---------------------------------------------------------------------------------- */
 
 static void send_heartbeat(struct session_manager *m)
 {
@@ -485,8 +480,7 @@ void session_manager_leader(struct session_manager *m, uint64_t leader, uint64_t
     lease_member_hurry(&m->lease);
 }
 
-/* ---- Leaving -----------------------------------------------------------------------------------
- */
+/* ---- Leaving --------------------------------------------------------------------------------- */
 
 static void on_left(void *arg, int err BASE_UNUSED, const uint8_t *reply BASE_UNUSED,
                     size_t len BASE_UNUSED)
@@ -523,8 +517,7 @@ void session_manager_leave(struct session_manager *m)
         check(errno == EINTR);
 }
 
-/* ---- Status -------------------------------------------------------------------------------------
- */
+/* ---- Status ---------------------------------------------------------------------------------- */
 
 static json_t *time_json(int64_t ns)
 {

@@ -17,8 +17,7 @@
 struct session_manager *session_manager_new(struct daemon *d);
 void session_manager_free(struct session_manager *m);
 
-/* ---- Any thread --------------------------------------------------------------------------------
- */
+/* ---- Any thread ------------------------------------------------------------------------------ */
 
 /* This member's session if its lease holds now (compared with the clock); otherwise 0. Never
  * waits. */
@@ -29,8 +28,7 @@ void session_manager_announce(struct session_manager *m);
  * Returns after at most two seconds, and immediately without a quorum. Not on the loop thread. */
 void session_manager_leave(struct session_manager *m);
 
-/* ---- Events ------------------------------------------------------------------------------------
- */
+/* ---- Events ---------------------------------------------------------------------------------- */
 
 void session_manager_tick(struct session_manager *m); /* ~100 ms */
 void session_manager_message(struct session_manager *m, uint64_t from, const Cfs__App *app);
@@ -42,8 +40,7 @@ void session_manager_ended(struct session_manager *m, uint64_t session);
 /* A snapshot has replaced the state. */
 void session_manager_installed(struct session_manager *m);
 
-/* ---- Status -------------------------------------------------------------------------------------
- */
+/* ---- Status ---------------------------------------------------------------------------------- */
 
 void session_manager_status(struct session_manager *m, json_t *out); /* adds the session's fields */
 json_t *session_manager_sessions(struct session_manager *m);         /* of all members; gives */

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * A table names each view and the function that makes it: JSON for programs, or text for a person
+ * or a shell. The control files and the control socket use the same table, so they cannot differ. A
+ * view is made from scratch at each request; nothing is cached, and the loop thread makes it, so it
+ * shows one state.
+ *
+ * Three control files wake their pollers: leader, members and health. views_on_leader reports a new
+ * leader when the driver announces it. For the other two, views_tick makes the text about every 100
+ * ms and compares it with the previous one. Therefore these texts contain no figure that changes by
+ * itself, such as a lag or a time. */
 #include "daemon/views.h"
 
 #include <inttypes.h>
@@ -38,8 +49,7 @@ void views_free(struct views *v)
     free(v);
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *status_view(struct views *v)
 {
@@ -70,8 +80,7 @@ static json_t *sessions_view(struct views *v)
     return list_of(session_manager_sessions(v->daemon->session_manager), "sessions");
 }
 
-/* ---- Words --------------------------------------------------------------------------------------
- */
+/* ---- Words ----------------------------------------------------------------------------------- */
 
 static void leader_view(struct views *v, struct buf *out)
 {
@@ -116,8 +125,7 @@ static void health_view(struct views *v, struct buf *out)
         buf_printf(out, "ok\n");
 }
 
-/* ---- Metrics: the text format of Prometheus -----------------------------------------------------
- */
+/* ---- Metrics: the text format of Prometheus -------------------------------------------------- */
 
 static void metric(struct buf *out, const char *name, const char *type, const char *help,
                    uint64_t value)
@@ -199,8 +207,7 @@ static void metrics_view(struct views *v, struct buf *out)
     member_metrics(out, &s);
 }
 
-/* ---- The table ----------------------------------------------------------------------------------
- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static const struct view {
     const char *name;
@@ -261,8 +268,7 @@ json_t *views_json(struct views *v, const char *name)
     return json_pack("{s:b, s:o}", "ok", 1, name, value != NULL ? value : json_null());
 }
 
-/* ---- Changes ------------------------------------------------------------------------------------
- */
+/* ---- Changes --------------------------------------------------------------------------------- */
 
 static void tell(struct views *v, const char *name)
 {

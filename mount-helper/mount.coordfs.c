@@ -53,8 +53,7 @@ BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
     return status;
 }
 
-/* ---- Options
- * ---------------------------------------------------------------------------------------- */
+/* ---- Options --------------------------------------------------------------------------------- */
 
 /* Flags of mount(2): a remount can change these and nothing else. */
 static const struct {
@@ -154,8 +153,7 @@ static bool parse(int argc, char **argv, struct request *r)
     return true;
 }
 
-/* ---- Actions
- * ----------------------------------------------------------------------------------------- */
+/* ---- Actions --------------------------------------------------------------------------------- */
 
 /* The first option that is neither a flag nor in force already; NULL: there is none. gives */
 static char *not_changeable(const struct request *r)

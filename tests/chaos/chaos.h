@@ -58,8 +58,7 @@ extern const struct workload name_workloads[3]; /* tests/chaos/names.c */
 extern const struct workload queue_workload;    /* tests/chaos/queue.c */
 extern const struct workload lockset_workload;  /* tests/chaos/lockset.c */
 
-/* ---- tests/tools/workload.c ----
- */
+/* ---- tests/tools/workload.c ------------------------------------------------------------------ */
 extern struct worker workers[];
 extern unsigned n_workers;
 

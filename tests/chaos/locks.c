@@ -94,8 +94,7 @@ static void verify_counter(const struct notes *all, unsigned slot, uint64_t valu
                   slot, value, done, doubt, last);
 }
 
-/* ---- flock --------------------------------------------------------------------------------------
- */
+/* ---- flock ----------------------------------------------------------------------------------- */
 
 void guard_dir(int root, const char *dir, const char *lock_file)
 {
@@ -238,8 +237,7 @@ static void flock_verify(int root)
     free(all.at);
 }
 
-/* ---- fcntl --------------------------------------------------------------------------------------
- */
+/* ---- fcntl ----------------------------------------------------------------------------------- */
 
 static int set_range(int fd, int cmd, short type, off_t at, off_t len)
 {

@@ -118,8 +118,7 @@ static void lockset_step(struct worker *w)
         close(fd);
 }
 
-/* ---- Verifying ----------------------------------------------------------------------------------
- */
+/* ---- Verifying ------------------------------------------------------------------------------- */
 
 static struct note *find_note(unsigned worker, uint64_t number)
 {

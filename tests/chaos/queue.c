@@ -103,8 +103,7 @@ static void queue_step(struct worker *w)
         queue_take(w, f.number[chance(w, min_u64(f.n, AMONG))]);
 }
 
-/* ---- Verifying ----------------------------------------------------------------------------------
- */
+/* ---- Verifying ------------------------------------------------------------------------------- */
 
 static struct fate {
     unsigned made, taken, maybe_taken; /* by the notes */

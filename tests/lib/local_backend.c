@@ -77,8 +77,7 @@ struct applied {
     uint64_t index;
 };
 
-/* ---- Applying -----------------------------------------------------------------------------------
- */
+/* ---- Applying -------------------------------------------------------------------------------- */
 
 /* A copy of the array and of the changes in it. */
 static Cfs__Change **copy_changes(const Cfs__Change *const *changes, size_t n)
@@ -346,8 +345,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* ---- The backend --------------------------------------------------------------------------------
- */
+/* ---- The backend ----------------------------------------------------------------------------- */
 
 static uint64_t enqueue_job(struct local_host *host, const struct job *content, unsigned timeout_ms)
 {
@@ -584,8 +582,7 @@ static const struct backend_ops ops = {
     .has_quorum = on_has_quorum,
 };
 
-/* ---- Life ---------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 struct local *local_open(const char *dir)
 {
@@ -675,8 +672,7 @@ void local_host_attach(struct local_host *host, struct fs *fs)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* ---- Trouble ------------------------------------------------------------------------------------
- */
+/* ---- Trouble --------------------------------------------------------------------------------- */
 
 void local_set_delay(struct local *l, unsigned ms)
 {

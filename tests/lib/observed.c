@@ -23,8 +23,7 @@ void observed_fini(struct observed *h)
     *h = (struct observed){0};
 }
 
-/* ---- Linearizability ----------------------------------------------------------------------------
- */
+/* ---- Linearizability ------------------------------------------------------------------------- */
 
 /* All operations on one value of one register. */
 struct zone {
@@ -147,8 +146,7 @@ const char *observed_linearizable(struct observed *h)
     return error;
 }
 
-/* ---- Prefixes -----------------------------------------------------------------------------------
- */
+/* ---- Prefixes -------------------------------------------------------------------------------- */
 
 #define NUMBER(value) ((value) & ((UINT64_C(1) << 40) - 1))
 #define WRITER(value) ((unsigned)((value) >> 40))

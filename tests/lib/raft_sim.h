@@ -140,8 +140,7 @@ void *raft_sim_ctx(const struct raft_sim *sim);
 uint64_t raft_sim_now(const struct raft_sim *sim);
 void raft_sim_print(const struct raft_sim *sim); /* what each member believes, to stdout */
 
-/* ---- By hand ------------------------------------------------------------------------------------
- */
+/* ---- By hand --------------------------------------------------------------------------------- */
 void raft_sim_crash(struct raft_sim *sim, unsigned id);
 void raft_sim_start(struct raft_sim *sim, unsigned id);
 void raft_sim_cut(struct raft_sim *sim, unsigned from, unsigned to, bool cut); /* one way */

@@ -62,8 +62,7 @@ static unsigned fill_bytes;
 static uint64_t rate; /* of operations, a second, when they are counted; 0: as fast as can be */
 static uint64_t all_began;
 
-/* ---- The steps ----------------------------------------------------------------------------------
- */
+/* ---- The steps ------------------------------------------------------------------------------- */
 
 static char block[MAX_BYTES];
 
@@ -128,8 +127,7 @@ static const struct job jobs[] = {
     {.name = "make", .step = step_create},
 };
 
-/* ---- Running ------------------------------------------------------------------------------------
- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static void prepare(struct writer *w, const char *dir)
 {

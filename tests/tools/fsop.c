@@ -140,8 +140,7 @@ static int unlinked(char **args)
     return fd >= 0 && close(fd) < 0 && err == 0 ? errno : err;
 }
 
-/* ---- Directories --------------------------------------------------------------------------------
- */
+/* ---- Directories ----------------------------------------------------------------------------- */
 
 static int make_names(int dir, const char *prefix, int from, int to)
 {

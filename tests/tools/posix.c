@@ -63,8 +63,7 @@ struct side {
     FILE *out;
 };
 
-/* ---- Words and numbers --------------------------------------------------------------------------
- */
+/* ---- Words and numbers ----------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -190,8 +189,7 @@ static const char *errno_name(int err)
     return name != NULL ? name : "E?";
 }
 
-/* ---- What operations are made of ----------------------------------------------------------------
- */
+/* ---- What operations are made of ------------------------------------------------------------- */
 
 static const char *path(struct side *s, const struct arg *a)
 {
@@ -266,8 +264,7 @@ static void said_stat(struct side *s, int ret, const struct stat *st)
         say_stat(s, st);
 }
 
-/* ---- Operations ---------------------------------------------------------------------------------
- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 #define OP(name) static void op_##name(struct side *s, const struct arg *a)
 
@@ -878,8 +875,7 @@ static const struct op {
     {"sync", op_sync, 1, 1},
 };
 
-/* ---- Cases --------------------------------------------------------------------------------------
- */
+/* ---- Cases ----------------------------------------------------------------------------------- */
 
 struct line {
     char *text;

@@ -38,8 +38,7 @@ static void fault(const struct place *p, const char *what)
     die("%s: %s: %s", p->path, what, strerror(errno));
 }
 
-/* ---- The operations -----------------------------------------------------------------------------
- */
+/* ---- The operations -------------------------------------------------------------------------- */
 
 static void do_stat(const struct place *p)
 {
@@ -92,8 +91,7 @@ static const struct op {
     {"open", do_open}, {"readdir", do_readdir},
 };
 
-/* ---- The places ---------------------------------------------------------------------------------
- */
+/* ---- The places ------------------------------------------------------------------------------ */
 
 static void place_make(struct place *p, const char *path)
 {
@@ -131,8 +129,7 @@ static void place_clear(struct place *p)
     close(p->dir);
 }
 
-/* ---- Measuring ----------------------------------------------------------------------------------
- */
+/* ---- Measuring ------------------------------------------------------------------------------- */
 
 /* Nanoseconds of one operation. */
 static double measure(const struct op *op, const struct place *p, uint64_t n)

@@ -100,8 +100,7 @@ static pthread_barrier_t begin, end;
 static atomic_bool over;
 static unsigned wrong, shown, done;
 
-/* ---- The calls ----------------------------------------------------------------------------------
- */
+/* ---- The calls ------------------------------------------------------------------------------- */
 
 static void give_up(const char *what, const char *path)
 {
@@ -227,8 +226,7 @@ static void *host_run(void *arg)
     }
 }
 
-/* ---- The model ----------------------------------------------------------------------------------
- */
+/* ---- The model ------------------------------------------------------------------------------- */
 
 static bool is_dir(unsigned object)
 {
@@ -457,8 +455,7 @@ static bool is_right(void)
     return find_order(&o, all, n, used);
 }
 
-/* ---- Rounds -------------------------------------------------------------------------------------
- */
+/* ---- Rounds ---------------------------------------------------------------------------------- */
 
 static void show(void)
 {

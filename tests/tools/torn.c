@@ -55,8 +55,7 @@ static struct {
     unsigned pause_us, max_len, readers, burners, seconds;
 } options = {.max_len = 3000, .readers = READERS};
 
-/* ---- States -------------------------------------------------------------------------------------
- */
+/* ---- States ---------------------------------------------------------------------------------- */
 
 static size_t state_len(unsigned n)
 {
@@ -105,8 +104,7 @@ static enum verdict judge(const char *data, ssize_t len, char *scratch, unsigned
     return have == want ? FINE : all_zero(data + want, have - want) ? ZEROS : OTHER;
 }
 
-/* ---- The processes ------------------------------------------------------------------------------
- */
+/* ---- The processes --------------------------------------------------------------------------- */
 
 static int write_state(unsigned n, char *buf)
 {
@@ -216,8 +214,7 @@ static pid_t start(void (*run)(void))
     return pid;
 }
 
-/* ---- All of it ----------------------------------------------------------------------------------
- */
+/* ---- All of it ------------------------------------------------------------------------------- */
 
 static int report(void)
 {

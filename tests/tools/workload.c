@@ -72,8 +72,7 @@ uint64_t chance(struct worker *w, uint64_t below)
     return (w->chance >> 33) % below;
 }
 
-/* ---- What happened ------------------------------------------------------------------------------
- */
+/* ---- What happened --------------------------------------------------------------------------- */
 
 bool excused(struct worker *w, int err, const char *what)
 {
@@ -163,8 +162,7 @@ bool line_parse(const char *text, unsigned *worker, uint64_t *number)
     return strcmp(text, again) == 0;
 }
 
-/* ---- Files --------------------------------------------------------------------------------------
- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 int put_text(int dir, const char *path, int flags, const char *text)
 {
@@ -237,8 +235,7 @@ void make_file(int root, const char *path, const char *text)
         die("%s: %s", path, strerror(err));
 }
 
-/* ---- Running ------------------------------------------------------------------------------------
- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 /* ".." of a mount's root is looked up by the kernel above the mount. */
 static int open_mount(const char *path)

@@ -95,8 +95,7 @@ BASE_PRINTF(1, 2) static void violation(const char *fmt, ...)
     va_end(args);
 }
 
-/* ---- Names and content --------------------------------------------------------------------------
- */
+/* ---- Names and content ----------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t a, uint64_t b, uint64_t c)
 {
@@ -138,8 +137,7 @@ static void make_line(unsigned writer, unsigned number, char out[LINE_ROOM])
              (uint32_t)mix(writer, number, 7));
 }
 
-/* ---- Doing --------------------------------------------------------------------------------------
- */
+/* ---- Doing ----------------------------------------------------------------------------------- */
 
 static uint64_t chance(struct writer *w)
 {
@@ -341,8 +339,7 @@ static void one_change(struct writer *w)
         do_remove(w, f);
 }
 
-/* ---- Mounts that come and go --------------------------------------------------------------------
- */
+/* ---- Mounts that come and go ----------------------------------------------------------------- */
 
 /* Is fd the root of a mount (its parent is of another device)? */
 static bool is_mounted(int fd)
@@ -389,8 +386,7 @@ static void *write_on(void *arg)
     return NULL;
 }
 
-/* ---- The journal --------------------------------------------------------------------------------
- */
+/* ---- The journal ----------------------------------------------------------------------------- */
 
 static FILE *must_open(const char *path, const char *mode)
 {
@@ -495,8 +491,7 @@ static void load_journal(const char *path)
         die("%s is empty", path);
 }
 
-/* ---- Verifying ----------------------------------------------------------------------------------
- */
+/* ---- Verifying ------------------------------------------------------------------------------- */
 
 /* Is what was read a (for partial: some first part of a) version of the file? */
 static bool is_version(const struct writer *w, const struct file *f, unsigned version, bool partial,
@@ -639,8 +634,7 @@ static int verify(const char *journal, const char *dir)
     return atomic_load(&violations) == 0 && files > 0 ? 0 : 1;
 }
 
-/* ---- Running ------------------------------------------------------------------------------------
- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static void on_term(int sig BASE_UNUSED)
 {

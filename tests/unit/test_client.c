@@ -18,8 +18,7 @@
 #include "proto/stamp.h"
 #include "raft/client.h"
 
-/* ---- The world ---------------------------------------------------------------------------------
- */
+/* ---- The world ------------------------------------------------------------------------------- */
 
 enum { MAX_LOG = 200000, MAX_SESSIONS = 64, MAX_CALLS = 20000, MAX_TERMS = 512 };
 
@@ -209,8 +208,7 @@ static void elect(struct world *w)
     client_leader(w->c, 1, w->term);
 }
 
-/* ---- The state machine -------------------------------------------------------------------------
- */
+/* ---- The state machine ----------------------------------------------------------------------- */
 
 static void apply_open(struct world *w, uint64_t nonce)
 {
@@ -323,8 +321,7 @@ static void drop_all(struct world *w)
             buf_fini(&entry);
 }
 
-/* ---- Calls -------------------------------------------------------------------------------------
- */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 static struct world *current;
 
@@ -398,8 +395,7 @@ static struct world *world_open(unsigned window, size_t window_bytes)
     return w;
 }
 
-/* ---- Tests -------------------------------------------------------------------------------------
- */
+/* ---- Tests ----------------------------------------------------------------------------------- */
 
 static void test_opens_a_session_first(void **state BASE_UNUSED)
 {
@@ -954,8 +950,7 @@ static void test_free_completes_all(void **state BASE_UNUSED)
     world_free(w);
 }
 
-/* ---- The property ------------------------------------------------------------------------------
- */
+/* ---- The property ---------------------------------------------------------------------------- */
 
 struct odds {
     unsigned lose, twice, elect, deliver, cancel, expire_session, install, submits;

@@ -34,8 +34,7 @@ enum {
     UNENDING = 1000000,
 };
 
-/* ---- The history -------------------------------------------------------------------------------
- */
+/* ---- The history ----------------------------------------------------------------------------- */
 
 struct entry {
     uint64_t term;
@@ -79,8 +78,7 @@ static void history_note(uint64_t index, const struct machine_entry *entry)
     pthread_mutex_unlock(&history.mutex);
 }
 
-/* ---- The session rules -------------------------------------------------------------------------
- */
+/* ---- The session rules ----------------------------------------------------------------------- */
 
 struct session {
     uint64_t id, nonce, last;
@@ -177,8 +175,7 @@ static bool sessions_apply(struct sessions *s, uint64_t index, enum machine_entr
     return true;
 }
 
-/* ---- The network: every link of a member goes through this "codec", which can cut it off --------
- */
+/* ---- The network: every link of a member goes through this "codec", which can cut it off ----- */
 
 enum network { NETWORK_FINE, NETWORK_CUT, NETWORK_SILENT };
 
@@ -236,8 +233,7 @@ static bool wire_vouches(void *codec BASE_UNUSED, uint64_t id)
 static const struct link_codec_ops wire_ops = {wire_open, wire_decode, wire_encode, wire_vouches,
                                                free};
 
-/* ---- Members -----------------------------------------------------------------------------------
- */
+/* ---- Members --------------------------------------------------------------------------------- */
 
 struct delivery {
     struct delivery *next;
@@ -568,8 +564,7 @@ static struct member *leader(void)
     return NULL;
 }
 
-/* ---- Calls -------------------------------------------------------------------------------------
- */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 struct call {
     sem_t done;
@@ -639,8 +634,7 @@ static int barrier(struct member *m, unsigned timeout_ms)
     return call_wait(&c);
 }
 
-/* ---- One member --------------------------------------------------------------------------------
- */
+/* ---- One member ------------------------------------------------------------------------------ */
 
 static void test_one_member(void **state BASE_UNUSED)
 {
@@ -706,8 +700,7 @@ static void test_idle(void **state BASE_UNUSED)
     }
 }
 
-/* ---- Three members -----------------------------------------------------------------------------
- */
+/* ---- Three members --------------------------------------------------------------------------- */
 
 /* Submits through one member and keeps some commands outstanding: each done submits the next. */
 struct stream {
@@ -1236,8 +1229,7 @@ static void test_each_call_ends_once(void **state BASE_UNUSED)
     cluster_stop();
 }
 
-/* ---- Figures -----------------------------------------------------------------------------------
- */
+/* ---- Figures --------------------------------------------------------------------------------- */
 
 static void measure(struct member *m, unsigned width, unsigned n, const char *what)
 {

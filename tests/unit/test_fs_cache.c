@@ -53,8 +53,7 @@ static void put(const char *path, const char *text)
     assert_int_equal(rig_put(path, text, strlen(text)), 0);
 }
 
-/* ---- Hot paths ask nothing --------------------------------------------------------------------
- */
+/* ---- Hot paths ask nothing ------------------------------------------------------------------- */
 
 static unsigned long requests(void)
 {
@@ -181,8 +180,7 @@ static void held_files_are_opened_without_a_name(void **state)
     }
 }
 
-/* ---- Shared mappings --------------------------------------------------------------------------
- */
+/* ---- Shared mappings ------------------------------------------------------------------------- */
 
 static void shared_mappings_are_written(void **state)
 {
@@ -221,8 +219,7 @@ static void shared_mappings_are_written(void **state)
     close(fd);
 }
 
-/* ---- Random changes ---------------------------------------------------------------------------
- */
+/* ---- Random changes -------------------------------------------------------------------------- */
 
 #define DIRS    3
 #define NAMES   6

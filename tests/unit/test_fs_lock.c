@@ -200,8 +200,7 @@ static pid_t waiter(const struct job *job, unsigned n)
     return pid;
 }
 
-/* ---- flock --------------------------------------------------------------------------------------
- */
+/* ---- flock ----------------------------------------------------------------------------------- */
 
 static void flock_excludes_the_other_host(void **state)
 {
@@ -328,8 +327,7 @@ static void a_closed_lock_is_free(void **state)
     }
 }
 
-/* ---- fcntl --------------------------------------------------------------------------------------
- */
+/* ---- fcntl ----------------------------------------------------------------------------------- */
 
 static int holds_range(void *arg)
 {
@@ -530,8 +528,7 @@ static void who_closes_a_cycle_hears_of_it(void **state)
     close(a);
 }
 
-/* ---- Waiting ------------------------------------------------------------------------------------
- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 static void waiters_are_served_in_order(void **state)
 {
@@ -639,8 +636,7 @@ static void grants_in_a_snapshot_are_found(void **state)
     close(a);
 }
 
-/* ---- Trouble ------------------------------------------------------------------------------------
- */
+/* ---- Trouble --------------------------------------------------------------------------------- */
 
 static void without_a_quorum_nothing_is_left_behind(void **state)
 {
@@ -692,8 +688,7 @@ static void an_uncertain_lock_is_given_back(void **state)
     close(b);
 }
 
-/* ---- Freshness ----------------------------------------------------------------------------------
- */
+/* ---- Freshness ------------------------------------------------------------------------------- */
 
 static void blocks(char *out, size_t len, char byte)
 {
@@ -736,8 +731,7 @@ static void the_next_holder_sees_what_was_written(void **state)
     }
 }
 
-/* ---- Losing -------------------------------------------------------------------------------------
- */
+/* ---- Losing ---------------------------------------------------------------------------------- */
 
 static void assert_lost(int fd)
 {
@@ -949,8 +943,7 @@ static void losing_may_be_deadly(void **state)
     tear_down(NULL);
 }
 
-/* ---- What else hangs on handles and sessions ----------------------------------------------------
- */
+/* ---- What else hangs on handles and sessions ------------------------------------------------- */
 
 static uint64_t fence_of(unsigned mount, const char *name)
 {
@@ -1022,8 +1015,7 @@ static void what_is_kept_by_being_open_goes_with_the_last_close(void **state)
     assert_true(is_gone(1, "e"));
 }
 
-/* ---- Races --------------------------------------------------------------------------------------
- */
+/* ---- Races ----------------------------------------------------------------------------------- */
 
 enum { ROUNDS = 40, WORKERS = 4 };
 

@@ -26,8 +26,7 @@
 #include "proto/stamp.h"
 #include "store/store.h"
 
-/* ---- convert ----------------------------------------------------------------------------------
- */
+/* ---- convert --------------------------------------------------------------------------------- */
 
 static void times_round_trip(void **state)
 {
@@ -100,8 +99,7 @@ static void transport_errors_become_errnos(void **state)
     assert_int_equal(convert_error(-ESHUTDOWN), ENOTCONN);
 }
 
-/* ---- mailbox ----------------------------------------------------------------------------------
- */
+/* ---- mailbox --------------------------------------------------------------------------------- */
 
 #define POSTERS 4
 #define LETTERS 2000
@@ -168,8 +166,7 @@ static void mail_arrives_in_order(void **state)
     mailbox_fini(&box);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------
- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 static Cfs__Attr attr_of(uint64_t ino, uint32_t mode)
 {
@@ -379,8 +376,7 @@ static void a_rename_is_misled_once(void **state)
     rewalks_fini(&w);
 }
 
-/* ---- handles ----------------------------------------------------------------------------------
- */
+/* ---- handles --------------------------------------------------------------------------------- */
 
 static void handles_are_never_used_twice(void **state)
 {
@@ -433,8 +429,7 @@ static void open_files_are_counted(void **state)
     opens_fini(&opens);
 }
 
-/* ---- patches ----------------------------------------------------------------------------------
- */
+/* ---- patches --------------------------------------------------------------------------------- */
 
 #define MODEL_SIZE 3000
 
@@ -565,8 +560,7 @@ static void commands_are_within_the_limits(void **state)
     free(block);
 }
 
-/* ---- Lost changes -------------------------------------------------------------------------------
- */
+/* ---- Lost changes ---------------------------------------------------------------------------- */
 
 static ProtobufCBinaryData name_of(char *name)
 {
@@ -633,8 +627,7 @@ static void lost_changes_are_recognised(void **state)
     lost_clear(&losts);
 }
 
-/* ---- payload ----------------------------------------------------------------------------------
- */
+/* ---- payload --------------------------------------------------------------------------------- */
 
 #define STEPS 3 /* the field in Txn */
 

@@ -56,8 +56,7 @@ static const char *at(unsigned i, const char *name)
     return rig_path(&rig, i, "%s", name);
 }
 
-/* ---- States of a file: all of other lengths, each byte tells which it is of ---------------------
- */
+/* ---- States of a file: all of other lengths, each byte tells which it is of ------------------ */
 
 static size_t state_make(unsigned n, char *out)
 {
@@ -116,8 +115,7 @@ static void require_direct_maps(void)
         skip();
 }
 
-/* ---- Tests --------------------------------------------------------------------------------------
- */
+/* ---- Tests ----------------------------------------------------------------------------------- */
 
 static void each_read_is_one_state(void **state)
 {
@@ -145,8 +143,7 @@ static void each_read_is_one_state(void **state)
     assert_true(last > 2);
 }
 
-/* ---- One pass through a file, in several steps --------------------------------------------------
- */
+/* ---- One pass through a file, in several steps ----------------------------------------------- */
 
 #define SOON_MS                                                                                    \
     50 /* half of PASS_MS in fs/cache/invalidate.c, and far less than fs/reading/pass.h allows */
@@ -316,8 +313,7 @@ static void only_what_changes_is_not_cached(void **state)
     assert_int_equal(get_state(0), 3);
 }
 
-/* ---- What a change's answer says is old when another host's comes behind it ---------------------
- */
+/* ---- What a change's answer says is old when another host's comes behind it ------------------ */
 
 /* Makes a change of f's attributes, or gives it a name, for each byte that it gets. */
 static void change_attributes(int in, int out)

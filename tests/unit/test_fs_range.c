@@ -105,8 +105,7 @@ static int shell(const char *command)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-/* ---- Copies -----------------------------------------------------------------------------------
- */
+/* ---- Copies ---------------------------------------------------------------------------------- */
 
 static const struct {
     const char *command;
@@ -272,8 +271,7 @@ static void pages_are_forgotten(void **state)
     close(dst);
 }
 
-/* ---- Ranges -----------------------------------------------------------------------------------
- */
+/* ---- Ranges ---------------------------------------------------------------------------------- */
 
 static void seeks_see_what_is_written(void **state)
 {
@@ -320,8 +318,7 @@ static void what_there_is_not(void **state)
     assert_content(1, "f", text, 8192);
 }
 
-/* ---- Limits -----------------------------------------------------------------------------------
- */
+/* ---- Limits ---------------------------------------------------------------------------------- */
 
 static void past_the_limit_nothing_happens(void **state)
 {

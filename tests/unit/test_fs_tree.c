@@ -58,8 +58,7 @@ static void put(const char *path, const char *text)
     assert_int_equal(rig_put(path, text, strlen(text)), 0);
 }
 
-/* ---- Two hosts --------------------------------------------------------------------------------
- */
+/* ---- Two hosts ------------------------------------------------------------------------------- */
 
 static void changes_are_seen_after_a_barrier(void **state)
 {
@@ -304,8 +303,7 @@ static void appends_never_overwrite(void **state)
     free(all);
 }
 
-/* ---- Strong consistency -----------------------------------------------------------------------
- */
+/* ---- Strong consistency ---------------------------------------------------------------------- */
 
 static int set_up_strong(void **state)
 {
@@ -373,8 +371,7 @@ static void strong_mounts_do_not_guess(void **state)
     assert_int_equal(stat(at(1, "f"), &st), 0);
 }
 
-/* ---- Znode numbers ----------------------------------------------------------------------------
- */
+/* ---- Znode numbers --------------------------------------------------------------------------- */
 
 static unsigned long number(const char *path, const char *name)
 {
@@ -422,8 +419,7 @@ static void znode_numbers_count(void **state)
     assert_int_equal(listxattr(at(0, "d/f"), NULL, 0), 0);
 }
 
-/* ---- Directories ------------------------------------------------------------------------------
- */
+/* ---- Directories ----------------------------------------------------------------------------- */
 
 static bool seen[2000];
 
@@ -506,8 +502,7 @@ static void positions_can_be_gone_back_to(void **state)
     closedir(dir);
 }
 
-/* ---- Limits and refusals ----------------------------------------------------------------------
- */
+/* ---- Limits and refusals --------------------------------------------------------------------- */
 
 static void files_end_at_the_limit(void **state)
 {

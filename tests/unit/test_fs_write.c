@@ -120,8 +120,7 @@ static int shell(const char *interpreter, const char *command)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-/* ---- What another host sees -------------------------------------------------------------------
- */
+/* ---- What another host sees ------------------------------------------------------------------ */
 
 #define OLD "the old content of the file, longer than some of the new\n"
 
@@ -275,8 +274,7 @@ static void appends_are_single_entries(void **state)
     assert_content(at(1, "f"), "one\ntwo\n3\n4\n5\n", 14);
 }
 
-/* ---- Looks force commits ----------------------------------------------------------------------
- */
+/* ---- Looks force commits --------------------------------------------------------------------- */
 
 static void others_see_a_truncation(void **state)
 {
@@ -441,8 +439,7 @@ static void writing_shows_a_new_time(void **state)
     close(fd);
 }
 
-/* ---- Time -------------------------------------------------------------------------------------
- */
+/* ---- Time ------------------------------------------------------------------------------------ */
 
 static bool becomes(const char *path, off_t size)
 {
@@ -489,8 +486,7 @@ static void much_data_is_committed_early(void **state)
     free(block);
 }
 
-/* ---- Trouble ----------------------------------------------------------------------------------
- */
+/* ---- Trouble --------------------------------------------------------------------------------- */
 
 /* Without a quorum shells fail, and nothing is changed. */
 static void shells_notice_that_nothing_is_written(void **state)

@@ -13,8 +13,7 @@
 
 enum { TTL = 2000, SESSION = 7, MEMBER = 3, TERM = 5 };
 
-/* ---- The member's side -------------------------------------------------------------------------
- */
+/* ---- The member's side ----------------------------------------------------------------------- */
 
 static void test_a_lease_is_a_tenth_shorter(void **state)
 {
@@ -126,8 +125,7 @@ static void test_an_acknowledgement_that_comes_too_late(void **state)
     assert_false(lease_member_holds(&l, 2900));
 }
 
-/* ---- The leader's side -------------------------------------------------------------------------
- */
+/* ---- The leader's side ----------------------------------------------------------------------- */
 
 struct heard {
     unsigned acks, expired;

@@ -124,8 +124,7 @@ static uint64_t clock_of(const struct host *h)
                               1000;
 }
 
-/* ---- Events ------------------------------------------------------------------------------------
- */
+/* ---- Events ---------------------------------------------------------------------------------- */
 
 static bool before(const struct event *a, const struct event *b)
 {
@@ -198,8 +197,7 @@ static void send(unsigned from, struct event e)
         push(delay(), e);
 }
 
-/* ---- Checks ------------------------------------------------------------------------------------
- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 static void look_at(unsigned i)
 {
@@ -209,8 +207,7 @@ static void look_at(unsigned i)
         w.wrong = "L1: the lease of a session that has ended";
 }
 
-/* ---- Members -----------------------------------------------------------------------------------
- */
+/* ---- Members --------------------------------------------------------------------------------- */
 
 static void open_session(unsigned i)
 {
@@ -277,8 +274,7 @@ static void apply(unsigned i, uint64_t upto)
     }
 }
 
-/* ---- As leader ---------------------------------------------------------------------------------
- */
+/* ---- As leader ------------------------------------------------------------------------------- */
 
 static void sync_sessions(unsigned i)
 {
@@ -399,8 +395,7 @@ static void on_tick(unsigned i)
     lease_leader_overdue(&h->lease_leader, expire, h);
 }
 
-/* ---- The oracle --------------------------------------------------------------------------------
- */
+/* ---- The oracle ------------------------------------------------------------------------------ */
 
 static void commit(bool open, uint64_t session, unsigned host)
 {
@@ -544,8 +539,7 @@ static void on_trouble(void)
     }
 }
 
-/* ---- Worlds ------------------------------------------------------------------------------------
- */
+/* ---- Worlds ---------------------------------------------------------------------------------- */
 
 static void handle(const struct event *e)
 {

@@ -80,8 +80,7 @@ static void samples_are_judged(void **state)
     }
 }
 
-/* ---- Against a search of all orders (Wing and Gong 1993) --------------------------------------
- */
+/* ---- Against a search of all orders (Wing and Gong 1993) ------------------------------------- */
 
 /* Can the operations that are left (bits) come next to one another, the register being `value`? */
 static bool search(const struct observed *h, unsigned left, uint64_t value)

@@ -41,8 +41,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- Each command that changes something, each time as if it were the first -------------------
- */
+/* ---- Each command that changes something, each time as if it were the first ------------------ */
 
 #define COMMAND(member, CASE)                                                                      \
     Cfs__Command c = CFS__COMMAND__INIT;                                                           \

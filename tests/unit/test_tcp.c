@@ -28,8 +28,7 @@
 
 #define PATIENCE 8000 /* ms: reached only if a test fails */
 
-/* ---- Ends --------------------------------------------------------------------------------------
- */
+/* ---- Ends ------------------------------------------------------------------------------------ */
 
 struct end {
     struct tcp *tcp;
@@ -191,8 +190,7 @@ static void send_number(struct end *e, uint64_t to, uint64_t number, size_t len)
     assert_null(b.data);
 }
 
-/* ---- Raw sockets -------------------------------------------------------------------------------
- */
+/* ---- Raw sockets ----------------------------------------------------------------------------- */
 
 static int raw_connect(const struct end *e)
 {
@@ -250,8 +248,7 @@ static bool raw_closed(int fd)
     return n == 0 || (errno != EAGAIN && errno != EINPROGRESS && errno != ENOTCONN);
 }
 
-/* ---- Addresses ---------------------------------------------------------------------------------
- */
+/* ---- Addresses ------------------------------------------------------------------------------- */
 
 static void test_parse(void **state BASE_UNUSED)
 {
@@ -313,8 +310,7 @@ static void test_cannot_listen(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* ---- Links -------------------------------------------------------------------------------------
- */
+/* ---- Links ----------------------------------------------------------------------------------- */
 
 static void test_up(void **state BASE_UNUSED)
 {
@@ -579,8 +575,7 @@ static void test_no_member_any_more(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* ---- Strangers ---------------------------------------------------------------------------------
- */
+/* ---- Strangers ------------------------------------------------------------------------------- */
 
 static void test_another_cluster(void **state BASE_UNUSED)
 {
@@ -876,8 +871,7 @@ static void test_slow_reader(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* ---- Log lines ---------------------------------------------------------------------------------
- */
+/* ---- Log lines ------------------------------------------------------------------------------- */
 
 static void test_complains_once(void **state BASE_UNUSED)
 {
@@ -913,8 +907,7 @@ static void test_complains_once(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* ---- The codec (for TLS) -----------------------------------------------------------------------
- */
+/* ---- The codec (for TLS) --------------------------------------------------------------------- */
 
 /* A codec that makes the same demands on the link as TLS: it first exchanges bytes of its own,
  * keeps the bytes that are sent before that is done, and cuts the stream at other places than
