@@ -210,7 +210,8 @@ static bool do_log_get(void *ctx, uint64_t index, struct machine_entry *out)
 
 static bool do_acceptable(void *ctx, uint64_t from, const uint8_t *data, size_t len)
 {
-    return store_acceptable_from(store_of(ctx), from, data, len);
+    return from == 0 ? store_acceptable(data, len)
+                     : store_acceptable_from(store_of(ctx), from, data, len);
 }
 
 /* ---- Apply ----------------------------------------------------------------------------------- */

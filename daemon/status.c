@@ -106,6 +106,7 @@ json_t *status_json(struct daemon *d)
     session_manager_status(d->session_manager, out);
     json_object_set_new(out, "pending", json_integer(number(consensus_pending(d->consensus))));
     json_object_set_new(out, "elections", json_integer(number(s.elections)));
+    json_object_set_new(out, "refused", json_integer(number(s.refused)));
     json_object_set_new(out, "snapshots_sent", json_integer(number(s.snapshots_sent)));
     json_object_set_new(out, "snapshots_installed", json_integer(number(s.snapshots_installed)));
     json_object_set_new(out, "uptime_ms", json_integer(number(clock_boot_ms() - d->started_ms)));

@@ -144,6 +144,8 @@ static void raft_metrics(struct buf *out, const struct driver_status *s)
     metric(out, "first_index", "gauge", "First entry of the log.", s->first_index);
     metric(out, "last_index", "gauge", "Last entry of the log.", s->last_index);
     metric(out, "elections_total", "counter", "Elections this member has begun.", s->elections);
+    metric(out, "refused_messages_total", "counter", "Messages that no sound member sends.",
+           s->refused);
     metric(out, "snapshots_sent_total", "counter", "Snapshots sent to others.", s->snapshots_sent);
     metric(out, "snapshots_installed_total", "counter", "Snapshots received and installed.",
            s->snapshots_installed);

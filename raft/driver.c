@@ -131,8 +131,7 @@ static bool is_acceptable(struct driver *d, uint64_t from, const uint8_t *data, 
     return false;
 }
 
-/* Only the leader checks whether a command is acceptable: here its own, in on_propose the others'.
- */
+/* The leader checks whether a command is acceptable: here its own, in on_propose the others'. */
 bool driver_propose(struct driver *d, struct buf *data)
 {
     uint64_t leader = guard_leader(&d->guard);
@@ -163,6 +162,60 @@ static void on_propose(struct driver *d, uint64_t from, const Cfs__Peer__Propose
             return;
         }
     }
+}
+
+/* Terms grow by elections, one by one. A peer that is this far ahead is broken: if its term entered
+ * our database, the terms of the whole cluster would soon be used up. */
+#define TERM_LEAP (UINT64_C(1) << 32)
+
+/* The term of the message's sender; 0: the message has none. */
+static uint64_t term_of(const Cfs__Peer__Frame *frame)
+{
+    switch (frame->kind_case) {
+    case CFS__PEER__FRAME__KIND_REQUEST_VOTE:
+        return frame->request_vote->term;
+    case CFS__PEER__FRAME__KIND_REQUEST_VOTE_RESULT:
+        return frame->request_vote_result->term;
+    case CFS__PEER__FRAME__KIND_APPEND_ENTRIES:
+        return frame->append_entries->term;
+    case CFS__PEER__FRAME__KIND_APPEND_ENTRIES_RESULT:
+        return frame->append_entries_result->term;
+    case CFS__PEER__FRAME__KIND_TIMEOUT_NOW:
+        return frame->timeout_now->term;
+    case CFS__PEER__FRAME__KIND_READ_PROBE:
+        return frame->read_probe->term;
+    case CFS__PEER__FRAME__KIND_READ_ACK:
+        return frame->read_ack->term;
+    case CFS__PEER__FRAME__KIND_SNAPSHOT_OFFER:
+        return frame->snapshot_offer->term;
+    case CFS__PEER__FRAME__KIND_PROPOSE:
+    case CFS__PEER__FRAME__KIND_READ_REQUEST:
+    case CFS__PEER__FRAME__KIND_READ_REPLY:
+    case CFS__PEER__FRAME__KIND_SNAPSHOT_CHUNK:
+    case CFS__PEER__FRAME__KIND_SNAPSHOT_ACK:
+    case CFS__PEER__FRAME__KIND_APP:
+    case CFS__PEER__FRAME__KIND__NOT_SET:
+    case _CFS__PEER__FRAME__KIND__CASE_IS_INT_SIZE:
+        break;
+    }
+    return 0;
+}
+
+/* Why the message cannot come from a sound member; NULL: it can. */
+static const char *fault_of(struct driver *d, const Cfs__Peer__Frame *frame)
+{
+    const Cfs__Peer__AppendEntries *append = frame->append_entries;
+
+    if (term_of(frame) > d->raft.current_term + TERM_LEAP)
+        return "its term is out of reach";
+    if (frame->kind_case != CFS__PEER__FRAME__KIND_APPEND_ENTRIES)
+        return NULL;
+    for (size_t i = 0; i < append->n_entries; i++)
+        if (append->entries[i]->type == MACHINE_COMMAND &&
+            !d->machine.ops->acceptable(d->machine.ctx, 0, append->entries[i]->data.data,
+                                        append->entries[i]->data.len))
+            return "it has a log entry that is not valid";
+    return NULL;
 }
 
 static void on_raft(struct driver *d, uint64_t from, const Cfs__Peer__Frame *frame)
@@ -230,10 +283,18 @@ bool driver_receive(struct driver *d, uint64_t from, const uint8_t *data, size_t
 {
     Cfs__Peer__Frame *frame = wire_decode(data, len);
     struct driver_peer *peer;
+    const char *fault;
 
     if (frame == NULL)
         return false;
     driver_clock(d);
+    fault = fault_of(d, frame);
+    if (fault != NULL) {
+        d->refused++;
+        log_error("refused a message of member %" PRIu64 ": %s", from, fault);
+        wire_free(frame);
+        return false;
+    }
     peer = replicate_peer(d, from);
     if (peer != NULL)
         peer->heard = d->guard.now;
@@ -377,6 +438,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
             max_u64(1, d->env.now_ms(d->env.ctx) + d->skew -
                            min_u64(d->no_leader_since, d->env.now_ms(d->env.ctx) + d->skew));
     out->elections = d->elections;
+    out->refused = d->refused + d->guard.dropped;
     out->snapshots_sent = d->snapshot.sent;
     out->snapshots_installed = d->snapshot.installed;
     out->config_index = pending != 0 ? pending : d->raft.configuration_committed_index;

@@ -81,8 +81,10 @@ struct driver *driver_new(const struct driver_config *config, const struct drive
 int driver_start(struct driver *d, char *errmsg, size_t errmsg_len);
 void driver_free(struct driver *d);
 
-/* A message from a peer's env->send. Arbitrary bytes do no harm: returns false if they are not a
- * valid message (then the caller should close the link). Borrows. */
+/* A message from a peer's env->send. Arbitrary bytes do no harm, and nothing that a broken peer
+ * sends lasts: returns false if they are no valid message, name a term that no election leads to,
+ * or have an entry that the state machine does not accept. The caller should then close the link.
+ * Borrows. */
 BASE_MUST_USE bool driver_receive(struct driver *d, uint64_t from, const uint8_t *data, size_t len);
 
 /* A link came up or went down. If the link to the leader goes down, an election follows immediately
@@ -145,6 +147,7 @@ struct driver_status {
     uint64_t last_index;
     uint64_t no_leader_ms; /* for so long no leader is known; 0: a leader is known */
     uint64_t elections;    /* number of elections that this member started */
+    uint64_t refused;      /* messages that no sound member sends */
     uint64_t snapshots_sent;
     uint64_t snapshots_installed;
     uint64_t config_index;

@@ -103,6 +103,7 @@ struct driver {
     struct driver_peer peers[DRIVER_PEERS_MAX];
     unsigned n_peers;
     struct readindex reads;
+    uint64_t refused; /* messages that no sound member sends */
     struct snapshot snapshot;
 
     /* What was last reported to the environment. */

@@ -70,9 +70,9 @@ struct machine_ops {
     void (*log_truncate)(void *ctx, uint64_t from); /* delete index >= from */
     void (*log_append)(void *ctx, uint64_t index, const struct machine_entry *entry); /* borrows */
     void (*log_compact)(void *ctx, uint64_t below); /* delete index < below */
-    /* True if the payload of a COMMAND proposed by member `from` may enter the log. The leader
-     * asks. No peer may put bytes into the log that stop every member, or that act for another
-     * member. Borrows. */
+    /* True if the payload of a COMMAND may enter the log. The leader asks for each proposal of
+     * member `from`. A follower asks for each entry of a leader, with from = 0. No peer may put
+     * bytes into the log that stop every member, or that act for another member. Borrows. */
     bool (*acceptable)(void *ctx, uint64_t from, const uint8_t *data, size_t len);
     /* Applies a committed entry of any type; index is that of the previous call + 1. Borrows. */
     void (*apply)(void *ctx, uint64_t index, const struct machine_entry *entry);

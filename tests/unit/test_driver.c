@@ -98,7 +98,7 @@ static bool takes_not_80(void *ctx, uint64_t from, const uint8_t *data, size_t l
 {
     (void)ctx;
     (void)data;
-    assert_true(from >= 1 && from <= 3);
+    assert_true(from <= 3);
     return len != 80;
 }
 

@@ -17,7 +17,7 @@
 #include <xxhash.h>
 
 #include "base/log.h"
-#include "raft/driver.h"
+#include "raft/driver_impl.h"
 #include "raft/wire.h"
 #include "tests/lib/memory_machine.h"
 
@@ -32,7 +32,7 @@ struct world {
 
 static uint64_t seed_now;
 static struct {
-    unsigned led, applied, compacted, changed, installed, sent;
+    unsigned led, applied, compacted, changed, installed, sent, refused;
 } seen; /* number of worlds in which the liars had an effect; 0 would test nothing */
 
 static void on_abort(int signal)
@@ -404,11 +404,25 @@ static void play_operator(struct world *w)
         (void)driver_assign(w->driver, id, role);
 }
 
+/* True if it is a frame, but one that no sound member sends. */
+static bool is_refused(struct world *w, const struct buf *data)
+{
+    Cfs__Peer__Frame *frame = wire_decode(data->data, data->len);
+    uint64_t before = w->status.refused;
+
+    driver_status(w->driver, &w->status);
+    if (frame == NULL)
+        return false;
+    wire_free(frame);
+    assert_int_equal(w->status.refused, before + 1);
+    return true;
+}
+
 static void hostile_world(uint64_t seed, unsigned rounds)
 {
     struct world w;
     uint64_t term = 0, commit = 0;
-    unsigned i, led = 0;
+    unsigned i, led = 0, refused = 0;
 
     seed_now = seed;
     world_open(&w, seed);
@@ -417,7 +431,7 @@ static void hostile_world(uint64_t seed, unsigned rounds)
         struct buf data = something(&w, from);
 
         if (!driver_receive(w.driver, from, data.data, data.len))
-            assert_null(wire_decode(data.data, data.len));
+            refused += is_refused(&w, &data);
         buf_fini(&data);
         if (chance(&w, 8) == 0) {
             data = buf_copy("proposal", 8);
@@ -441,6 +455,7 @@ static void hostile_world(uint64_t seed, unsigned rounds)
         led += w.status.state == DRIVER_LEADER;
     }
     seen.led += led > 0;
+    seen.refused += refused;
     seen.applied += w.status.applied > 1;
     seen.compacted += w.status.first_index > 1;
     seen.changed += w.status.config_index > 1;
@@ -462,7 +477,105 @@ static void test_hostile_peers(void **state)
            "%u snapshots installed, %u sent\n",
            n, seen.led, seen.applied, seen.compacted, seen.changed, seen.installed, seen.sent);
     assert_true(n < 300 || (seen.led > 10 && seen.applied > 10 && seen.changed > 0 &&
-                            seen.installed > 0 && seen.compacted > 0));
+                            seen.installed > 0 && seen.compacted > 0 && seen.refused > 0));
+}
+
+/* A world in which the driver follows member 2 in term 1. */
+static bool receives(struct world *w, Cfs__Peer__Frame *frame)
+{
+    struct buf data = wire_encode(frame);
+    bool good = driver_receive(w->driver, 2, data.data, data.len);
+
+    buf_fini(&data);
+    driver_turn(w->driver);
+    driver_status(w->driver, &w->status);
+    return good;
+}
+
+/* One message could use up all terms; their number is bounded by the number of elections. */
+static void test_a_term_out_of_reach(void **state)
+{
+    const uint64_t leap = UINT64_C(1) << 32;
+    Cfs__Peer__Frame frame = CFS__PEER__FRAME__INIT;
+    Cfs__Peer__RequestVote vote = CFS__PEER__REQUEST_VOTE__INIT;
+    Cfs__Peer__AppendEntries append = CFS__PEER__APPEND_ENTRIES__INIT;
+    struct world w;
+    uint64_t term;
+
+    (void)state;
+    world_open(&w, 1);
+    term = w.status.term;
+    frame.kind_case = CFS__PEER__FRAME__KIND_REQUEST_VOTE;
+    frame.request_vote = &vote;
+    vote.version = 2;
+    vote.candidate = 2;
+    vote.last_index = 100;
+    vote.last_term = 1;
+    vote.disrupt = true;
+    vote.term = term + leap + 1;
+    assert_false(receives(&w, &frame));
+    assert_int_equal(w.status.term, term);
+    assert_int_equal(w.status.refused, 1);
+    frame.kind_case = CFS__PEER__FRAME__KIND_APPEND_ENTRIES;
+    frame.append_entries = &append;
+    append.term = term + leap + 1;
+    assert_false(receives(&w, &frame));
+    assert_int_equal(w.status.term, term);
+    assert_int_equal(w.status.refused, 2);
+    frame.kind_case = CFS__PEER__FRAME__KIND_REQUEST_VOTE;
+    frame.request_vote = &vote;
+    vote.term = term + leap;
+    assert_true(receives(&w, &frame));
+    assert_int_equal(w.status.term, term + leap);
+    assert_int_equal(w.status.refused, 2);
+    world_close(&w);
+}
+
+static bool not_bad(void *ctx, uint64_t from, const uint8_t *data, size_t len)
+{
+    (void)ctx;
+    assert_int_equal(from, 0);
+    return len < 3 || memcmp(data, "bad", 3) != 0;
+}
+
+/* A leader that does not check its entries: none of them may enter the log. */
+static void test_an_entry_that_is_not_acceptable(void **state)
+{
+    Cfs__Peer__Frame frame = CFS__PEER__FRAME__INIT;
+    Cfs__Peer__AppendEntries append = CFS__PEER__APPEND_ENTRIES__INIT;
+    Cfs__Peer__Entry rows[2] = {CFS__PEER__ENTRY__INIT, CFS__PEER__ENTRY__INIT};
+    Cfs__Peer__Entry *entries[2] = {&rows[0], &rows[1]};
+    uint8_t good[] = "good", bad[] = "bad";
+    struct machine_ops ops;
+    struct world w;
+    uint64_t last;
+
+    (void)state;
+    world_open(&w, 1);
+    ops = *w.driver->machine.ops;
+    ops.acceptable = not_bad;
+    w.driver->machine.ops = &ops;
+    last = w.status.last_index;
+    frame.kind_case = CFS__PEER__FRAME__KIND_APPEND_ENTRIES;
+    frame.append_entries = &append;
+    append.term = w.status.term + 1;
+    append.prev_index = last;
+    append.prev_term = 1;
+    append.entries = entries;
+    append.n_entries = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        rows[i].term = append.term;
+        rows[i].type = MACHINE_COMMAND;
+        rows[i].data.data = i == 0 ? good : bad;
+        rows[i].data.len = 3;
+    }
+    assert_false(receives(&w, &frame));
+    assert_int_equal(w.status.last_index, last);
+    assert_int_equal(w.status.refused, 1);
+    rows[1].data.data = good;
+    assert_true(receives(&w, &frame));
+    assert_int_equal(w.status.last_index, last + 2);
+    world_close(&w);
 }
 
 static void test_invalid_frames(void **state)
@@ -483,6 +596,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_invalid_frames),
+        cmocka_unit_test(test_a_term_out_of_reach),
+        cmocka_unit_test(test_an_entry_that_is_not_acceptable),
         cmocka_unit_test(test_hostile_peers),
     };
 
