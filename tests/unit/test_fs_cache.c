@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel caches is there without asking, and never stale after a barrier: random changes
- * on two hosts at once, while both look around, and then everything is compared with a third mount
- * that has no caches. */
+/* The kernel answers cached things without a request, and its caches are never stale after a
+ * barrier. The last test makes random changes on two hosts at once, while both read, and compares
+ * both with a third mount that has no caches. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,7 +70,7 @@ static void list(const char *path)
     closedir(dir);
 }
 
-static void hot_paths_ask_nothing(void **state)
+static void cached_paths_send_no_requests(void **state)
 {
     unsigned long before;
     struct stat st;
@@ -110,9 +110,9 @@ static void hot_paths_ask_nothing(void **state)
     close(fd);
 }
 
-/* A snapshot was installed: nothing that is cached may be used. (From Linux 6.16; before, names are
- * believed for a minute.) */
-static void a_new_state_is_asked_for(void **state)
+/* After a snapshot was installed, no cached state may be used. (From Linux 6.16; earlier kernels
+ * trust names for another minute.) */
+static void an_installed_snapshot_empties_caches(void **state)
 {
     unsigned long before, old_names;
     struct stat st;
@@ -144,9 +144,9 @@ static void a_new_state_is_asked_for(void **state)
     close(fd);
 }
 
-/* A file that is held without a name can be opened, as on a local disk: an O_PATH handle brings the
- * kernel's OPEN to it after another host has removed it, or has replaced it by rename. */
-static void held_files_are_opened_without_a_name(void **state)
+/* A file in use without a name can be opened, as on a local disk: after another host has removed or
+ * replaced it, an O_PATH descriptor still leads the kernel's OPEN to it. */
+static void unlinked_files_in_use_can_be_opened(void **state)
 {
     static const char *const names[] = {"f", "victim"};
     char path[32], buf[5];
@@ -261,8 +261,8 @@ static void write_some(const char *path, int flags)
     close(fd);
 }
 
-/* Many of the changes cannot be made: names are few. */
-static void whatever(int result)
+/* For results that do not matter: there are few names, so many changes fail. */
+static void ignore_result(int result)
 {
     (void)result;
 }
@@ -283,32 +283,32 @@ static void change(unsigned host)
         write_some(path, 0);
         break;
     case 4:
-        whatever(unlink(path));
+        ignore_result(unlink(path));
         break;
     case 5:
     case 6:
-        whatever(rename(path, some_path(host)));
+        ignore_result(rename(path, some_path(host)));
         break;
     case 7:
-        whatever(link(path, some_path(host)));
+        ignore_result(link(path, some_path(host)));
         break;
     case 8:
-        whatever(mkdir(path, 0755));
+        ignore_result(mkdir(path, 0755));
         break;
     case 9:
-        whatever(rmdir(path));
+        ignore_result(rmdir(path));
         break;
     case 10:
-        whatever(chmod(path, 0400 + roll(0400)));
+        ignore_result(chmod(path, 0400 + roll(0400)));
         break;
     case 11:
-        whatever(truncate(path, roll(6000)));
+        ignore_result(truncate(path, roll(6000)));
         break;
     case 12:
-        whatever(setxattr(path, "user.x", "12345", roll(6), 0));
+        ignore_result(setxattr(path, "user.x", "12345", roll(6), 0));
         break;
     default:
-        whatever(renameat2(AT_FDCWD, path, AT_FDCWD, some_path(host), RENAME_EXCHANGE));
+        ignore_result(renameat2(AT_FDCWD, path, AT_FDCWD, some_path(host), RENAME_EXCHANGE));
     }
 }
 
@@ -356,7 +356,7 @@ static pid_t start(unsigned host, bool changing)
     _exit(0);
 }
 
-/* The tree below path, as text, in an order of its own. */
+/* Appends the tree below path as text, sorted by this test. */
 static void describe(const char *path, const char *shown, struct buf *out);
 
 static int by_name(const void *x, const void *y)
@@ -420,7 +420,7 @@ static void describe(const char *path, const char *shown, struct buf *out)
         describe_dir(path, shown, out);
 }
 
-/* By every name that may be there, before a list tells the kernel which are. */
+/* Looks up every name that may exist, before a listing tells the kernel which names do. */
 static void describe_names(unsigned host, struct buf *out)
 {
     struct stat st;
@@ -444,7 +444,7 @@ static void describe_all(unsigned host, struct buf *out)
     describe(rig.mnt[host], "", out);
 }
 
-/* The line that begins at `at`, or around it; a static buffer for each of the two. */
+/* The line that contains `at`, in one of two static buffers. */
 static const char *line_at(const struct buf *text, size_t at, unsigned which)
 {
     static char lines[2][300];
@@ -475,8 +475,8 @@ static void assert_same(unsigned host, const struct buf *expected)
     buf_fini(&got);
 }
 
-/* A write that is waiting to be committed belongs to nobody after its process has ended: fsync of
- * each host commits all. */
+/* A buffered write has no owner any more after its process has ended. So fsync on each host commits
+ * all of them. */
 static void caches_are_never_stale(void **state)
 {
     pid_t pids[4];
@@ -510,9 +510,9 @@ static void caches_are_never_stale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(hot_paths_ask_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_new_state_is_asked_for, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(held_files_are_opened_without_a_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(cached_paths_send_no_requests, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_installed_snapshot_empties_caches, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unlinked_files_in_use_can_be_opened, set_up, tear_down),
         cmocka_unit_test_setup_teardown(shared_mappings_are_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(caches_are_never_stale, set_up, tear_down),
     };

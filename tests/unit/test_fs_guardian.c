@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A daemon that dies while one of its threads waits in the kernel for what only an answer of the
- * daemon could end (fs/kernel/guardian.h): it ends all the same, and so does who waits for it. */
+/* A daemon dies while one of its threads waits in the kernel for an event that only an answer of
+ * the daemon could cause (fs/kernel/guardian.h). The daemon and the processes that wait for it must
+ * end all the same. */
 #include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
@@ -23,7 +24,7 @@
 
 static struct rig rig;
 
-/* Does one of the process's threads sleep so that no signal wakes it up? */
+/* True if a thread of the process sleeps uninterruptibly. */
 static bool is_stuck(pid_t pid)
 {
     char path[64], line[512];
@@ -47,8 +48,8 @@ static bool is_stuck(pid_t pid)
     return stuck;
 }
 
-/* A process makes a directory in d, which nobody answers; meanwhile the kernel is told to forget
- * another name in there. The process. */
+/* Starts a process that makes a directory in d, and gets no answer. Meanwhile the kernel is told to
+ * forget another name in d. Returns the pid. */
 static pid_t wedge(void)
 {
     char command[100];
@@ -74,7 +75,7 @@ static pid_t wedge(void)
     return pid;
 }
 
-/* rig_kill fails when the server does not come to an end. */
+/* rig_kill fails if the server does not end. */
 static void check_ends(pid_t waiter)
 {
     int status = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ioctls, through real mounts: entries, transactions in parts, whose permissions count, and what
- * the kernel of the same host shows afterwards. */
+/* ioctls through real mounts: entries, transactions in parts, permission checks, and the kernel's
+ * caches of the same host afterwards. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,7 +72,7 @@ static void creates_entries(void **state)
     int fd = open_root();
 
     (void)state;
-    assert_int_equal(stat(at(0, "f"), &st), -1); /* the kernel keeps that in mind */
+    assert_int_equal(stat(at(0, "f"), &st), -1); /* the kernel caches the absence */
     assert_int_equal(create(fd, &c), 0);
     assert_string_equal(c.name, "f");
     assert_int_equal(stat(at(0, "f"), &st), 0);
@@ -101,7 +101,7 @@ static void numbers_names(void **state)
         snprintf(want, sizeof(want), "job-%010u", i);
         assert_string_equal(c.name, want);
         assert_int_equal(access(at(0, want), F_OK), 0);
-        assert_int_equal(unlink(at(0, want)), 0); /* a number is not given twice all the same */
+        assert_int_equal(unlink(at(0, want)), 0); /* the number is not reused after this */
     }
     c = (struct coordfs_ioc_create){.flags = COORDFS_IOC_CREATE_SEQUENTIAL};
     assert_int_equal(create(fd, &c), 0);
@@ -133,7 +133,7 @@ static void marks_ephemeral(void **state)
     close(fd);
 }
 
-static void refuses_nonsense(void **state)
+static void bad_arguments_are_refused(void **state)
 {
     static const struct {
         struct coordfs_ioc_create c;
@@ -177,7 +177,7 @@ static void refuses_nonsense(void **state)
 
 /* ---- Transactions ---- */
 
-/* 0 or an errno: of the ioctl, or the outcome. Frees the transaction. */
+/* Runs and frees the transaction. Returns 0, the errno of the ioctl, or the outcome. */
 static int run(int fd, Cfs__Txn *txn)
 {
     Cfs__Reply *reply = transact_run(fd, txn);
@@ -198,8 +198,8 @@ static void assert_content(unsigned i, const char *name, const char *want)
     assert_memory_equal(got, want, (size_t)n);
 }
 
-/* What the kernel has cached is what it was; afterwards it must not be. */
-static void the_kernel_learns_of_it(void **state)
+/* The kernel has cached the old state; the transaction must invalidate it. */
+static void transactions_invalidate_caches(void **state)
 {
     Cfs__Txn *txn = transact_new();
     int fd = open_root();
@@ -225,8 +225,8 @@ static void the_kernel_learns_of_it(void **state)
     close(fd);
 }
 
-/* Whole blocks wait for more (fs/writeback/writeback.h); a transaction sees them. */
-static void drafts_come_first(void **state)
+/* Whole blocks are buffered (fs/writeback/writeback.h); a transaction must see them. */
+static void transactions_see_buffered_writes(void **state)
 {
     static char block[4096];
     int file = open(at(0, "f"), O_WRONLY | O_CREAT, 0644), fd = open_root();
@@ -265,8 +265,8 @@ static void all_or_nothing(void **state)
     close(fd);
 }
 
-/* A megabyte goes in many parts, and comes back whole. */
-static void goes_in_parts(void **state)
+/* A megabyte is sent in many parts, and read back unchanged. */
+static void large_transactions_go_in_parts(void **state)
 {
     char *data = malloc(LIMIT_WRITE_MAX), *got = malloc(LIMIT_WRITE_MAX);
     Cfs__Txn *txn = transact_new();
@@ -280,7 +280,7 @@ static void goes_in_parts(void **state)
     assert_int_equal(rig_get(at(0, "big"), got, LIMIT_WRITE_MAX), LIMIT_WRITE_MAX);
     assert_memory_equal(got, data, LIMIT_WRITE_MAX);
     txn = transact_new();
-    for (unsigned i = 0; i < LIMIT_TXN_STEPS; i++) /* the reply has several parts, too */
+    for (unsigned i = 0; i < LIMIT_TXN_STEPS; i++) /* this makes a reply of several parts */
         transact_check(txn, "big", CFS__TXN_CHECK__KIND__EXISTS, 0);
     assert_int_equal(run(fd, txn), 0);
     transact_check(txn = transact_new(), "big", CFS__TXN_CHECK__KIND__EXISTS, 0);
@@ -307,7 +307,8 @@ static int run_parts(int fd)
     return ioctl(fd, COORDFS_IOC_TXN_RUN, &len) == 0 ? 0 : errno;
 }
 
-/* The largest that goes, to the byte: what is refused is E2BIG, and what is not is answered. */
+/* The largest transaction, to the byte: a larger one is refused with E2BIG, a smaller one is run.
+ */
 static void as_large_as_a_log_entry(void **state)
 {
     char *data = calloc(1, LIMIT_COMMAND_MAX);
@@ -330,7 +331,7 @@ static void as_large_as_a_log_entry(void **state)
         assert_int_equal(errno, E2BIG);
         refused++;
     }
-    assert_in_range(refused, 1, 40); /* the limit is among them */
+    assert_in_range(refused, 1, 40); /* both sides of the limit were tried */
     assert_string_equal(rig_tell(&rig, "check"), "ok");
     free(data);
     close(fd);
@@ -346,22 +347,22 @@ static void bad_messages(void **state)
     size_t len;
 
     (void)state;
-    assert_int_equal(run_parts(fd), 0); /* no step at all: that is an outcome, EINVAL */
+    assert_int_equal(run_parts(fd), 0); /* an empty transaction is run; its outcome is EINVAL */
     assert_int_equal(send_part(fd, "nonsense", 8, 8), 0);
     assert_int_equal(run_parts(fd), EBADMSG);
     assert_int_equal(send_part(fd, "", 0, sizeof(part.data) + 1), EINVAL);
     assert_int_equal(send_part(fd, "", 0, UINT32_MAX), EINVAL);
-    /* Credentials are not the message's to give. */
+    /* The message must not contain credentials. */
     txn->cred = transact_op(&cfs__cred__descriptor);
     transact_check(txn, "/", CFS__TXN_CHECK__KIND__EXISTS, 0);
     len = cfs__txn__pack(txn, bytes);
     assert_int_equal(send_part(fd, bytes, (uint32_t)len, (uint32_t)len), 0);
     assert_int_equal(run_parts(fd), EBADMSG);
     cfs__txn__free_unpacked(txn, NULL);
-    /* A field that nobody knows would stop all members. */
+    /* An unknown field would stop all members, so it is refused here. */
     assert_int_equal(send_part(fd, "\xf8\x07\x01", 3, 3), 0);
     assert_int_equal(run_parts(fd), EBADMSG);
-    /* More than a log entry takes; then all is well again. */
+    /* A message that is larger than a log entry is refused. The next one works again. */
     for (size_t sent = 0; error == 0 && sent < 2 * LIMIT_COMMAND_MAX; sent += sizeof(zeros))
         error = send_part(fd, zeros, sizeof(zeros), sizeof(zeros));
     assert_int_equal(error, E2BIG);
@@ -399,7 +400,7 @@ static int become(const struct who *who)
     return syscall(SYS_capset, &header, data) < 0 ? errno : 0;
 }
 
-/* What run() says of the transaction when they do it. */
+/* The result of run() in a child with these rights. */
 static int run_as(struct who who, Cfs__Txn *txn)
 {
     pid_t pid = fork();
@@ -426,7 +427,7 @@ static Cfs__Txn *put_txn(const char *path)
     return txn;
 }
 
-static void permissions_are_the_callers(void **state)
+static void permissions_of_the_caller_count(void **state)
 {
     struct stat st;
 
@@ -471,7 +472,7 @@ static Cfs__Txn *trusted_txn(void)
     return txn;
 }
 
-/* Root of a container. */
+/* Root in a container lacks capabilities. */
 static void root_needs_capabilities(void **state)
 {
     const struct who root = {0};
@@ -505,14 +506,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(creates_entries, set_up, tear_down),
         cmocka_unit_test_setup_teardown(numbers_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(marks_ephemeral, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(refuses_nonsense, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_kernel_learns_of_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(drafts_come_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bad_arguments_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(transactions_invalidate_caches, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(transactions_see_buffered_writes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_or_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(goes_in_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(large_transactions_go_in_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(as_large_as_a_log_entry, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_messages, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(permissions_are_the_callers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(permissions_of_the_caller_count, set_up, tear_down),
         cmocka_unit_test_setup_teardown(root_needs_capabilities, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tells_the_session, set_up, tear_down),
     };

@@ -40,7 +40,7 @@ static int set_up_impatient(void **state)
     return 0;
 }
 
-/* Nothing is left behind: all handles are closed by now, or will be soon. */
+/* No locks and commands remain: all handles are closed now or will be soon. */
 static bool become(const char *what, unsigned long n)
 {
     for (unsigned ms = 0; ms < PATIENCE_MS; ms += 5) {
@@ -113,7 +113,7 @@ static void catch_signal(int flags)
     hold_signal(SIG_UNBLOCK);
 }
 
-/* A child that exits with what fn returns. SIGUSR1 waits until fn catches it. */
+/* Starts a child that exits with the result of fn. SIGUSR1 is blocked until fn catches it. */
 static pid_t child(int (*fn)(void *arg), void *arg)
 {
     pid_t pid;
@@ -157,7 +157,8 @@ static void await_exit(pid_t pid)
     assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
 }
 
-/* The same of a child that is interrupted until it ends: nobody can see that its call has begun. */
+/* The exit status of a child that is interrupted until it ends, because nothing shows when its call
+ * has begun. */
 static int exit_of_interrupted(pid_t pid)
 {
     siginfo_t info = {0};
@@ -173,8 +174,8 @@ static int exit_of_interrupted(pid_t pid)
 struct job {
     unsigned mount;
     const char *name;
-    int op;     /* flock's; or */
-    short type; /* fcntl's, if not 0 */
+    int op;     /* of flock, or */
+    short type; /* of fcntl, if not 0 */
     off_t start;
     int sa_flags;
 };
@@ -190,7 +191,7 @@ static int do_job(void *arg)
     return fcntl_of(fd, F_SETLKW, job->type, job->start, 1);
 }
 
-/* A child that waits for a lock; n of them wait then. */
+/* Starts a child that waits for a lock, and waits until n requests are waiting. */
 static pid_t waiter(const struct job *job, unsigned n)
 {
     struct job copy = *job;
@@ -214,7 +215,7 @@ static void flock_excludes_the_other_host(void **state)
     assert_int_equal(flock_of(b, LOCK_SH | LOCK_NB), 0);
     assert_int_equal(flock_of(c, LOCK_SH | LOCK_NB), 0);
     assert_int_equal(flock_of(a, LOCK_EX | LOCK_NB), EWOULDBLOCK);
-    assert_int_equal(flock_of(b, LOCK_EX | LOCK_NB), EWOULDBLOCK); /* a still has its own */
+    assert_int_equal(flock_of(b, LOCK_EX | LOCK_NB), EWOULDBLOCK); /* a still has its shared lock */
     assert_int_equal(flock_of(b, LOCK_UN), 0);
     close(c);
     assert_true(become("held", 1));
@@ -240,13 +241,13 @@ static void a_lock_costs_one_change_and_its_release_another(void **state)
     assert_int_equal(fcntl_of(a, F_SETLK, F_WRLCK, 0, 0), 0);
     assert_int_equal(fcntl_of(a, F_SETLK, F_UNLCK, 0, 0), 0);
     assert_int_equal(rig_ask(&rig, "applied"), n + 4);
-    close(a); /* has nothing any more */
+    close(a); /* holds no lock any more */
     close(b);
     rig_sync(&rig, 0);
     assert_int_equal(rig_ask(&rig, "applied"), n + 4);
 }
 
-static void a_killed_holder_frees_at_once(void **state)
+static void a_killed_holder_frees_its_locks(void **state)
 {
     struct job holder = {0, "f", LOCK_EX, 0, 0, 0}, next = {1, "f", LOCK_EX, 0, 0, 0};
     int go[2], fd;
@@ -301,8 +302,8 @@ static void a_fork_inherits_the_lock(void **state)
     close(go[1]);
 }
 
-/* RELEASE comes after close(2), but before the next request: no `flock -n` fails for what was
- * closed before. */
+/* The kernel sends RELEASE after close(2) has returned, but before its next request. So `flock -n`
+ * never fails because of a lock that was closed before. */
 static void a_closed_lock_is_free(void **state)
 {
     (void)state;
@@ -312,7 +313,7 @@ static void a_closed_lock_is_free(void **state)
         assert_int_equal(flock_of(fd, LOCK_EX | LOCK_NB), 0);
         close(fd);
     }
-    for (int i = 0; i < 100; i++) { /* many at once are released together */
+    for (int i = 0; i < 100; i++) { /* they are released in one command */
         int fds[8];
 
         for (int k = 0; k < 8; k++) {
@@ -353,7 +354,7 @@ static void ranges_exclude_the_other_host(void **state)
     assert_int_equal(found.l_type, F_WRLCK);
     assert_int_equal(found.l_start, 10);
     assert_int_equal(found.l_len, 10);
-    assert_int_equal(found.l_pid, 0); /* of another host */
+    assert_int_equal(found.l_pid, 0); /* the holder is on another host */
     assert_int_equal(getlk(a, F_RDLCK, 12, 1, &found), 0);
     assert_int_equal(found.l_pid, pid);
     assert_int_equal(getlk(a, F_WRLCK, 10, 10, &found), 0);
@@ -369,14 +370,14 @@ static void ranges_exclude_the_other_host(void **state)
     close(go[1]);
 }
 
-/* Two in the middle of one another: only what was unlocked is free. */
+/* Unlocking the middle of a range frees only this part. */
 static void ranges_split(void **state)
 {
     int a = open_on(0, "f", O_RDWR), b = open_on(1, "f", O_RDWR);
     struct flock found;
 
     (void)state;
-    /* One process, two hosts: two owners. */
+    /* The same process on two hosts is two owners. */
     assert_int_equal(fcntl_of(a, F_SETLK, F_WRLCK, 0, 100), 0);
     assert_int_equal(fcntl_of(a, F_SETLK, F_UNLCK, 40, 20), 0);
     assert_int_equal(fcntl_of(b, F_SETLK, F_WRLCK, 40, 20), 0);
@@ -399,13 +400,15 @@ static void any_close_drops_the_process_s_ranges(void **state)
     assert_int_equal(fcntl_of(a, F_SETLK, F_WRLCK, 0, 0), 0);
     assert_int_equal(fcntl_of(b, F_SETLK, F_WRLCK, 0, 0), EAGAIN);
     close(other);
-    assert_int_equal(fcntl_of(b, F_SETLK, F_WRLCK, 0, 0), 0); /* committed when close returned */
+    assert_int_equal(fcntl_of(b, F_SETLK, F_WRLCK, 0, 0), 0); /* the unlock was committed before
+                                                               * close returned */
     close(a);
     close(b);
 }
 
-/* How a process may come to hold a lock, and give it up although its file stays open: by a child
- * that has inherited the descriptor but not the lock, or by another descriptor of the same. */
+/* The ways in which a process gives up its lock while its file stays open elsewhere: a child has
+ * inherited the descriptor but not the lock, or the process has another descriptor of the same
+ * file. */
 enum end {
     END_EXIT,
     END_CLOSE_COPY,
@@ -417,16 +420,16 @@ enum end {
 
 struct ending {
     enum end how;
-    int go;   /* the child that keeps the file open reads it */
-    int told; /* the holder has given the lock up */
+    int go;   /* the child keeps the file open until it reads this */
+    int told; /* readable: the holder has given up the lock */
 };
 
-/* The child is the last to have `fd`. */
+/* The child is the last process that has `fd` open. */
 static void leave_open(int fd, int go)
 {
     if (fork() != 0)
         return;
-    alarm(PATIENCE_MS / 1000); /* also when the test fails */
+    alarm(PATIENCE_MS / 1000); /* for a test that fails */
     sleep_until_told(&go);
     close(fd);
     _exit(0);
@@ -473,7 +476,8 @@ static void ranges_end_with_their_process_or_a_close(void **state)
             assert_int_equal(read(told[0], &byte, 1), 1);
         assert_int_equal(fcntl_of(b, F_SETLK, F_WRLCK, 0, 0), 0);
         assert_int_equal(fcntl_of(b, F_SETLK, F_UNLCK, 0, 0), 0);
-        /* Not opened before the child starts: the child would keep it, and its lock. */
+        /* Opened after the child was started: otherwise the child would keep the file and its lock.
+         */
         c = open_on(0, "f", O_RDWR);
         assert_int_equal(fcntl_of(c, F_OFD_SETLK, F_WRLCK, 0, 0), 0);
         assert_int_equal(write(go[1], "xx", 2), 2);
@@ -493,7 +497,7 @@ static void ofd_locks_go_with_their_handle(void **state)
 
     (void)state;
     assert_int_equal(fcntl_of(a, F_OFD_SETLK, F_WRLCK, 0, 0), 0);
-    assert_int_equal(fcntl_of(b, F_OFD_SETLK, F_WRLCK, 0, 0), EAGAIN); /* of one process */
+    assert_int_equal(fcntl_of(b, F_OFD_SETLK, F_WRLCK, 0, 0), EAGAIN); /* also within one process */
     assert_int_equal(fcntl_of(b, F_SETLK, F_WRLCK, 0, 0), EAGAIN);
     close(a);
     assert_int_equal(fcntl_of(b, F_OFD_SETLK, F_WRLCK, 0, 0), 0);
@@ -513,7 +517,7 @@ static int second_of_two(void *arg)
     return fcntl_of(fd, F_SETLKW, F_WRLCK, 0, 1);
 }
 
-static void who_closes_a_cycle_hears_of_it(void **state)
+static void closing_a_cycle_fails(void **state)
 {
     int a = open_on(0, "f", O_RDWR);
     pid_t pid;
@@ -570,7 +574,7 @@ static void a_signal_ends_the_wait(void **state)
     close(a);
 }
 
-static void a_handler_that_restarts_waits_on(void **state)
+static void a_restarted_call_keeps_waiting(void **state)
 {
     struct job job = {1, "f", LOCK_EX, 0, 0, SA_RESTART};
     int a = open_on(0, "f", O_RDWR);
@@ -602,9 +606,9 @@ static void an_upgrade_waits_for_the_others(void **state)
     assert_int_equal(rig_ask(&rig, "held"), 2);
     pid = fork();
     if (pid == 0)
-        _exit(flock_of(a, LOCK_EX)); /* of the handle that both have */
+        _exit(flock_of(a, LOCK_EX)); /* of the handle that parent and child share */
     assert_true(become("waiting", 1));
-    assert_int_equal(rig_ask(&rig, "held"), 1); /* flock(2): the old one is given up first */
+    assert_int_equal(rig_ask(&rig, "held"), 1); /* flock(2) gives up the old lock first */
     assert_int_equal(flock_of(b, LOCK_UN), 0);
     assert_int_equal(exit_of(pid), 0);
     pid = waiter(&job, 1);
@@ -614,7 +618,7 @@ static void an_upgrade_waits_for_the_others(void **state)
     close(b);
 }
 
-/* A snapshot that is installed may have the grant in it, and nobody tells of that. */
+/* A snapshot that is installed may contain the grant. Then no separate message announces it. */
 static void grants_in_a_snapshot_are_found(void **state)
 {
     struct job job = {1, "f", LOCK_EX, 0, 0, 0};
@@ -624,7 +628,7 @@ static void grants_in_a_snapshot_are_found(void **state)
     (void)state;
     assert_int_equal(flock_of(a, LOCK_EX), 0);
     pid = waiter(&job, 1);
-    rig_tell(&rig, "replaced"); /* it still waits */
+    rig_tell(&rig, "replaced"); /* the request still waits */
     assert_int_equal(rig_ask(&rig, "waiting"), 1);
     rig_tell(&rig, "deaf 1");
     assert_int_equal(flock_of(a, LOCK_UN), 0);
@@ -638,7 +642,7 @@ static void grants_in_a_snapshot_are_found(void **state)
 
 /* ---- Trouble --------------------------------------------------------------------------------- */
 
-static void without_a_quorum_nothing_is_left_behind(void **state)
+static void failures_without_a_quorum_leave_no_lock(void **state)
 {
     struct job job = {1, "f", LOCK_EX, 0, 0, 0};
     int a = open_on(0, "f", O_RDWR), b = open_on(0, "g", O_RDWR);
@@ -657,7 +661,7 @@ static void without_a_quorum_nothing_is_left_behind(void **state)
     assert_int_equal(exit_of_interrupted(pid), EINTR);
     rig_tell(&rig, "resume");
     assert_true(become("pending", 0));
-    assert_true(become("held", 0)); /* also b's: the release was not given up */
+    assert_true(become("held", 0)); /* also b's lock: its release was retried */
     assert_int_equal(flock_of(a, LOCK_EX | LOCK_NB), 0);
     close(a);
     close(b);
@@ -671,15 +675,15 @@ static void an_uncertain_lock_is_given_back(void **state)
     rig_tell(&rig, "fail 1 110"); /* ETIMEDOUT */
     assert_int_equal(flock_of(a, LOCK_EX | LOCK_NB), ETIMEDOUT);
     assert_int_equal(flock_of(b, LOCK_EX | LOCK_NB), 0);
-    rig_tell(&rig, "fail 2 110"); /* releases are tried again */
+    rig_tell(&rig, "fail 2 110"); /* releases are retried */
     assert_int_equal(flock_of(b, LOCK_UN), 0);
     assert_int_equal(rig_ask(&rig, "held"), 0);
-    rig_tell(&rig, "delay 400"); /* longer than the mount's deadline: it is carried out */
+    rig_tell(&rig, "delay 400"); /* longer than the mount's deadline, but the command is applied */
     assert_int_equal(flock_of(a, LOCK_EX | LOCK_NB), ETIMEDOUT);
     rig_tell(&rig, "delay 0");
     assert_true(become("pending", 0));
     assert_true(become("held", 0));
-    /* What a program has it keeps, when a change of it fails. */
+    /* A failed change of a lock leaves the old lock in place. */
     assert_int_equal(flock_of(a, LOCK_SH | LOCK_NB), 0);
     rig_tell(&rig, "fail 1 110");
     assert_int_equal(flock_of(a, LOCK_EX | LOCK_NB), ETIMEDOUT);
@@ -695,9 +699,9 @@ static void blocks(char *out, size_t len, char byte)
     memset(out, byte, len);
 }
 
-/* Whole blocks are acknowledged before they are committed: the unlock takes them along, also those
- * of other files. */
-static void the_next_holder_sees_what_was_written(void **state)
+/* Whole blocks are acknowledged before they are committed. The unlock commits them first, also
+ * those of other files. */
+static void the_next_holder_sees_earlier_writes(void **state)
 {
     static const char *const how[] = {"flock", "close", "posix", "posix close"};
     char data[8192], seen[8192];
@@ -750,7 +754,7 @@ static void assert_lost(int fd)
     assert_int_equal(close(fd) < 0 ? errno : 0, EIO);
 }
 
-static void with_the_session_its_locks_are_lost(void **state)
+static void a_lost_session_loses_its_locks(void **state)
 {
     int a = open_on(0, "f", O_RDWR), p = open_on(0, "p", O_RDWR), o = open_on(0, "o", O_RDWR);
     int had = open_on(0, "f", O_RDWR), b = open_on(1, "f", O_RDWR);
@@ -767,7 +771,8 @@ static void with_the_session_its_locks_are_lost(void **state)
     rig_tell(&rig, "renew 0");
     assert_int_equal(flock_of(b, LOCK_EX), 0);
     rig_sync(&rig, 0);
-    assert_int_equal(pwrite(had, data, 5, 5), 5); /* holds nothing: loses nothing */
+    assert_int_equal(pwrite(had, data, 5, 5),
+                     5); /* the handle holds no lock, so it loses nothing */
     assert_lost(a);
     assert_lost(p);
     assert_lost(o);
@@ -780,7 +785,7 @@ static void with_the_session_its_locks_are_lost(void **state)
     close(had);
 }
 
-static void a_lease_that_is_over_loses_at_once(void **state)
+static void an_expired_lease_loses_its_locks(void **state)
 {
     int a = open_on(0, "f", O_RDWR), b = open_on(0, "g", O_RDWR), c = open_on(1, "f", O_RDWR);
 
@@ -788,14 +793,14 @@ static void a_lease_that_is_over_loses_at_once(void **state)
     assert_int_equal(flock_of(a, LOCK_EX), 0);
     assert_int_equal(flock_of(b, LOCK_EX), 0);
     rig_tell(&rig, "lapse 0");
-    assert_lost(a); /* and what it holds in the state machine is released */
+    assert_lost(a); /* its locks in the state machine are released too */
     rig_tell(&rig, "lease 0");
     assert_int_equal(flock_of(c, LOCK_EX), 0);
     assert_lost(b);
     close(c);
 }
 
-/* What was written under a lock is committed while it is held, or never. */
+/* A write under a lock is committed while the lock is held, or never. */
 static void writes_do_not_outlive_the_lock(void **state)
 {
     int a = open_on(0, "f", O_RDWR), b = open_on(1, "f", O_RDWR), c = open_on(0, "g", O_RDWR);
@@ -809,11 +814,11 @@ static void writes_do_not_outlive_the_lock(void **state)
     rig_tell(&rig, "stall");
     rig_tell(&rig, "renew 0");
     pid = fork();
-    if (pid == 0) /* waits for its commit, which is behind the end of the session */
+    if (pid == 0) /* waits for its commit, which is ordered after the end of the session */
         _exit(pwrite(a, data, 10, 0) < 0 ? errno : 0);
     assert_true(rig_wait_pending(&rig, 2));
     rig_tell(&rig, "resume");
-    assert_int_equal(pwrite(c, "x", 1, 0), 1); /* holds nothing: goes on in the next session */
+    assert_int_equal(pwrite(c, "x", 1, 0), 1); /* holds no lock: continues in the next session */
     assert_int_equal(exit_of(pid), EIO);
     assert_int_equal(flock_of(b, LOCK_EX), 0);
     assert_int_equal(pread(b, seen, sizeof(seen), 0), 0);
@@ -823,9 +828,9 @@ static void writes_do_not_outlive_the_lock(void **state)
     close(c);
 }
 
-/* The same for what was acknowledged: it is dropped, and close tells. (On a slow machine it may be
- * committed in time: then once more.) */
-static void acknowledged_writes_go_with_the_lock(void **state)
+/* An acknowledged write under the lock is dropped, and close reports it. (On a slow machine it may
+ * be committed in time; then the test tries again.) */
+static void acknowledged_writes_are_dropped_with_the_lock(void **state)
 {
     char data[4096], seen[4096];
     bool dropped = false;
@@ -856,7 +861,7 @@ static void acknowledged_writes_go_with_the_lock(void **state)
     assert_true(dropped);
 }
 
-static void waiters_ask_again_in_the_next_session(void **state)
+static void waiters_retry_in_the_next_session(void **state)
 {
     struct job job = {0, "f", LOCK_EX, 0, 0, 0}, range = {0, "f", 0, F_WRLCK, 0, 0};
     int b = open_on(1, "f", O_RDWR);
@@ -878,8 +883,9 @@ static void waiters_ask_again_in_the_next_session(void **state)
     close(b);
 }
 
-/* A grant while the lease is over is none: it may be another's soon. */
-static void a_grant_in_doubt_is_asked_for_again(void **state)
+/* A grant that arrives after the lease has expired does not count: another host may get the lock
+ * soon. */
+static void a_doubtful_grant_is_requested_again(void **state)
 {
     struct job job = {0, "f", LOCK_EX, 0, 0, 0}, range = {0, "f", 0, F_WRLCK, 0, 0};
     unsigned long n;
@@ -891,7 +897,7 @@ static void a_grant_in_doubt_is_asked_for_again(void **state)
     rig_tell(&rig, "lapse 0");
     first = child(do_job, &job);
     second = child(do_job, &range);
-    assert_true(become("applied", n + 4)); /* taken and given back, both */
+    assert_true(become("applied", n + 4)); /* each lock was taken and given back */
     assert_int_equal(rig_ask(&rig, "held"), 0);
     assert_int_equal(waitpid(first, NULL, WNOHANG), 0);
     assert_int_equal(waitpid(second, NULL, WNOHANG), 0);
@@ -920,7 +926,7 @@ static int only_pause(void *arg)
     return 2;
 }
 
-static void losing_may_be_deadly(void **state)
+static void lostlock_signals_the_holder(void **state)
 {
     int ready[2];
     pid_t holder, other;
@@ -965,7 +971,7 @@ static void tokens_grow(void **state)
     assert_int_equal(flock_of(a, LOCK_EX), 0);
     first = fence_of(0, "f");
     assert_true(first > 0);
-    assert_int_equal(fence_of(1, "f"), 0); /* the other host holds none */
+    assert_int_equal(fence_of(1, "f"), 0); /* the other host holds no lock */
     assert_int_equal(flock_of(a, LOCK_UN), 0);
     assert_int_equal(fence_of(0, "f"), 0);
     assert_int_equal(flock_of(b, LOCK_EX), 0);
@@ -990,8 +996,8 @@ static bool is_gone(unsigned mount, const char *name)
     return false;
 }
 
-/* An entry with ephemeral=open lives until nobody on its host has it open. */
-static void what_is_kept_by_being_open_goes_with_the_last_close(void **state)
+/* An entry with ephemeral=open lives as long as a process of its host has it open. */
+static void the_last_close_removes_an_entry_kept_open(void **state)
 {
     struct coordfs_ioc_create create = {
         .name = "e", .mode = S_IFREG | 0644, .flags = COORDFS_IOC_CREATE_EPHEMERAL_OPEN};
@@ -1039,7 +1045,7 @@ static int release(int fd, int kind)
     return fcntl_of(fd, kind == 1 ? F_SETLK : F_OFD_SETLK, F_UNLCK, 0, 0);
 }
 
-/* Reads the number in the file, adds one, writes it. */
+/* Adds one to the number in the file. */
 static int increment(const struct counter *c)
 {
     char text[32] = "";
@@ -1074,7 +1080,8 @@ static int count(void *arg)
     return err;
 }
 
-/* Exact sums, also when signals come all the time: grants and interrupts in all orders. */
+/* The sums are exact although signals arrive all the time, so grants and interrupts come in all
+ * orders. */
 static void counters_are_exact(void **state)
 {
     (void)state;
@@ -1098,7 +1105,7 @@ static void counters_are_exact(void **state)
                 }
         }
         for (int i = 0; i < WORKERS; i++)
-            await_exit(pids[i]); /* its number stays its own: the sniper still aims at it */
+            await_exit(pids[i]); /* the pid is not reused: the sniper still sends signals to it */
         kill(sniper, SIGKILL);
         status_of(sniper);
         for (int i = 0; i < WORKERS; i++)
@@ -1116,7 +1123,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(flock_excludes_the_other_host),
         TEST(a_lock_costs_one_change_and_its_release_another),
-        TEST(a_killed_holder_frees_at_once),
+        TEST(a_killed_holder_frees_its_locks),
         TEST(a_fork_inherits_the_lock),
         TEST(a_closed_lock_is_free),
         TEST(ranges_exclude_the_other_host),
@@ -1124,26 +1131,26 @@ int main(void)
         TEST(any_close_drops_the_process_s_ranges),
         TEST(ranges_end_with_their_process_or_a_close),
         TEST(ofd_locks_go_with_their_handle),
-        TEST(who_closes_a_cycle_hears_of_it),
+        TEST(closing_a_cycle_fails),
         TEST(waiters_are_served_in_order),
         TEST(a_signal_ends_the_wait),
-        TEST(a_handler_that_restarts_waits_on),
+        TEST(a_restarted_call_keeps_waiting),
         TEST(an_upgrade_waits_for_the_others),
         TEST(grants_in_a_snapshot_are_found),
-        cmocka_unit_test_setup_teardown(without_a_quorum_nothing_is_left_behind, set_up_impatient,
+        cmocka_unit_test_setup_teardown(failures_without_a_quorum_leave_no_lock, set_up_impatient,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_uncertain_lock_is_given_back, set_up_impatient,
                                         tear_down),
-        TEST(the_next_holder_sees_what_was_written),
-        TEST(with_the_session_its_locks_are_lost),
-        TEST(a_lease_that_is_over_loses_at_once),
+        TEST(the_next_holder_sees_earlier_writes),
+        TEST(a_lost_session_loses_its_locks),
+        TEST(an_expired_lease_loses_its_locks),
         TEST(writes_do_not_outlive_the_lock),
-        TEST(acknowledged_writes_go_with_the_lock),
-        TEST(waiters_ask_again_in_the_next_session),
-        TEST(a_grant_in_doubt_is_asked_for_again),
-        cmocka_unit_test(losing_may_be_deadly),
+        TEST(acknowledged_writes_are_dropped_with_the_lock),
+        TEST(waiters_retry_in_the_next_session),
+        TEST(a_doubtful_grant_is_requested_again),
+        cmocka_unit_test(lostlock_signals_the_holder),
         TEST(tokens_grow),
-        TEST(what_is_kept_by_being_open_goes_with_the_last_close),
+        TEST(the_last_close_removes_an_entry_kept_open),
         TEST(counters_are_exact),
 #undef TEST
     };

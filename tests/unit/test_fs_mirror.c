@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The mirror that hangs, or cannot keep up: nobody waits for ever, nobody sees what is stale, and
- * what was missed is counted. (What it does when all is well, and much other trouble:
- * tests/it/16-inotify.sh and 17-mirror-trouble.sh.) */
+/* A mirror that hangs or cannot keep up: no request waits forever, no program sees stale names, and
+ * missed changes are counted. tests/it/16-inotify.sh and 17-mirror-trouble.sh test the normal case
+ * and other trouble. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,8 +28,8 @@
 #define LANE_MAX  200u
 #define CHANGES   (3 * LANE_MAX)
 #define SHORT_MS  1500   /* patience with a process that never answers */
-#define MIDDLE_MS 5000   /* … with one that is held, and whose successor does */
-#define LONG_MS   120000 /* … with one that may be held as long as a test likes */
+#define MIDDLE_MS 5000   /* … with one that is stopped, and whose successor answers */
+#define LONG_MS   120000 /* … with one that a test may stop for any time */
 #define WAIT_MS   60000
 
 static struct rig rig;
@@ -55,7 +55,7 @@ static int set_up_impatient(void **state)
     return 0;
 }
 
-/* It never says that it is ready. */
+/* The process never reports that it is ready. */
 static int set_up_silent(void **state)
 {
     (void)state;
@@ -63,7 +63,7 @@ static int set_up_silent(void **state)
     return 0;
 }
 
-/* It says so, in one message, and nothing more. */
+/* The process reports that it is ready, in one message, and does nothing more. */
 static int set_up_hanging(void **state)
 {
     char script[80];
@@ -97,7 +97,7 @@ static void pause_ms(long ms)
     nanosleep(&pause, NULL);
 }
 
-/* The process that the second mount's mirror has, stopped. */
+/* Stops the process of the second mount's mirror. Returns its pid. */
 static int hold(void)
 {
     uint64_t end = clock_boot_ms() + WAIT_MS;
@@ -144,8 +144,8 @@ static void assert_holds(unsigned i, const char *name, const char *text)
     assert_memory_equal(got, text, strlen(text));
 }
 
-/* What the second host's kernel believes: d, with a file, and no other name. */
-static void let_it_believe(void)
+/* The second host's kernel caches that d has one file and no other name. */
+static void fill_caches(void)
 {
     make("d");
     put(0, "d/replaced", "old");
@@ -179,7 +179,7 @@ static void assert_fresh(void)
 
 /* ---- Locks: promise P4 ------------------------------------------------------------------------*/
 
-/* A lock on the second host, behind all that the first has changed. */
+/* Takes a lock on the second host. This waits for all changes of the first host. */
 static void lock(void)
 {
     int fd = open(rig_path(&rig, 1, "lock"), O_RDWR | O_CLOEXEC);
@@ -190,14 +190,14 @@ static void lock(void)
     close(fd);
 }
 
-static void a_lock_waits_for_what_is_fresh(void **state)
+static void a_lock_waits_for_the_mirror(void **state)
 {
     struct status before, after;
     int pid;
 
     (void)state;
     put(0, "lock", "");
-    let_it_believe();
+    fill_caches();
     before = status();
     pid = hold();
     change();
@@ -205,19 +205,19 @@ static void a_lock_waits_for_what_is_fresh(void **state)
     after = status();
     assert_int_not_equal(after.pid, pid);
     assert_true(after.restarts > before.restarts);
-    /* Its successor has made all of it known. */
+    /* The next process has made all of them known. */
     assert_int_equal(after.missed, before.missed);
     assert_true(after.done >= before.done + 5);
 }
 
-/* No process ever answers: then names are forgotten without one. */
-static void a_lock_does_not_wait_for_ever(void **state)
+/* No process ever answers. Then the names are forgotten without one. */
+static void a_lock_does_not_wait_forever(void **state)
 {
     struct status s;
 
     (void)state;
     put(0, "lock", "");
-    let_it_believe();
+    fill_caches();
     change();
     lock();
     s = status();
@@ -225,7 +225,7 @@ static void a_lock_does_not_wait_for_ever(void **state)
     assert_int_equal(s.pid, 0);
     assert_int_equal(s.done, 0);
     assert_true(s.missed >= 5);
-    /* The next one does not wait at all: there is no process, for a while. */
+    /* The next lock does not wait: for a while no new process is started. */
     assert_int_equal(unlink(rig_path(&rig, 0, "d/to")), 0);
     rig_sync(&rig, 1);
     assert_true(!exists(1, "d/to"));
@@ -283,20 +283,20 @@ static bool can_forget_all(void)
     return major > 6 || (major == 6 && minor >= 16);
 }
 
-static void too_many_are_given_up(void **state)
+static void surplus_changes_are_skipped(void **state)
 {
     struct status s;
     int pid;
 
     (void)state;
-    let_it_believe();
-    look_for_all(); /* the kernel believes that there are no such names */
+    fill_caches();
+    look_for_all(); /* the kernel caches that these names do not exist */
     pid = hold();
     change();
     change_much();
     if (can_forget_all())
-        assert_true(has_missed(CHANGES - LANE_MAX - 1)); /* while it is stopped */
-    /* A stale name of a file that has another now does not lead there. */
+        assert_true(has_missed(CHANGES - LANE_MAX - 1)); /* while the process is stopped */
+    /* The kernel's stale name must not lead to the renamed file: this makes a new file. */
     put(1, "d/from", "mine");
     assert_int_equal(kill(pid, SIGCONT), 0);
     rig_sync(&rig, 1);
@@ -314,14 +314,14 @@ static void too_many_are_given_up(void **state)
     assert_true(exists(1, "d/after"));
 }
 
-/* All names cannot be forgotten then: that would unmount it. */
-static void what_is_mounted_stays(void **state)
+/* With a mount below, the names cannot all be forgotten: that would unmount it. */
+static void mounts_below_survive(void **state)
 {
     struct status s;
     int pid;
 
     (void)state;
-    let_it_believe();
+    fill_caches();
     make("over");
     rig_sync(&rig, 1);
     assert_int_equal(mount("tmpfs", rig_path(&rig, 1, "over"), "tmpfs", 0, NULL), 0);
@@ -343,12 +343,11 @@ static void what_is_mounted_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_lock_waits_for_what_is_fresh, set_up_impatient,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_lock_does_not_wait_for_ever, set_up_silent, tear_down),
-        cmocka_unit_test_setup_teardown(a_lock_does_not_wait_for_ever, set_up_hanging, tear_down),
-        cmocka_unit_test_setup_teardown(too_many_are_given_up, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_mounted_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_lock_waits_for_the_mirror, set_up_impatient, tear_down),
+        cmocka_unit_test_setup_teardown(a_lock_does_not_wait_forever, set_up_silent, tear_down),
+        cmocka_unit_test_setup_teardown(a_lock_does_not_wait_forever, set_up_hanging, tear_down),
+        cmocka_unit_test_setup_teardown(surplus_changes_are_skipped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(mounts_below_survive, set_up, tear_down),
     };
 
     rig_require();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mounting and unmounting: what is refused, what is shown, who may end it. */
+/* Mounting and unmounting: refused mountpoints, the text in mountinfo, and the ways in which a
+ * mount ends. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -214,8 +215,8 @@ static void a_living_mount_is_not_covered(void **state)
     assert_false(in_mountinfo(dir));
 }
 
-/* Only our own mount is taken away, wherever it is by then, and nobody else's above it. */
-static void what_was_moved_is_found(void **state)
+/* Only our own mount is unmounted, even if it was moved, and not a foreign mount above it. */
+static void a_moved_mount_is_unmounted(void **state)
 {
     (void)state;
     assert_int_equal(mkdir(below("parent"), 0755), 0);
@@ -250,7 +251,7 @@ static void stopping_before_serving(void **state)
     fs_free(fs);
     assert_false(in_mountinfo(dir));
     assert_int_equal(try_mount(below("m"), 0, &fs, errmsg), 0);
-    fs_free(fs); /* never served at all */
+    fs_free(fs); /* no thread has served it */
     assert_false(in_mountinfo(dir));
 }
 
@@ -262,7 +263,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(read_only_mounts_change_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(umount_ends_serving, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_living_mount_is_not_covered, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_was_moved_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_moved_mount_is_unmounted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stopping_before_serving, set_up, tear_down),
     };
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Renames of one name by several hosts at once: in each round one of them has moved the file, and
- * the others are told that it is not there (fs/cache/moved.h). Hard links are one file with two
- * names all the same. */
+/* Several hosts rename one name at the same time. In each round one host moves the file, and the
+ * others get ENOENT (fs/cache/moved.h). Two hard links stay two names of one file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -110,7 +109,7 @@ static void end_race(void)
     assert_int_equal(pthread_barrier_destroy(&line), 0);
 }
 
-/* What each host believes of the names before varies from round to round. */
+/* Fills the host's caches differently in each round. */
 static void look_around(unsigned round)
 {
     struct stat st;
@@ -132,7 +131,7 @@ static void make(const char *path, bool directory)
         assert_int_equal(rig_put(path, "x", 1), 0);
 }
 
-/* One winner; who has lost is told that there is nothing. */
+/* One host wins; the others get ENOENT. */
 static void judge_moved(unsigned round)
 {
     unsigned winners = 0;
@@ -153,7 +152,7 @@ static void one_moves(const char *from, const char *to, bool directory)
     start_race(HOSTS, from, to, 0);
     for (unsigned round = 0; round < ROUNDS; round++) {
         const char *path = racers[round % HOSTS].from;
-        bool replaced = !directory && round % 2 != 0; /* something is there already */
+        bool replaced = !directory && round % 2 != 0; /* the new name exists already */
 
         make(path, directory);
         if (replaced)
@@ -190,9 +189,9 @@ static void one_host_moves_a_directory(void **state)
     one_moves("a", "b", true);
 }
 
-/* Each exchange takes place: two of them, and all is as it was. (With more hosts one may be
- * overtaken twice: fs/cache/moved.h.) */
-static void all_exchange(void **state)
+/* Each exchange takes place, and two of them restore the first state. (With more hosts, one host
+ * may be overtaken twice: fs/cache/moved.h.) */
+static void every_exchange_takes_effect(void **state)
 {
     struct stat before, after;
 
@@ -215,7 +214,7 @@ static void all_exchange(void **state)
     }
 }
 
-/* Two names of one file: the rename has no effect, and succeeds. */
+/* The two names belong to one file: the rename succeeds and has no effect. */
 static void hard_links_stay(void **state)
 {
     struct stat st;
@@ -228,7 +227,7 @@ static void hard_links_stay(void **state)
         unsigned host = round % HOSTS;
 
         rig_sync(&rig, host);
-        /* The file is being moved, but not by these two names. */
+        /* Another host is moving the file, but by other names. */
         assert_int_equal(link(racers[host].from, rig_path(&rig, host, "c")), 0);
         assert_int_equal(rename(rig_path(&rig, host, "c"), rig_path(&rig, host, "d")), 0);
         run_round();
@@ -256,7 +255,7 @@ int main(void)
         IN_BOTH(one_host_moves_a_file),
         IN_BOTH(one_host_moves_it_elsewhere),
         IN_BOTH(one_host_moves_a_directory),
-        IN_BOTH(all_exchange),
+        IN_BOTH(every_exchange_takes_effect),
         IN_BOTH(hard_links_stay),
     };
 

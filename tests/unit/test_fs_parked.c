@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests that wait: interrupts, deadlines, failures of the transport, a serving process that is
- * killed. Through a real mount. */
+/* Parked requests through a real mount: interrupts, deadlines, failures of the transport, and a
+ * serving process that is killed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@
 
 #include "tests/lib/fs_rig.h"
 
-#define LONG_MS 60000 /* a deadline that no test waits for */
+#define LONG_MS 60000 /* a deadline that no test reaches */
 
 static struct rig rig;
 
@@ -52,7 +52,7 @@ static void on_signal(int sig)
     (void)sig;
 }
 
-/* What a child does to the mount: 0 or an errno. */
+/* Functions for a child process. They return 0 or an errno. */
 static int do_mkdir(void)
 {
     return mkdir(rig_path(&rig, 0, "d"), 0755) == 0 ? 0 : errno;
@@ -70,7 +70,7 @@ static int do_fsync(void)
     return fsync(fd) == 0 ? 0 : errno;
 }
 
-/* Starts a child that does it, and waits until it is parked. */
+/* Starts a child that runs fn, and waits until its request is parked. */
 static pid_t park(int (*fn)(void))
 {
     pid_t pid = fork();
@@ -122,7 +122,7 @@ static void signals_interrupt(void **state)
     assert_int_equal(do_mkdir(), 0);
 }
 
-/* A signal that comes while a change is nearly there does not disturb it. */
+/* A signal does not interrupt a change that is nearly complete. */
 static void signals_leave_time_to_finish(void **state)
 {
     pid_t pid;
@@ -143,13 +143,13 @@ static void deadlines_end_waiting(void **state)
     assert_int_equal(do_put(), ETIMEDOUT);
     assert_int_equal(do_fsync(), ETIMEDOUT);
     assert_int_equal(rename(rig_path(&rig, 0, "a"), rig_path(&rig, 0, "b")), -1);
-    assert_int_equal(errno, ENOENT); /* the kernel knows without a change */
+    assert_int_equal(errno, ENOENT); /* the kernel knows this without a request */
     rig_tell(&rig, "resume");
     assert_int_equal(do_mkdir(), 0);
 }
 
-/* Without a quorum everything can still be read. */
-static void reads_go_on(void **state)
+/* Without a quorum, reads still work. */
+static void reads_work_without_a_quorum(void **state)
 {
     char buf[10];
     struct stat st;
@@ -210,9 +210,10 @@ static ssize_t end_writing(struct writing *w)
     return w->result;
 }
 
-/* What was seen is committed: neither the writer's own process nor who has had the file open for
- * long sees a write before. (A register showed what it did not have on the next host yet.) */
-static void what_is_not_committed_is_not_seen(void **state)
+/* A write is visible only after its commit, also to the writer's own process and to a process that
+ * opened the file long before. (Regression: a register showed a value that the next host did not
+ * have yet.) */
+static void uncommitted_writes_are_invisible(void **state)
 {
     struct writing w;
     struct stat st;
@@ -238,8 +239,8 @@ static void what_is_not_committed_is_not_seen(void **state)
     close(meanwhile);
 }
 
-/* Nor does a file that is replaced look empty, or half-written, meanwhile. */
-static void what_is_replaced_is_seen_until_then(void **state)
+/* A file that is being replaced looks neither empty nor half-written. */
+static void replaced_content_is_visible_until_the_commit(void **state)
 {
     struct writing w;
     int meanwhile;
@@ -300,7 +301,7 @@ static void transport_failures_reach_the_caller(void **state)
     assert_int_equal(do_mkdir(), 0);
 }
 
-/* Stopping answers whoever waits; afterwards nothing is mounted. */
+/* Stopping answers all parked requests; afterwards nothing is mounted. */
 static void stopping_answers_all(void **state)
 {
     struct stat outside, inside;
@@ -316,8 +317,8 @@ static void stopping_answers_all(void **state)
     assert_int_equal(stat(rig.dir, &inside), -1);
 }
 
-/* kill -9: who waits gets an error, the mountpoint can be used again. */
-static void a_killed_server_leaves_no_trap(void **state)
+/* After kill -9, waiting processes get an error, and the mountpoint is usable again. */
+static void a_killed_server_leaves_a_usable_mountpoint(void **state)
 {
     struct statfs st;
     pid_t pid;
@@ -346,13 +347,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(signals_interrupt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(signals_leave_time_to_finish, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlines_end_waiting, set_up_impatient, tear_down),
-        cmocka_unit_test_setup_teardown(reads_go_on, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_not_committed_is_not_seen, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_replaced_is_seen_until_then, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reads_work_without_a_quorum, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(uncommitted_writes_are_invisible, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(replaced_content_is_visible_until_the_commit, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(many_wait_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(transport_failures_reach_the_caller, set_up, tear_down),
         cmocka_unit_test(stopping_answers_all),
-        cmocka_unit_test(a_killed_server_leaves_no_trap),
+        cmocka_unit_test(a_killed_server_leaves_a_usable_mountpoint),
     };
 
     rig_require();

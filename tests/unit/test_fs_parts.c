@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts of fs/ that need no kernel: conversions, mailbox, nodes, handles. */
+/* The parts of fs/ that need no kernel: conversions, mailbox, nodes, handles … */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -135,7 +135,7 @@ static void *post_letters(void *arg)
     return NULL;
 }
 
-/* Nothing is lost, nothing sleeps in the box, each sender's order is kept. */
+/* No mail is lost, no mail is delivered late, and each sender's order is kept. */
 static void mail_arrives_in_order(void **state)
 {
     pthread_t threads[POSTERS];
@@ -194,7 +194,7 @@ static void nodes_count_lookups(void **state)
     assert_int_equal(node_lookups(&ns, 10), 1);
     node_forget(&ns, 10, 1);
     assert_int_equal(node_lookups(&ns, 10), 0);
-    node_forget(&ns, 10, 1); /* passed over */
+    node_forget(&ns, 10, 1); /* ignored */
     node_remember(&ns, &file);
     node_forget(&ns, 10, 100);
     assert_int_equal(node_lookups(&ns, 10), 0);
@@ -256,7 +256,7 @@ static void dead_directories_are_remembered(void **state)
     (void)state;
     nodes_init(&ns);
     assert_false(node_dead(&ns, 10, &out));
-    node_note(&ns, &dir); /* not known to the kernel: nothing to remember */
+    node_note(&ns, &dir); /* the kernel does not know it: not remembered */
     assert_false(node_dead(&ns, 10, &out));
     node_remember(&ns, &dir);
     node_remember(&ns, &file);
@@ -270,7 +270,7 @@ static void dead_directories_are_remembered(void **state)
     nodes_fini(&ns);
 }
 
-static void only_the_same_thread_insists(void **state)
+static void only_the_same_thread_may_retry(void **state)
 {
     struct rewalks w;
 
@@ -283,30 +283,30 @@ static void only_the_same_thread_insists(void **state)
     assert_false(rewalk_insists(&w, 100, 11));
     assert_false(rewalk_insists(&w, 200, 10));
     rewalk_note(&w, 100, 5, 11);
-    rewalk_told(&w, 100, 0); /* about a name */
+    rewalk_told(&w, 100, 0); /* about a name, not an inode */
     assert_true(rewalk_insists(&w, 100, 10));
-    rewalk_note(&w, 100, 6, 10); /* found by name meanwhile */
+    rewalk_note(&w, 100, 6, 10); /* a look-up has found it meanwhile */
     assert_false(rewalk_insists(&w, 100, 10));
     rewalk_told(&w, 100, 10);
     rewalk_end(&w, 100);
     assert_false(rewalk_insists(&w, 100, 10));
     rewalk_told(&w, 0, 10);
-    assert_false(rewalk_insists(&w, 0, 10)); /* nobody is never the same */
+    assert_false(rewalk_insists(&w, 0, 10)); /* thread 0 is unknown, so it never matches */
     rewalks_fini(&w);
 }
 
-/* A thread that was told ESTALE about the file that a name was, and that walks again, opens the
- * file that the name is now. */
-static void a_thread_that_walks_again_is_let_in(void **state)
+/* A thread got ESTALE about the file that a name was, and walks the path again: it opens the file
+ * that the name is now. */
+static void a_repeated_walk_opens_the_new_file(void **state)
 {
     struct rewalks w;
 
     (void)state;
     rewalks_init(&w);
     rewalk_note(&w, 100, 1, 11);
-    assert_false(rewalk_open(&w, 100, 11)); /* was told nothing */
+    assert_false(rewalk_open(&w, 100, 11)); /* this thread got no ESTALE */
     rewalk_told(&w, 200, 9);
-    assert_false(rewalk_open(&w, 200, 11)); /* has found nothing */
+    assert_false(rewalk_open(&w, 200, 11)); /* it has not found this inode */
     rewalk_told(&w, 200, 9);
     rewalk_note(&w, 200, 1, 12); /* a directory on the way */
     rewalk_note(&w, 200, 2, 11);
@@ -314,7 +314,7 @@ static void a_thread_that_walks_again_is_let_in(void **state)
     assert_false(rewalk_open(&w, 100, 11));
     assert_true(rewalk_open(&w, 200, 11));
     assert_true(rewalk_holds(&w, 11));      /* until it is open */
-    assert_false(rewalk_open(&w, 200, 11)); /* once */
+    assert_false(rewalk_open(&w, 200, 11)); /* only once */
     assert_false(rewalk_doubts(&w, 2));     /* the walk is over */
     rewalk_told(&w, 200, 9);
     rewalk_note(&w, 200, 2, 11);
@@ -322,7 +322,7 @@ static void a_thread_that_walks_again_is_let_in(void **state)
     assert_false(rewalk_open(&w, 200, 11));
     rewalk_told(&w, 0, 9);
     rewalk_note(&w, 0, 2, 11);
-    assert_false(rewalk_open(&w, 0, 11)); /* nobody is never the same */
+    assert_false(rewalk_open(&w, 0, 11)); /* thread 0 is unknown, so it never matches */
     for (int tid = 1; tid <= 2 * REWALK_MAX; tid++)
         rewalk_told(&w, tid, 9);
     rewalk_note(&w, 1, 1, 11);
@@ -332,7 +332,7 @@ static void a_thread_that_walks_again_is_let_in(void **state)
     rewalks_fini(&w);
 }
 
-static void names_of_a_new_way_are_known(void **state)
+static void names_of_a_repeated_walk_are_known(void **state)
 {
     struct rewalks w;
 
@@ -347,7 +347,7 @@ static void names_of_a_new_way_are_known(void **state)
     assert_false(rewalk_has_name(&w, 200, 1));
     assert_true(rewalk_doubts(&w, 1) && !rewalk_doubts(&w, 3));
     assert_true(rewalk_has_inode(&w, 100, 11) && !rewalk_has_inode(&w, 200, 11));
-    rewalk_told(&w, 100, 0); /* the next way begins */
+    rewalk_told(&w, 100, 0); /* the next walk begins */
     assert_false(rewalk_has_name(&w, 100, 1) || rewalk_has_inode(&w, 100, 11));
     for (uint64_t name = 1; name <= REWALK_STEPS + 1; name++)
         rewalk_note(&w, 100, name, 20 + name);
@@ -364,7 +364,7 @@ static void a_rename_is_misled_once(void **state)
     rewalks_init(&w);
     assert_true(rewalk_expect(&w, 100, 5));
     assert_false(rewalk_expect(&w, 100, 5));
-    rewalk_note(&w, 100, 5, 11); /* it was told nothing yet */
+    rewalk_note(&w, 100, 5, 11); /* it got no ESTALE yet */
     assert_false(rewalk_has_name(&w, 100, 5) || rewalk_holds(&w, 11));
     assert_false(rewalk_misled(&w, 100));
     rewalk_mislead(&w, 100);
@@ -400,7 +400,7 @@ static void handles_are_never_used_twice(void **state)
     handles_fini(&hs);
     opens_fini(&opens);
     opens_init(&opens);
-    handles_init(&hs, &opens); /* the next run of a daemon */
+    handles_init(&hs, &opens); /* as in the next run of a daemon */
     assert_true(handle_open(&hs, 7, 0, 1)->fh > last);
     handles_fini(&hs);
     opens_fini(&opens);
@@ -424,16 +424,16 @@ static void open_files_are_counted(void **state)
     handle_close(&hs, b);
     assert_int_equal(opens_count(&opens, 7), 0);
     handle_open(&hs, 8, 0, 1);
-    handles_fini(&hs); /* closes what is open */
+    handles_fini(&hs); /* closes the open handles */
     assert_int_equal(opens_count(&opens, 8), 0);
     opens_fini(&opens);
 }
 
-/* ---- patches --------------------------------------------------------------------------------- */
+/* ---- extents --------------------------------------------------------------------------------- */
 
 #define MODEL_SIZE 3000
 
-/* A file of which everything is known. */
+/* A file with its whole content in memory. */
 struct plain {
     uint8_t bytes[MODEL_SIZE];
     size_t size;
@@ -476,7 +476,7 @@ static void assert_shows(const struct plain *expected, const struct plain *base,
         assert_memory_equal(out, expected->bytes + offset, len);
 }
 
-/* Carries commands out as the store does. */
+/* Applies commands as the store does. */
 static void carry_out(void *arg, Cfs__Write *write)
 {
     struct plain *file = arg;
@@ -491,7 +491,7 @@ static void carry_out(void *arg, Cfs__Write *write)
     }
 }
 
-static void patches_are_what_was_written(void **state)
+static void extents_match_the_writes(void **state)
 {
     (void)state;
     srand(4711);
@@ -532,7 +532,7 @@ static void measure(void *arg, Cfs__Write *write)
     assert_true(bytes <= LIMIT_WRITE_MAX);
     s->bytes += bytes;
     s->n++;
-    assert_true(write->truncate == (s->n == s->all)); /* the last one says it */
+    assert_true(write->truncate == (s->n == s->all)); /* only the last command truncates */
     assert_true(write->kill_suid == write->truncate);
 }
 
@@ -567,7 +567,8 @@ static ProtobufCBinaryData name_of(char *name)
     return (ProtobufCBinaryData){strlen(name), (uint8_t *)name};
 }
 
-/* A command and the change that it makes have one signature; others have others. */
+/* A command and its change have the same signature; different commands have different signatures.
+ */
 static void lost_changes_are_recognised(void **state)
 {
     char a[] = "a", b[] = "b";
@@ -629,11 +630,11 @@ static void lost_changes_are_recognised(void **state)
 
 /* ---- payload --------------------------------------------------------------------------------- */
 
-#define STEPS 3 /* the field in Txn */
+#define STEPS 3 /* number of the field in Txn */
 
 static uint32_t groups[LIMIT_TXN_GROUPS];
 
-/* Would the state machine take it, as the command that becomes of it? */
+/* True if the state machine would accept the command made from it. */
 static bool is_acceptable(Cfs__Txn *txn)
 {
     const struct stamp stamp = {.session = 1, .seq = 1, .time_ns = 1};
@@ -659,20 +660,20 @@ static bool is_acceptable(Cfs__Txn *txn)
     return good;
 }
 
-/* Small messages that decode to much memory. What the mount takes must be what every member can
- * decode: it would stop at it, and again after each start. */
-static void what_passes_can_be_decoded(void **state)
+/* Small messages that decode to much memory. The mount must refuse every message that a member
+ * could not decode: the member would stop at it, again after each start. */
+static void accepted_messages_can_be_decoded(void **state)
 {
     uint8_t *bytes = malloc(LIMIT_COMMAND_MAX);
-    size_t low = 0, high = 400000; /* steps, of two bytes each */
+    size_t low = 0, high = 400000; /* steps of two bytes each */
 
     (void)state;
     for (size_t i = 0; i < high; i++) {
-        bytes[2 * i] = STEPS << 3 | 2; /* a length follows */
+        bytes[2 * i] = STEPS << 3 | 2; /* its length follows */
         bytes[2 * i + 1] = 0;
     }
     assert_null(payload_txn(bytes, 2 * high));
-    while (high - low > 1) { /* to the last step that passes */
+    while (high - low > 1) { /* searches the last number of steps that passes */
         size_t middle = (low + high) / 2;
         Cfs__Txn *txn = payload_txn(bytes, 2 * middle);
 
@@ -703,15 +704,15 @@ int main(void)
         cmocka_unit_test(many_nodes_are_found_again),
         cmocka_unit_test(the_root_is_never_forgotten),
         cmocka_unit_test(dead_directories_are_remembered),
-        cmocka_unit_test(only_the_same_thread_insists),
-        cmocka_unit_test(a_thread_that_walks_again_is_let_in),
-        cmocka_unit_test(names_of_a_new_way_are_known),
+        cmocka_unit_test(only_the_same_thread_may_retry),
+        cmocka_unit_test(a_repeated_walk_opens_the_new_file),
+        cmocka_unit_test(names_of_a_repeated_walk_are_known),
         cmocka_unit_test(a_rename_is_misled_once),
         cmocka_unit_test(handles_are_never_used_twice),
         cmocka_unit_test(open_files_are_counted),
-        cmocka_unit_test(patches_are_what_was_written),
+        cmocka_unit_test(extents_match_the_writes),
         cmocka_unit_test(commands_are_within_the_limits),
-        cmocka_unit_test(what_passes_can_be_decoded),
+        cmocka_unit_test(accepted_messages_can_be_decoded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

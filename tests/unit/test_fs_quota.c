@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Quotas as programs meet them: at write(2), not only at close. */
+/* Quotas as programs see them: write(2) fails, not only close. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,7 +64,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Writes blocks until one is refused; how many bytes were acknowledged. */
+/* Writes blocks until one is refused. Returns the number of acknowledged bytes. */
 static size_t fill(int fd, size_t block, size_t most)
 {
     size_t done = 0;
@@ -81,7 +81,7 @@ static size_t fill(int fd, size_t block, size_t most)
     return done;
 }
 
-/* A removed file is charged until no kernel knows it any more. */
+/* A removed file is charged as long as any kernel knows it. */
 static void wait_reaped(void)
 {
     for (unsigned i = 0; i < 500 && usage(0, "bytes") != 0; i++) {
@@ -91,8 +91,9 @@ static void wait_reaped(void)
     assert_int_equal(usage(0, "bytes"), 0);
 }
 
-/* Blocks that would wait for more do not, when they may not fit. What was acknowledged stays. */
-static void write_tells(void **state)
+/* If blocks may exceed the quota, they are committed immediately and not buffered. Acknowledged
+ * bytes stay. */
+static void write_reports_a_full_quota(void **state)
 {
     static const size_t blocks[] = {4 * KIB, 8 * KIB, 128 * KIB, 100};
 
@@ -103,7 +104,7 @@ static void write_tells(void **state)
         size_t done = fill(fd, blocks[i], 1024 * KIB);
 
         assert_int_equal(done, LIMIT / blocks[i] * blocks[i]);
-        assert_int_equal(close(fd), 0); /* it was told */
+        assert_int_equal(close(fd), 0); /* write(2) has reported the error already */
         rig_sync(&rig, 1);
         assert_int_equal(stat(at(1, "d/f"), &st), 0);
         assert_int_equal(st.st_size, done);
@@ -129,7 +130,7 @@ static void a_replacement_that_does_not_fit(void **state)
     assert_memory_equal(buf, OLD, strlen(OLD));
 }
 
-/* What is truncated makes room for what replaces it. */
+/* A truncation makes room for the new content. */
 static void a_replacement_that_fits(void **state)
 {
     int fd;
@@ -184,7 +185,7 @@ static void xattrs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(write_tells),
+        T(write_reports_a_full_quota),
         T(a_replacement_that_does_not_fit),
         T(a_replacement_that_fits),
         T(names_do_not_cross),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A host reads what another one is just replacing: what it sees is one state of the file, each
- * time, and the last one in the end. (fs/cache/invalidate.c, fs/reading/pass.h, fs/ops/ops.h.) */
+/* A host reads a file while another host replaces it: each read shows one state of the file, and
+ * finally the last one (fs/cache/invalidate.c, fs/reading/pass.h, fs/ops/ops.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -77,7 +77,7 @@ static void put_state(unsigned host, unsigned n)
         _exit(1);
 }
 
-/* The number of the state that one read(2) gets. */
+/* The number of the state that one read(2) returns. */
 static unsigned get_state(unsigned host)
 {
     char buf[4096], want[LEN_MAX + 16];
@@ -94,7 +94,8 @@ static unsigned get_state(unsigned host)
     return n;
 }
 
-/* From here on it is read past the page cache: it has changed while the kernel had its pages. */
+/* From here on, reads bypass the page cache: the file has changed while the kernel had its pages.
+ */
 static void begin(void)
 {
     put_state(0, 1);
@@ -104,7 +105,8 @@ static void begin(void)
     rig_sync(&rig, 1);
 }
 
-/* Before Linux 6.6 what is read past the page cache cannot be mapped, so it is not. */
+/* Before Linux 6.6 a file that bypasses the page cache cannot be mapped, so it does not bypass it.
+ */
 static void require_direct_maps(void)
 {
     unsigned major = 0, minor = 0;
@@ -139,7 +141,7 @@ static void each_read_is_one_state(void **state)
     }
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status)); /* it did not end by itself */
+    assert_true(WIFSIGNALED(status)); /* it was running until the signal */
     assert_true(last > 2);
 }
 
@@ -147,7 +149,7 @@ static void each_read_is_one_state(void **state)
 
 #define SOON_MS                                                                                    \
     50 /* half of PASS_MS in fs/cache/invalidate.c, and far less than fs/reading/pass.h allows */
-#define TRIES 1000 /* a machine may be busy */
+#define TRIES 1000 /* for a machine under load */
 
 static int open_and_read(unsigned n, size_t len)
 {
@@ -163,7 +165,7 @@ static int open_and_read(unsigned n, size_t len)
     return fd;
 }
 
-/* What is left to read, up to the end. */
+/* Reads the rest of the file. */
 static size_t read_rest(int fd, size_t already, char *buf)
 {
     size_t len = already;
@@ -182,8 +184,8 @@ static size_t rest_of(unsigned n, size_t already)
     return state_make(n, want) - already;
 }
 
-/* Begins to read state n, has another host make state n + 1, and reads on. False: it took long, so
- * that anything may be. */
+/* Begins to read state n, lets another host make state n + 1, and reads on. False if it took too
+ * long: then each state is allowed. */
 static bool try_pass(unsigned n, size_t first)
 {
     char buf[2 * LEN_MAX], want[LEN_MAX + 16];
@@ -206,7 +208,7 @@ static bool try_pass(unsigned n, size_t first)
     return soon;
 }
 
-/* From the page cache, and past it. */
+/* Once from the page cache, once bypassing it. */
 static void a_pass_is_one_state(void **state)
 {
     unsigned cached = 0, past = 0, n = 1;
@@ -228,7 +230,7 @@ static void a_pass_is_one_state(void **state)
     assert_int_equal(past, 20);
 }
 
-/* Whoever may know of a newer state reads that. */
+/* A reader that may know of a newer state reads the newer state. */
 static void a_pass_ends_with_a_lock(void **state)
 {
     char buf[LEN_MAX + 16];
@@ -248,8 +250,8 @@ static void a_pass_ends_with_a_lock(void **state)
     }
 }
 
-/* Whoever maps it does not notice. */
-static void what_changes_can_be_mapped(void **state)
+/* A program that maps the file notices nothing. */
+static void changing_files_can_be_mapped(void **state)
 {
     static const int kinds[] = {MAP_PRIVATE, MAP_SHARED};
     char want[LEN_MAX + 16];
@@ -269,7 +271,7 @@ static void what_changes_can_be_mapped(void **state)
     }
 }
 
-/* The number of requests when no RELEASE is on its way any more. */
+/* The number of requests, once no RELEASE is outstanding. */
 static unsigned long all_requests(void)
 {
     unsigned long last = rig_ask(&rig, "requests"), now;
@@ -295,8 +297,9 @@ static void is_not_cached(bool bypassed)
         assert_in_range(all_requests() - before, 60, 70); /* OPEN, FLUSH, RELEASE */
 }
 
-/* What nobody has read here since it was written is cached as always; and what this host writes. */
-static void only_what_changes_is_not_cached(void **state)
+/* If no process here has read the file since another host wrote it, or if this host writes it, the
+ * file is cached as usual. */
+static void only_changing_files_bypass_the_cache(void **state)
 {
     (void)state;
     require_direct_maps();
@@ -315,7 +318,7 @@ static void only_what_changes_is_not_cached(void **state)
 
 /* ---- What a change's answer says is old when another host's comes behind it ------------------ */
 
-/* Makes a change of f's attributes, or gives it a name, for each byte that it gets. */
+/* Changes an attribute of f, or adds a name to it, for each byte that it receives. */
 static void change_attributes(int in, int out)
 {
     char byte;
@@ -368,8 +371,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pass_is_one_state, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pass_is_one_state, set_up_mirror, tear_down),
         cmocka_unit_test_setup_teardown(a_pass_ends_with_a_lock, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_changes_can_be_mapped, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(only_what_changes_is_not_cached, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(changing_files_can_be_mapped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_changing_files_bypass_the_cache, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_newer_change_is_not_forgotten, set_up, tear_down),
     };
 

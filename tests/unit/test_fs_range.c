@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fs/ops/ops_range.c: what programs make of copy_file_range, fallocate and sparse files; what
- * happens when it fails; the limits of files. */
+/* fs/ops/ops_range.c: how programs use copy_file_range, fallocate and sparse files; failures; the
+ * limits of files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,7 +86,7 @@ static int open_it(unsigned i, const char *name, int flags)
     return fd;
 }
 
-/* Runs a command line in the first mount; its exit code. */
+/* Runs a command line in the first mount. Returns its exit status. */
 static int shell(const char *command)
 {
     pid_t pid = fork();
@@ -142,8 +142,9 @@ static void a_copy_is_one_entry(void **state)
     }
 }
 
-/* Reads `old` in the second mount all the time: it must be all old or all new. (It has changed
- * there while it was read, so from Linux 6.6 each read is one request: fs/cache/invalidate.c.) */
+/* Reads `old` in the second mount all the time: it must be all old or all new. (The file has
+ * changed there while it was read, so from Linux 6.6 each read is one request:
+ * fs/cache/invalidate.c.) */
 static int watch(int stop_fd)
 {
     static char buf[SIZE + 1];
@@ -162,7 +163,7 @@ static int watch(int stop_fd)
     return 0;
 }
 
-static void nobody_sees_half_a_copy(void **state)
+static void a_copy_is_never_half_visible(void **state)
 {
     int stop[2], status;
     pid_t pid;
@@ -198,7 +199,7 @@ static void a_copy_that_fails_is_reported(void **state)
     assert_int_equal(rig_put(at(0, "old"), "what was there", 14), 0);
     rig_tell(&rig, "fail 1 110");
     assert_int_not_equal(shell("cp src old"), 0);
-    /* All or nothing, as with write(2): the truncation is not there either. */
+    /* As with write(2), all or nothing: the truncation has not happened either. */
     assert_content(0, "old", "what was there", 14);
     assert_content(1, "old", "what was there", 14);
     assert_int_equal(shell("cp src old"), 0);
@@ -217,7 +218,7 @@ static void a_copy_without_quorum_ends(void **state)
     assert_content(1, "old", "what was there", 14);
 }
 
-/* What was written to either file, and is not committed, comes before. */
+/* Buffered writes to either file take effect before the copy. */
 static void copies_follow_writes(void **state)
 {
     int src = open_it(0, "src", O_RDWR | O_CREAT), dst = open_it(0, "dst", O_RDWR | O_CREAT);
@@ -237,8 +238,8 @@ static void copies_follow_writes(void **state)
     close(dst);
 }
 
-/* A handle that reads has pages in the kernel; they show the copy as soon as it is made. */
-static void pages_are_forgotten(void **state)
+/* The kernel has cached pages for an open handle; they show the copy immediately. */
+static void a_copy_invalidates_pages(void **state)
 {
     int src = open_it(0, "src", O_RDWR | O_CREAT), dst = open_it(0, "dst", O_RDWR | O_CREAT);
     int reader = open_it(0, "dst", O_RDONLY);
@@ -273,13 +274,13 @@ static void pages_are_forgotten(void **state)
 
 /* ---- Ranges ---------------------------------------------------------------------------------- */
 
-static void seeks_see_what_is_written(void **state)
+static void seeks_see_buffered_writes(void **state)
 {
     int fd = open_it(0, "f", O_RDWR | O_CREAT);
 
     (void)state;
     rig_tell(&rig, "delay 20");
-    assert_int_equal(pwrite(fd, text, 4096, 65536), 4096); /* waits for more */
+    assert_int_equal(pwrite(fd, text, 4096, 65536), 4096); /* stays buffered */
     assert_int_equal(lseek(fd, 0, SEEK_DATA), 65536);
     assert_int_equal(pwrite(fd, text, 4096, 0), 4096);
     assert_int_equal(lseek(fd, 0, SEEK_DATA), 0);
@@ -296,15 +297,15 @@ static void a_seek_without_quorum_is_answered(void **state)
     (void)state;
     assert_int_equal(pwrite(fd, text, 4096, 65536), 4096);
     rig_tell(&rig, "stall");
-    usleep(150000);                               /* it is submitted by now */
-    assert_int_equal(lseek(fd, 0, SEEK_DATA), 0); /* it may all be content */
+    usleep(150000);                               /* by now it is submitted */
+    assert_int_equal(lseek(fd, 0, SEEK_DATA), 0); /* the state is unknown, so all may be content */
     assert_int_equal(lseek(fd, 0, SEEK_HOLE), 65536 + 4096);
     rig_tell(&rig, "resume");
     close(fd);
     assert_int_equal(rig_get(at(1, "f"), text, SIZE), 65536 + 4096);
 }
 
-static void what_there_is_not(void **state)
+static void unsupported_operations_are_refused(void **state)
 {
     int fd = open_it(0, "f", O_RDWR | O_CREAT);
 
@@ -320,7 +321,7 @@ static void what_there_is_not(void **state)
 
 /* ---- Limits ---------------------------------------------------------------------------------- */
 
-static void past_the_limit_nothing_happens(void **state)
+static void calls_past_the_size_limit_fail(void **state)
 {
     int fd = open_it(0, "f", O_RDWR | O_CREAT), src = open_it(0, "src", O_RDWR | O_CREAT);
     off_t from = 0, to = LIMIT_FILE_MAX - 5;
@@ -341,7 +342,7 @@ static void past_the_limit_nothing_happens(void **state)
     assert_fails(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)LIMIT_FILE_MAX + 1), EFBIG);
     assert_fails(fallocate(fd, FALLOC_FL_ZERO_RANGE, LIMIT_FILE_MAX - 10, 11), EFBIG);
     assert_fails(copy_file_range(src, &from, fd, &to, 10, 0), EFBIG);
-    assert_int_equal(rig_ask(&rig, "applied"), applied); /* not even asked */
+    assert_int_equal(rig_ask(&rig, "applied"), applied); /* no request */
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_size, 5);
     assert_int_equal(pwrite(fd, "x", 1, LIMIT_FILE_MAX - 1), 1);
@@ -353,7 +354,8 @@ static void past_the_limit_nothing_happens(void **state)
     close(src);
 }
 
-/* RLIMIT_FSIZE is the kernel's business: a write is cut off at it, and at it there is SIGXFSZ. */
+/* The kernel enforces RLIMIT_FSIZE: it cuts off a write at the limit, and a write behind it gets
+ * SIGXFSZ. */
 static int within_rlimit(void)
 {
     struct rlimit limit = {5000, 5000};
@@ -374,7 +376,7 @@ static int within_rlimit(void)
     if (fstat(fd, &st) != 0 || st.st_size != 5000)
         return 6;
     signal(SIGXFSZ, SIG_DFL);
-    return write(fd, text, 10) < 0 ? 7 : 8; /* neither: it is dead by now */
+    return write(fd, text, 10) < 0 ? 7 : 8; /* not reached: the signal has killed it */
 }
 
 static void the_process_limit(void **state)
@@ -396,16 +398,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_copy_is_one_entry, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nobody_sees_half_a_copy, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_copy_is_never_half_visible, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_copy_that_fails_is_reported, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_copy_without_quorum_ends, set_up_impatient, tear_down),
         cmocka_unit_test_setup_teardown(copies_follow_writes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(pages_are_forgotten, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(seeks_see_what_is_written, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_copy_invalidates_pages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(seeks_see_buffered_writes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_seek_without_quorum_is_answered, set_up_impatient,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(what_there_is_not, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(past_the_limit_nothing_happens, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unsupported_operations_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(calls_past_the_size_limit_fail, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_process_limit, set_up, tear_down),
     };
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Content that does not fit into one log entry: it appears in one step on all hosts, or not at all.
- */
+/* Content that does not fit into one log entry appears in one step on all hosts, or not at all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +59,7 @@ static void assert_content(const char *path, const void *expected, size_t len)
     free(buf);
 }
 
-/* How often the file's data changed. */
+/* The number of changes of the file's content. */
 static unsigned long version_of(unsigned i, const char *name)
 {
     char text[32] = "";
@@ -95,7 +94,7 @@ struct watcher {
     pthread_t thread;
 };
 
-/* The file is the old one or the new one. */
+/* The file is always the old one or the new one. */
 static void *watch(void *arg)
 {
     struct watcher *w = arg;
@@ -136,7 +135,7 @@ static void a_new_file_is_one_step(void **state)
     assert_content(at(1, "new"), noise, SIZE);
 }
 
-/* Not the whole file: in steps, but of 8 MiB, not of one entry. */
+/* A change of a part of the file takes steps, but steps of 8 MiB, not of one entry. */
 static void a_change_is_one_step(void **state)
 {
     unsigned long before;
@@ -181,7 +180,7 @@ static fsblkcnt_t space(void)
     return st.f_bfree;
 }
 
-/* One entry is lost: those behind it find nothing that they could complete. */
+/* One entry is lost: the later entries have nothing to complete. */
 static void a_failure_leaves_no_trace(void **state)
 {
     fsblkcnt_t before;
@@ -195,13 +194,13 @@ static void a_failure_leaves_no_trace(void **state)
     write_all(fd, noise, 6 * MIB);
     assert_int_equal(fsync(fd), -1);
     assert_int_equal(errno, EIO);
-    assert_int_equal(close(fd), 0); /* it was told */
+    assert_int_equal(close(fd), 0); /* write has reported the error already */
     rig_sync(&rig, 1);
     assert_content(at(1, "f"), OLD, strlen(OLD));
     assert_int_equal(space(), before);
 }
 
-/* It is not known whether it was done: what was acknowledged is tried again. */
+/* The outcome of the commit is unknown: acknowledged content is submitted again. */
 static void an_uncertain_commit_is_repeated(void **state)
 {
     fsblkcnt_t before;

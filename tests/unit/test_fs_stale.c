@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mount option stale=deny: without a quorum a host answers EIO, whatever it and its kernel know. */
+/* Mount option stale=deny: without a quorum, a host answers EIO, even if it or its kernel has the
+ * data cached. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +51,7 @@ static const char *at(unsigned i, const char *name)
     return rig_path(&rig, i, "%s", name);
 }
 
-/* Waits until stat(2) answers so (0: it succeeds). */
+/* Waits until stat(2) of the path fails with `error` (0: succeeds). */
 static bool comes_to(const char *path, int error)
 {
     struct stat st;
@@ -65,7 +66,7 @@ static bool comes_to(const char *path, int error)
     return false;
 }
 
-/* The kernel is told of one thing after another what to forget: soon it is so. */
+/* The kernel forgets its caches one after another, so EIO comes soon, not immediately. */
 #define ASSERT_EIO(call)                                                                           \
     do {                                                                                           \
         unsigned tries = 0;                                                                        \
@@ -88,7 +89,7 @@ static void everything_is_denied(void **state)
     assert_int_equal(read(file, buf, sizeof(buf)), 6); /* the kernel has its pages … */
     assert_int_equal(lstat(at(1, "l"), &st), 0);       /* … attributes … */
     assert_int_equal(readlink(at(1, "l"), buf, sizeof(buf)), 1);
-    assert_int_equal(access(at(1, "none"), F_OK), -1); /* … and knows what does not exist */
+    assert_int_equal(access(at(1, "none"), F_OK), -1); /* … and knows a name that does not exist */
     rig_tell(&rig, "stall");
     assert_true(comes_to(at(1, "f"), EIO));
     ASSERT_EIO(pread(file, buf, sizeof(buf), 0));
@@ -103,7 +104,7 @@ static void everything_is_denied(void **state)
     ASSERT_EIO(statvfs(rig.mnt[1], &fs));
     close(file);
     close(dir);
-    /* The default serves what it has. */
+    /* With the default option, the host serves its data. */
     assert_int_equal(rig_get(at(0, "f"), buf, sizeof(buf)), 6);
 }
 
@@ -120,8 +121,8 @@ static void *write_through(void *arg)
     return NULL;
 }
 
-/* Who answers again has everything. */
-static void it_ends_when_it_is_proved(void **state)
+/* Once the host answers again, everything is there. */
+static void denial_ends_with_a_proof(void **state)
 {
     struct writer w;
     char buf[100];
@@ -140,7 +141,7 @@ static void it_ends_when_it_is_proved(void **state)
     assert_int_equal(w.error, 0);
 }
 
-static void it_comes_and_goes(void **state)
+static void denial_follows_the_quorum(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 5; i++) {
@@ -152,12 +153,12 @@ static void it_comes_and_goes(void **state)
     }
 }
 
-static void it_can_be_unmounted(void **state)
+static void a_denying_mount_can_be_unmounted(void **state)
 {
     (void)state;
     rig_tell(&rig, "stall");
     assert_true(comes_to(at(1, "f"), EIO));
-    /* tear_down resumes, but stops the mounts before they can have noticed. */
+    /* tear_down calls resume, but stops the mounts before they can have noticed it. */
 }
 
 #define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -166,9 +167,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(everything_is_denied),
-        T(it_ends_when_it_is_proved),
-        T(it_comes_and_goes),
-        T(it_can_be_unmounted),
+        T(denial_ends_with_a_proof),
+        T(denial_follows_the_quorum),
+        T(a_denying_mount_can_be_unmounted),
     };
 
     rig_require();

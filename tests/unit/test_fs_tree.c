@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tree through real mounts, of one host and of two: what the table-driven suite (tests/posix/)
- * cannot say, because a local filesystem has nothing like it. */
+/* The tree through real mounts of one or two hosts: properties that the table-driven suite
+ * (tests/posix/) cannot test, because a local filesystem does not have them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +90,7 @@ static void changes_are_seen_after_a_barrier(void **state)
     assert_true(a.st_ino == b.st_ino);
 }
 
-/* Nobody has to ask: it comes by itself, soon. */
+/* Waits without a request of its own: the change arrives by itself. */
 static bool comes(const char *path, bool there)
 {
     struct stat st;
@@ -103,7 +103,7 @@ static bool comes(const char *path, bool there)
     return false;
 }
 
-static void changes_come_by_themselves(void **state)
+static void changes_arrive_without_a_request(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 30; i++) {
@@ -125,8 +125,9 @@ static void changes_come_by_themselves(void **state)
     }
 }
 
-/* A reader that keeps its handle sees what other hosts wrote, also where it has read before. */
-static void a_kept_handle_reads_what_is_new(void **state)
+/* A reader that keeps its handle sees the writes of other hosts, also in parts that it has read
+ * before. */
+static void an_open_handle_reads_new_content(void **state)
 {
     char buf[16];
     int fd;
@@ -189,7 +190,7 @@ static void a_file_removed_elsewhere_stays_readable(void **state)
     fd = open(at(0, "f"), O_RDWR);
     assert_int_equal(unlink(at(1, "f")), 0);
     rig_sync(&rig, 0);
-    assert_int_equal(rig_ask(&rig, "reap"), 0); /* a host has it open */
+    assert_int_equal(rig_ask(&rig, "reap"), 0); /* one host has it open */
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_nlink, 0);
     assert_int_equal(pread(fd, buf, 8, 0), 5);
@@ -204,7 +205,7 @@ static void a_file_removed_elsewhere_stays_readable(void **state)
     assert_int_equal(rig_ask(&rig, "reap"), 0);
 }
 
-/* Two hosts open one name with O_CREAT at the same time: both get the same file, no error. */
+/* Two hosts open one name with O_CREAT at the same time: both succeed and get the same file. */
 static void creation_races_end_well(void **state)
 {
     enum { ROUNDS = 150 };
@@ -326,7 +327,8 @@ static int tear_down_strong(void **state)
     return 0;
 }
 
-/* What has returned on one host is there on the other, without a barrier, each time. */
+/* If a call has returned on one host, the other host shows its effect each time, without a barrier.
+ */
 static void strong_mounts_are_never_behind(void **state)
 {
     struct stat st;
@@ -351,7 +353,7 @@ static void strong_mounts_are_never_behind(void **state)
         if (i % 2 == 0)
             rig_sync(&rig, 0);
         else
-            usleep(2000); /* the first host is not strong: it hears of rmdir soon */
+            usleep(2000); /* the first host is not strong: rmdir becomes visible soon */
         while (stat(at(0, "d"), &st) == 0)
             usleep(1000);
     }
@@ -439,7 +441,8 @@ static unsigned read_some(DIR *dir, unsigned max)
     return n;
 }
 
-/* Whatever comes and goes while a directory is read: what was there all the time is listed once. */
+/* Other names come and go while a directory is read: each name that exists all the time is listed
+ * once. */
 static void listing_is_stable(void **state)
 {
     enum { KEPT = 700, COME = 300 };
@@ -470,7 +473,7 @@ static void listing_is_stable(void **state)
         assert_true(seen[i]);
 }
 
-static void positions_can_be_gone_back_to(void **state)
+static void seekdir_returns_to_a_position(void **state)
 {
     struct dirent *e;
     char after[256];
@@ -520,7 +523,7 @@ static void files_end_at_the_limit(void **state)
     assert_int_equal(errno, EFBIG);
     assert_int_equal(pwrite(fd, "x", 1, LIMIT_FILE_MAX), -1);
     assert_int_equal(errno, EFBIG);
-    assert_int_equal(rig_ask(&rig, "applied"), (long)applied); /* nothing was even proposed */
+    assert_int_equal(rig_ask(&rig, "applied"), (long)applied); /* nothing was proposed */
     assert_int_equal(pwrite(fd, "x", 1, LIMIT_FILE_MAX - 1), 1);
     close(fd);
     fd = open(at(0, "f"), O_WRONLY | O_APPEND);
@@ -531,7 +534,7 @@ static void files_end_at_the_limit(void **state)
     close(fd);
 }
 
-static void nobody_takes_it_for_a_terminal(void **state)
+static void unknown_ioctls_fail_with_enotty(void **state)
 {
     int fd = open(at(0, "f"), O_CREAT | O_RDWR, 0644);
 
@@ -543,7 +546,7 @@ static void nobody_takes_it_for_a_terminal(void **state)
     close(fd);
 }
 
-/* Each truncation is a change of the file's times, also if it is empty. */
+/* Each truncation changes the file's times, also if the file is empty. */
 static void empty_files_are_truncated_again(void **state)
 {
     unsigned long applied;
@@ -575,8 +578,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(changes_are_seen_after_a_barrier, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(changes_come_by_themselves, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_kept_handle_reads_what_is_new, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(changes_arrive_without_a_request, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_open_handle_reads_new_content, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_directory_removed_elsewhere_stays_a_directory, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_file_removed_elsewhere_stays_readable, set_up, tear_down),
@@ -584,9 +587,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(exclusive_creation_has_one_winner, set_up, tear_down),
         cmocka_unit_test_setup_teardown(appends_never_overwrite, set_up, tear_down),
         cmocka_unit_test_setup_teardown(listing_is_stable, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(positions_can_be_gone_back_to, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(seekdir_returns_to_a_position, set_up, tear_down),
         cmocka_unit_test_setup_teardown(files_end_at_the_limit, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nobody_takes_it_for_a_terminal, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unknown_ioctls_fail_with_enotty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(empty_files_are_truncated_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(big_writes_keep_their_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strong_mounts_are_never_behind, set_up_strong,

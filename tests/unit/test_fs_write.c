@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The write rule (fs/writeback/writeback.h), with the programs that people use: how many log
- * entries each makes, what another host sees meanwhile, and what is left when commits fail. */
+/* The write rule (fs/writeback/writeback.h), with common programs: the number of log entries, the
+ * states that another host sees meanwhile, and the result if commits fail. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
 
 #include "tests/lib/fs_rig.h"
 
-#define BIG       405264 /* not a multiple of anything */
+#define BIG       405264 /* not a multiple of a block */
 #define COMMIT_MS "delay 4"
 
 static struct rig rig;
@@ -51,7 +51,7 @@ static int set_up(void **state)
     return 0;
 }
 
-/* However slow the machine is: what takes it long is not committed in steps. */
+/* On a slow machine, too, a slow program's output is not committed in steps. */
 static int set_up_patient(void **state)
 {
     (void)state;
@@ -87,7 +87,7 @@ static void put(const char *path, const char *text)
     assert_int_equal(rig_put(path, text, strlen(text)), 0);
 }
 
-/* As the host shows it that has everything. */
+/* Compares the file on the host that has applied everything. */
 static void assert_content(const char *path, const void *expected, size_t len)
 {
     char *buf = malloc(len + 1);
@@ -100,7 +100,7 @@ static void assert_content(const char *path, const void *expected, size_t len)
     free(buf);
 }
 
-/* Runs a command line in the first mount, with $BIG; its exit code. */
+/* Runs a command line in the first mount, with $BIG. Returns its exit status. */
 static int shell(const char *interpreter, const char *command)
 {
     pid_t pid = fork();
@@ -129,7 +129,7 @@ struct watcher {
     int stop[2];
 };
 
-/* The content of the file, read while nobody changed it. */
+/* The content of a file that did not change while it was read. */
 static ssize_t get_unchanged(const char *path, char *out, size_t size)
 {
     struct stat before, after;
@@ -148,8 +148,8 @@ static ssize_t get_unchanged(const char *path, char *out, size_t size)
     return n;
 }
 
-/* Reads f through the second mount all the time: it must be what it was, or `ours`, or, if allowed,
- * a beginning of it. */
+/* Reads f through the second mount all the time: it must be the old content, or `ours`, or, if
+ * `prefixes`, the beginning of `ours`. */
 static int watch(int stop_fd, const char *ours, size_t ours_len, bool prefixes)
 {
     static char buf[BIG + 1];
@@ -298,7 +298,7 @@ static void own_reads_see_own_writes(void **state)
 
     (void)state;
     rig_tell(&rig, "delay 50");
-    assert_int_equal(write(fd, big, 8192), 8192); /* waits for more */
+    assert_int_equal(write(fd, big, 8192), 8192); /* stays buffered */
     assert_int_equal(pread(fd, buf, 8192, 0), 8192);
     assert_memory_equal(buf, big, 8192);
     assert_int_equal(fstat(fd, &st), 0);
@@ -318,7 +318,7 @@ static void own_reads_see_own_writes(void **state)
     assert_int_equal(st.st_size, 0);
     assert_int_equal(pwrite(fd, "x", 1, 10), 1);
     assert_int_equal(pread(fd, buf, 100, 0), 11);
-    /* A handle of our own that only reads sees it as well. */
+    /* Another handle of this host, opened for reading only, sees it too. */
     assert_int_equal(pwrite(fd, big, 4096, 0), 4096);
     other = open(at(0, "f"), O_RDONLY);
     assert_int_equal(pread(other, buf, 8192, 0), 4096);
@@ -346,8 +346,7 @@ static void two_handles_keep_their_order(void **state)
     assert_content(at(1, "f"), expected, sizeof(expected));
 }
 
-/* Two truncations at open, then the writes: the second truncation is not to undo the first write.
- */
+/* Two truncations at open, then the writes: the second truncation must not undo the first write. */
 static void two_truncations_are_one(void **state)
 {
     int a, b;
@@ -363,7 +362,7 @@ static void two_truncations_are_one(void **state)
     assert_content(at(1, "f"), "baaa", 4);
 }
 
-/* What a program wrote before it changed something else is there before. */
+/* A program's writes take effect before its later changes of other entries. */
 static void order_across_files(void **state)
 {
     int fd = open(at(0, "data"), O_WRONLY | O_CREAT, 0644);
@@ -405,7 +404,7 @@ static int64_t mtime_of(unsigned i, const char *name)
     return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }
 
-/* `: > stamp` of an empty file is a change, on every host: make looks at nothing else. */
+/* `: > stamp` changes an empty file on every host: make looks only at its time. */
 static void emptying_an_empty_file_is_a_change(void **state)
 {
     static const char *const lines[] = {": > stamp", "exec 9> stamp", "true 9<> stamp 8> stamp"};
@@ -424,7 +423,7 @@ static void emptying_an_empty_file_is_a_change(void **state)
     }
 }
 
-/* What the writer sees of its own file before it is committed. */
+/* A writer sees the new times of its file before the commit. */
 static void writing_shows_a_new_time(void **state)
 {
     int fd = open(at(0, "f"), O_RDWR | O_CREAT, 0644);
@@ -453,18 +452,18 @@ static bool becomes(const char *path, off_t size)
     return false;
 }
 
-static void waiting_ends_by_itself(void **state)
+static void buffered_writes_are_committed_in_time(void **state)
 {
     int fd;
 
     (void)state;
     put(at(0, "f"), OLD);
     fd = open(at(0, "f"), O_WRONLY | O_TRUNC);
-    assert_true(becomes(at(1, "f"), 0)); /* a truncation with nothing behind it */
+    assert_true(becomes(at(1, "f"), 0)); /* a truncation without a write */
     assert_int_equal(write(fd, big, 4096), 4096);
     assert_true(becomes(at(1, "f"), 4096));
     for (unsigned i = 1; i < 20; i++) {
-        assert_int_equal(write(fd, big, 4096), 4096); /* never idle, but old */
+        assert_int_equal(write(fd, big, 4096), 4096); /* never idle, so only its age commits it */
         usleep(60000);
     }
     assert_true(becomes(at(1, "f"), 20 * 4096));
@@ -488,8 +487,8 @@ static void much_data_is_committed_early(void **state)
 
 /* ---- Trouble --------------------------------------------------------------------------------- */
 
-/* Without a quorum shells fail, and nothing is changed. */
-static void shells_notice_that_nothing_is_written(void **state)
+/* Without a quorum, commands of a shell fail and change nothing. */
+static void shell_commands_fail_without_a_quorum(void **state)
 {
     static const char *const lines[] = {
         "echo hi > f",
@@ -514,7 +513,7 @@ static void shells_notice_that_nothing_is_written(void **state)
     assert_content(at(1, "f"), OLD, strlen(OLD));
 }
 
-/* What was acknowledged is kept, and committed when there is a quorum again; what failed is not. */
+/* Acknowledged content is kept and committed when the quorum is back; failed writes are not. */
 static void acknowledged_writes_survive(void **state)
 {
     int fd;
@@ -546,8 +545,8 @@ static void nothing_changes_when_the_only_write_fails(void **state)
     assert_content(at(1, "f"), OLD, strlen(OLD));
 }
 
-/* A program that tries again gets what it wanted, without a tail of the old content. */
-static void a_write_tried_again_replaces(void **state)
+/* A program that retries writes what it wanted, without a tail of the old content. */
+static void a_retried_write_replaces_the_content(void **state)
 {
     int fd;
 
@@ -597,7 +596,7 @@ static void on_signal(int sig)
     (void)sig;
 }
 
-/* close waits for the quorum, but not against a signal; what it waited for goes on. */
+/* close waits for the quorum, but a signal interrupts it; the commit continues. */
 static void close_can_be_interrupted(void **state)
 {
     struct sigaction action = {.sa_handler = on_signal};
@@ -621,7 +620,7 @@ static void close_can_be_interrupted(void **state)
     rig_tell(&rig, "stall");
     kill(pid, SIGCONT);
     assert_true(rig_wait_pending(&rig, 1));
-    for (unsigned i = 0; ended == 0 && i < 600; i++) { /* it may not be in close yet */
+    for (unsigned i = 0; ended == 0 && i < 600; i++) { /* it may not have reached close yet */
         usleep(100000);
         kill(pid, SIGUSR1);
         ended = waitpid(pid, &status, WNOHANG);
@@ -633,7 +632,7 @@ static void close_can_be_interrupted(void **state)
     assert_true(becomes(at(1, "f"), 8192));
 }
 
-/* The end of a process closes its files as well, but then no signal reaches it any more. */
+/* A process that ends closes its files as well, but signals no longer reach it. */
 static void a_process_can_end(void **state)
 {
     pid_t pid, ended = 0;
@@ -663,9 +662,10 @@ static void a_process_can_end(void **state)
     assert_true(becomes(at(1, "f"), 8192));
 }
 
-/* execve(2) closes files while it holds locks of its process, which much in /proc waits for: who
- * answers the FLUSH must not look at that. Regression: the mount hung, and everybody who ran ps. */
-static void a_process_can_be_replaced(void **state)
+/* execve(2) closes files while it holds locks of its process, and many files in /proc wait for
+ * these locks. So the thread that answers FLUSH must not read those files. Regression: the mount
+ * hung, and so did every user of ps. */
+static void execve_does_not_hang(void **state)
 {
     pid_t pid, ended = 0;
     int status = 1;
@@ -689,7 +689,7 @@ static void a_process_can_be_replaced(void **state)
     assert_true(becomes(at(1, "f"), 8192));
 }
 
-/* What the state machine refuses later is told to whoever wrote it, once. */
+/* If the state machine refuses a write later, the writer gets the error once. */
 static void lost_writes_are_reported(void **state)
 {
     int fd = open(at(0, "f"), O_WRONLY | O_CREAT, 0644);
@@ -707,7 +707,7 @@ static void lost_writes_are_reported(void **state)
     assert_int_equal(close(other), 0);
     assert_int_equal(close(fd), 0);
     fd = open(at(0, "f"), O_WRONLY);
-    assert_int_equal(write(fd, "y", 1), 1); /* a new handle has nothing to do with it */
+    assert_int_equal(write(fd, "y", 1), 1); /* a new handle gets no error */
     assert_int_equal(close(fd), 0);
 }
 
@@ -740,19 +740,20 @@ int main(void)
         cmocka_unit_test_setup_teardown(times_set_after_writing_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(emptying_an_empty_file_is_a_change, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writing_shows_a_new_time, set_up_patient, tear_down),
-        cmocka_unit_test_setup_teardown(waiting_ends_by_itself, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(buffered_writes_are_committed_in_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(much_data_is_committed_early, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(shells_notice_that_nothing_is_written, set_up_impatient,
+        cmocka_unit_test_setup_teardown(shell_commands_fail_without_a_quorum, set_up_impatient,
                                         tear_down),
         cmocka_unit_test_setup_teardown(acknowledged_writes_survive, set_up_impatient, tear_down),
         cmocka_unit_test_setup_teardown(nothing_changes_when_the_only_write_fails, set_up_impatient,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_write_tried_again_replaces, set_up_impatient, tear_down),
+        cmocka_unit_test_setup_teardown(a_retried_write_replaces_the_content, set_up_impatient,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_copy_that_fails_truncates_nothing, set_up_impatient,
                                         tear_down),
         cmocka_unit_test_setup_teardown(close_can_be_interrupted, set_up_patient, tear_down),
         cmocka_unit_test_setup_teardown(a_process_can_end, set_up_impatient, tear_down),
-        cmocka_unit_test_setup_teardown(a_process_can_be_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(execve_does_not_hang, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lost_writes_are_reported, set_up_patient, tear_down),
         cmocka_unit_test_setup_teardown(buffered_writes_are_not_lost_at_the_end, set_up, tear_down),
     };

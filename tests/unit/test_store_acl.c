@@ -120,7 +120,7 @@ static void test_check(void **state)
     assert_int_equal(acl_check(bytes_of(&acl)), EOPNOTSUPP);
     acl = make("u7U1g5m7o4");
     memset(acl.bytes + 4 + 8 + 4, 255, 4);
-    assert_int_equal(acl_check(bytes_of(&acl)), EINVAL); /* nobody's id */
+    assert_int_equal(acl_check(bytes_of(&acl)), EINVAL); /* the id of no user */
     acl = make("u7g5o4");
     acl.bytes[5] = 1; /* tag 0x101 */
     assert_int_equal(acl_check(bytes_of(&acl)), EINVAL);
@@ -133,7 +133,7 @@ static void test_modes(void **state)
 {
     static const struct {
         const char *acl;
-        uint64_t mode, in_acl; /* a mode, and that with what the ACL says */
+        uint64_t mode, in_acl; /* a mode, and the same mode with the ACL's permissions */
         bool more;
         const char *after_chmod; /* to `mode` */
         uint64_t created;        /* with `mode` */
@@ -188,7 +188,7 @@ static void test_set(void **state)
     assert_acl(file, ACL_ACCESS, "");
     assert_int_equal(k->attr.mode, S_IFREG | 0700);
     before = kit_stat(k, file);
-    assert_int_equal(set(file, ACL_ACCESS, "u7g0o0"), 0); /* as it is */
+    assert_int_equal(set(file, ACL_ACCESS, "u7g0o0"), 0); /* the ACL says the same as the mode */
     assert_int_equal(k->n_changes, 0);
     assert_int_equal(kit_removexattr(k, file, ACL_ACCESS), 0);
     assert_int_equal(k->n_changes, 0);
@@ -206,7 +206,8 @@ static void test_refusals(void **state)
     assert_int_equal(set(file, ACL_DEFAULT, "u7g5o4"), EACCES);
     assert_int_equal(set(file, ACL_DEFAULT, ""), 0);
     assert_int_equal(k->n_changes, 0);
-    assert_int_equal(kit_setxattr(k, file, "system.posix_acl_acces", "x", 1, ANY), 0); /* not one */
+    assert_int_equal(kit_setxattr(k, file, "system.posix_acl_acces", "x", 1, ANY),
+                     0); /* not an ACL's name */
     assert_int_equal(kit_removexattr(k, file, "system.posix_acl_acces"), 0);
 }
 
@@ -229,10 +230,11 @@ static void test_room(void **state)
     assert_int_equal(k->store->state.n.meta_bytes, used + both);
     assert_int_equal(kit_make(k, dir, "f", S_IFREG | 0777), ENOSPC);
     assert_int_equal(kit_symlink(k, dir, "l", "x"), ENOSPC);
-    assert_int_equal(kit_chmod(k, kit_find(k, dir, "s"), 0700), 0); /* what is there can change */
+    assert_int_equal(kit_chmod(k, kit_find(k, dir, "s"), 0700),
+                     0); /* existing entries can change */
     assert_int_equal(set(kit_find(k, dir, "s"), ACL_ACCESS, "u0U0g0m0o0"), 0);
     assert_int_equal(set(file, ACL_ACCESS, "u0U0g0m0o0"), ENOSPC);
-    assert_int_equal(set(file, ACL_ACCESS, "u0g0o0"), 0); /* needs nothing */
+    assert_int_equal(set(file, ACL_ACCESS, "u0g0o0"), 0); /* needs no row */
     k->store->apply.max_bytes = LIMIT_TREE_BYTES;
 
     for (int i = 0; i < 15; i++) {

@@ -226,7 +226,7 @@ static void follow_with_trouble(struct kit *other)
             kit_open(other);
         }
     }
-    other->n_log = 0; /* the entries are k's */
+    other->n_log = 0; /* k has the log */
 }
 
 static void test_determinism(void **state)
@@ -239,7 +239,7 @@ static void test_determinism(void **state)
     srandom(seed);
     for (int i = 0; i < 600; i++) {
         any_command();
-        if (random() % 10 == 0) { /* an old entry comes again */
+        if (random() % 10 == 0) { /* repeats an old entry */
             size_t at = (size_t)random() % k->n_log;
             struct buf again = buf_copy(k->log[at].data.data, k->log[at].data.len);
 

@@ -53,7 +53,7 @@ static void turns(uint64_t ino, int n)
         store_begin(k->store);
         store_log_compact(k->store, store_applied(k->store));
         store_commit(k->store, false);
-        buf_fini(&k->log[k->n_log - 1].data); /* not to be kept */
+        buf_fini(&k->log[k->n_log - 1].data); /* the kit must not keep it */
         k->n_log--;
     }
 }
@@ -109,7 +109,7 @@ static void test_after_a_long_reader(void **state)
     grown = wal_bytes();
     assert_true(grown > 50 * MIB);
     assert_int_equal(reader_applied(r, &applied), 0);
-    assert_int_equal(applied, before); /* the reader still sees its own moment */
+    assert_int_equal(applied, before); /* the reader still sees the moment when it began */
     reader_end(r);
     reader_free(r);
     for (int i = 0; i < 100 && k->store->wal_pages > 10000; i++)

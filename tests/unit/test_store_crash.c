@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Power cuts and failing disks: everything that was promised is there afterwards. */
+/* Power cuts and failing disks: afterwards everything that was promised is there. */
 #include "tests/lib/store_kit.h"
 
 #include <signal.h>
@@ -145,12 +145,12 @@ static void test_syncs(void **state)
     kit_noop(k);
     assert_int_equal(crash_vfs_syncs(), before + 1);
     store_begin(k->store);
-    store_commit(k->store, true); /* nothing is new */
+    store_commit(k->store, true); /* nothing to sync */
     assert_int_equal(crash_vfs_syncs(), before + 1);
     k->sync = false;
     kit_noop(k);
     store_begin(k->store);
-    store_commit(k->store, true); /* the unsynced ones before it */
+    store_commit(k->store, true); /* syncs the earlier unsynced commits */
     assert_int_equal(crash_vfs_syncs(), before + 2);
     kit_fini(k);
     crash_vfs_forget();

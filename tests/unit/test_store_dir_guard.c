@@ -232,8 +232,8 @@ static void prepare(const char *name)
         assert_int_equal(txn_setxattr_as(k, &a, deep, "user.there", "1"), 0);
 }
 
-/* Every command is refused without the lock, with a shared one and after the lock was released, and
- * is carried out with the lock. */
+/* Every command is refused without the lock, with a shared lock and after the lock was released.
+ * With the lock, it is applied. */
 static void test_all_changes(void **state)
 {
     for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
@@ -271,9 +271,9 @@ static void test_posix_lock(void **state)
 {
     (void)state;
     assert_int_equal(lock_range(k, &a, lock, 1, 0, 999, WRITE), 0);
-    assert_int_equal(do_write(&a), EACCES); /* of a part */
+    assert_int_equal(do_write(&a), EACCES); /* a locks only a part of the file */
     assert_int_equal(lock_range(k, &a, lock, 1, 1000, LOCK_KIT_END, WRITE), 0);
-    assert_int_equal(do_write(&a), 0); /* now it is the whole */
+    assert_int_equal(do_write(&a), 0); /* now a locks all of it */
     assert_int_equal(lock_range(k, &a, lock, 1, 500, 500, READ), 0);
     assert_int_equal(do_write(&a), EACCES);
 }
@@ -285,7 +285,7 @@ static void test_waiting_is_not_holding(void **state)
     assert_int_equal(lock_flock(k, &b, lock, 1, WRITE), EINPROGRESS);
     assert_int_equal(do_write(&b), EACCES);
     assert_int_equal(do_write(&a), 0);
-    assert_int_equal(lock_close(k, &a), 0); /* b is granted it */
+    assert_int_equal(lock_close(k, &a), 0); /* b gets the lock */
     assert_int_equal(do_write(&b), 0);
 }
 
@@ -324,7 +324,7 @@ static void test_not_below(void **state)
     assert_int_equal(txn_write_as(k, &b, o, "x"), 0);
     assert_int_equal(txn_write_as(k, &b, lock, "x"), 0);
     assert_int_equal(rename_as(&b, ROOT, "dir", outside), 0);
-    assert_int_equal(do_write(&b), EACCES); /* wherever it is */
+    assert_int_equal(do_write(&b), EACCES); /* the guard moves with the directory */
     assert_int_equal(kit_removexattr(k, dir, GUARD), 0);
     assert_int_equal(do_write(&b), 0);
 }
@@ -336,11 +336,12 @@ static void test_hard_links(void **state)
     assert_int_equal(lock_flock(k, &a, lock, 1, WRITE), 0);
     assert_int_equal(do_link_in(&a), 0); /* o is sub/linked too */
     assert_int_equal(txn_write_as(k, &b, o, "x"), EACCES);
-    assert_int_equal(txn_unlink_as(k, &b, outside, "o", false), 0); /* that name is not below */
+    assert_int_equal(txn_unlink_as(k, &b, outside, "o", false), 0); /* this name is outside the
+                                                                     * directory */
     assert_int_equal(txn_write_as(k, &b, o, "x"), EACCES);
     assert_int_equal(txn_write_as(k, &a, o, "x"), 0);
     assert_int_equal(txn_unlink_as(k, &a, sub, "linked", false), 0);
-    assert_int_equal(txn_write_as(k, &b, o, "x"), 0); /* nowhere any more */
+    assert_int_equal(txn_write_as(k, &b, o, "x"), 0); /* no name of it is below a guard any more */
 }
 
 /* If guards are nested, the session needs all locks. */
@@ -370,7 +371,7 @@ static void test_root(void **state)
     assert_int_equal(txn_write_as(k, &b, o, "x"), EACCES);
     assert_int_equal(lock_flock(k, &a, lock, 1, WRITE), 0);
     assert_int_equal(txn_write_as(k, &a, o, "x"), 0);
-    assert_int_equal(kit_removexattr(k, ROOT, GUARD), 0); /* by another session */
+    assert_int_equal(kit_removexattr(k, ROOT, GUARD), 0); /* from another session */
 }
 
 /* If the lock file is gone, nobody can hold the lock. The guard can be removed. */
@@ -379,7 +380,7 @@ static void test_lock_file_gone(void **state)
     (void)state;
     assert_int_equal(lock_flock(k, &a, lock, 1, WRITE), 0);
     assert_int_equal(kit_unlink(k, ROOT, "lock"), 0);
-    assert_int_equal(do_write(&a), 0); /* still has it */
+    assert_int_equal(do_write(&a), 0); /* a still holds the lock */
     kit_file(k, ROOT, "lock");         /* another one */
     assert_int_equal(lock_flock(k, &b, k->attr.ino, 1, WRITE), 0);
     assert_int_equal(do_write(&b), EACCES);

@@ -318,10 +318,10 @@ static void test_too_many_sessions(void **state BASE_UNUSED)
         assert_int_equal(p.outcome, STORE_APPLIED);
     }
     for (uint64_t member = 2; member <= MEMBERS; member++) {
-        send_noop(&p, ids[member], 2, 1); /* a gap, the next, or nobody any more */
+        send_noop(&p, ids[member], 2, 1); /* after a gap, in order, or without a session */
         lost += p.outcome == STORE_NO_SESSION;
     }
-    assert_int_equal(lost, 49); /* and the one of setup */
+    assert_int_equal(lost, 49); /* 49 of these, and the session of setup */
     teardown(&p);
     free(ids);
 }

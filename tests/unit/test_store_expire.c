@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/expire.c: how sessions end, and what ends with them. */
+/* store/expire.c: how sessions end, and which entries and locks end with them. */
 #include "tests/lib/lock_kit.h"
 
 #include <errno.h>
@@ -161,7 +161,7 @@ static void test_late_commands(void **state)
     assert_int_equal(lock_expire(k, &b, a.session, k->term), 0);
     command.op_case = CFS__COMMAND__OP_NOOP;
     command.noop = &op;
-    for (uint64_t seq = 1; seq <= 3; seq++) { /* the old one, the next, one after a gap */
+    for (uint64_t seq = 1; seq <= 3; seq++) { /* an old number, the next, one after a gap */
         struct stamp stamp = {a.session, seq, 0, 5};
 
         kit_stamped(k, &stamp, &command);
@@ -176,7 +176,7 @@ static void test_expire(void **state)
     uint64_t w1, w2, w3;
 
     (void)state;
-    /* Two files with queues, and own requests in both: granted by file, then in order. */
+    /* Two files with queues, in both of which a waits, too: grants come by file, then in order. */
     lock_flock(k, &a, g, 1, WRITE);
     lock_flock(k, &a, f, 2, WRITE);
     queued(lock_flock(k, &a, f, 3, WRITE));
@@ -196,7 +196,7 @@ static void test_expire(void **state)
     assert_int_equal(k->n_ended, 0);
 }
 
-/* A decision of an earlier term that is carried out late must not end a session that was renewed
+/* The decision of an earlier term, if it is applied late, must not end a session that was renewed
  * since. */
 static void test_expire_of_another_term(void **state)
 {

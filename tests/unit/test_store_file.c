@@ -166,7 +166,7 @@ static void test_extents_in_order(void **state)
     e[0].data = kit_bytes("aaaa", 4);
     e[1].offset = 6;
     e[1].data = kit_bytes("bbbb", 4);
-    e[2].offset = LIMIT_FILE_MAX + 5ull; /* of no bytes: nowhere */
+    e[2].offset = LIMIT_FILE_MAX + 5ull; /* without bytes, so its offset does not count */
     assert_int_equal(kit_write(k, file, 0, "0123456789abcdef", 16), 0);
     assert_int_equal(kit_run(k, &c), 0);
     assert_int_equal(k->value, 4);
@@ -286,7 +286,7 @@ static void test_kill_suid(void **state)
     assert_int_equal(k->n_changes, 1);
     assert_int_equal(kit_chmod(k, file, 04755), 0);
     extent.data.len = 0;
-    assert_int_equal(kit_run(k, &c), 0); /* nothing written, nothing changed */
+    assert_int_equal(kit_run(k, &c), 0); /* no bytes were written, so nothing changed */
     assert_int_equal(k->attr.mode, S_IFREG | 04755);
 }
 
@@ -482,7 +482,8 @@ static void test_set_attr_kill_suid(void **state)
     assert_int_equal(k->attr.mode, S_IFDIR | 02775); /* means inheritance there */
     assert_int_equal(kit_make(k, ROOT, "p", S_IFIFO | 06755), 0);
     op.ino = k->attr.ino;
-    assert_int_equal(kit_run(k, &c), 0); /* chown of anything but a directory does it */
+    assert_int_equal(kit_run(k, &c),
+                     0); /* any change of the owner does it, except of a directory */
     assert_int_equal(k->attr.mode, S_IFIFO | 0755);
 }
 

@@ -94,7 +94,7 @@ static void test_each_kind(void **state)
     uint64_t at, d, f;
 
     (void)state;
-    assert_told(0, "attr /;"); /* the first session dates the root */
+    assert_told(0, "attr /;"); /* the first session sets the root's times */
     at = here();
     d = kit_dir(k, ROOT, "d");
     f = kit_file(k, d, "f");
@@ -111,7 +111,7 @@ static void test_each_kind(void **state)
                     "rename /d/f -> /g;exchange /g -> /d;rmdir /g;unlink /a;create /s;");
     at = here();
     kit_unlink(k, ROOT, "d");
-    kit_write(k, f, 0, "y", 1); /* by whoever has it open */
+    kit_write(k, f, 0, "y", 1); /* through an open handle */
     assert_told(at, "unlink /d;data (unlinked);");
 }
 
@@ -163,8 +163,8 @@ static void test_moved_directories(void **state)
                     "create /new/b/c/h;");
 }
 
-/* A transaction's paths are those at each step. A transaction that fails leaves nothing, not even
- * in the cached path. */
+/* The paths of a transaction are valid at their steps. A transaction that fails leaves nothing, not
+ * even a cached path. */
 static void test_transaction(void **state)
 {
     uint64_t d = kit_dir(k, ROOT, "d"), at = here();
@@ -235,7 +235,7 @@ static void test_fields(void **state)
 
 /* Changes that the state machine makes by itself have no session; `more` counts down the changes of
  * an index. */
-static void test_nobodys(void **state)
+static void test_changes_without_a_session(void **state)
 {
     struct kit_host host = kit_host(k, 2, 77, 0);
     Cfs__Command c = CFS__COMMAND__INIT;
@@ -623,14 +623,22 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_each_kind),     T(test_refused),
-        T(test_many_names),    T(test_moved_directories),
-        T(test_transaction),   T(test_fields),
-        T(test_nobodys),       T(test_deep),
-        T(test_limit),         T(test_lowered_limit),
-        T(test_limit_undone),  T(test_since),
-        T(test_migrated),      T(test_offsets),
-        T(test_copy),          T(test_replay),
+        T(test_each_kind),
+        T(test_refused),
+        T(test_many_names),
+        T(test_moved_directories),
+        T(test_transaction),
+        T(test_fields),
+        T(test_changes_without_a_session),
+        T(test_deep),
+        T(test_limit),
+        T(test_lowered_limit),
+        T(test_limit_undone),
+        T(test_since),
+        T(test_migrated),
+        T(test_offsets),
+        T(test_copy),
+        T(test_replay),
         T(test_reserved_name),
     };
 

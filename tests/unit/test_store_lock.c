@@ -67,16 +67,16 @@ static void test_flock(void **state)
     assert_int_equal(lock_flock(k, &a, f, 1, WRITE), 0);
     fence = k->value;
     assert_int_equal(fence, store_applied(k->store));
-    assert_int_equal(k->n_grants, 0); /* the reply says it */
+    assert_int_equal(k->n_grants, 0); /* the reply contains the grant */
     assert_int_equal(lock_flock(k, &b, f, 1, WRITE | NOWAIT), EAGAIN);
     assert_int_equal(k->value, 0);
     assert_int_equal(lock_flock(k, &b, f, 1, READ | NOWAIT), EAGAIN);
     assert_int_equal(lock_flock(k, &a, f, 2, READ | NOWAIT), EAGAIN); /* another handle */
-    assert_int_equal(lock_flock(k, &a, f, 1, WRITE), 0);              /* has it already */
+    assert_int_equal(lock_flock(k, &a, f, 1, WRITE), 0);              /* held already */
     assert_int_equal(k->value, fence);
     assert_int_equal(lock_flock(k, &b, g, 1, WRITE), 0); /* another file */
     assert_locks("2f 11/1W;3f 12/1W;");
-    assert_int_equal(lock_unflock(k, &b, f, 1), 0); /* not b's lock */
+    assert_int_equal(lock_unflock(k, &b, f, 1), 0); /* b holds no lock */
     assert_int_equal(lock_unflock(k, &b, g, 1), 0);
     assert_int_equal(lock_unflock(k, &a, f, 1), 0);
     assert_int_equal(lock_unflock(k, &a, f, 1), 0);
@@ -117,7 +117,7 @@ static void test_flock_queue(void **state)
     r3 = queued(lock_flock(k, &c, f, 2, READ));
     assert_locks("2f 11/1W;2f 12/1R?;2f 13/1R?;2f 12/2W?;2f 13/2R?;");
     lock_unflock(k, &a, f, 1);
-    assert_int_equal(k->n_grants, 2); /* both readers before the writer, none behind */
+    assert_int_equal(k->n_grants, 2); /* both readers before the writer, and none after it */
     assert_grant(0, &b, r1);
     assert_grant(1, &c, r2);
     lock_unflock(k, &c, f, 1);
@@ -161,7 +161,7 @@ static void test_flock_upgrade(void **state)
     assert_locks("2f 11/1W;2f 12/1W?;2f 13/1R?;");
     lock_unflock(k, &a, f, 1);
     assert_grant(0, &b, w);
-    lock_unflock(k, &b, f, 1); /* c gets it */
+    lock_unflock(k, &b, f, 1); /* c gets the lock */
     assert_locks("2f 13/1R;");
 
     /* One of two holders: NOWAIT keeps the old lock; a request that waits gives it up first. */
@@ -186,7 +186,7 @@ static void test_flock_two_upgrades(void **state)
     assert_int_equal(lock_flock(k, &a, f, 1, READ), 0);
     assert_int_equal(lock_flock(k, &b, f, 1, READ), 0);
     u = queued(lock_flock(k, &a, f, 1, WRITE));
-    assert_int_equal(lock_flock(k, &b, f, 1, WRITE), 0); /* alone now */
+    assert_int_equal(lock_flock(k, &b, f, 1, WRITE), 0); /* the only holder now */
     assert_locks("2f 12/1W;2f 11/1W?;");
     lock_unflock(k, &b, f, 1);
     assert_grant(0, &a, u);
@@ -223,7 +223,8 @@ static void test_range(void **state)
     assert_int_equal(lock_range(k, &b, f, 1, 10, 20, READ | NOWAIT), 0);
     assert_int_equal(lock_range(k, &a, f, 2, 10, 20, READ | NOWAIT), 0);
     assert_int_equal(lock_range(k, &a, f, 2, 10, 20, WRITE | NOWAIT), EAGAIN);
-    assert_int_equal(lock_flock(k, &c, f, 1, WRITE | NOWAIT), 0); /* flock is another matter */
+    assert_int_equal(lock_flock(k, &c, f, 1, WRITE | NOWAIT), 0); /* flock and ranges are
+                                                                   * independent */
     assert_int_equal(lock_range(k, &c, f, 1, LOCK_KIT_END, LOCK_KIT_END, WRITE), 0);
     assert_int_equal(lock_range(k, &b, f, 1, 21, LOCK_KIT_END, WRITE | NOWAIT), EAGAIN);
     assert_locks("2f 13/1W;2p 11/1W0-9;2p 11/2R10-20;2p 12/1R10-20;"
@@ -247,14 +248,15 @@ static void test_range_split_and_merge(void **state)
     assert_int_equal(lock_unrange(k, &a, f, 1, 200, LOCK_KIT_END), 0);
     assert_int_equal(lock_unrange(k, &a, f, 1, 0, 0), 0);
     assert_locks("2p 11/1W1-199;");
-    assert_int_equal(lock_unrange(k, &b, f, 1, 0, LOCK_KIT_END), 0); /* another's */
+    assert_int_equal(lock_unrange(k, &b, f, 1, 0, LOCK_KIT_END),
+                     0); /* the lock of another session */
     assert_int_equal(lock_unrange(k, &a, f, 2, 0, LOCK_KIT_END), 0);
     assert_int_equal(lock_unrange(k, &a, f, 1, 0, LOCK_KIT_END), 0);
     assert_locks("");
 }
 
-/* A merged range must not keep the older token, and no token may be older than an earlier holder's.
- */
+/* A merged range must not keep the older token, and no token may be older than the token of an
+ * earlier holder. */
 static void test_range_tokens(void **state)
 {
     uint64_t first, second, token;
@@ -263,7 +265,7 @@ static void test_range_tokens(void **state)
     assert_int_equal(lock_range(k, &a, f, 1, 0, 99, WRITE), 0);
     first = k->value;
     assert_int_equal(lock_range(k, &a, f, 1, 20, 29, WRITE), 0);
-    assert_int_equal(k->value, first); /* had it */
+    assert_int_equal(k->value, first); /* held already */
     assert_int_equal(lock_range(k, &a, f, 1, 90, 109, WRITE), 0);
     second = k->value;
     assert_true(second > first);
@@ -284,11 +286,12 @@ static void test_range_queue(void **state)
     r3 = queued(lock_range(k, &b, f, 2, 60, 69, READ));
     w4 = queued(lock_range(k, &c, f, 2, 0, 9, READ));
     lock_unrange(k, &a, f, 1, 60, 99);
-    assert_int_equal(k->n_grants, 1); /* out of order, but it blocks nobody */
+    assert_int_equal(k->n_grants, 1); /* out of order, but it blocks no request */
     assert_grant(0, &b, r3);
     lock_unrange(k, &a, f, 1, 40, 59);
-    assert_int_equal(k->n_grants, 0); /* free, but w1 was there before */
-    assert_int_equal(lock_range(k, &a, f, 9, 50, 59, WRITE | NOWAIT), EAGAIN); /* and w2 here */
+    assert_int_equal(k->n_grants, 0); /* free, but w1 came first */
+    assert_int_equal(lock_range(k, &a, f, 9, 50, 59, WRITE | NOWAIT),
+                     EAGAIN); /* here w2 came first */
     lock_unrange(k, &a, f, 1, 0, 39);
     assert_int_equal(k->n_grants, 1);
     assert_grant(0, &b, w1);
@@ -373,15 +376,16 @@ static void test_turns_do_not_deadlock(void **state)
     assert_int_equal(lock_range(k, &a, f, 1, 0, 0, READ), 0);
     assert_int_equal(lock_range(k, &b, g, 1, 0, 0, WRITE), 0);
     queued(lock_range(k, &c, f, 1, 0, 0, WRITE));    /* c waits for a */
-    r = queued(lock_range(k, &b, f, 1, 0, 0, READ)); /* b only behind c */
-    queued(lock_range(k, &a, g, 1, 0, 0, WRITE));    /* a waits for b: b must get on */
+    r = queued(lock_range(k, &b, f, 1, 0, 0, READ)); /* b waits only for its turn, after c */
+    queued(lock_range(k, &a, g, 1, 0, 0, WRITE));    /* a waits for b, so b is granted now */
     assert_int_equal(k->n_grants, 1);
     assert_grant(0, &b, r);
     assert_locks("2p 11/1R0-0;2p 12/1R0-0;2p 13/1W0-0?;3p 12/1W0-0;3p 11/1W0-0?;");
 }
 
-/* The same, but the cycle exists before the request that would close it. */
-static void test_who_is_waited_for_goes_first(void **state)
+/* The cycle exists before the request that would close it: the awaited owner is granted
+ * immediately. */
+static void test_the_awaited_owner_is_granted(void **state)
 {
     (void)state;
     assert_int_equal(lock_range(k, &a, f, 1, 0, 9, WRITE), 0);
@@ -401,12 +405,12 @@ static void test_cancel(void **state)
     assert_int_equal(lock_flock(k, &a, f, 1, READ), 0);
     w = queued(lock_flock(k, &b, f, 1, WRITE));
     r = queued(lock_flock(k, &c, f, 1, READ));
-    assert_int_equal(lock_cancel_wait(k, &c, w), EALREADY); /* not c's */
+    assert_int_equal(lock_cancel_wait(k, &c, w), EALREADY); /* c did not make this request */
     assert_int_equal(lock_cancel_wait(k, &b, 999999), EALREADY);
     assert_int_equal(lock_cancel_wait(k, &b, w), 0);
     assert_int_equal(k->n_grants, 1); /* the reader no longer waits behind it */
     assert_grant(0, &c, r);
-    assert_int_equal(lock_cancel_wait(k, &c, r), EALREADY); /* granted already: stays */
+    assert_int_equal(lock_cancel_wait(k, &c, r), EALREADY); /* granted already, so it stays */
     assert_int_equal(lock_cancel_wait(k, &b, w), EALREADY);
     assert_locks("2f 11/1R;2f 13/1R;");
 }
@@ -416,15 +420,16 @@ static void test_release_handle(void **state)
     uint64_t w;
 
     (void)state;
-    /* Drops everything that was taken through the handle, for any owner, and nothing else. */
+    /* Releases every lock that was taken through the handle, for any owner, and no other lock. */
     assert_int_equal(lock_range_by(k, &a, f, 7, 1, 0, 9, WRITE), 0);
-    assert_int_equal(lock_range_by(k, &a, f, 8, 1, 10, 19, WRITE), 0); /* alike, not merged */
+    assert_int_equal(lock_range_by(k, &a, f, 8, 1, 10, 19, WRITE),
+                     0); /* adjacent, but not merged */
     assert_int_equal(lock_range_by(k, &a, f, 7, 2, 30, 39, READ), 0);
     assert_int_equal(lock_flock(k, &a, f, 7, WRITE), 0);
     assert_int_equal(lock_flock(k, &a, g, 8, WRITE), 0);
     queued(lock_flock(k, &a, g, 7, WRITE));
     w = queued(lock_range(k, &b, f, 1, 0, 9, READ));
-    assert_int_equal(lock_release(k, &b, 7), 0); /* b's handle 7 is another */
+    assert_int_equal(lock_release(k, &b, 7), 0); /* handle 7 of b is a different handle */
     assert_int_equal(lock_release(k, &a, 7), 0);
     assert_int_equal(k->n_grants, 1);
     assert_grant(0, &b, w);
@@ -489,7 +494,7 @@ static void test_errors(void **state)
     assert_int_equal(lock_range(k, &a, f, 1, 0, (uint64_t)INT64_MAX + 1, WRITE), EINVAL);
     assert_int_equal(lock_unrange(k, &a, f, 1, 9, 8), EINVAL);
     assert_int_equal(lock_unrange(k, &a, f, 1, 0, UINT64_MAX), EINVAL);
-    assert_int_equal(lock_unflock(k, &a, 99, 1), 0); /* there is nothing to be given up */
+    assert_int_equal(lock_unflock(k, &a, 99, 1), 0); /* unlocking without a lock succeeds */
     command.op_case = CFS__COMMAND__OP_LOCK;
     command.lock = &op;
     op.ino = f;
@@ -511,7 +516,7 @@ static void test_unlinked(void **state)
     assert_int_equal(kit_unlink(k, ROOT, "f"), 0);
     queued(lock_flock(k, &b, f, 1, WRITE));
     assert_int_equal(kit_reap(k, f), 0);
-    assert_int_equal(kit_stat(k, f).nlink, 0); /* is there */
+    assert_int_equal(kit_stat(k, f).nlink, 0); /* the file still exists */
     lock_unflock(k, &a, f, 1);
     assert_locks("2f 12/1W;");
     lock_release(k, &b, 1);
@@ -542,7 +547,8 @@ static void test_getlk(void **state)
     assert_int_equal(found.end, 19);
     assert_false(found.write);
     assert_int_equal(found.pid, 77);
-    assert_int_equal(reader_getlk(k->reader, a.session, &want, &found), 1); /* its own is not */
+    assert_int_equal(reader_getlk(k->reader, a.session, &want, &found), 1); /* a session's own lock
+                                                                             * is not reported */
     assert_int_equal(found.session, b.session);
     assert_int_equal(found.start, 15);
     want.write = false;
@@ -577,7 +583,7 @@ static void test_wait_state(void **state)
     lock_unrange(k, &a, f, 1, 0, 9);
     assert_int_equal(store_wait_state(k->store, b.session, id, &asked, &fence), STORE_GRANTED);
     assert_int_equal(fence, store_applied(k->store));
-    lock_range(k, &b, f, 1, 8, 9, WRITE); /* pieces of it may be stronger */
+    lock_range(k, &b, f, 1, 8, 9, WRITE); /* a part of it may be stronger */
     assert_int_equal(store_wait_state(k->store, b.session, id, &asked, &fence), STORE_GRANTED);
     asked.write = true;
     assert_int_equal(store_wait_state(k->store, b.session, id, &asked, &fence), STORE_GONE);
@@ -627,7 +633,7 @@ static void test_duplicate(void **state)
     assert_int_equal(k->n_grants, 1);
     kit_stamped(k, &stamp, &command);
     assert_int_equal(k->outcome, STORE_DUPLICATE);
-    assert_int_equal(k->status, EINPROGRESS); /* the grant was told once */
+    assert_int_equal(k->status, EINPROGRESS); /* the grant was announced once */
     assert_int_equal(k->value, id);
     assert_int_equal(k->n_grants, 0);
     assert_locks("2f 12/1W;");
@@ -650,7 +656,7 @@ static void test_limits(void **state)
     assert_int_equal(lock_unrange(k, &a, g, 1, 10, 19), 0);
     assert_int_equal(lock_unrange(k, &a, g, 1, 30, 39), 0);
     assert_int_equal(lock_unrange(k, &a, g, 1, 50, 59), ENOLCK);
-    assert_int_equal(lock_unrange(k, &a, g, 1, 90, 99), 0); /* this needs none more */
+    assert_int_equal(lock_unrange(k, &a, g, 1, 90, 99), 0); /* this needs no further lock */
     assert_int_equal(lock_close(k, &a), 0);
     assert_locks("3f 12/1048576R;");
 }
@@ -676,7 +682,7 @@ int main(void)
         T(test_deadlock),
         T(test_no_deadlock_of_flock),
         T(test_turns_do_not_deadlock),
-        T(test_who_is_waited_for_goes_first),
+        T(test_the_awaited_owner_is_granted),
         T(test_cancel),
         T(test_release_handle),
         T(test_release_many),

@@ -23,8 +23,8 @@
 
 #define ROOT      1
 #define HOSTS     3
-#define HANDLES   3 /* of a host, at a time */
-#define OWNERS    2 /* of POSIX locks, of a host */
+#define HANDLES   3 /* for each host, at the same time */
+#define OWNERS    2 /* owners of POSIX locks, for each host */
 #define TIME_MS   3000
 #define SEEDS_MIN 3
 
@@ -320,7 +320,7 @@ static bool give_up_one(struct run *r)
     return false;
 }
 
-/* All requests must be granted in the end: also of flock, if each handle is used for one file at a
+/* All requests must be granted in the end, also of flock, if each handle is used for one file at a
  * time. */
 static void drain(struct run *r)
 {

@@ -145,7 +145,7 @@ static void test_compact(void **state)
     assert_range(1, 6, 4);
     store_begin(k->store);
     store_log_compact(k->store, 3);
-    store_log_compact(k->store, 2); /* gone already */
+    store_log_compact(k->store, 2); /* compacted already */
     store_commit(k->store, false);
     assert_range(3, 6, 4);
     restart();

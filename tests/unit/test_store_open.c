@@ -129,7 +129,7 @@ static void test_second_opener(void **state)
         _exit(open_as(k->dir, 1, "test") == -EBUSY ? 0 : 1);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    assert_int_equal(kit_noop(k), 0); /* no harm was done */
+    assert_int_equal(kit_noop(k), 0); /* the refused opener did no harm */
 }
 
 static void test_no_directory(void **state)
@@ -273,7 +273,7 @@ static void test_killed(void **state)
         }
         hash = store_state_hash(k->store);
         assert_int_equal(write(pipes[1], &hash, sizeof hash), sizeof hash);
-        _exit(0); /* without closing anything */
+        _exit(0); /* closes nothing */
     }
     assert_int_equal(read(pipes[0], &hash, sizeof hash), sizeof hash);
     assert_int_equal(waitpid(pid, &status, 0), pid);

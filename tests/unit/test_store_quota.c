@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/quota.c: what is charged, refused and shown. test_store_model compares it with a full count
- * on random sequences. */
+/* store/quota.c: charges, refusals and the shown values. test_store_model compares the charges with
+ * a full count on random sequences. */
 #include "tests/lib/store_kit.h"
 
 #include <errno.h>
@@ -176,7 +176,7 @@ static void test_everything_that_takes_space(void **state)
     assert_int_equal(kit_setxattr(k, file, "user.x", noise, 594, CFS__SET_XATTR__MODE__ANY), 0);
     assert_used(dir, 600, 1);
     assert_int_equal(kit_setxattr(k, dir, "user.x", noise, 5000, CFS__SET_XATTR__MODE__ANY),
-                     0); /* its own are not below it */
+                     0); /* the directory's own xattrs are not charged to it */
     assert_int_equal(kit_symlink(k, dir, "l", "0123456789"), 0);
     link = k->attr.ino;
     assert_used(dir, 610, 2);
@@ -194,18 +194,18 @@ static void test_everything_that_takes_space(void **state)
     fallocate.len = 390;
     c.op_case = CFS__COMMAND__OP_FALLOCATE;
     c.fallocate = &fallocate;
-    assert_int_equal(kit_run(k, &c), 0); /* that is there */
+    assert_int_equal(kit_run(k, &c), 0); /* the range is allocated already */
     fallocate.len = 391;
     assert_int_equal(kit_run(k, &c), EDQUOT);
     assert_int_equal(kit_removexattr(k, file, "user.x"), 0);
     assert_int_equal(kit_run(k, &c), 0);
     assert_int_equal(kit_unlink(k, dir, "l"), 0);
-    assert_used(dir, 400, 2); /* it may be held */
+    assert_used(dir, 400, 2); /* the file may be open somewhere */
     assert_int_equal(kit_reap(k, link), 0);
     assert_used(dir, 390, 1);
 }
 
-static void test_what_is_staged_is_charged_when_it_is_written(void **state)
+static void test_staged_bytes_are_charged_when_written(void **state)
 {
     uint64_t file = kit_file(k, dir, "f");
     Cfs__Command c = CFS__COMMAND__INIT;
@@ -256,12 +256,12 @@ static void test_entries(void **state)
     assert_int_equal(kit_make(k, dir, "more", S_IFREG | 0644), EDQUOT);
     assert_int_equal(kit_symlink(k, dir, "more", "x"), EDQUOT);
     assert_int_equal(kit_make(k, kit_find(k, dir, "sub"), "more", S_IFDIR | 0755), EDQUOT);
-    assert_int_equal(kit_unlink(k, dir, "f"), 0); /* has another name */
+    assert_int_equal(kit_unlink(k, dir, "f"), 0); /* the file keeps its other name */
     assert_used(dir, 0, 3);
     assert_int_equal(kit_unlink(k, dir, "pipe"), 0);
     assert_int_equal(kit_rmdir(k, dir, "sub"), 0);
     assert_used(dir, 0, 3);
-    assert_int_equal(set(sub, ENTRIES, "3"), EINVAL); /* nothing will ever be in it */
+    assert_int_equal(set(sub, ENTRIES, "3"), EINVAL); /* sub was removed: it stays empty */
     assert_int_equal(kit_reap(k, pipe), 0);
     assert_int_equal(kit_reap(k, sub), 0);
     assert_used(dir, 0, 1);
@@ -297,23 +297,24 @@ static void test_nested(void **state)
     assert_int_equal(set(inner, BYTES, "1000"), 0);
     assert_used(inner, 100, 3);
     assert_int_equal(kit_write(k, held, 0, noise, 50), 0);
-    assert_int_equal(kit_unlink(k, deep, "held"), 0); /* an orphan of inner */
+    assert_int_equal(kit_unlink(k, deep, "held"), 0); /* now an orphan, charged to inner */
     assert_int_equal(set(dir, BYTES, "500"), 0);
     assert_used(dir, 150, 4);
-    assert_int_equal(kit_write(k, file, 0, noise, 451), EDQUOT); /* the outer one */
+    assert_int_equal(kit_write(k, file, 0, noise, 451), EDQUOT); /* refused by the outer quota */
     assert_int_equal(kit_write(k, file, 0, noise, 450), 0);
     assert_used(inner, 500, 3);
     assert_used(dir, 500, 4);
     assert_int_equal(set(dir, BYTES, "5000"), 0);
-    assert_int_equal(kit_write(k, file, 0, noise, 951), EDQUOT); /* the inner one */
+    assert_int_equal(kit_write(k, file, 0, noise, 951), EDQUOT); /* refused by the inner quota */
     assert_int_equal(kit_removexattr(k, inner, BYTES), 0);
     assert_used(dir, 500, 4);
-    assert_int_equal(kit_reap(k, held), 0); /* was passed on to dir */
+    assert_int_equal(kit_reap(k, held), 0); /* its charge has been passed on to dir */
     assert_used(dir, 450, 3);
     assert_int_equal(set(inner, ENTRIES, "9"), 0);
     assert_int_equal(kit_unlink(k, deep, "f"), 0);
     assert_int_equal(kit_rmdir(k, inner, "deep"), 0);
-    assert_int_equal(kit_rmdir(k, dir, "inner"), 0); /* the quota goes, the orphans are dir's */
+    assert_int_equal(kit_rmdir(k, dir, "inner"), 0); /* the quota ends; its orphans are charged to
+                                                      * dir */
     assert_used(dir, 450, 3);
     assert_int_equal(kit_reap(k, deep), 0);
     assert_int_equal(kit_reap(k, inner), 0);
@@ -455,7 +456,7 @@ int main(void)
         T(test_names),
         T(test_bytes_are_refused),
         T(test_everything_that_takes_space),
-        T(test_what_is_staged_is_charged_when_it_is_written),
+        T(test_staged_bytes_are_charged_when_written),
         T(test_entries),
         T(test_open_files_stay_charged),
         T(test_nested),

@@ -170,7 +170,7 @@ static void test_fallocate_refusals(void **state)
         assert_int_equal(do_fallocate(file, m, 200, UINT64_MAX), wanted);
     }
     after = kit_stat(k, file);
-    assert_int_equal(after.version, before.version + 3); /* the punches, of nothing */
+    assert_int_equal(after.version, before.version + 3); /* punches count, even without an effect */
     assert_content(file, data, 100);
     assert_int_equal(do_fallocate(file, ALLOCATE, LIMIT_FILE_MAX - 1, 1), 0);
     assert_int_equal(k->attr.size, LIMIT_FILE_MAX);
@@ -234,7 +234,8 @@ static void test_fallocate_room(void **state)
     (void)state;
     assert_int_equal(kit_write(k, file, B, data, B), 0);
     k->store->apply.max_bytes = 3 * B;
-    assert_int_equal(do_fallocate(file, ALLOCATE, 0, 3 * B), 0); /* a third of it is there */
+    assert_int_equal(do_fallocate(file, ALLOCATE, 0, 3 * B),
+                     0); /* a third of it is allocated already */
     assert_int_equal(do_fallocate(file, ALLOCATE, 0, 3 * B + 1), ENOSPC);
     assert_int_equal(do_fallocate(file, KEEP_SIZE, 3 * B, 2 * B), 0);
     assert_int_equal(do_fallocate(file, KEEP_SIZE, 3 * B, 2 * B + 1), ENOSPC);

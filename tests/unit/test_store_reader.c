@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/reader.c: what the filesystem sees, also while the loop thread writes. */
+/* store/reader.c: the view of the filesystem, also while the loop thread writes. */
 #include "proto/encode.h"
 #include "tests/lib/store_kit.h"
 
@@ -314,7 +314,7 @@ static void *read_on(void *arg)
 
         check(reader_begin(r) == 0);
         check(reader_applied(r, &applied) == 0);
-        check(applied >= last); /* never back */
+        check(applied >= last); /* never an older state */
         last = applied;
         check(reader_lookup(r, ROOT, "f", 1, &attr) == 0);
         check(attr.modified <= applied);
@@ -385,7 +385,7 @@ static void test_damaged_block(void **state)
     kit_sql(k->dir, "UPDATE block SET data = x'616264'");
     kit_open(k);
     assert_int_equal(reader_read(k->reader, ino, 0, out, sizeof out), -EIO);
-    assert_int_equal(kit_write(k, ino, 0, "xyz", 3), 0); /* written over as a whole: fine again */
+    assert_int_equal(kit_write(k, ino, 0, "xyz", 3), 0); /* a write of the whole block repairs it */
     assert_int_equal(reader_read(k->reader, ino, 0, out, sizeof out), 3);
 }
 

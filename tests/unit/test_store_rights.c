@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/rights.c: an attribute user.coordfs.* needs the right to do what it does. Each case is
- * tried as a command of its own and as a step of a transaction. */
+/* store/rights.c: setting an attribute user.coordfs.* requires the right to do the same by hand.
+ * Each case is tried as a command and as a step of a transaction. */
 #include "tests/lib/lock_kit.h"
 #include "tests/lib/txn_kit.h"
 
@@ -31,7 +31,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* An entry of OWNER's that everybody may write. */
+/* Makes an entry that belongs to OWNER. */
 static uint64_t make(uint64_t parent, const char *name, uint32_t mode)
 {
     Cfs__Make op = CFS__MAKE__INIT;
@@ -88,7 +88,7 @@ static uint32_t set_in_txn(uint32_t uid, const char *path, const char *name, con
     return txn_commit(&t, k, &host);
 }
 
-/* Both ways answer the same. */
+/* The command and the step must have the same result. */
 static void expect(uint32_t wanted, uint32_t uid, uint64_t ino, const char *path, const char *name,
                    const char *value)
 {
@@ -103,7 +103,7 @@ static void expect(uint32_t wanted, uint32_t uid, uint64_t ino, const char *path
         assert_null(txn_getxattr(k, ino, full));
 }
 
-static void test_who_may_not_remove_a_file_may_not_make_it_end(void **state)
+static void test_an_end_requires_the_right_to_remove(void **state)
 {
     uint64_t dir = make(ROOT, "dir", S_IFDIR | 0755), file = make(dir, "f", S_IFREG | 0666);
 
@@ -116,7 +116,7 @@ static void test_who_may_not_remove_a_file_may_not_make_it_end(void **state)
     expect(0, 0, file, "dir/f", "ttl", "1");
 }
 
-static void test_who_may_write_the_directory_may_make_a_file_end(void **state)
+static void test_writing_the_directory_permits_an_end(void **state)
 {
     uint64_t dir = make(ROOT, "dir", S_IFDIR | 0777), file = make(dir, "f", S_IFREG | 0666);
 
@@ -134,18 +134,18 @@ static void test_a_sticky_directory_protects_its_files(void **state)
     expect(0, OWNER, file, "dir/f", "ttl", "1");
 }
 
-static void test_directories_that_end(void **state)
+static void test_ends_of_directories(void **state)
 {
     uint64_t dir = make(ROOT, "dir", S_IFDIR | 0755), sub = make(dir, "sub", S_IFDIR | 0777);
 
     (void)state;
     expect(EACCES, OTHER, sub, "dir/sub", "container", "1");
     expect(EACCES, OTHER, sub, "dir/sub", "ttl", "1");
-    expect(0, OTHER, sub, "dir/sub", "ephemeral", "session"); /* of what will be made in it */
+    expect(0, OTHER, sub, "dir/sub", "ephemeral", "session"); /* a default for new entries in it */
     expect(0, OWNER, sub, "dir/sub", "container", "1");
 }
 
-static void test_an_end_can_be_called_off(void **state)
+static void test_an_end_can_be_cancelled(void **state)
 {
     uint64_t dir = make(ROOT, "dir", S_IFDIR | 0755), file = make(dir, "f", S_IFREG | 0666);
 
@@ -154,7 +154,7 @@ static void test_an_end_can_be_called_off(void **state)
     assert_int_equal(remove_alone(OTHER, file, "user.coordfs.ttl"), 0);
 }
 
-static void test_guards_are_the_owners(void **state)
+static void test_only_the_owner_sets_a_guard(void **state)
 {
     uint64_t dir = make(ROOT, "dir", S_IFDIR | 0777);
 
@@ -185,7 +185,7 @@ static void test_quotas(void **state)
     assert_int_equal(remove_alone(OWNER, dir, bytes), ENODATA);
 }
 
-static void test_ordinary_attributes_are_the_kernels_business(void **state)
+static void test_ordinary_attributes_are_not_checked(void **state)
 {
     uint64_t dir = make(ROOT, "dir", S_IFDIR | 0755), file = make(dir, "f", S_IFREG | 0666);
 
@@ -199,14 +199,14 @@ static void test_ordinary_attributes_are_the_kernels_business(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_who_may_not_remove_a_file_may_not_make_it_end),
-        T(test_who_may_write_the_directory_may_make_a_file_end),
+        T(test_an_end_requires_the_right_to_remove),
+        T(test_writing_the_directory_permits_an_end),
         T(test_a_sticky_directory_protects_its_files),
-        T(test_directories_that_end),
-        T(test_an_end_can_be_called_off),
-        T(test_guards_are_the_owners),
+        T(test_ends_of_directories),
+        T(test_an_end_can_be_cancelled),
+        T(test_only_the_owner_sets_a_guard),
         T(test_quotas),
-        T(test_ordinary_attributes_are_the_kernels_business),
+        T(test_ordinary_attributes_are_not_checked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,11 +64,11 @@ static void test_open(void **state)
     assert_int_equal(k->status, 0);
     assert_int_equal(k->opened, 1);
     assert_int_equal(k->value, 1);
-    assert_int_equal(k->n_changes, 1); /* the root has times now */
+    assert_int_equal(k->n_changes, 1); /* the root has got its times */
     assert_int_equal(k->changes[0].kind, CFS__CHANGE__KIND__ATTR);
     assert_int_equal(k->changes[0].ino, ROOT);
     kit_noop(k);
-    kit_session(k, 1, 77); /* again: the same session */
+    kit_session(k, 1, 77); /* repeated: the same session */
     assert_int_equal(k->outcome, STORE_DUPLICATE);
     assert_int_equal(k->opened, 1);
     assert_int_equal(k->value, 1);
@@ -136,7 +136,7 @@ static void test_open_within_session(void **state)
     op.member = 1;
     op.nonce = 99;
     assert_int_equal(kit_run(k, &c), EINVAL);
-    assert_int_equal(kit_noop(k), 0); /* the session lives */
+    assert_int_equal(kit_noop(k), 0); /* the session still exists */
 }
 
 static void test_duplicate(void **state)
@@ -155,7 +155,7 @@ static void test_duplicate(void **state)
     for (int i = 0; i < 3; i++) {
         make_as(k->session, 1, 0, "d");
         assert_int_equal(k->outcome, STORE_DUPLICATE);
-        assert_int_equal(k->status, 0); /* what it was then */
+        assert_int_equal(k->status, 0); /* the status of the first time */
         assert_int_equal(k->attr.ino, ino);
         assert_int_equal(k->attr.mtime_ns, made);
         assert_int_equal(k->n_changes, 0);
@@ -211,7 +211,7 @@ static void test_forget(void **state)
     make_as(session, 2, 0, "d");
     assert_int_equal(k->outcome, STORE_DUPLICATE);
     assert_false(k->has_reply);
-    make_as(session, 7, 1, "d"); /* older than what is known: nothing comes back */
+    make_as(session, 7, 1, "d"); /* this acknowledgement is older: no forgotten reply comes back */
     make_as(session, 4, 0, "d");
     assert_int_equal(k->outcome, STORE_DUPLICATE);
     assert_int_equal(k->status, EEXIST);

@@ -116,7 +116,7 @@ static struct store_snapshot_in *staged(struct store_snapshot_out *c, struct kit
     return st;
 }
 
-/* The receiver has the sender's state and goes on from there. */
+/* The receiver has the sender's state and continues from it. */
 static void assert_installed(uint64_t term, uint64_t vote)
 {
     struct store_raft_state raft;
@@ -165,7 +165,7 @@ static void test_copy_info(void **state)
     assert_false(exists(a, "coordfs.copy-0"));
 }
 
-/* A snapshot holds nothing of the sender's own, not even in unused bytes. */
+/* A snapshot contains none of the sender's local data, not even in unused bytes. */
 static void test_copy_is_stripped(void **state)
 {
     struct store_snapshot_out *c;
@@ -174,7 +174,7 @@ static void test_copy_is_stripped(void **state)
 
     (void)state;
     kit_entry(a, STORE_BARRIER, "a-secret-of-the-log", 19);
-    file = kit_file(a, ROOT, "file"); /* whose name stays in the history */
+    file = kit_file(a, ROOT, "file"); /* its name stays in the history */
     kit_write(a, file, 0, "a-secret-content", 16);
     kit_unlink(a, ROOT, "file");
     kit_reap(a, file);
@@ -219,7 +219,7 @@ static void test_install(void **state)
     c = make_copy(a);
     store_snapshot_in_install(staged(c, b, UINT64_MAX, STORE_READY));
     assert_installed(9, 4);
-    assert_int_equal(kit_find(b, ROOT, "goes away"), 0); /* the reader has moved over */
+    assert_int_equal(kit_find(b, ROOT, "goes away"), 0); /* the reader uses the new state */
     assert_true(kit_find(b, ROOT, "f1") != 0);
     store_snapshot_out_close(c);
     kit_close(b);
@@ -231,7 +231,7 @@ static void test_install(void **state)
     assert_false(exists(b, "coordfs.stage"));
     assert_false(exists(b, "coordfs.new"));
 
-    b->session = a->session; /* both go on with the same entries */
+    b->session = a->session; /* both apply the same further entries */
     b->seq = a->seq;
     b->now = a->now;
     b->keep = true;
@@ -240,7 +240,7 @@ static void test_install(void **state)
     kit_assert_hash(a, b);
 }
 
-/* Installs again and again while readers work. */
+/* Installs snapshots repeatedly while readers work. */
 static atomic_bool stop_readers;
 
 static void *read_on(void *arg)
@@ -278,7 +278,8 @@ static void test_install_among_readers(void **state)
         kit_noop(a);
         kit_make(a, ROOT, "x", S_IFREG | 0600);
         c = make_copy(a);
-        busy = store_snapshot_out_open(b->store); /* of what is about to be replaced */
+        busy =
+            store_snapshot_out_open(b->store); /* a snapshot of the state that will be replaced */
         store_snapshot_in_install(staged(c, b, UINT64_MAX, STORE_READY));
         assert_int_not_equal(store_snapshot_out_poll(busy), STORE_BUSY);
         store_snapshot_out_close(busy);
@@ -429,7 +430,7 @@ static void test_stage_order(void **state)
     assert_int_equal(store_snapshot_in_write(st, 4, "abc", 3), -EINVAL);
     assert_int_equal(store_snapshot_in_write(st, 3, "abc", 3), 0);
     store_snapshot_in_close(st);
-    st = store_snapshot_in_open(b->store); /* a new one begins anew */
+    st = store_snapshot_in_open(b->store); /* the next one starts at the beginning */
     assert_int_equal(store_snapshot_in_write(st, 0, "abc", 3), 0);
     store_snapshot_in_close(st);
 }

@@ -96,7 +96,7 @@ static void test_ephemeral(void **state)
 
     (void)state;
     f = file_of(&a, ROOT, "f", SESSION);
-    assert_false(k->changes[0].unseen); /* a's kernel has asked for it */
+    assert_false(k->changes[0].unseen); /* the kernel of a knows it */
     p = file_of(&a, ROOT, "stays", INHERIT);
     file_of(&b, ROOT, "of b", SESSION);
     assert_xattr(f, "ephemeral", "session");
@@ -111,12 +111,12 @@ static void test_ephemeral(void **state)
     assert_int_equal(kit_find(k, ROOT, "f"), 0);
     assert_int_equal(kit_find(k, ROOT, "stays"), p);
     assert_true(kit_find(k, ROOT, "of b") != 0);
-    assert_int_equal(kit_stat(k, f).nlink, 0); /* someone may have it open */
+    assert_int_equal(kit_stat(k, f).nlink, 0); /* it may be open somewhere */
     assert_int_equal(kit_reap(k, f), 0);
 }
 
-/* Entries end in the order of their inode numbers, whatever order they became ephemeral in, also
- * after a restart. */
+/* Entries end in the order of their inode numbers, not in the order in which they became ephemeral,
+ * also after a restart. */
 static void test_order_of_ends(void **state)
 {
     uint64_t inos[4];
@@ -142,7 +142,7 @@ static void test_inherited(void **state)
     (void)state;
     assert_int_equal(set(&a, top, "ephemeral", "session"), 0);
     assert_xattr(top, "ephemeral", "session");
-    assert_xattr(top, "owner", NULL); /* it is not so itself */
+    assert_xattr(top, "owner", NULL); /* the directory itself is not ephemeral */
     f = file_of(&a, top, "f", INHERIT);
     sub = dir_of(&a, top, "sub", INHERIT);
     g = file_of(&a, sub, "g", INHERIT);
@@ -166,7 +166,7 @@ static void test_directory_with_others_entries(void **state)
     (void)state;
     mine = file_of(&a, sub, "mine", INHERIT);
     his = file_of(&b, sub, "his", INHERIT);
-    assert_xattr(his, "owner", "12"); /* inherits that it is, not whose */
+    assert_xattr(his, "owner", "12"); /* it inherits the kind, not the owner */
     assert_int_equal(lock_close(k, &a), 0);
     assert_int_equal(k->n_changes, 1);
     assert_change(0, CFS__CHANGE__KIND__UNLINK, mine, "mine");
@@ -193,8 +193,8 @@ static void test_ephemeral_open(void **state)
     assert_xattr(f, "ephemeral", "open");
     assert_int_equal(txn_make_as(k, &a, d, "fifo", S_IFIFO | 0644, INHERIT, false), 0);
     link = k->attr.ino;
-    assert_xattr(link, "ephemeral", "session"); /* the store is not told who opens these */
-    assert_int_equal(txn_release_ephemeral(k, &b, f), 0); /* it is not open on b, but it is a's */
+    assert_xattr(link, "ephemeral", "session"); /* the store does not know which hosts open it */
+    assert_int_equal(txn_release_ephemeral(k, &b, f), 0); /* b has closed it, but it belongs to a */
     assert_int_equal(k->value, 0);
     assert_int_equal(txn_release_ephemeral(k, &a, link), 0);
     assert_int_equal(k->value, 0);
@@ -225,14 +225,14 @@ static void test_ephemeral_errors(void **state)
     assert_int_equal(set(&a, f, "ephemeral", "sessions"), EINVAL);
     assert_int_equal(set(&a, f, "ephemeral", ""), EINVAL);
     assert_int_equal(set(&a, f, "ephemeral", "session\n"), EINVAL);
-    assert_int_equal(set(&a, d, "ephemeral", "session"), EINVAL); /* is not empty */
+    assert_int_equal(set(&a, d, "ephemeral", "session"), EINVAL); /* d is not empty */
     assert_int_equal(set(&a, ROOT, "ephemeral", "session"), EINVAL);
     assert_int_equal(kit_link(k, f, d, "second"), 0);
-    assert_int_equal(set(&a, f, "ephemeral", "session"), EINVAL); /* two names */
+    assert_int_equal(set(&a, f, "ephemeral", "session"), EINVAL); /* f has two names */
     assert_int_equal(kit_unlink(k, d, "second"), 0);
     assert_int_equal(set(&a, f, "ephemeral", "session"), 0);
     assert_int_equal(kit_link(k, f, d, "second"), EPERM);
-    assert_int_equal(set(&b, f, "ephemeral", "open"), 0); /* now it is b's */
+    assert_int_equal(set(&b, f, "ephemeral", "open"), 0); /* now it belongs to b */
     assert_xattr(f, "owner", "12");
     assert_int_equal(txn_make_as(k, &a, d, "g", S_IFREG, (Cfs__Ephemeral)3, false), EINVAL);
     assert_int_equal(kit_removexattr(k, f, "user.coordfs.ephemeral"), 0);
@@ -241,7 +241,7 @@ static void test_ephemeral_errors(void **state)
     assert_int_equal(kit_link(k, f, d, "second"), 0);
     assert_int_equal(kit_unlink(k, d, "second"), 0);
     assert_int_equal(kit_unlink(k, d, "f"), 0);
-    assert_int_equal(set(&a, f, "ephemeral", "session"), EINVAL); /* no name at all */
+    assert_int_equal(set(&a, f, "ephemeral", "session"), EINVAL); /* f has no name */
     assert_int_equal(lock_close(k, &b), 0);
 }
 
@@ -272,7 +272,7 @@ static void test_ephemeral_rename(void **state)
     assert_int_equal(kit_rename(k, ROOT, "g", ROOT, "h", CFS__RENAME__MODE__REPLACE), 0);
     assert_int_equal(kit_stat(k, f).nlink, 0);
     assert_int_equal(lock_close(k, &a), 0);
-    assert_int_equal(k->n_changes, 0); /* g took its place, and is not ephemeral */
+    assert_int_equal(k->n_changes, 0); /* g has replaced it and is not ephemeral */
     assert_int_equal(kit_find(k, ROOT, "h"), g);
 }
 
@@ -418,7 +418,7 @@ static void test_container(void **state)
 
     (void)state;
     assert_int_equal(set(&a, c, "container", "1"), 0);
-    assert_int_equal(kit_find(k, ROOT, "c"), c); /* had no child yet */
+    assert_int_equal(kit_find(k, ROOT, "c"), c); /* it had no child yet, so it stays */
     inner = dir_of(&a, c, "inner", INHERIT);
     assert_int_equal(set(&a, inner, "container", "1"), 0);
     f = file_of(&a, inner, "f", INHERIT);
@@ -500,9 +500,9 @@ static void test_sequential(void **state)
     assert_int_equal(txn_unlink_as(k, &a, d, "p-0000000001", false), 0);
     kit_close(k);
     kit_open(k);
-    make_sequential(d, "p-", "p-0000000003"); /* a number never comes again */
+    make_sequential(d, "p-", "p-0000000003"); /* a number is never reused */
     file_of(&a, d, "p-0000000004", INHERIT);
-    make_sequential(d, "p-", "p-0000000005"); /* taken by somebody */
+    make_sequential(d, "p-", "p-0000000005"); /* 4 is taken by another entry */
     assert_int_equal(txn_make_as(k, &b, d, "lock-", S_IFDIR | 0700, SESSION, true), 0);
     assert_string_equal(k->name, "lock-0000000006");
     assert_xattr(k->attr.ino, "owner", "12");
@@ -527,7 +527,7 @@ static void test_sequential_errors(void **state)
     assert_int_equal(txn_make_as(k, &a, d, name, S_IFREG, INHERIT, true), ENAMETOOLONG);
     assert_int_equal(txn_make_as(k, &a, d, "a/b", S_IFREG, INHERIT, true), EINVAL);
     assert_int_equal(txn_make_as(k, &a, 999, "a", S_IFREG, INHERIT, true), ENOENT);
-    assert_xattr(d, "sequence", "1"); /* what failed used no number */
+    assert_xattr(d, "sequence", "1"); /* failed commands used no number */
     for (int i = 1; i <= LIMIT_SEQUENCE_TRY; i++) {
         snprintf(name, sizeof name, "x%010d", i);
         file_of(&a, d, name, INHERIT);
@@ -593,7 +593,7 @@ static void test_listed(void **state)
     assert_int_equal(reader_listxattr(k->reader, d, names, (size_t)len - 1), -ERANGE);
     assert_int_equal(txn_make_as(k, &a, d, "f", S_IFREG, INHERIT, true), 0);
     f = k->attr.ino;
-    len = reader_listxattr(k->reader, f, names, sizeof names); /* not owner */
+    len = reader_listxattr(k->reader, f, names, sizeof names); /* without the name of owner */
     assert_int_equal(len, sizeof "user.coordfs.ephemeral");
     assert_int_equal(reader_getxattr(k->reader, f, "user.coordfs.ephemeral", 22, names, 6),
                      -ERANGE);
@@ -610,7 +610,7 @@ static void test_guard_xattr(void **state)
     assert_xattr(d, "guard", "/d/lock");
     assert_int_equal(set(&a, d, "guard", "lock"), 0);
     assert_int_equal(set(&a, d, "guard", "./../d//lock"), 0);
-    assert_int_equal(set(&a, l, "guard", "/d/lock"), EACCES); /* it is in effect */
+    assert_int_equal(set(&a, l, "guard", "/d/lock"), EACCES); /* the guard is in effect */
     assert_int_equal(set(&a, file_of(&a, ROOT, "f", INHERIT), "guard", "/d/lock"), EINVAL);
     assert_int_equal(set(&a, d, "guard", ""), EINVAL);
     assert_int_equal(set(&a, d, "guard", "/"), EINVAL);
@@ -693,7 +693,7 @@ static void test_same_elsewhere(void **state)
     kit_empty(&twin);
     kit_follow(&twin, k);
     kit_assert_hash(&twin, k);
-    kit_close(&twin); /* and from what is on the disk alone */
+    kit_close(&twin); /* and the store that was opened from the disk alone */
     kit_open(&twin);
     assert_int_equal(lock_close(k, &a), 0);
     assert_int_equal(txn_release_ephemeral(k, &b, f), 0);

@@ -163,7 +163,7 @@ static void test_order_counts(void **state)
     assert_int_equal(stage(7, 2, "xxxx", 4), 0);
     assert_int_equal(stage(7, 3, "yy", 2), 0);
     assert_int_equal(apply(7, 2, false, &(struct piece){4, "z", 1}), 0);
-    assert_int_equal(k->value, 2); /* where the first landed */
+    assert_int_equal(k->value, 2); /* offset of the first piece */
     assert_content("bexyzx", 6);
 }
 
@@ -173,7 +173,7 @@ static void test_without_extents_of_its_own(void **state)
 
     (void)state;
     assert_int_equal(stage_all(file, 1, pieces, 3), 0);
-    assert_int_equal(apply(1, 2, true, NULL), 0); /* the empty one is none */
+    assert_int_equal(apply(1, 2, true, NULL), 0); /* the empty piece does not count */
     assert_content("abcd", 4);
 }
 
@@ -185,7 +185,7 @@ static void test_must_be_complete(void **state)
     assert_int_equal(apply(1, 0, true, NULL), ECANCELED);
     assert_int_equal(apply(2, 1, true, NULL), ECANCELED);
     assert_content("before", 6);
-    assert_int_equal(k->store->state.staged_writes, 1); /* still */
+    assert_int_equal(k->store->state.staged_writes, 1); /* still staged */
     assert_int_equal(apply(1, 1, true, NULL), 0);
     assert_content("one", 3);
     assert_int_equal(apply(1, 1, true, NULL), ECANCELED); /* it was used */
@@ -207,7 +207,7 @@ static void test_stages_are_apart(void **state)
     assert_int_equal(unstage(2), 0);
     assert_int_equal(apply(1, 1, true, NULL), 0);
     assert_content("mine", 4);
-    assert_int_equal(k->store->state.staged_writes, 1); /* theirs */
+    assert_int_equal(k->store->state.staged_writes, 1); /* the staged write of the other session */
 }
 
 /* ---- Refusals ---------------------------------------------------------------------------------*/
@@ -258,11 +258,11 @@ static void test_space(void **state)
     k->store->apply.max_bytes = used + 100000;
     assert_int_equal(stage(1, 0, noise, 60000), 0);
     assert_int_equal(stage(1, 60000, noise, 60000), ENOSPC);
-    assert_int_equal(kit_write(k, file, 0, noise, 60000), ENOSPC); /* it is taken */
+    assert_int_equal(kit_write(k, file, 0, noise, 60000), ENOSPC); /* the room is taken */
     /* Staged bytes need no more room when they are written. */
     assert_int_equal(apply(1, 1, true, NULL), 0);
     assert_content(noise, 60000);
-    /* Here they need more: the gap in front takes space, too. */
+    /* Here they need more, because the gap before them takes room, too. */
     assert_int_equal(stage(2, 70000, noise, 30000), 0);
     k->store->apply.max_bytes = k->store->state.n.bytes + k->store->state.n.meta_bytes;
     assert_int_equal(apply(2, 1, false, NULL), ENOSPC);
@@ -272,7 +272,7 @@ static void test_space(void **state)
 
 /* ---- Ends -------------------------------------------------------------------------------------*/
 
-static void test_goes_with_its_session(void **state)
+static void test_ends_with_its_session(void **state)
 {
     struct kit_host other = kit_host(k, 2, 99, 0);
     Cfs__Command c;
@@ -293,7 +293,7 @@ static void test_goes_with_its_session(void **state)
     assert_int_equal(kit_run_as(k, &other, &c), 0);
     assert_int_equal(bytes_used(), 6 + 4);
     kit_check(k);
-    kit_session(k, 1, 4711); /* the next run of our own daemon */
+    kit_session(k, 1, 4711); /* the next run of this host's daemon */
     assert_int_equal(bytes_used(), 6);
     assert_int_equal(k->store->state.staged_writes, 0);
 }
@@ -378,7 +378,7 @@ int main(void)
         T(test_refusals),
         T(test_no_more_than_a_stage_holds),
         T(test_space),
-        T(test_goes_with_its_session),
+        T(test_ends_with_its_session),
         T(test_survives_a_restart),
         T(test_same_everywhere),
         T(test_damage_is_found),

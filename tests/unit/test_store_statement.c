@@ -18,10 +18,10 @@ static bool may_scan(size_t which)
            which == STATEMENT_WAITER_ALL || which == STATEMENT_LOCK_LIST ||
            which == STATEMENT_SESSION_LIST || which == STATEMENT_SPECIAL_COUNT ||
            which == STATEMENT_SPECIAL_SESSIONS || which == STATEMENT_STAGED_WRITE_COUNT ||
-           which == STATEMENT_QUOTAS || which == STATEMENT_ROOM /* is there one? */;
+           which == STATEMENT_QUOTAS || which == STATEMENT_ROOM /* does one exist? */;
 }
 
-/* True for scans of what the statement itself has found (WITH RECURSIVE), not of a table. */
+/* True for scans of the statement's own result (WITH RECURSIVE), not of a table. */
 static bool is_own_result(const char *plan)
 {
     return strcmp(plan, "SCAN b") == 0 || strcmp(plan, "SCAN u") == 0 ||
@@ -120,7 +120,7 @@ static void test_schema_states(void **state)
     assert_int_equal(schema, SCHEMA_CURRENT);
     assert_int_equal(schema_compare(db, &same), SQLITE_OK);
     assert_true(same);
-    assert_int_equal(schema_migrate(db), SQLITE_OK); /* nothing to be done */
+    assert_int_equal(schema_migrate(db), SQLITE_OK); /* nothing to migrate */
     assert_int_equal(schema_compare(db, &same), SQLITE_OK);
     assert_true(same);
     /* As version 1 was. */

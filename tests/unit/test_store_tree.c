@@ -62,7 +62,7 @@ static void test_root(void **state)
     assert_int_equal(root.nlink, 2);
     assert_int_equal(root.uid, 0);
     assert_int_equal(root.parent, ROOT);
-    assert_int_equal(root.mtime_ns, 1000000000); /* the first session's */
+    assert_int_equal(root.mtime_ns, 1000000000); /* the time of the first session */
     assert_int_equal(root.ctime_ns, 1000000000);
     kit_session(k, 2, 78);
     assert_int_equal(kit_stat(k, ROOT).mtime_ns, 1000000000);
@@ -156,7 +156,8 @@ static void test_make_symlink(void **state)
     assert_int_equal(reader_readlink(k->reader, k->attr.ino, out, sizeof out), LIMIT_SYMLINK_MAX);
     assert_int_equal(kit_symlink(k, ROOT, "empty", ""), EINVAL);
     assert_int_equal(kit_unlink(k, ROOT, "l"), 0);
-    assert_true(reader_readlink(k->reader, ino, out, sizeof out) > 0); /* it may be held */
+    assert_true(reader_readlink(k->reader, ino, out, sizeof out) >
+                0); /* it may be open somewhere */
     assert_int_equal(kit_reap(k, ino), 0);
     assert_int_equal(reader_readlink(k->reader, ino, out, sizeof out), -ESTALE);
 }
@@ -247,7 +248,7 @@ static void test_setgid_directory(void **state)
     assert_int_equal(k->attr.mode, S_IFDIR | 02755);
 }
 
-/* Numbers that could not be stored are not given out. */
+/* Inode numbers that could not be stored are not assigned. */
 static void test_last_number(void **state)
 {
     uint64_t last = ((uint64_t)1 << 43) - 1;
@@ -301,7 +302,7 @@ static void test_link_errors(void **state)
     assert_int_equal(kit_link(k, file, ROOT, ""), EINVAL);
     assert_int_equal(kit_link(k, file, ROOT, long_name(256)), ENAMETOOLONG);
     assert_int_equal(kit_unlink(k, ROOT, "f"), 0);
-    assert_int_equal(kit_link(k, file, ROOT, "x"), ENOENT); /* an orphan stays one */
+    assert_int_equal(kit_link(k, file, ROOT, "x"), ENOENT); /* an orphan gets no new name */
     assert_int_equal(kit_find(k, ROOT, "x"), 0);
 }
 
@@ -388,7 +389,7 @@ static void test_unlink_special(void **state)
     assert_int_equal(kit_setxattr(k, fifo, "user.a", "b", 1, CFS__SET_XATTR__MODE__ANY), 0);
     assert_int_equal(kit_unlink(k, ROOT, "p"), 0);
     assert_int_equal(k->attr.nlink, 0);
-    assert_int_equal(kit_chmod(k, fifo, 0640), 0); /* somebody has it open */
+    assert_int_equal(kit_chmod(k, fifo, 0640), 0); /* for a process that has it open */
     assert_int_equal(reader_attr(k->reader, fifo, &attr), 0);
     assert_int_equal(attr.mode, S_IFIFO | 0640);
     assert_int_equal(attr.nlink, 0);
@@ -433,7 +434,7 @@ static void test_rmdir(void **state)
     assert_int_equal(k->attr.nlink, 0);
     assert_change(0, CFS__CHANGE__KIND__RMDIR, dir, ROOT, "d");
     assert_int_equal(kit_stat(k, ROOT).nlink, 2);
-    assert_int_equal(kit_chmod(k, dir, 0700), 0); /* somebody's working directory */
+    assert_int_equal(kit_chmod(k, dir, 0700), 0); /* for a process whose working directory it is */
     assert_int_equal(reader_attr(k->reader, dir, &attr), 0);
     assert_int_equal(attr.mode, S_IFDIR | 0700);
     assert_int_equal(attr.nlink, 0);
@@ -445,7 +446,7 @@ static void test_rmdir(void **state)
                      EINVAL);
     assert_int_equal(kit_reap(k, dir), 0);
     assert_int_equal(reader_attr(k->reader, dir, &attr), -ESTALE);
-    assert_true(kit_dir(k, ROOT, "d") > dir); /* numbers are never used again */
+    assert_true(kit_dir(k, ROOT, "d") > dir); /* numbers are never reused */
 }
 
 /* ---- Rename -----------------------------------------------------------------------------------*/

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store/txn.c, store/access.c: each operation and condition; all or nothing, wherever a step fails;
- * whose permissions count. */
+/* store/txn.c, store/access.c: each operation and condition; a failure at any step undoes all; the
+ * permissions of the caller. */
 #include "proto/encode.h"
 #include "tests/lib/lock_kit.h"
 #include "tests/lib/txn_kit.h"
@@ -175,7 +175,7 @@ static void test_put_sequential(void **state)
     assert_int_equal(ino, k->steps[1].attr.ino);
     assert_string_equal(content(ino), "second");
     assert_string_equal(txn_getxattr(k, kit_find(k, sub, "e"), "user.coordfs.owner"), "11");
-    /* A number that a failed transaction used is given again. */
+    /* A number of a failed transaction is assigned again. */
     txn_begin(&t, dir);
     txn_put(&t, "sub/n-", "x")->put->sequential = true;
     txn_check(&t, "f", ABSENT, 0);
@@ -188,14 +188,14 @@ static void test_put_sequential(void **state)
     assert_string_equal(k->steps[0].name, "0000000000");
 }
 
-/* Steps answer as the commands do. */
+/* A step returns the same status as the command. */
 static void test_errors_of_verbs(void **state)
 {
     (void)state;
     assert_int_equal(ONE(txn_make(&t, "f", S_IFREG | 0644)), EEXIST);
     assert_int_equal(ONE(txn_make(&t, "/", S_IFDIR | 0755)), EEXIST);
     assert_int_equal(ONE(txn_make(&t, "..", S_IFDIR | 0755)), EEXIST);
-    assert_int_equal(ONE(txn_make(&t, "g", 0644)), EINVAL); /* of no type */
+    assert_int_equal(ONE(txn_make(&t, "g", 0644)), EINVAL); /* without a type */
     assert_int_equal(ONE(txn_make(&t, "none/g", S_IFREG | 0644)), ENOENT);
     assert_int_equal(ONE(txn_remove(&t, "none", false)), ENOENT);
     assert_int_equal(ONE(txn_remove(&t, "sub", false)), EISDIR);
@@ -212,7 +212,7 @@ static void test_errors_of_verbs(void **state)
     assert_int_equal(ONE(txn_move(&t, "f", ".", REPLACE)), EBUSY);
     assert_int_equal(ONE(txn_move(&t, "f", "sub", CFS__RENAME__MODE__EXCHANGE)), 0);
     assert_int_equal(kit_find(k, dir, "sub"), f);
-    assert_int_equal(ONE(txn_link(&t, "f", "g")), EPERM); /* a directory now */
+    assert_int_equal(ONE(txn_link(&t, "f", "g")), EPERM); /* f is a directory now */
     assert_int_equal(ONE(txn_link(&t, "sub", "f")), EEXIST);
     assert_int_equal(ONE(txn_link(&t, "sub", "/")), EEXIST);
     assert_int_equal(ONE(txn_chmod(&t, "none", 0)), ENOENT);
@@ -240,7 +240,7 @@ static void test_paths(void **state)
     assert_int_equal(ONE(txn_check(&t, "f/", EXISTS, 0)), ENOTDIR);
     assert_int_equal(ONE(txn_check(&t, "f/x", EXISTS, 0)), ENOTDIR);
     assert_int_equal(ONE(txn_check(&t, "none/x", EXISTS, 0)), ENOENT);
-    assert_int_equal(ONE(txn_check(&t, "/way", EXISTS, 0)), 0); /* it itself */
+    assert_int_equal(ONE(txn_check(&t, "/way", EXISTS, 0)), 0); /* the symlink itself */
     assert_int_equal(ONE(txn_check(&t, "/way/f", EXISTS, 0)), ELOOP);
     memset(path, 'n', 256);
     path[256] = '\0';
@@ -251,7 +251,7 @@ static void test_paths(void **state)
     txn_begin(&t, 999);
     txn_check(&t, "x", EXISTS, 0);
     assert_int_equal(commit(), ENOENT);
-    txn_begin(&t, 999); /* is not looked at */
+    txn_begin(&t, 999); /* not used */
     txn_check(&t, "/dir", EXISTS, 0);
     assert_int_equal(commit(), 0);
     txn_begin(&t, dir);
@@ -277,14 +277,14 @@ static void test_conditions(void **state)
     (void)state;
     assert_int_equal(ONE(txn_check(&t, "none", EXISTS, 0)), ENOENT);
     assert_int_equal(ONE(txn_check(&t, "f", ABSENT, 0)), EEXIST);
-    assert_int_equal(k->steps[0].attr.ino, f); /* what is there */
+    assert_int_equal(k->steps[0].attr.ino, f); /* the existing inode */
     assert_int_equal(k->value, 1);
     assert_int_equal(ONE(txn_check(&t, "none", ABSENT, 0)), 0);
     assert_int_equal(ONE(txn_check(&t, "none/x", ABSENT, 0)), 0);
     assert_int_equal(ONE(txn_check(&t, "f/x", ABSENT, 0)), 0);
     assert_int_equal(ONE(txn_check(&t, "f", VERSION, 1)), 0);
     assert_int_equal(ONE(txn_check(&t, "f", VERSION, 2)), ECANCELED);
-    assert_int_equal(k->steps[0].attr.version, 1); /* what it is */
+    assert_int_equal(k->steps[0].attr.version, 1); /* the actual version */
     assert_int_equal(ONE(txn_check(&t, "none", VERSION, 0)), ENOENT);
     assert_int_equal(ONE(txn_check(&t, "", CVERSION, 2)), 0);
     assert_int_equal(ONE(txn_check(&t, "", CVERSION, 1)), ECANCELED);
@@ -373,7 +373,8 @@ static void test_malformed(void **state)
     assert_int_equal(kit_find(k, dir, "x"), 0);
 }
 
-/* An operation, or a field, of a later version: no member carries it out in part. */
+/* No member runs only a part of a transaction with an unknown operation or field of a later
+ * version. */
 static void test_unknown(void **state)
 {
     ProtobufCMessageUnknownField field = {.tag = 999, .wire_type = PROTOBUF_C_WIRE_TYPE_VARINT};
@@ -446,7 +447,7 @@ static void build(void)
     txn_set_xattr(&t, "f", "user.coordfs.ttl", "60");
     txn_set_xattr(&t, "c", "user.coordfs.container", "1");
     txn_set_xattr(&t, "sub", "user.coordfs.guard", "/dir/lock");
-    txn_move(&t, "c/only", "moved", REPLACE); /* c goes, too */
+    txn_move(&t, "c/only", "moved", REPLACE); /* this removes c, too */
     txn_remove(&t, "sub", true);
     txn_move(&t, "moved", "f", CFS__RENAME__MODE__EXCHANGE);
     txn_make(&t, "link", S_IFLNK | 0777)->make->target = kit_bytes("f", 1);
@@ -519,10 +520,10 @@ static void test_undone_counts(void **state)
     for (int i = 0; i < 3; i++) {
         txn_begin(&t, dir);
         txn_set_xattr(&t, "", "user.coordfs.guard", "/dir/lock");
-        txn_put(&t, "x", "x"); /* EACCES: the guard is in effect at once */
+        txn_put(&t, "x", "x"); /* EACCES: the guard is in effect immediately */
         assert_int_equal(commit(), EACCES);
         assert_int_equal(k->value, 2);
-        assert_int_equal(ONE(txn_put(&t, "f", "x")), 0); /* … and is gone again */
+        assert_int_equal(ONE(txn_put(&t, "f", "x")), 0); /* … and no longer now */
     }
     for (int i = 0; i < LIMIT_EPHEMERALS / 100 + 1; i++) {
         txn_begin(&t, dir);
@@ -531,7 +532,7 @@ static void test_undone_counts(void **state)
         for (int n = 0; n < 100; n++)
             t.steps[n].put.ephemeral = CFS__EPHEMERAL__EPHEMERAL_SESSION;
         txn_check(&t, "f", ABSENT, 0);
-        assert_int_equal(commit(), EEXIST); /* not EDQUOT, however often */
+        assert_int_equal(commit(), EEXIST); /* never EDQUOT */
     }
     assert_int_equal(kit_stat(k, dir).size, 3);
 }
@@ -658,7 +659,7 @@ static void test_directories(void **state)
     assert_int_equal(USER(txn_move(&t, "sub/mine", "sub/his", CFS__RENAME__MODE__EXCHANGE)), EPERM);
     assert_int_equal(USER(txn_move(&t, "sub/mine", "sub/new", REPLACE)), 0);
     assert_int_equal(USER(txn_remove(&t, "sub/new", false)), 0);
-    chown_to(sub, 1000, 0, 01755); /* his own directory */
+    chown_to(sub, 1000, 0, 01755); /* the caller's own directory */
     assert_int_equal(USER(txn_remove(&t, "sub/his", false)), 0);
     /* Moving a directory changes its "..". */
     chown_to(dir, 0, 0, 0777);
@@ -700,7 +701,7 @@ static void test_attributes(void **state)
     chown_to(f, 1000, 1000, 06755);
     assert_int_equal(as_user(), 0);
     assert_int_equal(kit_stat(k, f).gid, 50);
-    assert_int_equal(kit_stat(k, f).mode, S_IFREG | 0755); /* chown takes them away */
+    assert_int_equal(kit_stat(k, f).mode, S_IFREG | 0755); /* chown clears the set-ID bits */
     s->set_attr->gid = 60;
     assert_int_equal(as_user(), EPERM);
     s->set_attr->set_gid = false;
@@ -709,9 +710,9 @@ static void test_attributes(void **state)
     assert_int_equal(as_user(), EPERM);
     chown_to(f, 1000, 60, 0644);
     assert_int_equal(USER(txn_chmod(&t, "f", 06755)), 0);
-    assert_int_equal(kit_stat(k, f).mode, S_IFREG | 04755); /* not in that group */
+    assert_int_equal(kit_stat(k, f).mode, S_IFREG | 04755); /* the caller is not in that group */
     assert_int_equal(USER(txn_put(&t, "f", "x")), 0);
-    assert_int_equal(kit_stat(k, f).mode, S_IFREG | 0755); /* nor does a write leave that */
+    assert_int_equal(kit_stat(k, f).mode, S_IFREG | 0755); /* a write clears the set-ID bits, too */
 }
 
 static void test_xattrs(void **state)
@@ -758,7 +759,7 @@ static void test_acls(void **state)
         size_t n;
         uint32_t read, write;
     } cases[] = {
-        /* the user, whatever his groups and the others may */
+        /* the user's entry counts, not those of the groups and the others */
         {{{USER_OBJ, 6, 0}, {NAMED, 4, 1000}, {GROUP_OBJ, 6, 0}, {MASK, 6, 0}, {OTHER, 6, 0}},
          5,
          0,
@@ -767,12 +768,12 @@ static void test_acls(void **state)
          5,
          0,
          EACCES},
-        /* another user's entry */
+        /* the entry of another user */
         {{{USER_OBJ, 6, 0}, {NAMED, 6, 1001}, {GROUP_OBJ, 0, 0}, {MASK, 6, 0}, {OTHER, 4, 0}},
          5,
          0,
          EACCES},
-        /* any group that permits; none: not as others */
+        /* any group that permits; if none does, not the others' entry */
         {{{USER_OBJ, 6, 0},
           {GROUP_OBJ, 0, 0},
           {GROUP, 4, 50},
