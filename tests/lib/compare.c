@@ -47,7 +47,7 @@ static uint64_t number_at(const ProtobufCMessage *m, const ProtobufCFieldDescrip
     return *(const uint64_t *)(const void *)at;
 }
 
-/* Every field of an Attr, those of later versions too. */
+/* Compares every field of an Attr, also those of later versions. */
 bool compare_attr(const char *where, const Cfs__Attr *got, const Cfs__Attr *want, struct buf *why)
 {
     bool same = true;
@@ -177,7 +177,7 @@ static void on_orphan(void *arg, uint64_t ino, uint64_t unlinked)
 
     o->seen++;
     if (inode == NULL || !model_is_orphan(inode))
-        o->good = compare_differ(o->why, "ino %" PRIu64 " is said to be an orphan", ino);
+        o->good = compare_differ(o->why, "ino %" PRIu64 " is reported as an orphan", ino);
     else if (unlinked != inode->unlinked)
         o->good = compare_number("orphan since", ino, (int64_t)unlinked, (int64_t)inode->unlinked,
                                  o->why);
@@ -227,7 +227,7 @@ static bool check_sessions(struct store *s, const struct model *m, struct buf *w
             if (!check_kept_reply(s, session, seq, why))
                 return false;
     }
-    return compare_number("reply of a session that never was", 0,
+    return compare_number("reply of a session that never existed", 0,
                           store_reply(s, m->applied + 1, 1, &none), -ESTALE, why);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Holds a store against the model: what one command answered, and the whole of the state as
- * readers see it. Each function is true, or false with what differs appended to `why`. */
+/* Compares a store with the model: the result of one command, and the whole state as readers see
+ * it. Each function returns true, or false after it has appended the difference to `why`. */
 #ifndef TESTS_LIB_COMPARE_H
 #define TESTS_LIB_COMPARE_H
 
@@ -13,22 +13,22 @@
 bool compare_result(uint64_t index, const struct store_result *got, const struct model_result *want,
                     struct buf *why);
 
-/* Everything a reader can see, in one snapshot: attributes, directories, content, links, xattrs,
- * paths, usage. Random parts (where to start reading) come from rng. Notes in the model's entries
- * which cookies were seen, and insists on them from then on. */
+/* Compares everything that a reader can see, in one snapshot: attributes, directories, content,
+ * links, xattrs, paths, usage. rng decides random parts (for example, where reading starts).
+ * Records in the model's entries which cookies the store has used; they must not change. */
 bool compare_tree(struct store_reader *reader, struct model *m, struct gen_rng *rng,
                   struct buf *why);
 
-/* What the store says of itself: counts, orphans, kept replies. */
+/* Compares the store's own figures: counts, orphans, kept replies. */
 bool compare_store(struct store *s, const struct model *m, struct buf *why);
 
 /* ---- What the comparisons are made of -------------------------------------------------------- */
 
-/* Appends a line to why; false. */
+/* Appends a line to why; returns false. */
 BASE_PRINTF(2, 3) bool compare_differ(struct buf *why, const char *fmt, ...);
 bool compare_number(const char *what, uint64_t ino, int64_t got, int64_t want, struct buf *why);
 bool compare_bytes(const void *a, size_t a_len, const void *b, size_t b_len);
-/* Every field of an Attr, those of later versions too. */
+/* Compares every field of an Attr, also those of later versions. */
 bool compare_attr(const char *where, const Cfs__Attr *got, const Cfs__Attr *want, struct buf *why);
 
 #endif

@@ -18,12 +18,12 @@ struct walk {
     struct buf *why;
 };
 
-struct listing { /* of one directory, while readdir calls */
+struct listing { /* one directory, while readdir calls back */
     struct walk *w;
     uint64_t dir;
-    uint64_t order; /* of the entry before */
+    uint64_t order; /* of the previous entry */
     uint64_t cookie;
-    unsigned left; /* entries until we say stop */
+    unsigned left; /* entries until the callback returns false */
     bool with_attrs;
     bool stopped;
     bool good;
@@ -65,8 +65,8 @@ static bool check_listed(struct listing *l, const struct reader_entry *got)
         return compare_differ(l->w->why, "dir %" PRIu64 ": type of %.*s is 0%o", l->dir,
                               (int)got->name_len, got->name, got->type);
     if ((got->attr != NULL) != l->with_attrs)
-        return compare_differ(l->w->why,
-                              "dir %" PRIu64 ": attr although not asked, or the opposite", l->dir);
+        return compare_differ(
+            l->w->why, "dir %" PRIu64 ": attr given without being requested, or missing", l->dir);
     if (l->with_attrs) {
         Cfs__Attr attr;
 
@@ -88,7 +88,8 @@ static bool on_listed(void *arg, const struct reader_entry *got)
     return !l->stopped;
 }
 
-/* From behind `after` (NULL: the beginning) on; all of it, or `left` entries. */
+/* Lists the directory from behind `after` (NULL: from the beginning), all of it or `left` entries.
+ */
 static bool check_listing(struct walk *w, uint64_t dir, const struct model_entry *after,
                           unsigned left, bool attrs)
 {
@@ -193,7 +194,8 @@ static bool check_seek(struct walk *w, const struct model_inode *inode, uint64_t
     return true;
 }
 
-/* From the beginning on, as a program that copies a sparse file, and from some other places. */
+/* Seeks from the beginning on, like a program that copies a sparse file, and from some other
+ * places. */
 static bool check_seeks(struct walk *w, const struct model_inode *inode)
 {
     int64_t at = 0;
@@ -264,7 +266,7 @@ static bool check_xattr(struct walk *w, uint64_t ino, const struct model_xattr *
     return true;
 }
 
-/* The list has each name once; in which order is not ours to say. */
+/* The list has each name once, in any order. */
 static bool check_quota_value(struct walk *w, uint64_t ino, const char *what, uint64_t want)
 {
     char name[40], value[40];
@@ -292,7 +294,7 @@ static bool check_quota(struct walk *w, uint64_t ino)
            check_quota_value(w, ino, "quota.entries", q != NULL ? q->max_entries : entries);
 }
 
-/* How many of a quota's xattrs are listed. */
+/* The number of listed xattrs that belong to a quota. */
 static size_t quota_names(const struct walk *w, uint64_t ino)
 {
     const struct model_quota *q = model_find_quota(w->m, ino);
@@ -338,7 +340,7 @@ static bool check_xattrs(struct walk *w, const struct model_inode *inode)
     return check_quota(w, inode->attr.ino) && check_xattr_list(w, inode);
 }
 
-/* Where the path leads in the model; 0: nowhere. */
+/* The inode that the path leads to in the model; 0: none. */
 static uint64_t follow(const struct model *m, const char *path, size_t len)
 {
     uint64_t ino = MODEL_ROOT;
@@ -394,7 +396,7 @@ static bool check_inode(struct walk *w, const struct model_inode *inode)
     return S_ISLNK(inode->attr.mode) ? check_target(w, inode) : true;
 }
 
-/* Inodes that are not there (any more) are not found by any way. */
+/* No function finds an inode that does not exist (any more). */
 static bool check_absent(struct walk *w)
 {
     for (uint64_t ino = 0; ino < w->m->next_ino + 2; ino++) {

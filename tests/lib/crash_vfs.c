@@ -21,8 +21,8 @@ struct pending {
 };
 
 struct image {
-    char *path;    /* now; NULL: it has none any more */
-    char *on_disk; /* its name after a power cut, unless changes of names survive; or NULL */
+    char *path;    /* the present name; NULL: it was removed */
+    char *on_disk; /* the name after a power cut if no unsynced change of names survives; or NULL */
     struct buf durable;
     struct pending *pending;
     size_t n_pending;
@@ -40,7 +40,7 @@ static sqlite3_vfs vfs;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct image *images;
 
-/* A rename, or removal (to NULL), that was not synced yet. */
+/* A rename, or a removal (to NULL), that is not synced yet. */
 static struct name_change {
     char *from, *to;
 } * name_changes;
@@ -63,7 +63,7 @@ static void resize(struct buf *b, size_t to)
     b->len = to;
 }
 
-/* What a file has when it is first seen is on the disk. */
+/* The first time a file is seen, all of its content counts as synced. */
 static void load(struct image *i)
 {
     FILE *f = fopen(i->path, "r");
@@ -79,7 +79,8 @@ static void load(struct image *i)
 
 static void settle_names(const char *dir, size_t n);
 
-/* A new file is on the disk at once, and with it all earlier changes of names in its directory. */
+/* A new file is durable immediately, together with all earlier changes of names in its directory.
+ */
 static void settle_before(const char *path)
 {
     char *dir = xstrdup(path);
@@ -154,7 +155,7 @@ static bool is_in(const char *dir, const char *path)
     return path != NULL && strncmp(path, dir, len) == 0 && path[len] == '/';
 }
 
-/* What one change of a name does to the names on the disk. */
+/* The effect of one change of a name on the names after a power cut. */
 static void change_name(const struct name_change *change)
 {
     struct image *moved = NULL;
@@ -175,7 +176,7 @@ static void change_name(const struct name_change *change)
     moved->on_disk = change->to != NULL ? xstrdup(change->to) : NULL;
 }
 
-/* The first n of those in the directory; they are done with then. */
+/* Makes the first n changes of names in the directory durable. */
 static void settle_names(const char *dir, size_t n)
 {
     size_t kept = 0;
@@ -211,7 +212,7 @@ static void write_out(const char *to_dir, const struct image *i, int mode)
         else if (mode == TORN && random() % 2)
             apply(&content, &i->pending[n], true);
     }
-    buf_reserve(&content, 1); /* data is not NULL then */
+    buf_reserve(&content, 1); /* so data is not NULL */
     check(f != NULL && fwrite(content.data, 1, content.len, f) == content.len && fclose(f) == 0);
     buf_fini(&content);
     free(path);
@@ -368,7 +369,7 @@ static void tell(const char *path)
         watcher(path);
 }
 
-/* Under the mutex. */
+/* Call it with the mutex held. */
 static int next_operation(void)
 {
     operations++;
@@ -612,7 +613,7 @@ static int on_open(sqlite3_vfs *v BASE_UNUSED, const char *name, sqlite3_file *f
     return rc;
 }
 
-/* A deletion is on the disk at once: the harder case for what comes after it. */
+/* A deletion is durable immediately: this is the harder case for later operations. */
 static int on_delete(sqlite3_vfs *v BASE_UNUSED, const char *name, int sync_dir)
 {
     struct image *i;

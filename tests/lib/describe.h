@@ -8,10 +8,10 @@
 #include "base/buf.h"
 #include "store/store.h"
 
-/* Appends one line that says what the entry says. */
+/* Appends one line that describes the entry. */
 void describe_entry(const struct store_entry *entry, struct buf *out);
 
-/* Appends the fields of a message that are not empty; long byte strings by their length. */
+/* Appends the fields of a message that are not empty; long byte strings as their length. */
 void describe_message(const ProtobufCMessage *message, struct buf *out);
 
 #endif

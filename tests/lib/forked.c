@@ -16,7 +16,7 @@ static void run_child(int out_fd, int (*fn)(void *arg), void *arg)
     struct rlimit no_core = {0, 0};
 
     setrlimit(RLIMIT_CORE, &no_core);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* not to outlive a test that is killed */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* the child must not outlive a test that is killed */
     signal(SIGABRT, SIG_DFL);
     signal(SIGSEGV, SIG_DFL);
     signal(SIGALRM, SIG_DFL);
@@ -47,7 +47,7 @@ void forked_run(int (*fn)(void *arg), void *arg, struct forked *out)
     int fds[2], status;
     pid_t pid;
 
-    fflush(NULL); /* or the child would write our buffered output again */
+    fflush(NULL); /* otherwise the child would write our buffered output again */
     check(pipe(fds) == 0);
     pid = fork();
     check(pid >= 0);

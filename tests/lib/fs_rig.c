@@ -16,7 +16,7 @@
 #include "proto/ioctl.h"
 #include "tests/lib/local_serve.h"
 
-#define PATIENCE_MS 60000 /* never the point of a test: a hang becomes a failure */
+#define PATIENCE_MS 60000 /* no test depends on it: it turns a hang into a failure */
 
 const char *rig_missing(void)
 {
@@ -59,7 +59,7 @@ static void serve(const struct rig *rig, unsigned timeout_ms, int in_fd, int out
     exit(local_serve(&options, in_fd, fdopen(out_fd, "w")));
 }
 
-/* The child ends by itself when the test does, as its input ends then. */
+/* The child ends when the test does, because its input then ends. */
 static void start(struct rig *rig, unsigned timeout_ms)
 {
     int to[2], from[2];
@@ -94,7 +94,7 @@ static void make_dirs(struct rig *rig, unsigned n)
         tmp = "/tmp";
     snprintf(rig->dir, sizeof(rig->dir), "%s/fs-XXXXXX", tmp);
     check(mkdtemp(rig->dir) != NULL);
-    check(chmod(rig->dir, 0755) == 0); /* others get in as well */
+    check(chmod(rig->dir, 0755) == 0); /* other users need access */
     snprintf(store, sizeof(store), "%s/store", rig->dir);
     check(mkdir(store, 0700) == 0);
     for (unsigned i = 0; i < n; i++) {
@@ -206,7 +206,7 @@ void rig_clean(struct rig *rig)
     remove_dir(rig);
 }
 
-/* The child's exit status; killed when it does not come to an end. */
+/* Returns the child's exit status. Kills the child if it does not end. */
 static int wait_child(const struct rig *rig)
 {
     int status = 0;

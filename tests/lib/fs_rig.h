@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Real mounts for a test: a child process serves them (tests/lib/local_serve.h), the test uses
+/* Real mounts for a test: a child process serves them (tests/lib/local_serve.h), and the test uses
  * them. */
 #ifndef TESTS_LIB_FS_RIG_H
 #define TESTS_LIB_FS_RIG_H
@@ -13,7 +13,7 @@
 #define RIG_MOUNTS_MAX 3
 
 struct rig {
-    char dir[64];                 /* of its own, removed at the end */
+    char dir[64];                 /* a directory for this rig, removed at the end */
     char mnt[RIG_MOUNTS_MAX][80]; /* mount points */
     unsigned n;
     bool last_uncached;
@@ -28,9 +28,9 @@ struct rig {
     FILE *to, *from;
 };
 
-/* NULL, or why there can be no mounts here ("no root", "no /dev/fuse"). */
+/* NULL, or the reason why mounts are impossible here ("no root", "no /dev/fuse"). */
 const char *rig_missing(void);
-/* For main(): prints "SKIP…: reason" and exits with 77 when there can be no mounts. */
+/* For main(): if mounts are impossible, prints "SKIP…: reason" and exits with 77. */
 void rig_require(void);
 
 /* Starts a child with n mounts. timeout_ms 0: the default. */
@@ -43,38 +43,37 @@ void rig_start_strong(struct rig *rig, unsigned timeout_ms);
 void rig_start_strong_three(struct rig *rig);
 /* n mounts with this option. */
 void rig_start_lostlock(struct rig *rig, unsigned n, enum fs_lostlock lostlock);
-/* Two mounts whose drafts are not committed because of time: what a test writes is one step,
- * however slow the machine is. */
+/* Two mounts that commit buffered writes on events only, not after a time: a test's writes are one
+ * step even on a slow machine. */
 void rig_start_patient(struct rig *rig);
 void rig_start_deadline(struct rig *rig, unsigned timeout_ms); /* the same, for changes that fail */
 /* Two mounts, the second with stale=deny, after deny_ms. */
 void rig_start_deny(struct rig *rig, unsigned deny_ms);
-/* Two mounts, with inotify events for other mounts' changes; for the numbers see fs/fs.h. `script`
- * is what runs as the mirror's process, by /bin/sh; NULL: the real one. */
+/* Two mounts with inotify events for changes of other mounts; fs/fs.h explains the numbers. /bin/sh
+ * runs `script` in place of the mirror's process; NULL: the real one. */
 void rig_start_mirror(struct rig *rig, unsigned mirror_ms, unsigned lane_max, const char *script);
-/* Checks the store, ends the child in an orderly way and checks that it was one; removes
- * everything. */
+/* Checks the store, ends the child, checks its exit status and removes everything. */
 void rig_stop(struct rig *rig);
-/* Kills the child (SIGKILL); the mounts stay behind. */
+/* Kills the child (SIGKILL); the mounts remain. */
 void rig_kill(struct rig *rig);
 /* Serves the same store and mountpoints again after rig_kill. */
 void rig_restart(struct rig *rig, unsigned timeout_ms);
-/* Unmounts what is left and removes the directory, after rig_kill. */
+/* Unmounts the remaining mounts and removes the directory, after rig_kill. */
 void rig_clean(struct rig *rig);
 
-/* Sends a command, returns the answer (a static buffer). */
+/* Sends a command and returns the answer (a static buffer). */
 const char *rig_tell(struct rig *rig, const char *command);
 unsigned long rig_ask(struct rig *rig, const char *command); /* the answer as a number */
-/* Waits until at least n changes are parked; false: they never were. */
+/* Waits until at least n changes are parked. False: that did not happen in time. */
 bool rig_wait_pending(struct rig *rig, unsigned n);
 
-/* The barrier: mount i shows everything that was changed before. */
+/* The barrier: afterwards mount i shows every earlier change. */
 void rig_sync(struct rig *rig, unsigned i);
 
-/* mnt[i]/name, printed; a static buffer, of which there are several. */
+/* The path mnt[i]/name, formatted; one of several static buffers. */
 BASE_PRINTF(3, 4) const char *rig_path(struct rig *rig, unsigned i, const char *fmt, ...);
 
-/* Whole files; put returns 0 or -errno, and get the length, or -errno. */
+/* Whole files. put returns 0 or -errno; get returns the length or -errno. */
 int rig_put(const char *path, const void *data, size_t len);
 ssize_t rig_get(const char *path, void *out, size_t size);
 

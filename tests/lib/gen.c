@@ -56,7 +56,7 @@ void gen_damage(struct gen_rng *rng, struct buf *bytes, size_t from)
         memmove(bytes->data + at, bytes->data + at + len, bytes->len - at - len);
         bytes->len -= len;
         break;
-    default: /* a part comes twice */
+    default: /* a part occurs twice */
         len = min_u64(len, bytes->len - at);
         buf_reserve(bytes, len);
         memmove(bytes->data + at + len, bytes->data + at, bytes->len - at);
@@ -86,8 +86,8 @@ static const struct {
     {GEN_STAGE, 6},     {GEN_UNSTAGE, 1},
 };
 
-/* Swarm testing (Groce and others 2012): each sequence leaves some kinds out and prefers others, so
- * that together they get to places where no even mixture gets. */
+/* Swarm testing (Groce and others 2012): each sequence leaves out some kinds and prefers others.
+ * Together they reach states that an even mixture does not. */
 struct gen_mix gen_mix(struct gen_rng *rng)
 {
     static const unsigned factors[] = {0, 1, 1, 1, 6};
@@ -98,7 +98,7 @@ struct gen_mix gen_mix(struct gen_rng *rng)
 
         if (factor == 0 && (weights[i].kind == GEN_MAKE || weights[i].kind == GEN_OPEN_SESSION ||
                             weights[i].kind == GEN_COMMIT))
-            factor = 1; /* nothing would happen without */
+            factor = 1; /* without these, nothing would happen */
         if (factor > 1 && weights[i].kind > GEN_COMMIT)
             factor = 2; /* these take long */
         mix.weights[weights[i].kind] = weights[i].weight * factor;
@@ -123,8 +123,8 @@ struct gen_op gen_op(struct gen_rng *rng, const struct gen_mix *mix)
 
 /* ---- What it aims at ------------------------------------------------------------------------- */
 
-/* Each picks with the low bits whether to be ordinary and with the others what to take, so that
- * one number is enough. */
+/* Each function decides with the low bits whether to pick an ordinary value, and uses the other
+ * bits for the choice. So one number is enough. */
 
 static uint64_t pick_missing(const struct model *m, uint32_t n)
 {
@@ -135,7 +135,7 @@ static uint64_t pick_missing(const struct model *m, uint32_t n)
         return m->next_ino + n % 7;
     case 2:
         return UINT64_MAX - n % 3;
-    default: /* perhaps one that was there once */
+    default: /* perhaps one that existed once */
         return 2 + n % m->next_ino;
     }
 }
@@ -196,7 +196,7 @@ static ProtobufCBinaryData pick_name(uint32_t n)
     return binary(usual[n / 16 % ARRAY_LEN(usual)], 1);
 }
 
-/* A place where, mostly, there is something. */
+/* Picks a place, mostly one with an entry. */
 static void pick_place(const struct model *m, uint32_t n, uint32_t n2, uint64_t *parent,
                        ProtobufCBinaryData *name)
 {
@@ -254,7 +254,7 @@ static ProtobufCBinaryData content(uint32_t n, size_t len)
 
 /* ---- Commands -------------------------------------------------------------------------------- */
 
-/* Everything that a command may point to while it is packed. */
+/* The memory that a command may point to until it is packed. */
 struct parts {
     Cfs__Noop noop;
     Cfs__OpenSession open_session;
@@ -296,7 +296,7 @@ static void make_open_session(const uint32_t *n, const struct model *m, struct p
     if (n[1] % 3 == 0 && m->n_sessions > 0)
         open->nonce = m->sessions[n[1] / 3 % m->n_sessions]->nonce;
     else if (n[1] % 3 == 1)
-        open->nonce = 1000 + n[1] / 3 % 8; /* perhaps one of long ago */
+        open->nonce = 1000 + n[1] / 3 % 8; /* perhaps a nonce of an earlier session */
 }
 
 static uint32_t pick_mode(uint32_t n)
@@ -427,7 +427,7 @@ static size_t pick_content(const uint32_t *n, struct parts *p)
     return count;
 }
 
-/* Of the session that sends the command, if it is one that is there. */
+/* Picks the session that sends the command, if it exists. */
 static const struct model_session *pick_session(const uint32_t *n, const struct model *m)
 {
     return m->n_sessions > 0 ? m->sessions[n[GEN_NUMBERS - 1] / 64 % m->n_sessions] : NULL;
@@ -495,7 +495,7 @@ static ProtobufCBinaryData pick_xattr_name(uint32_t n)
     return binary(usual[n / 24 % ARRAY_LEN(usual)], strlen(usual[n / 24 % ARRAY_LEN(usual)]));
 }
 
-/* An ACL, mostly a good one. */
+/* Picks an ACL, mostly a valid one. */
 static ProtobufCBinaryData pick_acl(uint32_t n)
 {
     static const uint8_t tags[][6] = {
@@ -613,7 +613,7 @@ static uint64_t pick_range(uint32_t n)
     return n % 3 == 0 ? n / 3 % 200000 : lengths[n / 3 % ARRAY_LEN(lengths)];
 }
 
-/* Where things meet: around blocks' borders, in the first few of them. */
+/* Picks an offset around the borders of the first few blocks. */
 static uint64_t pick_border(uint32_t n)
 {
     static const uint64_t offsets[] = {0, 0, 1, 16383, 16384, 16385, 32768, 49152, 65536};
@@ -668,8 +668,8 @@ static void (*const makers[])(const uint32_t *, const struct model *, struct par
 
 /* ---- Stamps ---------------------------------------------------------------------------------- */
 
-/* Mostly the next command of some session; sometimes one that was sent before, one that is too
- * early, or one of a session that is not there (any more). */
+/* Usually the next command of a session; sometimes a repeated one, one that is too early, or one of
+ * a session that does not exist (any more). */
 static struct stamp make_stamp(const struct gen_op *op, const struct model *m)
 {
     uint32_t n = op->n[GEN_NUMBERS - 1], n2 = op->n[GEN_NUMBERS - 2];
@@ -677,7 +677,7 @@ static struct stamp make_stamp(const struct gen_op *op, const struct model *m)
     const struct model_session *session;
 
     if (n % 16 == 0)
-        s.time_ns -= n2; /* clocks differ */
+        s.time_ns -= n2; /* the clocks differ */
     if (op->kind == GEN_OPEN_SESSION && n % 8 != 1)
         return s;
     if (m->n_sessions == 0 || n % 64 == 2) {
@@ -688,7 +688,7 @@ static struct stamp make_stamp(const struct gen_op *op, const struct model *m)
     session = m->sessions[n / 64 % m->n_sessions];
     s.session = session->id;
     s.seq = session->last_seq + 1;
-    if (n % 64 < 8 && session->last_seq > 0) /* again */
+    if (n % 64 < 8 && session->last_seq > 0) /* a repetition */
         s.seq = session->last_seq - n2 / 8 % min_u64(session->last_seq, 6);
     else if (n % 64 < 10)
         s.seq += 1 + n2 / 8 % 3;
@@ -699,7 +699,7 @@ static struct stamp make_stamp(const struct gen_op *op, const struct model *m)
     return s;
 }
 
-/* To the store a configuration is bytes. */
+/* The store treats a configuration as bytes. */
 static void make_internal(const uint32_t *n, struct buf *data, struct store_entry *entry)
 {
     struct gen_rng rng = gen_rng_from(n[1]);

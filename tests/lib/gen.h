@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random work for tests, from a seed: numbers, bytes, and operations on a tree that are made to
- * collide: few names, few directories, offsets around block borders, resent and skipped sequence
- * numbers.
+/* Random work for tests, from a seed: numbers, bytes, and operations on a tree that collide often:
+ * few names, few directories, offsets around block borders, repeated and skipped sequence numbers.
  *
- * An operation is abstract (a kind and a few random numbers) and becomes the bytes of a log entry
- * only when it is its turn, from what the model holds then. So any part of a sequence is a
- * sequence too, which is what makes shrinking possible. Pure functions but for the rng. */
+ * An operation is abstract (a kind and a few random numbers). It becomes the bytes of a log entry
+ * only at its turn, from the state of the model at that moment. So any part of a sequence is a
+ * valid sequence, and a failing sequence can be shrunk. Pure functions, except for the rng. */
 #ifndef TESTS_LIB_GEN_H
 #define TESTS_LIB_GEN_H
 
@@ -25,11 +24,10 @@ uint64_t gen_below(struct gen_rng *rng, uint64_t n); /* 0 … n - 1 */
 bool gen_chance(struct gen_rng *rng, unsigned num, unsigned den);
 void gen_bytes(struct gen_rng *rng, void *out, size_t len);
 
-/* Changes, removes or repeats a few bytes somewhere behind `from` (which is less than the length).
- */
+/* Changes, removes or repeats a few bytes behind `from` (which is less than the length). */
 void gen_damage(struct gen_rng *rng, struct buf *bytes, size_t from);
 
-/* A number from the environment, e.g. MODEL_SEED; `fallback` when it is not set. */
+/* A number from the environment, for example MODEL_SEED; `fallback` if it is not set. */
 uint64_t gen_env(const char *name, uint64_t fallback);
 
 /* ---- Operations ------------------------------------------------------------------------------ */
@@ -52,15 +50,15 @@ enum gen_kind {
     GEN_COPY,
     GEN_STAGE,
     GEN_UNSTAGE,
-    /* entries that are no commands */
+    /* entries that are not commands */
     GEN_BARRIER, /* or a change of the configuration */
-    /* what happens to the member rather than to the tree */
+    /* events of the member, not of the tree */
     GEN_COMMIT,
     GEN_RESTART,
     GEN_SNAPSHOT,
     GEN_COMPACT,
     GEN_CRASH,
-    GEN_KINDS /* how many there are */
+    GEN_KINDS /* number of kinds */
 };
 
 #define GEN_NUMBERS 12
@@ -70,7 +68,7 @@ struct gen_op {
     uint32_t n[GEN_NUMBERS];
 };
 
-/* How often each kind comes in one sequence. */
+/* How often each kind occurs in one sequence. */
 struct gen_mix {
     unsigned weights[GEN_KINDS];
 };
@@ -83,8 +81,8 @@ static inline bool gen_is_entry(const struct gen_op *op)
     return op->kind <= GEN_BARRIER;
 }
 
-/* The entry's payload, stamp and all, given the state it will meet; type and bytes into `entry`
- * (appended to `data`, which entry borrows). */
+/* Makes the entry's payload, with its stamp, for the state that it will meet. Type and bytes go
+ * into `entry` (the bytes are appended to `data`, which entry borrows). */
 void gen_entry(const struct gen_op *op, const struct model *m, struct buf *data,
                struct store_entry *entry);
 

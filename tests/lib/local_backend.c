@@ -19,14 +19,14 @@
 #include "store/reader.h"
 #include "store/store.h"
 
-#define LOG_KEEP 256 /* entries that a compaction leaves, and how often there is one */
+#define LOG_KEEP 256 /* entries that a compaction keeps, and entries between two compactions */
 
 struct job {
     TAILQ_ENTRY(job) link;
-    struct local_host *host; /* NULL: the apply thread's own */
+    struct local_host *host; /* NULL: a job of the apply thread */
     uint64_t ticket;
-    uint64_t session;   /* in which it is to be carried out; 0: in any */
-    bool renews;        /* the host's session */
+    uint64_t session;   /* the session that the command is bound to; 0: any */
+    bool renews;        /* opens the host's next session */
     struct buf command; /* empty: a barrier */
     uint64_t deadline_ms;
     bool cancelled;
@@ -43,13 +43,14 @@ struct local_host {
     struct fs *fs;
     uint64_t member;
     _Atomic uint64_t session;
-    atomic_bool lapsed; /* its lease is over */
-    atomic_bool deaf;   /* to grants */
+    atomic_bool lapsed; /* its lease has expired */
+    atomic_bool deaf;   /* gets no grants */
     uint64_t seq;
 };
 
 struct local {
-    pthread_mutex_t lock; /* covers all below but the store, which store_lock covers */
+    pthread_mutex_t
+        lock; /* protects all fields below except the store, which store_lock protects */
     pthread_cond_t changed;
     pthread_mutex_t store_lock;
     struct store *store;
@@ -67,7 +68,7 @@ struct local {
     uint64_t next_member;
 };
 
-/* What an applied command leaves to tell of. */
+/* The results of an applied command that must be passed on. */
 struct applied {
     Cfs__Reply *reply;
     Cfs__Change **changes;
@@ -79,7 +80,7 @@ struct applied {
 
 /* ---- Applying -------------------------------------------------------------------------------- */
 
-/* A copy of the array and of the changes in it. */
+/* Copies the array and the changes in it. */
 static Cfs__Change **copy_changes(const Cfs__Change *const *changes, size_t n)
 {
     Cfs__Change **copies = xcalloc(n, sizeof(*copies));
@@ -107,7 +108,7 @@ static void applied_fini(struct applied *a)
         cfs__reply__free_unpacked(a->reply, NULL);
 }
 
-/* One entry, one transaction. Returns the outcome's session for an OpenSession. */
+/* Applies one entry in one transaction. For an OpenSession, returns the session. */
 static uint64_t apply(struct local *l, uint64_t session, uint64_t seq, const struct buf *command,
                       struct applied *out)
 {
@@ -188,7 +189,7 @@ static void tell(struct local *l, const struct local_host *maker, const struct a
     pthread_mutex_unlock(&l->lock);
 }
 
-/* After the completion of the command that made them. */
+/* Call it after the completion of the command that caused them. */
 static void tell_grants(struct local *l, const struct applied *applied)
 {
     struct local_host *host;
@@ -222,7 +223,7 @@ static void finish(struct local *l, struct job *job, int err, const Cfs__Reply *
     free(job);
 }
 
-/* Another session takes the place of the one that the host has. */
+/* Opens another session in place of the host's present one. */
 static void renew(struct local *l, struct job *job)
 {
     struct local_host *host = job->host;
@@ -273,8 +274,8 @@ static void carry_out(struct local *l, struct job *job)
     applied_fini(&applied);
 }
 
-/* The next job that can be completed, out of the list, and how; NULL: none now, and the time to
- * wait in *wait_ms (-1: for ever). Under the lock. */
+/* Takes the next job that can be completed from the list, with its result. NULL: none now; *wait_ms
+ * is the time to wait (-1: no limit). Call it with the lock held. */
 static struct job *next_job(struct local *l, int *err, int *wait_ms)
 {
     uint64_t now = clock_boot_ms(), soonest = UINT64_MAX;
@@ -668,7 +669,7 @@ void local_host_attach(struct local_host *host, struct fs *fs)
         fs_session(fs, host->session);
     LIST_FOREACH (h, &l->hosts, link)
         if (h->fs != NULL)
-            fs_told(h->fs, applied); /* the new host's session */
+            fs_told(h->fs, applied); /* the session of the new host */
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -11,7 +11,7 @@
 
 #include "base/base.h"
 
-/* mount -o loop makes the device free itself when the mount is gone. */
+/* With mount -o loop, the device frees itself when it is unmounted. */
 static const char make[] = "PATH=$PATH:/usr/sbin:/sbin && truncate -s 256M '%s.image' && "
                            "mkfs.ext4 -q -F -b 4096 '%s.image' && mount -o loop '%s.image' '%s'";
 

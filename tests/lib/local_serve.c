@@ -33,7 +33,7 @@ static FILE *answers;
 
 struct commands {
     int in;
-    int ended; /* an eventfd: the mounts are gone */
+    int ended; /* an eventfd: all mounts have ended */
 };
 
 static void on_ready(void *arg)
@@ -53,11 +53,11 @@ static void *serve(void *arg)
     m->err = fs_run(m->fs, on_ready, m);
     if (m->err != 0)
         log_error("fs_run: %s", strerror(-m->err));
-    on_ready(m); /* whoever waits for it need not any more */
+    on_ready(m); /* ends the wait for it */
     return NULL;
 }
 
-/* We are BUILD/tests/PROGRAM. */
+/* This program is BUILD/tests/PROGRAM. */
 static const char *mirror_program(void)
 {
     static char path[PATH_MAX];
@@ -135,7 +135,8 @@ struct wedge {
     char name[64];
 };
 
-/* Tells the kernel to forget a name, whoever holds the directory's lock: the lane would wait. */
+/* Makes the kernel forget a name even while another process holds the directory's lock (the lane
+ * would wait). */
 static void *wedge(void *arg)
 {
     struct wedge *w = arg;
@@ -210,9 +211,9 @@ static void obey(const char *line)
     fflush(answers);
 }
 
-/* One line without its end into line; false: the input has ended, or the mounts are gone. The input
- * is no stdio stream: since glibc 2.41 exit() waits for the lock of a stream that a thread reads.
- */
+/* Reads one line without its end into line. False: the input has ended, or all mounts have. The
+ * input is not a stdio stream: since glibc 2.41, exit() waits for the lock of a stream that a
+ * thread reads. */
 static bool next_command(const struct commands *c, char *line, size_t size)
 {
     struct pollfd fds[] = {{.fd = c->in, .events = POLLIN}, {.fd = c->ended, .events = POLLIN}};

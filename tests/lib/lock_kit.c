@@ -17,7 +17,7 @@ uint32_t lock_flock(struct kit *k, struct kit_host *h, uint64_t ino, uint64_t ha
     op.ino = ino;
     op.kind = CFS__LOCK__KIND__FLOCK;
     op.handle = handle;
-    op.owner = 12345; /* is ignored, as are these: */
+    op.owner = 12345; /* ignored, as are these: */
     op.start = 9;
     op.end = 3;
     op.write = (how & WRITE) != 0;

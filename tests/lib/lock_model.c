@@ -97,7 +97,7 @@ static bool conflicts_with_request(const struct lock_model *m, const struct lock
 
 typedef bool matrix[LOCK_MODEL_OWNERS][LOCK_MODEL_OWNERS];
 
-/* Adds the edges of the request: to the owners that it waits for. */
+/* Adds an edge from the request to each owner that it waits for. */
 static void add_edges(const struct lock_model *m, const struct lock_model_request *r, matrix hard,
                       matrix all)
 {
@@ -242,7 +242,7 @@ void lock_model_unlock(struct lock_model *m, uint64_t session, const Cfs__Unlock
             m->owners[owner].bytes[file][i].type = 0;
 }
 
-/* Drops everything of the session; without `all`, only what was taken through the handle. */
+/* Drops all locks and requests of the session; without `all`, only those of the handle. */
 static void drop(struct lock_model *m, uint64_t session, bool all, uint64_t handle)
 {
     for (int o = 0; o < LOCK_MODEL_OWNERS; o++)
@@ -304,7 +304,7 @@ bool lock_model_grant(struct lock_model *m, uint64_t index, const struct store_g
         return false;
     }
     if (!is_free(m, &r)) {
-        buf_printf(why, "request %" PRIu64 " was granted, but is not free\n", grant->id);
+        buf_printf(why, "request %" PRIu64 " was granted, but its bytes are not free\n", grant->id);
         return false;
     }
     leave_queue(m, at);
@@ -339,7 +339,7 @@ bool lock_model_settled(struct lock_model *m, struct buf *why)
 {
     for (int i = 0; i < m->n_queue; i++)
         if (is_free(m, &m->queue[i])) {
-            buf_printf(why, "request %" PRIu64 " is free, and was not granted\n", m->queue[i].id);
+            buf_printf(why, "request %" PRIu64 " could be granted, but was not\n", m->queue[i].id);
             return false;
         }
     if (m->single && is_stuck(m)) {

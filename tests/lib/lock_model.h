@@ -9,8 +9,8 @@
 #include "store/store.h"
 
 #define LOCK_MODEL_FILES  2
-#define LOCK_MODEL_BYTES  12 /* of a file; the last stands for all behind it */
-#define LOCK_MODEL_OWNERS 24 /* (session, kind, owner) that there are at one time */
+#define LOCK_MODEL_BYTES  12 /* of a file; the last one stands for all bytes behind it */
+#define LOCK_MODEL_OWNERS 24 /* (session, kind, owner) at the same time */
 #define LOCK_MODEL_QUEUE  64
 
 struct lock_model_byte {
@@ -45,8 +45,8 @@ struct lock_model {
     int n_queue;
 };
 
-/* Carries out a command, without grants, and returns the status that it must have. index: of its
- * entry. */
+/* Runs a command, without grants, and returns the status that the store must return. index: the
+ * index of its entry. */
 uint32_t lock_model_lock(struct lock_model *m, uint64_t index, uint64_t session,
                          const Cfs__Lock *c);
 void lock_model_unlock(struct lock_model *m, uint64_t session, const Cfs__Unlock *c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two states: `live`, and `disk`, which is what the last sync made durable. Every transaction since
- * is kept as a list of operations; a sync carries them over to `disk`, a crash carries over a
- * random number of them and makes `disk` the live state. Rows are shared by reference count. */
+/* The machine has two states: `live`, and `disk`, which the last sync made durable. Every
+ * transaction after it is kept as a list of operations. A sync adds them to `disk`; a crash adds a
+ * random number of them and makes `disk` the live state. Rows are shared by reference counts. */
 #include "tests/lib/memory_machine.h"
 
 #include <errno.h>

@@ -210,7 +210,7 @@ static void open_session(struct model_step *step, const Cfs__OpenSession *open)
 
     out->nonce = open->nonce;
     if (s != NULL && s->nonce != open->nonce && s->previous == open->nonce) {
-        out->outcome = STORE_NO_SESSION; /* it is over already */
+        out->outcome = STORE_NO_SESSION; /* it has ended already */
         return;
     }
     out->outcome = STORE_DUPLICATE;

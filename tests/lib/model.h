@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model of the replicated tree, to compare the store with: the same entries, applied to plain
  * arrays with linear searches and no disk. It was written from the contracts (store/store.h,
- * store/reader.h, proto/) and from POSIX, not from the store's code, so their agreement means
+ * store/reader.h, proto/) and from POSIX, not from the store's code, so an agreement of both means
  * something.
  *
  * Tests and the generator may read its fields; only model_apply changes them. One thread. */
@@ -26,12 +26,12 @@ struct model_xattr {
 #define MODEL_BLOCK 16384
 
 struct model_inode {
-    Cfs__Attr attr;     /* but for blocks, see model_attr */
+    Cfs__Attr attr;     /* without blocks, see model_attr */
     struct buf content; /* regular: the bytes up to content.len, zeros from there to attr.size;
                            symlink: the target */
     uint32_t reach[LIMIT_FILE_MAX / MODEL_BLOCK]; /* of each block, the bytes stored */
-    uint64_t unlinked; /* raft index at which the last name went; orphans only */
-    uint64_t charged;  /* orphans: the directory whose quota they count for; 0: none */
+    uint64_t unlinked;                            /* raft index of the last unlink; orphans only */
+    uint64_t charged; /* orphans: the directory whose quota is charged; 0: none */
     struct model_xattr *xattrs;
     size_t n_xattrs;
 };
@@ -72,7 +72,7 @@ struct model_session {
     uint64_t used;     /* raft index of the last command */
     struct model_kept_reply *replies;
     size_t n_replies;
-    struct model_staged *staged; /* in the order in which it is to be written */
+    struct model_staged *staged; /* in the order of writing */
     size_t n_staged;
 };
 
@@ -112,7 +112,7 @@ struct model {
     uint64_t applied;
     uint64_t next_ino;
     uint64_t next_order;
-    bool opened;                 /* was there ever a session? */
+    bool opened;                 /* a session was opened before */
     struct model_inode **inodes; /* in order of ino */
     size_t n_inodes;
     struct model_entry **entries; /* in order of insertion */
@@ -134,7 +134,7 @@ void model_result_fini(struct model_result *out);
 
 /* ---- Reads ----------------------------------------------------------------------------------- */
 
-/* NULL when there is none. */
+/* NULL if there is none. */
 struct model_inode *model_find(const struct model *m, uint64_t ino);
 struct model_entry *model_find_entry(const struct model *m, uint64_t dir, const void *name,
                                      size_t len);
@@ -142,7 +142,7 @@ struct model_session *model_find_session(const struct model *m, uint64_t id);
 struct model_xattr *model_find_xattr(const struct model_inode *inode, const void *name, size_t len);
 const struct model_reply *model_find_reply(const struct model_session *s, uint64_t seq);
 
-/* All attributes, blocks too. */
+/* All attributes, also blocks. */
 void model_attr(const struct model_inode *inode, Cfs__Attr *out);
 
 /* Copies up to len bytes of a regular file's content at offset to out; returns their number. */
@@ -158,7 +158,8 @@ struct model_entry *model_next_entry(const struct model *m, uint64_t dir, uint64
 bool model_is_orphan(const struct model_inode *inode);
 bool model_is_dir(const struct model_inode *inode);
 uint64_t model_stored(const struct model_inode *inode); /* bytes of content */
-uint64_t model_bytes(const struct model *m);            /* of all, orphans too, and staged */
+uint64_t model_bytes(const struct model *m);            /* of all inodes, also orphans, and of
+                                                         * staged writes */
 /* Returns how many extents the session has staged there, and their *bytes. */
 size_t model_staged(const struct model_session *s, uint64_t stage, uint64_t *bytes);
 uint64_t model_meta_bytes(const struct model *m); /* of targets and xattrs */
@@ -171,7 +172,7 @@ void model_quota_usage(const struct model *m, uint64_t quota, uint64_t *bytes, u
 
 /* ---- For model.c and model_op.c -------------------------------------------------------------- */
 
-struct model_step { /* the application of one command */
+struct model_step { /* one command while it is applied */
     struct model *model;
     uint64_t index;
     uint64_t session;
@@ -179,12 +180,12 @@ struct model_step { /* the application of one command */
     struct model_result *result;
 };
 
-/* Carries out a command: fills its reply, and adds the changes to step->result. */
+/* Runs a command: fills its reply, and adds the changes to step->result. */
 void model_op_run(struct model_step *step, const Cfs__Command *command, struct model_reply *reply);
 
 struct model_inode *model_add_inode(struct model *m, uint32_t mode);
 void model_remove_inode(struct model *m, uint64_t ino);
-/* order 0: behind all others. */
+/* order 0: after all others. */
 void model_add_entry(struct model *m, uint64_t dir, const ProtobufCBinaryData *name, uint64_t ino,
                      uint64_t order);
 void model_remove_entry(struct model *m, struct model_entry *entry);

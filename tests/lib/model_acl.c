@@ -29,7 +29,7 @@ struct entry {
 struct acl {
     struct entry entries[LIMIT_XATTR_VALUE / 8];
     size_t n;
-    struct entry *user, *group, *mask, *other; /* the ones there is one of */
+    struct entry *user, *group, *mask, *other; /* entries that occur at most once */
     bool named;
 };
 
@@ -63,7 +63,7 @@ static int take_apart(const uint8_t *bytes, size_t len, struct acl *out)
     return 0;
 }
 
-/* The entries must be in the order of their tags; every tag but the named ones occurs once. */
+/* The entries must be in the order of their tags; only named entries may occur repeatedly. */
 static int acl_status(const uint8_t *bytes, size_t len, struct acl *acl)
 {
     int status = take_apart(bytes, len, acl);
@@ -135,7 +135,7 @@ bool model_acl_is_name(const ProtobufCBinaryData *name)
            (name->len == strlen(DEFAULT) && memcmp(name->data, DEFAULT, name->len) == 0);
 }
 
-/* Checks that it fits. */
+/* Checks the room for the ACL. */
 static int room_status(const struct model_inode *inode, const Cfs__SetXattr *set)
 {
     const struct model_xattr *was = model_find_xattr(inode, set->name.data, set->name.len);

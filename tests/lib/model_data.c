@@ -58,7 +58,7 @@ void model_put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufC
     note_reach(inode, offset, end);
 }
 
-/* File capabilities belong to the content and the owner that they were given to. */
+/* A write or a change of the owner removes file capabilities. */
 static void drop_capability(struct model_inode *inode)
 {
     static const char name[] = "security.capability";
@@ -121,7 +121,7 @@ static uint64_t write_value(const struct model_inode *inode, const Cfs__Write *w
     return write->n_extents > 0 ? write->extents[0]->offset : 0;
 }
 
-/* Without data it is no change, like write(2) of 0 bytes. */
+/* A write without data is not a change, like write(2) of 0 bytes. */
 static bool has_data(const Cfs__Write *write)
 {
     for (size_t i = 0; i < write->n_extents; i++)
@@ -354,7 +354,7 @@ static int set_any_xattr(struct model *m, struct model_inode *inode, const Cfs__
     return set_plain_xattr(inode, set);
 }
 
-/* Makes the change, and undoes it if the quota does not have room. */
+/* Makes the change, and undoes it if it exceeds the quota. */
 static int set_within_quota(struct model *m, struct model_inode *inode, const Cfs__SetXattr *set,
                             bool *changed)
 {
@@ -439,7 +439,8 @@ int model_op_reap(struct model_step *s, const Cfs__Command *command,
                   struct model_reply *reply BASE_UNUSED)
 {
     const Cfs__Reap *reap = command->reap;
-    uint64_t freed = 0; /* one command frees about the largest file, the rest comes again */
+    uint64_t freed = 0; /* one command frees about the size of the largest file; the rest is
+                         * proposed again */
 
     if (reap->n_inos > LIMIT_REAP_MAX)
         return E2BIG;

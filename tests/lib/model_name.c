@@ -175,7 +175,7 @@ static int replace_status(const struct model *m, const struct model_place *from,
     if (to->entry == NULL || to->inode == from->inode)
         return 0;
     if (model_is_dir(to->inode) && model_is_within(m, from->dir, to->inode->attr.ino))
-        return ENOTEMPTY; /* whatever is moved: it is in there */
+        return ENOTEMPTY; /* the moved entry is below it, so it is not empty */
     if (model_is_dir(from->inode) && !model_is_dir(to->inode))
         return ENOTDIR;
     if (!model_is_dir(from->inode) && model_is_dir(to->inode))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the operations of the model share; for tests/lib/model_*.c only. */
+/* The functions that the operations of the model share; for tests/lib/model_*.c only. */
 #ifndef TESTS_LIB_MODEL_OP_H
 #define TESTS_LIB_MODEL_OP_H
 
@@ -20,7 +20,7 @@ struct model_place {
     struct model_inode *dir;
     const ProtobufCBinaryData *name;
     struct model_entry *entry; /* NULL: the name is free */
-    struct model_inode *inode; /* the entry's */
+    struct model_inode *inode; /* of the entry */
 };
 
 /* Checks a name; dot and dotdot: the errors for "." and "..". */
@@ -43,7 +43,7 @@ void model_add_place_change(struct model_step *s, Cfs__Change__Kind kind, uint64
                             const struct model_place *at);
 void model_reply_attr(struct model_reply *reply, const struct model_inode *inode);
 
-/* For content: check that the inode has some, check a new size, check a range; update times and
+/* For content: check that the inode has content, check a new size, check a range; update times and
  * numbers after a change. */
 int model_data_status(const struct model_inode *inode);
 void model_set_size(struct model_inode *inode, uint64_t size);
@@ -59,11 +59,11 @@ bool model_quota_fits(const struct model *m, uint64_t quota, uint64_t bytes, uin
 /* The same for an inode whose content grows to this many bytes. */
 bool model_quota_fits_growth(const struct model *m, const struct model_inode *inode,
                              uint64_t stored);
-/* Returns a copy of the inode without content, to try a change on; and the bytes that it would
- * store. */
+/* Returns a copy of the inode without content, to try a change on; and the number of bytes that it
+ * would store. */
 struct model_inode *model_shadow(const struct model_inode *inode);
 uint64_t model_shadow_end(struct model_inode *shadow);
-/* The last name of the inode went, from dir. */
+/* The inode has lost its last name, in dir. */
 void model_quota_lost(struct model *m, uint64_t dir, struct model_inode *inode);
 bool model_quota_is_name(const ProtobufCBinaryData *name);
 bool model_quota_is_reserved(const ProtobufCBinaryData *name); /* another user.coordfs.* */
@@ -73,7 +73,7 @@ int model_quota_remove(struct model *m, const struct model_inode *inode,
 
 /* ---- ACLs (model_acl.c) ---- */
 bool model_acl_is_name(const ProtobufCBinaryData *name);
-/* *changed: was it a change? */
+/* *changed: true if the ACL has changed. */
 int model_acl_set(struct model_inode *inode, const Cfs__SetXattr *set, bool *changed);
 void model_acl_chmod(struct model_inode *inode);
 /* Sets the ACLs that a new inode inherits, and the permissions that they or the umask leave. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Quotas: everything is counted each time. */
+/* Quotas: the model counts everything each time. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -63,8 +63,8 @@ static int by_place(const void *a, const void *b)
     return low(x) < low(y) ? -1 : low(x) > low(y);
 }
 
-/* One zone for each run of operations on one value; NULL: *error says what was read out of thin
- * air. */
+/* Makes one zone for each value of each register. NULL: a value was read that was never written;
+ * *error names it. */
 static struct zone *zones_of(struct observed *h, size_t *n, const char **error)
 {
     struct zone *zones = xcalloc(h->n + 1, sizeof(*zones)), *z = NULL;
@@ -79,7 +79,7 @@ static struct zone *zones_of(struct observed *h, size_t *n, const char **error)
             z = &zones[(*n)++];
             *z = (struct zone){op->reg, op->value, OBSERVED_NEVER, 0, op->value == 0, false};
             if (op->value == 0)
-                z->first_return = 0; /* it was there before everything */
+                z->first_return = 0; /* the initial value precedes all operations */
             written_at = op->write ? op->call_ns : 0;
             z->written = z->written || op->write;
         }
@@ -97,7 +97,7 @@ static struct zone *zones_of(struct observed *h, size_t *n, const char **error)
     return zones;
 }
 
-/* A write that may not have happened, and that nobody has seen, says nothing. */
+/* Drops writes without an answer whose value no process has read: they prove nothing. */
 static size_t drop_unseen(struct zone *zones, size_t n)
 {
     size_t kept = 0;
@@ -129,7 +129,8 @@ const char *observed_linearizable(struct observed *h)
         return error;
     n = drop_unseen(zones, n);
     qsort(zones, n, sizeof(*zones), by_place);
-    /* In the order of their beginnings, so whatever overlaps the next has begun before it. */
+    /* The zones are sorted by their beginnings, so a zone that overlaps the next one has begun
+     * before it. */
     for (size_t i = 0; error == NULL && i < n; i++) {
         const struct zone *z = &zones[i];
         bool same = open != NULL && open->reg == z->reg;
@@ -167,7 +168,7 @@ static int by_return(const void *a, const void *b)
     return x->return_ns < y->return_ns ? -1 : x->return_ns > y->return_ns;
 }
 
-/* By writer and number: was that write acknowledged? */
+/* done: by writer and number, true if the write was acknowledged. */
 struct acked {
     bool *done;
     uint64_t max;
@@ -188,7 +189,7 @@ static struct acked *acked_of(const struct observed *h, unsigned n_writers)
     return acked;
 }
 
-/* The last acknowledged write to the register of the prefix that ends at `floor`. */
+/* The last acknowledged write to the register in the prefix that ends at `floor`. */
 static uint64_t expected(const struct acked *a, uint64_t floor, unsigned reg, unsigned n_regs)
 {
     for (uint64_t number = floor; number > 0; number--)

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* As address() of tests/it/lib.sh, number 0. */
+/* The same as address() of tests/it/lib.sh with number 0. */
 const char *own_host(void)
 {
     static char host[INET_ADDRSTRLEN];

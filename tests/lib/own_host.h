@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An address to listen on that no other process uses, as tests run beside each other, and beside
- * whatever else this machine does. All of 127/8 is ours; which one is told by the pid. And as
- * connections come from 127.0.0.1, none can by chance connect to itself. */
+/* An address to listen on that no other process uses, because tests run beside each other and
+ * beside other programs. All of 127/8 belongs to this machine; the pid selects the address.
+ * Connections come from 127.0.0.1, so no socket can by chance connect to itself. */
 #ifndef TESTS_LIB_OWN_HOST_H
 #define TESTS_LIB_OWN_HOST_H
 

@@ -303,7 +303,7 @@ void raft_sim_crash(struct raft_sim *sim, unsigned id)
         return;
     sim->stats.crashes++;
     raft_sim_note(sim, "%u crashes", id);
-    sim->backend->doom(node->disk); /* before the driver's end can change anything */
+    sim->backend->doom(node->disk); /* before the end of the driver can change anything */
     stop(sim, node);
     sim->backend->crash(node->disk);
 }
@@ -412,7 +412,7 @@ static void deliver(struct raft_sim *sim, struct sim_event *event)
     if (node->driver == NULL || !node->linked[event->b] || sim->cut[event->b][event->a])
         return;
     if (!driver_receive(node->driver, event->b, event->data.data, event->data.len))
-        sim_fail(sim, "member %u does not understand member %u", event->a, event->b);
+        sim_fail(sim, "member %u cannot decode a message of member %u", event->a, event->b);
     sim_after(sim, node, false);
 }
 
@@ -599,7 +599,7 @@ static void compare(struct raft_sim *sim)
 
     config = &sim->nodes[leader].driver->raft.configuration;
     if (sim->nodes[leader].driver->log.last < sim_check_applied(sim))
-        sim_fail(sim, "DURABILITY: what was applied is lost");
+        sim_fail(sim, "DURABILITY: an applied entry is lost");
     for (i = 0; i < config->n; i++) {
         unsigned id = (unsigned)config->servers[i].id;
 

@@ -143,7 +143,7 @@ void sim_check_apply(struct raft_sim *sim, struct sim_node *node, uint64_t index
     if (node->doomed)
         return;
     if (index > check->n_committed + 1) {
-        sim_fail(sim, "member %u applies %llu, nobody applied %llu", node->id,
+        sim_fail(sim, "member %u applies %llu, no member has applied %llu", node->id,
                  (unsigned long long)index, (unsigned long long)check->n_committed + 1);
         return;
     }
@@ -231,7 +231,7 @@ static void check_config(struct raft_sim *sim, struct sim_node *node)
         sim_fail(sim, "member %u does not use the configuration of entry %llu", node->id,
                  (unsigned long long)want_index);
     else if (want_index > d->guard.applied && d->raft.configuration_uncommitted_index != want_index)
-        sim_fail(sim, "member %u takes entry %llu for the pending change, it is %llu", node->id,
+        sim_fail(sim, "member %u regards entry %llu as the pending change, not %llu", node->id,
                  (unsigned long long)d->raft.configuration_uncommitted_index,
                  (unsigned long long)want_index);
 }
@@ -279,7 +279,7 @@ bool sim_check_barrier_done(struct raft_sim *sim, struct sim_node *node, uint64_
     }
     b = &sim->check->barriers[ticket - 1];
     if (b->node != node->id || b->incarnation != node->incarnation || b->done)
-        sim_fail(sim, "member %u: a barrier that is not its own, or twice", node->id);
+        sim_fail(sim, "member %u: a barrier of another member, or repeated", node->id);
     else if (node->driver->guard.applied < b->floor)
         sim_fail(sim, "LINEARIZABILITY: member %u reaches a barrier at %llu, %llu was applied",
                  node->id, (unsigned long long)node->driver->guard.applied,
@@ -301,5 +301,5 @@ void sim_check_event(struct raft_sim *sim, struct sim_node *node)
         check_leader(sim, node);
     check_config(sim, node);
     if (node->driver->guard.dropped > 0)
-        sim_fail(sim, "member %u got a message that cannot be", node->id);
+        sim_fail(sim, "member %u received an impossible message", node->id);
 }

@@ -22,7 +22,7 @@ enum sim_event_kind {
     EV_LINK,    /* a learns that its link to b is up or down */
     EV_START,
     EV_UNCUT,
-    EV_DIE, /* a doomed member ends: until then, what it had sent before arrives */
+    EV_DIE, /* a doomed member ends: until then, its earlier messages arrive */
     EV_ASK, /* a proposes something */
     EV_PROPOSE,
     EV_BARRIER,
@@ -60,7 +60,7 @@ struct sim_node {
     uint64_t paused;     /* until then */
     int64_t drift_ppm;
     bool doomed;                  /* crashes at the end of this event; its actions have no effect */
-    bool wants[RAFT_SIM_MAX + 1]; /* it wants a link to */
+    bool wants[RAFT_SIM_MAX + 1]; /* it wants a link to this member */
     bool linked[RAFT_SIM_MAX + 1];
     struct sim_change changes[SIM_CHANGES];
     unsigned n_changes;
@@ -89,7 +89,7 @@ struct raft_sim {
     uint64_t digest;
     uint64_t next_payload;
     char error[512];
-    struct sim_event event; /* that is happening */
+    struct sim_event event; /* the present event */
     jmp_buf death;
     unsigned dying;
     bool broken; /* an event was abandoned: the members cannot be freed */
@@ -104,8 +104,9 @@ void sim_fail(struct raft_sim *sim, const char *fmt, ...) BASE_PRINTF(2, 3);
 uint64_t sim_chance(uint64_t *state);
 uint64_t sim_pick(struct raft_sim *sim, uint64_t low, uint64_t high); /* low..high */
 bool sim_happens(struct raft_sim *sim, unsigned per_mille);
-uint64_t sim_clock(const struct sim_node *node);                      /* microseconds */
-uint64_t sim_time_of(const struct sim_node *node, uint64_t clock_ms); /* when it shows that */
+uint64_t sim_clock(const struct sim_node *node); /* microseconds */
+uint64_t sim_time_of(const struct sim_node *node,
+                     uint64_t clock_ms); /* when the clock shows that time */
 uint64_t sim_local_time(const struct raft_sim *sim, const struct sim_node *node);
 void sim_insert(struct raft_sim *sim, struct sim_event event); /* takes its data */
 void sim_post(struct raft_sim *sim, uint64_t at, enum sim_event_kind kind, unsigned a, unsigned b,

@@ -177,7 +177,7 @@ static void transfer(struct raft_sim *sim)
 
     if (leader == 0)
         return;
-    raft_sim_note(sim, "leader %u is to hand over", leader);
+    raft_sim_note(sim, "leader %u transfers its leadership", leader);
     sim->stats.transfers +=
         driver_transfer(sim->nodes[leader].driver,
                         sim_happens(sim, 500) ? 0 : sim_pick(sim, 1, sim->config.n)) == 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the tests of store/: a store in a directory of its own, commands in one line each, and
- * a record of all entries, so that another store can apply them. */
+/* Shared by the tests of store/: a store in a temporary directory, commands of one line each, and a
+ * record of all entries, so that another store can apply them. */
 #ifndef TESTS_LIB_STORE_KIT_H
 #define TESTS_LIB_STORE_KIT_H
 
@@ -37,12 +37,12 @@ struct kit {
     uint64_t term;
     uint64_t session; /* 0 until kit_session */
     uint64_t seq;
-    uint64_t acked; /* kit_run acknowledges all before it, unless `keep` */
+    uint64_t acked; /* kit_run acknowledges all earlier replies, unless `keep` */
     bool keep;
     int64_t now;
     bool sync;
 
-    struct kit_entry *log; /* everything that was ever applied; log[i] has index i + 1 */
+    struct kit_entry *log; /* every applied entry; log[i] has index i + 1 */
     size_t n_log;
 
     /* Of the last command: */
@@ -50,7 +50,7 @@ struct kit {
     uint64_t opened; /* result.session */
     bool has_reply;
     uint32_t status;
-    Cfs__Attr attr; /* all zero when the reply had none */
+    Cfs__Attr attr; /* all zero if the reply had none */
     uint64_t value;
     size_t n_changes;
     Cfs__Change changes[KIT_CHANGES];
@@ -59,7 +59,7 @@ struct kit {
     size_t n_steps;                  /* reply.steps */
     struct kit_step {
         uint32_t status;
-        Cfs__Attr attr; /* all zero when there was none */
+        Cfs__Attr attr; /* all zero if there was none */
         char name[300];
     } steps[KIT_STEPS];
     size_t n_grants;
@@ -76,9 +76,9 @@ void kit_close(struct kit *k);
 void kit_check(struct kit *k); /* store_check */
 void kit_make_dir(char *dir);  /* a new temporary directory: its path, at most 200 bytes */
 void kit_remove_dir(const char *dir);
-void kit_copy_file(const char *from_dir, const char *to_dir, const char *name); /* if it is there */
+void kit_copy_file(const char *from_dir, const char *to_dir, const char *name); /* if it exists */
 
-/* Applies one entry in a transaction of its own. */
+/* Applies one entry in its own transaction. */
 void kit_entry(struct kit *k, enum store_entry_type type, const void *data, size_t len);
 /* Applies the log entries of `from` that k does not have yet. */
 void kit_follow(struct kit *k, const struct kit *from);
@@ -87,7 +87,7 @@ void kit_stamped(struct kit *k, const struct stamp *stamp, Cfs__Command *c);
 /* Applies the session's next command and returns its status. */
 uint32_t kit_run(struct kit *k, Cfs__Command *c);
 void kit_session(struct kit *k, uint64_t member, uint64_t nonce);
-/* Another session than the kit's own, and its next command number. */
+/* A session beside the kit's own, and its next command number. */
 struct kit_host {
     uint64_t session;
     uint64_t seq;
@@ -121,8 +121,8 @@ uint32_t kit_reap(struct kit *k, uint64_t ino);
 uint64_t kit_file(struct kit *k, uint64_t parent, const char *name);
 uint64_t kit_dir(struct kit *k, uint64_t parent, const char *name);
 
-Cfs__Attr kit_stat(struct kit *k, uint64_t ino); /* through the reader; must be there */
-uint64_t kit_find(struct kit *k, uint64_t parent, const char *name); /* 0: not there */
+Cfs__Attr kit_stat(struct kit *k, uint64_t ino); /* through the reader; it must exist */
+uint64_t kit_find(struct kit *k, uint64_t parent, const char *name); /* 0: none */
 
 void kit_assert_hash(const struct kit *a, const struct kit *b);
 void kit_sql(const char *dir, const char *sql); /* on the database of a closed store */

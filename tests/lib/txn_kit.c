@@ -241,6 +241,6 @@ uint32_t txn_expire(struct kit *k, struct kit_host *host, uint64_t ino, uint64_t
     op.entries = entries;
     entry.ino = ino;
     entry.version = version;
-    k->now = now - 1000; /* kit_run_as adds as much */
+    k->now = now - 1000; /* kit_run_as adds this again */
     return kit_run_as(k, host, &c);
 }

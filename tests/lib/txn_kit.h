@@ -14,7 +14,7 @@
 
 #define TXN_KIT_STEPS 300
 
-struct txn_kit_step { /* room for what a step points to */
+struct txn_kit_step { /* the memory that a step points to */
     Cfs__TxnStep step;
     Cfs__TxnCheck check;
     Cfs__Make make;
@@ -67,7 +67,7 @@ uint32_t txn_unlink_as(struct kit *k, struct kit_host *host, uint64_t parent, co
                        bool directory);
 uint32_t txn_write_as(struct kit *k, struct kit_host *host, uint64_t ino, const char *text);
 uint32_t txn_release_ephemeral(struct kit *k, struct kit_host *host, uint64_t ino);
-/* At `now`, which becomes the kit's time. */
+/* Runs it at the time `now`, which becomes the kit's time. */
 uint32_t txn_expire(struct kit *k, struct kit_host *host, uint64_t ino, uint64_t version,
                     int64_t now);
 

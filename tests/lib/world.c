@@ -30,8 +30,9 @@ struct member {
     struct store *store;
     struct store_reader *reader;
     bool in_transaction;
-    struct store_raft_state raft; /* what store_raft_state must say (config is our own copy) */
-    struct version committed;     /* what of it a crash cannot take back */
+    struct store_raft_state raft; /* the expected result of store_raft_state (config is our own
+                                   * copy) */
+    struct version committed;     /* the part of it that survives a crash */
 };
 
 struct world {
@@ -41,8 +42,8 @@ struct world {
     struct gen_rng rng;
     struct model *model;
     struct member members[2];
-    struct member *main;   /* has everything */
-    struct member *second; /* the same, unless detached */
+    struct member *main;   /* has all entries */
+    struct member *second; /* has the same entries, unless detached */
     bool detached;
     unsigned dirs; /* made so far */
     struct store_snapshot_out *copy;
@@ -90,7 +91,7 @@ static struct version version_of(const struct member *m)
     return (struct version){.raft = copy_raft(&m->raft), .hash = store_state_hash(m->store)};
 }
 
-/* Notes that all of it is committed. */
+/* All of it is committed now. */
 static void note_committed(struct member *m)
 {
     buf_fini(&m->committed.raft.config);
@@ -261,8 +262,8 @@ static void count(struct world *w, const struct gen_op *op, const struct model_r
         w->stats->statuses[op->kind][min_u64(r->reply.status, WORLD_STATUSES - 1)]++;
 }
 
-/* Some commands are not quite what any of our programs sends. What the store accepts must do the
- * same everywhere all the same. */
+/* Makes commands that differ slightly from those of our programs. If the store accepts such a
+ * command, the result must still be the same on all members. */
 static void distort(const struct gen_op *op, struct buf *data, struct store_entry *entry)
 {
     struct gen_rng rng = gen_rng_from(op->n[9]);
@@ -295,7 +296,7 @@ static bool run_entry(struct world *w, const struct gen_op *op)
     gen_entry(op, w->model, &data, &entry);
     distort(op, &data, &entry);
     if (entry.type == STORE_COMMAND && !store_acceptable(entry.data, entry.len)) {
-        good = entry.len > LIMIT_COMMAND_MAX; /* no leader proposes these */
+        good = entry.len > LIMIT_COMMAND_MAX; /* a leader never proposes a longer one */
         buf_fini(&data);
         return good || differ(w, "an ordinary command is not acceptable");
     }
@@ -343,7 +344,7 @@ static void start_copy(struct world *w)
 
 #define POLLS_MAX 20000
 
-/* Waits for a thread of the store; STORE_BUSY when it takes for ever. */
+/* Waits for a thread of the store. STORE_BUSY after too long. */
 #define WAIT_FOR(poll, object)                                                                     \
     ({                                                                                             \
         enum store_progress progress_ = STORE_BUSY;                                                \
@@ -354,7 +355,7 @@ static void start_copy(struct world *w)
 
 enum damage { WHOLE, SHORT, FLIPPED };
 
-/* Streams the copy into a stage in pieces, verifies: READY and the stage is to be installed. */
+/* Sends the snapshot in pieces and verifies it. READY: it can be installed. */
 static enum store_progress transfer(struct world *w, struct store_snapshot_in *stage,
                                     const struct store_snapshot_info *info, enum damage damage)
 {
@@ -381,7 +382,7 @@ static enum store_progress transfer(struct world *w, struct store_snapshot_in *s
     return progress;
 }
 
-/* The committed state that the copy is of: as it was when the copy was begun, or later. */
+/* The committed state that the snapshot contains: that of its beginning, or a later one. */
 static const struct version *find_version(struct world *w, const struct store_snapshot_info *info)
 {
     for (size_t i = 0; i < w->n_versions; i++) {
@@ -414,11 +415,11 @@ static bool install(struct world *w, struct store_snapshot_in *stage, const stru
     note_committed(m);
     hash = store_state_hash(m->store);
     if (hash.low != version->hash.low || hash.high != version->hash.high)
-        return differ(w, "an installed copy has another hash");
+        return differ(w, "an installed snapshot has another hash");
     return same_raft(w, m);
 }
 
-/* What came after the copy, from the other's log. */
+/* Applies the entries after the snapshot from the other member's log. */
 static bool catch_up(struct world *w)
 {
     for (uint64_t index = w->second->raft.applied + 1; index <= w->model->applied; index++) {
@@ -452,7 +453,7 @@ static bool send_copy(struct world *w, const struct store_snapshot_info *info,
     return true;
 }
 
-/* Into the second member as it is, when it lags behind; else into a new one. */
+/* Installs into the second member if it lags behind, otherwise into a new member. */
 static bool finish_copy(struct world *w, enum damage damage)
 {
     struct store_snapshot_info info = {0};
@@ -468,7 +469,7 @@ static bool finish_copy(struct world *w, enum damage damage)
         good = new_member(w, w->second);
     w->detached = true;
     if (version == NULL || info.size == 0)
-        good = differ(w, "a copy of no state that there was, %" PRIu64 " bytes", info.size);
+        good = differ(w, "a snapshot of no committed state, %" PRIu64 " bytes", info.size);
     if (good && damage != WHOLE)
         good = send_copy(w, &info, version, damage);
     if (good && w->detached)
@@ -504,7 +505,7 @@ static bool step_snapshot(struct world *w, const struct gen_op *op)
     if (!finish_copy(w, damages[op->n[0] % ARRAY_LEN(damages)]))
         return false;
     if (op->n[1] % 2)
-        swap_members(w); /* the copy goes on as the original */
+        swap_members(w); /* the receiver continues as the main member */
     return true;
 }
 
@@ -517,7 +518,7 @@ static bool restart(struct world *w, struct member *m)
         return false;
     after = store_state_hash(m->store);
     if (after.low != before.low || after.high != before.high)
-        return differ(w, "another hash after a restart");
+        return differ(w, "the hash has changed after a restart");
     return true;
 }
 
@@ -532,7 +533,8 @@ static bool step_restart(struct world *w, const struct gen_op *op)
     return restart(w, w->main) && check_member(w, w->main, true);
 }
 
-/* Old entries go, as far as no copy needs them; entries that were never committed go as well. */
+/* Compaction removes entries that no snapshot needs; entries that were never committed go as well.
+ */
 static bool step_compact(struct world *w, const struct gen_op *op)
 {
     struct member *m = w->main;
@@ -552,7 +554,7 @@ static bool step_compact(struct world *w, const struct gen_op *op)
     commit_main(w, true);
     if (store_log_get(m->store, below - 1, &got) ||
         store_log_get(m->store, m->raft.last_index + 1, &got))
-        return differ(w, "a deleted log entry is there");
+        return differ(w, "a deleted log entry still exists");
     if (op->n[2] % 3 == 0) {
         commit(w->second, true);
         w->detached = true;
@@ -560,8 +562,8 @@ static bool step_compact(struct world *w, const struct gen_op *op)
     return same_raft(w, m);
 }
 
-/* As a kill -9 leaves it: the files as they are, in the middle of a transaction perhaps. They are
- * copied by another process, for SQLite's locks do not survive that its own one closes a file. */
+/* The files as kill -9 leaves them, perhaps in the middle of a transaction. Another process copies
+ * them, because SQLite's locks end when their own process closes a file. */
 static bool copy_files(const char *from, const char *to)
 {
     char command[] = "cp", recursive[] = "-r";
@@ -577,7 +579,7 @@ static bool copy_files(const char *from, const char *to)
     return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* What a crash would leave holds what was committed, all of it and nothing else. */
+/* The state after a crash has exactly the committed changes. */
 static bool step_crash(struct world *w, const struct gen_op *op BASE_UNUSED)
 {
     struct member *m = w->main;
@@ -594,7 +596,7 @@ static bool step_crash(struct world *w, const struct gen_op *op BASE_UNUSED)
         struct store_hash hash = store_state_hash(survivor.store);
 
         if (hash.low != m->committed.hash.low || hash.high != m->committed.hash.high)
-            good = differ(w, "another hash after a crash");
+            good = differ(w, "the hash has changed after a crash");
         else if (!store_check(survivor.store, reason, sizeof reason))
             good = differ(w, "store_check after a crash: %s", reason);
     }

@@ -532,7 +532,7 @@ static void describe_all(void)
         while (!(condition)) {                                                                     \
             if (clock_boot_ms() > end_) {                                                          \
                 describe_all();                                                                    \
-                fail_msg("waited in vain for: %s", #condition);                                    \
+                fail_msg("timed out waiting for: %s", #condition);                                 \
             }                                                                                      \
             usleep(1000);                                                                          \
         }                                                                                          \

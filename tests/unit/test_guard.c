@@ -664,7 +664,7 @@ static void g14(bool on)
     with_guard(14, on);
     assert_int_equal(guard_probe_cut(&probe, 1000, 500), 500); /* a pipeline continues */
     assert_int_equal(guard_probe_cut(&probe, 1500, 0), 0);
-    for (i = 0; i < 100; i++) /* thrown back: the same probe repeatedly */
+    for (i = 0; i < 100; i++) /* rejected: the same probe repeatedly */
         total += guard_probe_cut(&probe, 1000, 500);
     assert_int_equal(total, on ? 100 : 50000);
     assert_int_equal(probe.end, on ? 1001 : 1500);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rules of leases one by one, on both sides. All of them together, in a world that does its
- * worst: test_lease_sim.c. */
+/* The rules of leases one by one, on both sides. test_lease_sim.c tests them together, in worlds
+ * full of trouble. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,7 @@ static void test_a_lease_is_a_tenth_shorter(void **state)
     assert_false(lease_member_holds(&l, 1000));
 }
 
-static void test_it_counts_from_the_sending(void **state)
+static void test_a_lease_counts_from_the_sending(void **state)
 {
     struct lease_member l;
 
@@ -40,7 +40,7 @@ static void test_it_counts_from_the_sending(void **state)
     assert_false(lease_member_holds(&l, 2900));
 }
 
-static void test_it_never_becomes_shorter(void **state)
+static void test_a_lease_never_becomes_shorter(void **state)
 {
     struct lease_member l;
 
@@ -54,13 +54,14 @@ static void test_it_never_becomes_shorter(void **state)
     assert_true(lease_member_holds(&l, 3099));
 }
 
-static void test_what_was_not_sent_is_not_believed(void **state)
+static void test_an_acknowledgement_needs_a_heartbeat(void **state)
 {
     struct lease_member l;
 
     (void)state;
     lease_member_open(&l, SESSION, TTL, 1000);
-    assert_int_equal(lease_member_ack(&l, 1100, SESSION, 1050), LEASE_NOTHING); /* nothing was */
+    assert_int_equal(lease_member_ack(&l, 1100, SESSION, 1050),
+                     LEASE_NOTHING); /* no heartbeat was sent */
     assert_true(lease_member_beat(&l, 1100));
     assert_int_equal(lease_member_ack(&l, 1110, SESSION, 999999), LEASE_NOTHING);
     assert_int_equal(lease_member_ack(&l, 1110, SESSION + 1, 1100), LEASE_NOTHING);
@@ -78,7 +79,7 @@ static void test_beats(void **state)
     lease_member_open(&l, SESSION, TTL, 1000);
     assert_true(lease_member_beat(&l, 1000));
     assert_false(lease_member_beat(&l, 1124));
-    assert_true(lease_member_beat(&l, 1125)); /* not acknowledged: soon again */
+    assert_true(lease_member_beat(&l, 1125)); /* not acknowledged, so it is repeated soon */
     assert_int_equal(lease_member_ack(&l, 1130, SESSION, 1125), LEASE_RENEWED);
     assert_false(lease_member_beat(&l, 1624));
     assert_true(lease_member_beat(&l, 1625));
@@ -86,7 +87,7 @@ static void test_beats(void **state)
     assert_true(lease_member_beat(&l, 1626));
 }
 
-static void test_what_has_run_out_does_not_come_back(void **state)
+static void test_an_expired_lease_is_not_revived(void **state)
 {
     struct lease_member l;
 
@@ -95,15 +96,15 @@ static void test_what_has_run_out_does_not_come_back(void **state)
     assert_true(lease_member_beat(&l, 2000));
     assert_false(lease_member_lapses(&l, 2799));
     assert_true(lease_member_lapses(&l, 2800));
-    assert_false(lease_member_lapses(&l, 2801)); /* once */
+    assert_false(lease_member_lapses(&l, 2801)); /* reported once */
     assert_int_equal(lease_member_ack(&l, 2900, SESSION, 2000), LEASE_BACK);
     assert_false(lease_member_holds(&l, 2900));
     lease_member_resume(&l);
     assert_true(lease_member_holds(&l, 3799));
-    assert_true(lease_member_lapses(&l, 3800)); /* and again */
+    assert_true(lease_member_lapses(&l, 3800)); /* reported again */
 }
 
-static void test_it_has_run_out_whether_noticed_or_not(void **state)
+static void test_expiry_does_not_depend_on_the_tick(void **state)
 {
     struct lease_member l;
 
@@ -114,7 +115,7 @@ static void test_it_has_run_out_whether_noticed_or_not(void **state)
     assert_false(lease_member_holds(&l, 2800));
 }
 
-static void test_an_acknowledgement_that_comes_too_late(void **state)
+static void test_a_late_acknowledgement(void **state)
 {
     struct lease_member l;
 
@@ -167,7 +168,7 @@ static struct lease_leader leader_at(uint64_t now)
     return l;
 }
 
-static void pass(struct lease_leader *l, uint64_t from, uint64_t to) /* in ticks */
+static void pass(struct lease_leader *l, uint64_t from, uint64_t to) /* from, to: in ticks */
 {
     for (; from <= to; from += 100)
         lease_leader_tick(l, from);
@@ -182,7 +183,7 @@ static unsigned expired_at(struct lease_leader *l, uint64_t now)
     return h.expired;
 }
 
-static void test_a_whole_ttl_from_when_it_leads(void **state)
+static void test_a_new_leader_grants_a_whole_ttl(void **state)
 {
     struct lease_leader l = leader_at(50000);
 
@@ -192,7 +193,7 @@ static void test_a_whole_ttl_from_when_it_leads(void **state)
     assert_int_equal(expired_at(&l, 52001), 1);
     assert_int_equal(expired_at(&l, 52100), 0); /* proposed once */
     lease_leader_decided(&l, SESSION);
-    assert_int_equal(expired_at(&l, 52200), 1); /* it came to nothing: again */
+    assert_int_equal(expired_at(&l, 52200), 1); /* the proposal failed: again */
     lease_leader_lead(&l, 53000, TERM + 1);
     sync_one(&l, SESSION);
     pass(&l, 53000, 55000);
@@ -200,7 +201,7 @@ static void test_a_whole_ttl_from_when_it_leads(void **state)
     lease_leader_fini(&l);
 }
 
-static void test_a_session_that_is_new_has_a_ttl(void **state)
+static void test_a_new_session_gets_a_whole_ttl(void **state)
 {
     struct lease_leader l = leader_at(50000);
 
@@ -226,7 +227,7 @@ static void test_nothing_counts_without_proof(void **state)
     pass(&l, 51000, 51900);
     lease_leader_unproven(&l);
     assert_int_equal(lease_leader_idle_ms(&l, SESSION), 1900);
-    assert_false(lease_leader_ask(&l)); /* it was dropped */
+    assert_false(lease_leader_ask(&l)); /* the heartbeat was dropped */
     assert_true(lease_leader_beat(&l, 51900, MEMBER, SESSION, 124));
     assert_true(lease_leader_ask(&l));
     lease_leader_tick(&l, 51950);
@@ -235,11 +236,11 @@ static void test_nothing_counts_without_proof(void **state)
     assert_int_equal(h.member, MEMBER);
     assert_int_equal(h.session, SESSION);
     assert_int_equal(h.echo, 124);
-    assert_int_equal(lease_leader_idle_ms(&l, SESSION), 50); /* from when it came in */
+    assert_int_equal(lease_leader_idle_ms(&l, SESSION), 50); /* since the heartbeat arrived */
     lease_leader_fini(&l);
 }
 
-static void test_a_barrier_serves_who_came_before_it(void **state)
+static void test_a_barrier_serves_earlier_heartbeats(void **state)
 {
     struct lease_leader l = leader_at(50000);
     struct heard h = {0};
@@ -258,7 +259,7 @@ static void test_a_barrier_serves_who_came_before_it(void **state)
     lease_leader_fini(&l);
 }
 
-static void test_who_waits_for_proof_is_not_expired(void **state)
+static void test_a_waiting_heartbeat_prevents_expiry(void **state)
 {
     struct lease_leader l = leader_at(50000);
 
@@ -273,7 +274,7 @@ static void test_who_waits_for_proof_is_not_expired(void **state)
     lease_leader_fini(&l);
 }
 
-static void test_no_word_to_the_doomed(void **state)
+static void test_no_acknowledgement_while_an_end_is_undecided(void **state)
 {
     struct lease_leader l = leader_at(50000);
     struct heard h = {0};
@@ -293,11 +294,12 @@ static void test_strangers(void **state)
     struct lease_leader l = leader_at(50000);
 
     (void)state;
-    assert_false(lease_leader_beat(&l, 50000, MEMBER + 1, SESSION, 1)); /* another's session */
+    assert_false(
+        lease_leader_beat(&l, 50000, MEMBER + 1, SESSION, 1)); /* the session of another member */
     assert_false(lease_leader_beat(&l, 50000, MEMBER, SESSION + 1, 1));
     assert_false(lease_leader_ask(&l));
     lease_leader_sync_begin(&l);
-    lease_leader_sync_end(&l); /* it has ended */
+    lease_leader_sync_end(&l); /* the session has ended */
     assert_false(lease_leader_beat(&l, 50000, MEMBER, SESSION, 1));
     assert_true(lease_leader_idle_ms(&l, SESSION) == UINT64_MAX);
     lease_leader_fini(&l);
@@ -309,9 +311,10 @@ static void test_time_stands_still_with_the_leader(void **state)
 
     (void)state;
     pass(&l, 50000, 51400);
-    assert_int_equal(expired_at(&l, 60000), 0); /* 1400 and, for the gap, 500 */
+    assert_int_equal(expired_at(&l, 60000), 0); /* 1400, and 500 for the gap */
     assert_int_equal(lease_leader_idle_ms(&l, SESSION), 1900);
-    pass(&l, 60000, 60400); /* 2300 by now, but what came in must be looked at first */
+    pass(&l, 60000, 60400); /* 2300 now, but heartbeats that arrived in the gap must be handled
+                             * first */
     assert_int_equal(expired_at(&l, 60400), 0);
     assert_int_equal(expired_at(&l, 60500), 1);
     lease_leader_fini(&l);
@@ -321,19 +324,19 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_lease_is_a_tenth_shorter),
-        cmocka_unit_test(test_it_counts_from_the_sending),
-        cmocka_unit_test(test_it_never_becomes_shorter),
-        cmocka_unit_test(test_what_was_not_sent_is_not_believed),
+        cmocka_unit_test(test_a_lease_counts_from_the_sending),
+        cmocka_unit_test(test_a_lease_never_becomes_shorter),
+        cmocka_unit_test(test_an_acknowledgement_needs_a_heartbeat),
         cmocka_unit_test(test_beats),
-        cmocka_unit_test(test_what_has_run_out_does_not_come_back),
-        cmocka_unit_test(test_it_has_run_out_whether_noticed_or_not),
-        cmocka_unit_test(test_an_acknowledgement_that_comes_too_late),
-        cmocka_unit_test(test_a_whole_ttl_from_when_it_leads),
-        cmocka_unit_test(test_a_session_that_is_new_has_a_ttl),
+        cmocka_unit_test(test_an_expired_lease_is_not_revived),
+        cmocka_unit_test(test_expiry_does_not_depend_on_the_tick),
+        cmocka_unit_test(test_a_late_acknowledgement),
+        cmocka_unit_test(test_a_new_leader_grants_a_whole_ttl),
+        cmocka_unit_test(test_a_new_session_gets_a_whole_ttl),
         cmocka_unit_test(test_nothing_counts_without_proof),
-        cmocka_unit_test(test_a_barrier_serves_who_came_before_it),
-        cmocka_unit_test(test_who_waits_for_proof_is_not_expired),
-        cmocka_unit_test(test_no_word_to_the_doomed),
+        cmocka_unit_test(test_a_barrier_serves_earlier_heartbeats),
+        cmocka_unit_test(test_a_waiting_heartbeat_prevents_expiry),
+        cmocka_unit_test(test_no_acknowledgement_while_an_end_is_undecided),
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_time_stands_still_with_the_leader),
     };

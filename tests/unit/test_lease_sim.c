@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leases in a world of several members on virtual time: clocks that start anywhere and differ by up
- * to one percent, messages that are lost, late, repeated and out of order, hosts that stand still,
- * hosts that are cut off, elections, leaders that do not know yet that they were deposed. Raft is
- * an oracle here: at most one term is current, and what its leader proposes while it is, and can
- * reach the others, is committed.
+/* Leases in a world of several members on virtual time. Clocks start anywhere and differ by up to
+ * one percent. Messages are lost, delayed, repeated and reordered. Hosts stand still or are cut
+ * off, elections happen, and some leaders do not know yet that they were deposed. Raft is an oracle
+ * here: at most one term is current, and a proposal of its leader is committed if the leader can
+ * reach the others.
  *
- *  L1  Nobody believes in the lease of a session that has ended, at any moment.
- *  L2  In a kind world (nothing lost, nobody cut off) only who stood still himself is expired.
- *  L3  When the trouble is over, everybody has a session and a lease.
+ *   L1  No host ever holds the lease of a session that has ended.
+ *   L2  In a kind world (no loss, no cuts), a session expires only if its host stood still.
+ *   L3  After the trouble, every host has a session and a lease.
  *
- * Which check notices which rule missing (test_ablation runs it):
+ * test_ablation leaves out each rule and expects a violation:
  *
- *      rule                                            left out: seen by
- *      LEASE_MARGIN  a lease is a tenth shorter         L1
- *      LEASE_PROOF   no acknowledgement without proof   L1
- *      LEASE_SINCE   a new leader grants a whole ttl    L1, L2
- *      LEASE_STALL   the leader's stalls do not count   L2
- *      LEASE_DOOMED  none while the end is on its way   L1
- *      LEASE_ECHO    it begins with the sending         L1
+ *      rule                                                        violates
+ *      LEASE_MARGIN  a lease is a tenth shorter                    L1
+ *      LEASE_PROOF   no acknowledgement without proof              L1
+ *      LEASE_SINCE   a new leader grants a whole ttl               L1, L2
+ *      LEASE_STALL   the leader's stalls do not count              L2
+ *      LEASE_DOOMED  no acknowledgement while an end is undecided  L1
+ *      LEASE_ECHO    a lease begins when the heartbeat was sent    L1
  *
- * LEASE_SEEDS=n: n worlds; LEASE_SEED=s: that one alone. */
+ * LEASE_SEEDS=n runs n worlds; LEASE_SEED=s runs one world. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,14 +38,14 @@ enum { HOSTS = 5, COMMITS_MAX = 4096, TICK_US = 100000, SECOND = 1000000 };
 
 enum event_kind {
     EVENT_TICK,
-    EVENT_BEAT,    /* host gets a heartbeat of session a, with echo b, from c */
-    EVENT_ACK,     /* host gets it back */
-    EVENT_PROVE,   /* the quorum hears of the barrier of host, leader of term a, read index b */
-    EVENT_PROVEN,  /* … and has answered */
-    EVENT_LEARN,   /* host hears that c leads term a */
-    EVENT_PROPOSE, /* OPEN for host (a = 0), or END of session a as decided in term b by c */
-    EVENT_DECIDED, /* host hears what became of END of session a, decided in term b */
-    EVENT_APPLY,   /* host has a commits */
+    EVENT_BEAT,    /* a heartbeat of session a, with echo b, from c arrives at host */
+    EVENT_ACK,     /* its acknowledgement arrives at host */
+    EVENT_PROVE,   /* a barrier of host (leader of term a, read index b) reaches the quorum */
+    EVENT_PROVEN,  /* … and the answer reaches host */
+    EVENT_LEARN,   /* host learns that c leads term a */
+    EVENT_PROPOSE, /* OPEN for host (a = 0), or END of session a that c decided in term b */
+    EVENT_DECIDED, /* host learns the outcome of END of session a, decided in term b */
+    EVENT_APPLY,   /* host receives the first a commits */
     EVENT_ELECT,
     EVENT_TROUBLE,
 };
@@ -68,13 +68,13 @@ struct commit {
 struct host {
     int64_t ppm;
     uint64_t offset_ms;
-    uint64_t still_until, cut_until, was_still; /* was_still: when it last was */
+    uint64_t still_until, cut_until, was_still; /* was_still: the last time */
     struct lease_member lease;
     struct lease_leader lease_leader;
-    uint64_t leads;   /* the term that it believes to lead */
-    uint64_t term;    /* as heard of last */
+    uint64_t leads;   /* the term that it leads in its own opinion */
+    uint64_t term;    /* the latest that it knows */
     int leader;       /* -1: unknown */
-    uint64_t applied; /* commits */
+    uint64_t applied; /* number of commits */
     uint64_t since_ms;
     bool opening, giving_up;
 };
@@ -83,7 +83,7 @@ static struct world {
     uint64_t random, now, serial;
     struct event heap[65536];
     size_t n_heap;
-    unsigned n; /* hosts */
+    unsigned n; /* number of hosts */
     struct host hosts[HOSTS];
     uint64_t ttl_ms;
     bool kind;
@@ -93,13 +93,13 @@ static struct world {
     /* The oracle */
     uint64_t term;
     unsigned leader;
-    bool election; /* is on its way */
+    bool election; /* an election is in progress */
     struct commit commits[COMMITS_MAX];
     uint64_t n_commits;
     uint64_t n_sessions;
     bool ended[COMMITS_MAX]; /* by session */
     const char *wrong;
-    /* How much has happened */
+    /* Counters */
     uint64_t acked, lapsed, resumed, expired;
 } w;
 
@@ -323,7 +323,7 @@ static void ask_quorum(unsigned i)
              .kind = EVENT_PROVE, .host = i, .a = h->leads, .b = w.n_commits, .began = w.now});
 }
 
-/* A majority is asked whether the term still is theirs. */
+/* The leader asks a majority whether it still leads. */
 static void on_prove(struct event e)
 {
     const struct host *h = &w.hosts[e.host];
@@ -436,7 +436,7 @@ static void on_propose(struct event e)
     bool opens = e.a == 0, current = w.term == e.b;
 
     if ((opens || current) && (w.election || is_cut(leader) || is_still(leader))) {
-        push(20000, e); /* in the leader's log, or on its way to the next one */
+        push(20000, e); /* in the log of this leader, or of the next one */
         return;
     }
     if (opens) {
@@ -454,7 +454,7 @@ static void on_decided(const struct event *e)
 {
     struct host *h = &w.hosts[e->host];
 
-    apply(e->host, e->commits); /* that is where answers come from */
+    apply(e->host, e->commits); /* the answer is a result of apply */
     if (e->c == e->host)
         h->giving_up = false;
     else if (h->lease_leader.term == e->b)
@@ -474,7 +474,7 @@ static void on_elect(void)
     w.election = false;
     w.leader = who;
     w.term++;
-    apply(who, w.n_commits); /* it has them all in its log */
+    apply(who, w.n_commits); /* the new leader's log has all commits */
     for (unsigned i = 0; i < w.n; i++)
         push(i == who ? 0 : draw(troubled() ? w.learn_us : 50000),
              (struct event){.kind = EVENT_LEARN, .host = i, .a = w.term, .c = who});
@@ -500,7 +500,7 @@ static void elect_after(uint64_t us)
 {
     if (w.election)
         return;
-    w.election = true; /* nothing is committed from here on */
+    w.election = true; /* until it ends, no proposal is committed */
     push(us, (struct event){.kind = EVENT_ELECT});
 }
 
@@ -580,7 +580,7 @@ static void handle(const struct event *e)
     }
 }
 
-/* What happens on a host that stands still happens when it goes on. */
+/* Events of a host that stands still are delayed until it continues. */
 static bool on_host(enum event_kind kind)
 {
     return kind != EVENT_PROVE && kind != EVENT_PROPOSE && kind != EVENT_ELECT &&
@@ -618,7 +618,7 @@ static void make_world(uint64_t seed)
     push(draw(3 * SECOND), (struct event){.kind = EVENT_TROUBLE});
 }
 
-/* What went wrong; NULL: nothing. */
+/* Returns the violation; NULL: none. */
 static const char *run_world(uint64_t seed)
 {
     uint64_t end;

@@ -26,7 +26,7 @@ static void on_letter(struct mail *mail)
 {
     struct letter *l = CONTAINER_OF(mail, struct letter, mail);
 
-    assert_int_equal(l->number, next[l->from]); /* in the order in which they were posted */
+    assert_int_equal(l->number, next[l->from]); /* in the order of posting */
     next[l->from]++;
     total++;
     free(l);
@@ -63,7 +63,7 @@ static void reset(void)
     assert_int_equal(mailbox_init(&box), 0);
 }
 
-/* An owner that watches while it works, as the loop does in a turn. */
+/* The owner watches while it works, as the loop does in a turn. */
 static void test_many_senders(void **state BASE_UNUSED)
 {
     pthread_t threads[THREADS];
@@ -86,7 +86,7 @@ static void test_many_senders(void **state BASE_UNUSED)
     mailbox_fini(&box);
 }
 
-/* One wake-up for many, none while the owner watches, and none is forgotten. */
+/* Many posts cause one wake-up, posts to a watching owner cause none, and no mail is forgotten. */
 static void test_wakes(void **state BASE_UNUSED)
 {
     uint64_t wakes;

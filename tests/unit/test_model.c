@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model is what the store is measured by, so it is measured itself: against an ext4
- * filesystem of its own. The same random operations go to both (what a system call cannot
- * express is passed over); errno, types, modes, link counts, owners, sizes, content, xattrs and
- * which times changed must be the same after each. Root. */
+/* Compares the model, with which the store is compared, with an ext4 filesystem. Both get the same
+ * random operations; those without a system call are left out. After each operation errno, types,
+ * modes, link counts, owners, sizes, content, xattrs and the set of changed times must be equal.
+ * Needs root. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,15 +35,16 @@
 struct local {
     struct model *m;
     char root[LOCAL_DISK_PATH + 8];
-    bool ctime_is_fine; /* this kernel shows each change of a ctime */
-    struct buf said;    /* the operations so far, for a failure's report */
-    unsigned compared;  /* operations */
+    bool ctime_is_fine; /* this kernel makes each change of a ctime visible */
+    struct buf said;    /* the operations so far, for the report of a failure */
+    unsigned compared;  /* number of operations */
     unsigned by_status[140];
 };
 
 /* ---- Where inodes are ------------------------------------------------------------------------ */
 
-/* The path of a name in a directory that has a path; false: too long for a system call. */
+/* The path of a name in a directory. False: the directory has no path, or the path is too long for
+ * a system call. */
 static bool path_of(const struct local *l, uint64_t ino, char out[4096])
 {
     char part[3600] = "";
@@ -57,7 +58,7 @@ static bool path_of(const struct local *l, uint64_t ino, char out[4096])
             if (m->entries[i]->ino == ino)
                 e = m->entries[i];
         if (e == NULL)
-            return false; /* an orphan */
+            return false; /* an orphan's child */
         if (snprintf(longer, sizeof longer, "/%.*s%s", (int)e->name.len, (char *)e->name.data,
                      part) >= (int)sizeof longer)
             return false;
@@ -74,8 +75,8 @@ static bool is_odd(const ProtobufCBinaryData *name)
            (name->len == 2 && memcmp(name->data, "..", 2) == 0);
 }
 
-/* Where two things are wrong at once, a kernel, which looks at one part of a path after the other,
- * may name the other one: such commands are passed over, for no kernel sends them to us. */
+/* If a command has two errors, a kernel may report the other one, because it checks one part of a
+ * path after the other. No kernel sends such a command to coordfs, so they are left out. */
 static bool place_path(const struct local *l, uint64_t parent, const ProtobufCBinaryData *name,
                        char out[4096])
 {
@@ -99,8 +100,9 @@ static bool inode_path(const struct local *l, uint64_t ino, char out[4096])
 
 /* ---- Operations as system calls -------------------------------------------------------------- */
 
-/* Each says whether it could be done at all, and with what result. It may change the command into
- * what a kernel would have made of it. */
+/* These functions run one operation on the local filesystem. They return false if that is not
+ * possible, and the result otherwise. They may change the command into the form that a kernel would
+ * send. */
 
 static int result_of(int rc)
 {
@@ -196,7 +198,7 @@ static bool do_set_attr(const struct local *l, Cfs__Command *c, int *status)
         *status = result_of(chmod(path, set->mode & 07777));
         return true;
     }
-    if (set->set_gid) { /* chown(2) by root of what has setuid bits sends kill_suid */
+    if (set->set_gid) { /* root's chown(2) of a setuid file sends kill_suid */
         *set = (Cfs__SetAttr){.base = set->base, .ino = set->ino, .set_gid = 1, .gid = set->gid};
         set->kill_suid = !model_is_dir(inode);
         *status = result_of(lchown(path, (uid_t)-1, set->gid));
@@ -218,7 +220,7 @@ static bool do_write(const struct local *l, Cfs__Command *c, int *status)
         write->n_extents == 0 || write->n_extents > 20 || write->stage != 0 || write->staged != 0)
         return false;
     if (write->append && inode->attr.size > LIMIT_FILE_MAX / 2)
-        return false; /* a kernel writes what still fits, we write nothing */
+        return false; /* a kernel writes as much as fits, coordfs writes nothing */
     for (size_t i = 0; i < write->n_extents; i++)
         if (write->extents[i]->data.len == 0 || write->extents[i]->data.len > 200000 ||
             write->extents[i]->offset > (1u << 20))
@@ -268,13 +270,13 @@ static bool do_set_xattr(const struct local *l, Cfs__Command *c, int *status)
     if (there != NULL && set->mode != CFS__SET_XATTR__MODE__CREATE &&
         there->value.len == set->value.len &&
         (set->value.len == 0 || memcmp(there->value.data, set->value.data, set->value.len) == 0))
-        return false; /* ext4 does nothing at all when the value is the same */
+        return false; /* if the value is the same, ext4 does nothing */
     if (!xattr_fits(l, set->ino, &set->name, path, name) ||
         (set->value.len > 300 && set->value.len <= LIMIT_XATTR_VALUE))
         return false;
     if (model_acl_is_name(&set->name) && !S_ISDIR(inode->attr.mode) && set->name.len == 24)
-        return false;       /* a default ACL of a file, and perhaps wrong in itself: two errors */
-    set->kill_sgid = false; /* we are root */
+        return false;       /* a default ACL of a file that may also be invalid: two errors */
+    set->kill_sgid = false; /* the test runs as root */
     *status = result_of(lsetxattr(path, name, set->value.data, set->value.len, flags[set->mode]));
     return true;
 }
@@ -294,10 +296,10 @@ static bool do_fallocate(const struct local *l, Cfs__Command *c, int *status)
         (f->len == 0 && model_is_dir(inode)) || (uint32_t)f->mode >= 5 ||
         f->offset > INT64_MAX / 4 || f->len > INT64_MAX / 4)
         return false;
-    /* ext4 changes times before it fails; and it is not the limit of a process that counts. */
+    /* ext4 changes times before it fails, and its limit is another one. */
     if (!punches && f->offset + f->len > LIMIT_FILE_MAX)
         return false;
-    /* Before Linux 6.15, ext4 takes this for no change. */
+    /* Before Linux 6.15, ext4 does not count this as a change. */
     if (punches && f->offset >= inode->attr.size)
         return false;
     fd = open(path, O_WRONLY);
@@ -308,7 +310,7 @@ static bool do_fallocate(const struct local *l, Cfs__Command *c, int *status)
     return true;
 }
 
-/* The bytes that there are to copy. */
+/* The number of bytes that can be copied. */
 static uint64_t copy_length(const Cfs__Copy *copy, const struct model_inode *src)
 {
     uint64_t size = S_ISREG(src->attr.mode) ? src->attr.size : 0;
@@ -316,7 +318,7 @@ static uint64_t copy_length(const Cfs__Copy *copy, const struct model_inode *src
     return copy->src_offset < size ? min_u64(copy->len, size - copy->src_offset) : 0;
 }
 
-/* len is what there is to copy at the beginning: copying a file to its own end makes it longer. */
+/* len: the number of bytes at the beginning. (A copy of a file to its own end makes it longer.) */
 static int copy_all(const char *from, const char *to, const Cfs__Copy *copy, uint64_t len)
 {
     int src = open(from, O_RDONLY), dst = open(to, O_WRONLY | (copy->truncate ? O_TRUNC : 0));
@@ -348,10 +350,10 @@ static bool do_copy(const struct local *l, Cfs__Command *c, int *status)
         !(S_ISREG(src->attr.mode) || model_is_dir(src)) ||
         !(S_ISREG(dst->attr.mode) || model_is_dir(dst)))
         return false;
-    /* What was emptied before something else turns out to be wrong stays so, in system calls. */
+    /* A system call does not restore emptied content if it fails afterwards. */
     if (copy->truncate && (src == dst || model_is_dir(src)))
         return false;
-    /* A kernel copies what still fits, we copy nothing. */
+    /* A kernel copies as much as fits, coordfs copies nothing. */
     if (copy->src_offset > INT64_MAX / 4 || copy->dst_offset > LIMIT_FILE_MAX / 2 ||
         copy_length(copy, src) > LIMIT_FILE_MAX / 2)
         return false;
@@ -394,7 +396,8 @@ static void require(const struct local *l, bool good, const char *fmt, ...)
     if (good)
         return;
     va_start(args, fmt);
-    fprintf(stderr, "%.*s\n", (int)l->said.len, (char *)l->said.data); /* cmocka cuts at 1 KiB */
+    fprintf(stderr, "%.*s\n", (int)l->said.len,
+            (char *)l->said.data); /* cmocka cuts messages at 1 KiB */
     vprint_error(fmt, args);
     va_end(args);
     fail_msg("the model differs from %s", l->root);
@@ -440,7 +443,7 @@ static void compare_xattrs(const struct local *l, const struct model_inode *inod
     }
 }
 
-/* Times of the real files, as they were before an operation. */
+/* The times of a real file before an operation. */
 struct times {
     uint64_t ino;
     int64_t mtime_ns, ctime_ns;
@@ -460,7 +463,7 @@ static struct times *note_times(const struct local *l, size_t *n)
 
         if (!inode_path(l, inode->attr.ino, path))
             continue;
-        /* An mtime that the operation cannot come to by itself: then a change shows. */
+        /* Sets an mtime that the operation cannot produce, so that each change is visible. */
         check(utimensat(AT_FDCWD, path, set, AT_SYMLINK_NOFOLLOW) == 0 && lstat(path, &st) == 0);
         all[(*n)++] = (struct times){inode->attr.ino, ns_of(st.st_mtim), ns_of(st.st_ctim),
                                      inode->attr.mtime_ns, inode->attr.ctime_ns};
@@ -600,7 +603,7 @@ static int remove_one(const char *path, const struct stat *st BASE_UNUSED, int t
     return remove(path);
 }
 
-/* Does the kernel give each change of a ctime a time of its own? (Since 6.13, on some.) */
+/* True if the kernel gives each change of a ctime a different time. (Some do since 6.13.) */
 static bool has_fine_ctime(const char *path)
 {
     struct stat a, b;
@@ -645,7 +648,7 @@ static unsigned run_local(const char *disk, uint64_t seed, size_t n_ops, unsigne
 
 static bool gave_up;
 
-/* As tests/run.sh wants it: a line that says why, and 77 at the end. */
+/* The contract with tests/run.sh: a line with the reason, and exit status 77. */
 static void give_up(const char *why)
 {
     printf("%s\n", why);
@@ -682,7 +685,8 @@ static void test_against_local_filesystem(void **state BASE_UNUSED)
 
 /* ---- What the generator reaches -------------------------------------------------------------- */
 
-/* A property test proves nothing about what its generator never makes. These must come about. */
+/* A property test proves nothing about cases that its generator never makes. These outcomes must
+ * occur. */
 static const struct {
     enum gen_kind kind;
     uint32_t status;
@@ -763,9 +767,9 @@ static const struct {
 struct tally {
     unsigned statuses[GEN_KINDS][140];
     unsigned outcomes[STORE_INTERNAL + 1];
-    unsigned forgotten; /* duplicates whose reply is gone */
+    unsigned forgotten; /* duplicates whose reply was forgotten */
     unsigned reaped;
-    unsigned depth; /* the deepest directory */
+    unsigned depth; /* of the deepest directory */
 };
 
 static unsigned depth_of(const struct model *m)
@@ -776,7 +780,7 @@ static unsigned depth_of(const struct model *m)
         const struct model_inode *dir = m->inodes[i];
         unsigned depth = 0;
 
-        if (model_is_orphan(dir)) /* it has no parent */
+        if (model_is_orphan(dir)) /* an orphan has no parent */
             continue;
         for (; model_is_dir(dir) && dir->attr.ino != MODEL_ROOT; depth++)
             dir = model_find(m, dir->attr.parent);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The checker of histories finds what is wrong, and nothing else; against a search of all orders.
- */
+/* The checker of histories rejects each wrong history and accepts each right one. A search of all
+ * orders is the reference. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,7 +82,8 @@ static void samples_are_judged(void **state)
 
 /* ---- Against a search of all orders (Wing and Gong 1993) ------------------------------------- */
 
-/* Can the operations that are left (bits) come next to one another, the register being `value`? */
+/* True if the remaining operations (bits of `left`) can follow one after another, starting with the
+ * register at `value`. */
 static bool search(const struct observed *h, unsigned left, uint64_t value)
 {
     bool any = false;
@@ -101,7 +102,7 @@ static bool search(const struct observed *h, unsigned left, uint64_t value)
         if (search(h, left & ~(1u << i), op->write ? op->value : value))
             return true;
     }
-    return !any; /* what may not have happened has not */
+    return !any; /* operations without an answer need not have happened */
 }
 
 static struct observed observed_random(unsigned n)

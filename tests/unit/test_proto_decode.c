@@ -285,7 +285,7 @@ static void test_lying_lengths(void **state BASE_UNUSED)
                            LIMIT_DECODE_BUDGET));
 }
 
-/* Everything that can be decoded can be encoded, and decodes to the same again. */
+/* Everything that can be decoded can be encoded, and decodes to the same message. */
 static bool assert_stable(const ProtobufCMessageDescriptor *type, const struct buf *bytes)
 {
     ProtobufCMessage *message = decode(type, bytes->data, bytes->len, LIMIT_DECODE_BUDGET);

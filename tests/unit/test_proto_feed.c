@@ -94,14 +94,14 @@ static void test_paths(void **state)
     assert_path("/\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "/\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
                 "/\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
     assert_path("/\xff\xc3", "/\\udcff\\udcc3", "/\xff\xc3");
-    assert_path("/\xc0\xaf", "/\\udcc0\\udcaf", "/\xc0\xaf"); /* too long a form */
+    assert_path("/\xc0\xaf", "/\\udcc0\\udcaf", "/\xc0\xaf"); /* an overlong form */
     assert_path("/\xe0\x80\xaf", "/\\udce0\\udc80\\udcaf", "/\xe0\x80\xaf");
     assert_path("/\xed\xa0\x80", "/\\udced\\udca0\\udc80", "/\xed\xa0\x80"); /* a surrogate */
     assert_path("/\xf4\x90\x80\x80", "/\\udcf4\\udc90\\udc80\\udc80", "/\xf4\x90\x80\x80");
     assert_path("/\xe2\x82/x", "/\\udce2\\udc82/x", "/\xe2\x82/x");
 }
 
-/* Any bytes give a line that is JSON, except for lone surrogates, which parsers may refuse. */
+/* Any bytes become a line of JSON, except for lone surrogates, which parsers may refuse. */
 static void test_any_bytes(void **state)
 {
     (void)state;
@@ -150,11 +150,11 @@ static void test_selection(void **state)
     assert_true(matches(rename, "/x", "/d/x", "/d", false));
     assert_true(matches(rename, "/d/x", "/x", "/d", false));
     assert_false(matches(rename, "/x", "/y", "/d", true));
-    /* A directory above it got another name. */
+    /* A directory above the path was renamed. */
     assert_true(matches(rename, "/a", "/b", "/a/d", false));
     assert_true(matches(rename, "/b", "/a", "/a/d", false));
     assert_false(matches(create, "/a", NULL, "/a/d", true));
-    /* Without a path, only the whole tree. */
+    /* A change without a path matches only the whole tree. */
     assert_true(matches(create, NULL, NULL, "/", true));
     assert_false(matches(create, NULL, NULL, "/", false));
     assert_false(matches(create, NULL, NULL, "/d", true));

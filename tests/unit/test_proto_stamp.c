@@ -40,7 +40,7 @@ static void test_round_trip(void **state BASE_UNUSED)
         {1, 2, 0, -1},
         {UINT64_MAX, UINT64_MAX, UINT64_MAX - 1, INT64_MAX},
         {1, 1, 0, INT64_MIN},
-        {0, 5, 9, 3}, /* no session: seq and acked mean nothing */
+        {0, 5, 9, 3}, /* without a session, seq and acked have no meaning */
     };
 
     for (size_t i = 0; i < ARRAY_LEN(stamps); i++)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whole members in one process (tests/sim/sim.h), in many worlds, each from a seed.
  *
- *   SEED=s    only this one, with its story and figures, and twice, to compare the two
- *   SEEDS=n   so many, from SEED_FROM=s (default 1) on; default: as many as fit into some seconds
- *   VERBOSE=1 a line for each
- *   SHRINK=0  do not look for a simpler world in which the same goes wrong
+ *   SEED=s    runs one world twice, compares the runs, and prints its story and figures
+ *   SEEDS=n   runs n worlds from SEED_FROM=s (default 1) on; default: as many as fit into some
+ * seconds VERBOSE=1 prints a line for each world SHRINK=0  does not search for a simpler world with
+ * the same violation
  *
- * The first violation ends it: the seed, the violation, what happened before. */
+ * The first violation ends the test: it prints the seed, the violation and the events before it. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,8 +24,8 @@
 #define SEEDS_MIN    12 /* on a slow machine, too */
 
 #ifdef __SANITIZE_ADDRESS__
-/* A member that dies of its disk leaves behind what it had on its stack; a real process would not.
- */
+/* A member that dies because of its disk leaves the allocations of its stack behind, unlike a real
+ * process. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -86,7 +86,7 @@ static void print_stats(const struct sim_stats *s)
            r->leader_us / 1000, r->heal_us / 1000);
 }
 
-/* The digest; ends the process after a violation. */
+/* Returns the digest; ends the process after a violation. */
 static uint64_t run_seed(uint64_t seed, struct sim_stats *sum)
 {
     struct sim_config config;
@@ -124,7 +124,7 @@ static int run_one(uint64_t seed)
     return 1;
 }
 
-/* In a run of any size, not one of the things that can go wrong is left out. */
+/* In a run of any size, each kind of trouble must occur. */
 static int look_for_gaps(const struct sim_stats *s)
 {
     const struct raft_sim_stats *r = &s->raft;
@@ -134,7 +134,7 @@ static int look_for_gaps(const struct sim_stats *s)
                s->answered > 1000;
 
     if (!all)
-        printf("something that should go wrong did not\n");
+        printf("a kind of trouble has not occurred\n");
     return all ? 0 : 1;
 }
 

@@ -328,7 +328,7 @@ static void drain(struct run *r)
         continue;
     for (int i = 0; i < r->model.n_queue; i++)
         if (r->model.owners[r->model.queue[i].owner].kind == CFS__LOCK__KIND__POSIX)
-            fail_run(r, "who waits is never granted", NULL);
+            fail_run(r, "a waiting request is never granted", NULL);
 }
 
 static void run_seed(uint64_t seed, uint64_t *total)

@@ -136,7 +136,7 @@ static uv_timer_t poke; /* the loop never sleeps longer than this */
         uint64_t end_ = uv_hrtime() + PATIENCE * 1000000ull;                                       \
         while (!(condition)) {                                                                     \
             if (uv_hrtime() > end_)                                                                \
-                fail_msg("waited in vain for: %s", #condition);                                    \
+                fail_msg("timed out waiting for: %s", #condition);                                 \
             uv_run(&loop, UV_RUN_ONCE);                                                            \
         }                                                                                          \
     } while (0)
@@ -157,8 +157,8 @@ static int setup(void **state BASE_UNUSED)
     return 0;
 }
 
-/* No handle and no request may be left. After a failed test some are, and they call back into a
- * stack that no longer exists: no other test can run then. */
+/* No handle and no request may be left. After a failed test some are, and they would call back into
+ * a stack that no longer exists, so no other test can run. */
 static int teardown(void **state BASE_UNUSED)
 {
     uint64_t end = uv_hrtime() + PATIENCE * 1000000ull;
@@ -170,7 +170,7 @@ static int teardown(void **state BASE_UNUSED)
         usleep(200);
     }
     if (uv_loop_close(&loop) != 0)
-        die("a test has left something open: it was the last one");
+        die("a test has left a handle open: the remaining tests are not run");
     return 0;
 }
 
@@ -464,7 +464,7 @@ static void test_no_link_no_message(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* An end goes and comes back: no message of the old stream arrives in the new one. */
+/* An end stops and restarts: no message of the old stream arrives in the new one. */
 static void test_reconnects(void **state BASE_UNUSED)
 {
     struct tcp_config config = defaults;
@@ -498,9 +498,9 @@ static void test_reconnects(void **state BASE_UNUSED)
 typedef int (*getaddrinfo_f)(const char *, const char *, const struct addrinfo *,
                              struct addrinfo **);
 
-/* libuv's thread calls this one, not glibc's: names are the test's own, whatever /etc/hosts and the
- * network's name servers say. "two.test" has the addresses ::1, where nobody listens, and
- * 127.0.0.1; "nobody.invalid" takes a while and does not exist. */
+/* Replaces glibc's function for libuv's thread: the names do not depend on /etc/hosts or on name
+ * servers. "two.test" has the addresses ::1, where no process listens, and 127.0.0.1;
+ * "nobody.invalid" takes a while and does not exist. */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found)
 {
@@ -568,7 +568,7 @@ static void test_no_member_any_more(void **state BASE_UNUSED)
     tcp_stop(b.tcp);
     WAIT_FOR(a.downs[2] == 1);
     run_for(50);
-    knows(&a, 1, 2u, b.port); /* and again */
+    knows(&a, 1, 2u, b.port); /* a second time */
     run_for(20);
     tcp_members(a.tcp, NULL, 0); /* in the middle of a call */
     run_for(20);
@@ -709,7 +709,7 @@ static void test_strangers_are_few_and_short(void **state BASE_UNUSED)
         assert_true(tcp_strangers(a.tcp) <= TCP_STRANGERS);
     }
     WAIT_FOR(tcp_strangers(a.tcp) == TCP_STRANGERS);
-    knows(&b, 1, 1u, a.port); /* a member with a Hello is still accepted */
+    knows(&b, 1, 1u, a.port); /* a member that sends a Hello is still accepted */
     WAIT_FOR(tcp_linked(b.tcp, 1));
     WAIT_FOR(tcp_strangers(a.tcp) == 0);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
@@ -721,7 +721,7 @@ static void test_strangers_are_few_and_short(void **state BASE_UNUSED)
     tcp_stop(b.tcp);
 }
 
-/* Makes a listening socket; returns its port. */
+/* Makes a listening socket and stores its port. */
 static int raw_listen(unsigned *port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -818,7 +818,7 @@ static void test_nonsense_after_the_greeting(void **state BASE_UNUSED)
     tcp_stop(a.tcp);
 }
 
-/* A host was switched off and comes back: its old link still seems to be up. */
+/* A host was switched off and starts again: its old link still seems to be up. */
 static void test_new_call_replaces_the_old_link(void **state BASE_UNUSED)
 {
     struct end a;
