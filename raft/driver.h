@@ -51,8 +51,8 @@ struct driver_env {
     /* Sends one message to a peer; takes the bytes, which become empty. Never blocks: if the link
      * is down or its queue is full, the message is dropped. */
     void (*send)(void *ctx, uint64_t peer, struct buf *message);
-    /* Sends the queued messages now instead of after the turn. The driver calls it before a commit
-     * that syncs, so that the followers write at the same time. May be NULL. */
+    /* Sends the queued messages now instead of after the turn. The driver calls it before each of
+     * its transactions, so that the others work at the same time. May be NULL. */
     void (*flush)(void *ctx);
     bool (*linked)(void *ctx, uint64_t peer);   /* true if the link is up */
     size_t (*queued)(void *ctx, uint64_t peer); /* bytes not yet handed to the network */

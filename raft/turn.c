@@ -229,6 +229,16 @@ static void after_apply(struct driver *d, const struct apply_batch *b)
     }
 }
 
+/* What the others wait for leaves before our own transaction: new entries, so that the followers
+ * write at the same time, and the commit index, so that they apply at the same time. */
+static void send_first(struct driver *d, bool applies)
+{
+    if (applies)
+        replicate_push_commit(d);
+    if (d->env.flush != NULL)
+        d->env.flush(d->env.ctx);
+}
+
 /* Nothing is stepped between the commit and guard_persisted(), so the rows on the disk are the rows
  * of the core. */
 bool turn_flush(struct driver *d)
@@ -245,6 +255,7 @@ bool turn_flush(struct driver *d)
         batch_fini(&b);
         return false;
     }
+    send_first(d, b.n > 0);
     ops->begin(d->machine.ctx);
     if (vote)
         ops->set_vote(d->machine.ctx, d->raft.current_term, d->raft.voted_for);
@@ -253,8 +264,6 @@ bool turn_flush(struct driver *d)
     apply_commands(d, &b);
     if (keep_from > 0)
         ops->log_compact(d->machine.ctx, keep_from);
-    if ((rows || vote) && d->env.flush != NULL)
-        d->env.flush(d->env.ctx);
 #ifdef BREAK_EARLY
     if (rows)
         guard_persisted(&d->guard, d->log.last);

@@ -561,8 +561,8 @@ static void set_up(unsigned long round)
         struct host *h = &hosts[i];
 
         snprintf(h->dir, sizeof(h->dir), "%.4000s/told-%lu", h->mount, round);
-        snprintf(h->paths[0], sizeof(h->paths[0]), "%.4000s/n", h->dir);
-        snprintf(h->paths[1], sizeof(h->paths[1]), "%.4000s/m", h->dir);
+        snprintf(h->paths[0], sizeof(h->paths[0]), "%.4000s/told-%lu/n", h->mount, round);
+        snprintf(h->paths[1], sizeof(h->paths[1]), "%.4000s/told-%lu/m", h->mount, round);
         h->opens = chance / 32 % 2 == 0;
         h->n = 0;
     }
