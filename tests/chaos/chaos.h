@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What programs do with the filesystem while it is in trouble, and what they must find afterwards.
+/* Workloads that use the filesystem while there is trouble, and check its state afterwards.
  *
- * Theory of operation. A workload runs in some threads on each mount. Each thread goes step by
- * step and notes after each call what it was promised: it returned, so it has happened; or it
- * failed in a way that the loss of a member, a mount, a quorum or a session explains, so it may
- * have happened (in doubt). Other errors are violations already. When the trouble is over, each
- * mount is held against these notes.
+ * Theory of operation. A workload runs in some threads on each mount. Each thread works step by
+ * step and notes the promise that it has after each call. If the call succeeded, the change has
+ * happened. If it failed in a way that the loss of a member, a mount, a quorum or a session
+ * explains, the change may have happened (in doubt). Any other error is a violation. When the
+ * trouble is over, the state of each mount is compared with these notes.
  *
- * All paths are relative to a descriptor of the mount's root, so nothing is ever written into the
- * directory below a mount that is not there. Used by tests/tools/workload.c; tests/it/chaos.sh. */
+ * All paths are relative to a descriptor of the mount's root. So if a mount is gone, nothing is
+ * written into the directory below it. Used by tests/tools/workload.c; see tests/it/chaos.sh. */
 #ifndef TESTS_CHAOS_H
 #define TESTS_CHAOS_H
 
@@ -18,12 +18,12 @@
 
 #define CHAOS_NAME 64 /* room for a name and for a short content */
 
-/* What a thread notes: the workload says what the fields are for. */
+/* A note of a thread; the workload defines the meaning of the fields. */
 struct note {
     uint64_t number;    /* of a value, a line, a name … */
     uint64_t fence;     /* token of the lock */
     uint64_t call_ns;   /* CLOCK_MONOTONIC */
-    uint64_t return_ns; /* UINT64_MAX: in doubt, may happen at any time */
+    uint64_t return_ns; /* UINT64_MAX: in doubt, may happen at any later time */
     unsigned what;
     unsigned worker;
 };
@@ -36,8 +36,8 @@ struct notes {
 struct worker {
     unsigned id;
     const char *mount;
-    int root;       /* descriptor of the mount's root, -1: to be opened */
-    unsigned steps; /* that were begun */
+    int root;       /* descriptor of the mount's root; -1: open it */
+    unsigned steps; /* number of steps begun */
     uint64_t chance;
     uint64_t done, doubt; /* changes */
     struct notes notes;
@@ -48,9 +48,9 @@ struct worker {
 struct workload {
     const char *name;
     unsigned per_mount;             /* threads */
-    void (*prepare)(int root);      /* while all is well */
+    void (*prepare)(int root);      /* before the trouble */
     void (*step)(struct worker *w); /* w->root is open */
-    void (*verify)(int root);       /* when all threads are gone: of one mount */
+    void (*verify)(int root);       /* checks one mount after all threads have ended */
 };
 
 extern const struct workload lock_workloads[3]; /* tests/chaos/locks.c */
@@ -65,13 +65,14 @@ extern unsigned n_workers;
 BASE_PRINTF(1, 2) void violation(const char *fmt, ...);
 uint64_t now_ns(void);
 uint64_t chance(struct worker *w, uint64_t below);
-/* An error that trouble explains? Closes the root when the mount may be gone; else a violation. */
+/* True if trouble explains the error; closes the root if the mount may be gone. Otherwise reports a
+ * violation. */
 bool excused(struct worker *w, int err, const char *what);
-/* Counts a change that returned err (0: done); true when it is done, false when it is in doubt. */
+/* Counts a change that returned err (0: done). True if it is done, false if it is in doubt. */
 bool counted(struct worker *w, int err, const char *what);
 
 void note_add(struct notes *notes, const struct note *note);
-/* All workers' notes (their first or second kind), sorted. */
+/* The notes of all workers (their first or second kind), sorted. */
 struct notes notes_all(bool other, int (*compare)(const void *a, const void *b));
 int by_number(const void *a, const void *b);
 int by_call(const void *a, const void *b);
@@ -79,21 +80,21 @@ int by_call(const void *a, const void *b);
 /* A whole small file: at most CHAOS_NAME - 1 bytes, terminated. 0 or an errno. */
 int put_text(int dir, const char *path, int flags, const char *text);
 int get_text(int dir, const char *path, char out[CHAOS_NAME]);
-/* A line that cannot be taken for another one, nor for a part of it; "\n" included. */
+/* A line that cannot be confused with another line or with a part of one; with "\n". */
 void line_make(char out[CHAOS_NAME], unsigned worker, uint64_t number);
 bool line_parse(const char *text, unsigned *worker, uint64_t *number);
 
-/* Has the handle's lock been held all the time since it was granted? */
+/* True if the handle's lock has been held since it was granted. */
 bool lock_held(int fd);
-/* What is in the directory may only be changed by the session that holds the lock on a file. */
+/* Guards the directory: only the session that holds the lock on a file may change it. */
 void guard_dir(int root, const char *dir, const char *lock_file);
 /* The lock on a file must be free again. */
 void verify_free_flock(int root, const char *lock_file);
 
-/* Calls fn with the names of a directory, but for those that begin with a dot: 0 or an errno. */
+/* Calls fn with the names in a directory, except those that begin with a dot. 0 or an errno. */
 int each_name(int root, const char *path, void (*fn)(void *arg, const char *name), void *arg);
 
-/* While all is well: ends the program when it fails. */
+/* Before the trouble. They end the program if they fail. */
 void make_dir(int root, const char *path);
 void make_file(int root, const char *path, const char *text);
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counters under locks. A counter is read, and one more is written, while its lock is held; so the
- * numbers that were written for certain are all different, and the counter ends between their
- * number and that number plus what is in doubt.
+/* Counters under locks. A thread reads a counter and writes the next number while it holds the
+ * counter's lock. So all numbers that were certainly written are different, and the final value is
+ * between their count and that count plus the number of writes in doubt.
  *
- *   flock        One counter, in a directory that its lock guards, written through another handle:
- *                what a holder writes who has lost the lock is refused by the state machine. Each
- *                holder notes when it got the lock and the fencing token. Who still has the lock a
- *                little later (COORDFS_IOC_LEASE) had it all the time, so such holders follow one
- * another in the order of their tokens. One thread for each mount: the guard knows sessions. fcntl,
- * ofd   Several counters in one file, each under the range that it is in, written through the
- * handle that holds the lock. Sometimes only read, twice, under a shared lock.
- */
+ *   flock       One counter, in a directory that its lock guards, written through another handle.
+ *               The state machine refuses a write by a session that has lost the lock. Each holder
+ *               notes when it got the lock, and the fencing token. A holder that still has the lock
+ *               a little later (COORDFS_IOC_LEASE) has had it all the time, so such holders follow
+ *               one another in the order of their tokens. One thread for each mount, because a
+ *               guard distinguishes sessions, not threads.
+ *   fcntl, ofd  Several counters in one file, each under a lock of its range, written through the
+ *               handle that holds the lock. Some steps only read twice under a shared lock. */
 #include "tests/chaos/chaos.h"
 
 #include <errno.h>
@@ -68,7 +68,7 @@ static int write_slot(int fd, off_t at, uint64_t value)
     return n < 0 ? errno : n == SLOT ? 0 : EPROTO;
 }
 
-/* The numbers written to one counter, against what it shows at the end. */
+/* Compares the numbers that were written to one counter with its final value. */
 static void verify_counter(const struct notes *all, unsigned slot, uint64_t value)
 {
     uint64_t done = 0, doubt = 0, last = 0;
@@ -128,7 +128,7 @@ static uint64_t read_fence(int fd)
     return strtoull(text, NULL, 10);
 }
 
-/* The increment of a holder. EACCES: the lock is lost, and nothing was written. */
+/* Increments as the holder. EACCES: the lock is lost, and nothing was written. */
 static void count_guarded(struct worker *w, struct note *n)
 {
     int fd = openat(w->root, COUNT_FILE, O_RDWR | O_CLOEXEC);
@@ -137,7 +137,7 @@ static void count_guarded(struct worker *w, struct note *n)
     if (err != 0) {
         excused(w, err, "reading the counter");
     } else {
-        usleep((useconds_t)chance(w, 3000)); /* time to lose the lock */
+        usleep((useconds_t)chance(w, 3000)); /* the lock may be lost meanwhile */
         n->number++;
         err = write_slot(fd, 0, n->number);
         if (err != EACCES) {
@@ -170,7 +170,7 @@ static void flock_step(struct worker *w)
         close(fd);
 }
 
-/* A lock of any kind can be had again. */
+/* Checks that a lock of any kind can be taken again. */
 static void verify_free(int root, const char *path, bool (*take)(int fd))
 {
     uint64_t end = now_ns() + FREE_S * 1000000000ull;
@@ -257,7 +257,7 @@ static void range_prepare(int root, const char *path)
         die("%s: %s", path, strerror(errno));
 }
 
-/* Under a shared lock nothing changes. */
+/* Under a shared lock, the value must not change. */
 static void look_twice(struct worker *w, int fd, off_t at)
 {
     uint64_t first, second;
@@ -301,7 +301,7 @@ static void range_step(struct worker *w, const char *path, int cmd)
             look_twice(w, fd, n.what * SLOT);
         else
             count_range(w, fd, &n);
-        if (chance(w, 2) == 0) /* else it is close that releases */
+        if (chance(w, 2) == 0) /* otherwise close releases it */
             set_range(fd, cmd, F_UNLCK, n.what * SLOT, SLOT);
     }
     if (fd >= 0)
@@ -362,7 +362,7 @@ static void ofd_verify(int root)
     range_verify(root, "ofd");
 }
 
-/* A process has one set of fcntl locks on a file: one thread for each mount. */
+/* A process has one set of fcntl locks on a file, so there is one thread for each mount. */
 const struct workload lock_workloads[3] = {
     {"flock", 1, flock_prepare, flock_step, flock_verify},
     {"fcntl", 1, fcntl_prepare, fcntl_step, fcntl_verify},

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A set under a lock. Who holds the lock reads the set, writes it with one more line into a new
- * file, and renames that onto the set. The directory is guarded by the lock, so who has lost it
- * changes nothing: each line that was acknowledged stays, and is there once. A set that is full is
- * left alone, and the next one begun: which one it is, its reader finds in the directory, under the
- * lock. One thread for each mount: the guard knows sessions. */
+/* A set under a lock. The holder of the lock reads the set, writes it with one more line into a new
+ * file, and renames that file onto the set. The lock guards the directory, so a host that has lost
+ * the lock changes nothing. Each acknowledged line stays, exactly once. If a set is full, the next
+ * one is begun. The reader finds the number of the present set in the directory, under the lock.
+ * One thread for each mount, because a guard distinguishes sessions, not threads. */
 #include "tests/chaos/chaos.h"
 
 #include <errno.h>
@@ -36,14 +36,14 @@ static void on_set(void *arg, const char *name)
         *last = number;
 }
 
-/* The number of the last set, 0: there is none. 0 or an errno. */
+/* Finds the number of the last set (0: there is none). Returns 0 or an errno. */
 static int last_set(int root, unsigned *last)
 {
     *last = 0;
     return each_name(root, SETS, on_set, last);
 }
 
-/* 0 or an errno. Text is terminated. */
+/* Returns 0 or an errno. Terminates the text. */
 static int read_set(int root, unsigned number, char text[LARGE + 1])
 {
     char path[CHAOS_NAME];
@@ -64,7 +64,7 @@ static int read_set(int root, unsigned number, char text[LARGE + 1])
     return err;
 }
 
-/* Puts a set in its place. EACCES: the lock is lost, and nothing has changed. */
+/* Replaces the set by a new one. EACCES: the lock is lost, and nothing has changed. */
 static void replace_set(struct worker *w, unsigned number, const char *text, struct note *n)
 {
     char temp[CHAOS_NAME], path[CHAOS_NAME];
@@ -74,7 +74,7 @@ static void replace_set(struct worker *w, unsigned number, const char *text, str
     snprintf(path, sizeof(path), SETS "/set-%u", number);
     err = put_text(w->root, temp, O_CREAT | O_EXCL, text);
     if (err == 0) {
-        usleep((useconds_t)chance(w, 3000)); /* time to lose the lock */
+        usleep((useconds_t)chance(w, 3000)); /* the lock may be lost meanwhile */
         err = renameat(w->root, temp, w->root, path) == 0 ? 0 : errno;
         if (err == EACCES)
             return;
@@ -130,7 +130,7 @@ static struct note *find_note(unsigned worker, uint64_t number)
     return bsearch(&key, all->at, all->n, sizeof(*all->at), by_number);
 }
 
-/* note.what: how often it is there. */
+/* Counts each line in note.what. */
 static void count_lines(char *text, unsigned set)
 {
     char line[CHAOS_NAME], *rest = text, *one;
@@ -146,7 +146,7 @@ static void count_lines(char *text, unsigned set)
         if (line_parse(line, &worker, &number) && worker < n_workers)
             n = find_note(worker, number);
         if (n == NULL)
-            violation("set %u has a line that nobody has put there: %s", set, one);
+            violation("set %u has a line that no worker has put there: %s", set, one);
         else
             n->what++;
     }
@@ -172,7 +172,7 @@ static void lockset_verify(int root)
             const struct note *n = &workers[i].notes.at[k];
 
             if (n->what > 1 || (n->what == 0 && n->return_ns == 0))
-                violation("line %" PRIu64 " of worker %u is there %u times (%s)", n->number, i,
+                violation("line %" PRIu64 " of worker %u occurs %u times (%s)", n->number, i,
                           n->what, n->return_ns == 0 ? "acknowledged" : "in doubt");
         }
     verify_free_flock(root, LOCK);

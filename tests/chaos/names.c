@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names and lines.
  *
- *   append   Lines of all threads in one file: none lost, doubled, torn, or out of its order.
- *   swap     A file that is replaced by rename, two that change places: each name is always there,
- *            and whole; a replacement that came back is not undone. Of two names that only one
- *            thread exchanges, each exchange that came back has happened. (Of those that several
- *            hosts exchange, not: docs/ARCHITECTURE.md, "Two names of one file".)
- *   set      All try to create the same names with O_EXCL: one at most succeeds with each. */
+ *   append   Lines of all threads in one file: none is lost, doubled, torn, or out of its order.
+ *   swap     A file is replaced by rename, and two names are exchanged. Each name always exists,
+ *            with whole content, and an acknowledged replacement is never undone. If only one
+ *            thread exchanges two names, each acknowledged exchange has happened. (If several
+ *            hosts do, this is not certain: docs/ARCHITECTURE.md, "Two names of one file".)
+ *   set      All threads try to create the same names with O_EXCL: at most one succeeds for each.
+ */
 #include "tests/chaos/chaos.h"
 
 #include <errno.h>
@@ -37,7 +38,7 @@ static void append_step(struct worker *w)
     note_add(&w->notes, &n);
 }
 
-/* seen: how often each line of each worker was there. */
+/* seen: the number of times that each line of each worker occurs. */
 static void append_read(FILE *in, unsigned **seen, int64_t *last)
 {
     char line[CHAOS_NAME * 2];
@@ -47,7 +48,7 @@ static void append_read(FILE *in, unsigned **seen, int64_t *last)
     while (fgets(line, sizeof(line), in) != NULL) {
         if (!line_parse(line, &worker, &number) || worker >= n_workers ||
             number >= workers[worker].notes.n) {
-            violation("a line that nobody wrote: %s", line);
+            violation("a line that no worker wrote: %s", line);
             continue;
         }
         if (workers[worker].notes.at[number].return_ns == 0) {
@@ -82,7 +83,7 @@ static void append_verify(int root)
             bool done = workers[i].notes.at[k].return_ns == 0;
 
             if (seen[i][k] > 1 || (done && seen[i][k] == 0))
-                violation("line %zu of worker %u is there %u times (%s)", k, i, seen[i][k],
+                violation("line %zu of worker %u occurs %u times (%s)", k, i, seen[i][k],
                           done ? "acknowledged" : "in doubt");
         }
         free(seen[i]);
@@ -96,7 +97,7 @@ static void append_verify(int root)
 #define LEFT  "left left left left left left left\n"
 #define RIGHT "right right right right right right\n"
 
-static const unsigned n_mine = 16; /* threads, at most */
+static const unsigned n_mine = 16; /* largest number of threads */
 
 /* A name that only one thread changes. */
 static const char *mine(char out[CHAOS_NAME], unsigned worker, const char *side)
@@ -187,10 +188,10 @@ static void swap_step(struct worker *w)
     }
 }
 
-/* Nothing that was acknowledged began after what is there had been acknowledged. */
+/* Checks that no acknowledged replacement began after the present one had been acknowledged. */
 static void verify_last(const char *text)
 {
-    uint64_t number, shown = 0; /* until when the one that is shown may have happened */
+    uint64_t number, shown = 0; /* the latest time at which the present one may have happened */
     unsigned worker;
 
     if (!line_parse(text, &worker, &number) || worker >= n_workers) {
@@ -201,17 +202,16 @@ static void verify_last(const char *text)
         if (workers[worker].notes.at[i].number == number)
             shown = workers[worker].notes.at[i].return_ns;
     if (shown == 0 && number != 0)
-        violation("swap/current is of worker %u, %" PRIu64 ", who has not put it there", worker,
+        violation("swap/current is of worker %u, %" PRIu64 ", which has not put it there", worker,
                   number);
     for (unsigned i = 0; i < n_workers; i++)
         for (size_t k = 0; k < workers[i].notes.n; k++)
             if (workers[i].notes.at[k].return_ns != UINT64_MAX &&
                 workers[i].notes.at[k].call_ns > shown)
-                violation("swap/current is of worker %u; worker %u has replaced it later", worker,
-                          i);
+                violation("swap/current is of worker %u; worker %u replaced it later", worker, i);
 }
 
-/* Two names that change places: are they after n exchanges as they must be (unless in doubt)? */
+/* Checks the content of two exchanged names after n exchanges (and perhaps one in doubt). */
 static void verify_pair(int root, const char *left, const char *right, size_t n, bool doubt)
 {
     char a[CHAOS_NAME], b[CHAOS_NAME];
@@ -247,7 +247,7 @@ static void swap_verify(int root)
 
 enum { MADE, EXISTED }; /* note.what */
 
-static atomic_uint_fast64_t newest; /* that anybody has tried */
+static atomic_uint_fast64_t newest; /* the highest number that any thread has tried */
 
 static void set_prepare(int root)
 {
@@ -292,9 +292,9 @@ static void verify_name(int root, uint64_t number, const unsigned *made, const s
     if (made[0] > 1)
         violation("%s was created %u times", name, made[0]);
     if (err != 0 && (made[0] > 0 || made[2] > 0))
-        violation("%s is not there, but %s", name, made[0] ? "was created" : "was seen");
+        violation("%s does not exist, but %s", name, made[0] ? "was created" : "was seen");
     if (err == 0 && made[0] + made[1] == 0)
-        violation("%s is there, and nobody has created it", name);
+        violation("%s exists, but no worker has created it", name);
     if (err == 0 && text[0] != '\0' && maker != NULL &&
         (!line_parse(text, &worker, &content) || worker != maker->worker || content != number))
         violation("%s was created by worker %u, and has '%s'", name, maker->worker, text);
@@ -305,7 +305,7 @@ static void set_verify(int root)
     struct notes all = notes_all(false, by_number);
 
     for (size_t i = 0, end; i < all.n; i = end) {
-        unsigned made[3] = {0}; /* for certain; in doubt; found to exist */
+        unsigned made[3] = {0}; /* certainly; in doubt; found to exist */
         const struct note *maker = NULL;
 
         for (end = i; end < all.n && all.at[end].number == all.at[i].number; end++) {

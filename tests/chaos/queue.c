@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A queue: sequential entries are made in one directory by all, and taken by all, by unlink or by a
- * rename into a directory where the name says who has taken it. Each entry is there, or was taken,
- * exactly once; numbers are given once, and grow. Which way it is taken follows from the number. */
+/* A queue. All threads make sequential entries in one directory and take entries from it, by unlink
+ * or by a rename into a directory where the name contains the taker. Each entry either waits or was
+ * taken, exactly once; numbers are assigned once, and grow. The number determines in which way an
+ * entry is taken. */
 #include "tests/chaos/chaos.h"
 
 #include <errno.h>
@@ -14,10 +15,10 @@
 
 #include "proto/ioctl.h"
 
-#define FULL  30 /* entries: take rather than make */
-#define AMONG 3  /* one of the first so many is taken */
+#define FULL  30 /* entries; with more, take and do not make */
+#define AMONG 3  /* one of this many entries is taken */
 
-/* w->notes: made; w->other: taken. */
+/* w->notes: entries made; w->other: entries taken. */
 
 static void queue_prepare(int root)
 {
@@ -60,7 +61,7 @@ static void queue_take(struct worker *w, uint64_t number)
     rv = by_rename(number) ? renameat(w->root, from, w->root, to) : unlinkat(w->root, from, 0);
     err = rv == 0 ? 0 : errno;
     if (err == ENOENT)
-        return; /* somebody else has */
+        return; /* another thread has taken it */
     n.return_ns = counted(w, err, from) ? 0 : UINT64_MAX;
     note_add(&w->other, &n);
 }
@@ -184,16 +185,17 @@ static void verify_fate(uint64_t number, const struct fate *f)
                   f->out);
     if (f->out == 1 &&
         (f->taken == 1 ? f->out_of != f->taker : (f->maybe_takers >> f->out_of & 1) == 0))
-        violation("entry %" PRIu64 " is worker %u's, who has not taken it", number, f->out_of);
+        violation("entry %" PRIu64 " was taken by worker %u, according to its name only", number,
+                  f->out_of);
     if (f->made > 0 && there == 0 && f->taken == 0 && (f->maybe_taken == 0 || by_rename(number)))
         violation("entry %" PRIu64 " is lost", number);
 }
 
-/* A number that was asked for after another one had been given is larger. */
+/* A number that was requested after another one had been assigned is larger. */
 static void verify_growth(void)
 {
     struct notes calls = notes_all(false, by_call);
-    uint64_t given_ns = 0, given = 0; /* the first of them to return, not yet looked at by others */
+    uint64_t given_ns = 0, given = 0; /* later calls must get a larger number */
 
     for (size_t i = 0; i < calls.n; i++) {
         const struct note *n = &calls.at[i];
@@ -221,7 +223,8 @@ static void queue_verify(int root)
         unknown += f->made == 0 && f->waiting + f->out + f->taken + f->maybe_taken > 0;
     }
     if (unknown > doubt)
-        violation("%" PRIu64 " entries that nobody made, %" PRIu64 " are in doubt", unknown, doubt);
+        violation("%" PRIu64 " entries that no worker made, %" PRIu64 " are in doubt", unknown,
+                  doubt);
     verify_growth();
 }
 

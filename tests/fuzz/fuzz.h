@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzzers, for clang's libFuzzer. Each is a program of its own; bytes from outside must do no
- * harm, whatever they are. */
+/* Fuzzers for clang's libFuzzer. Each is a separate program. Bytes from outside must never do harm.
+ */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
 

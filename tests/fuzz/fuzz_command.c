@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands: what store_acceptable() lets pass is applied, by a session of ours, and must neither
- * kill the store nor break an invariant. What it does not let pass is not put into a log. */
+/* Commands: if store_acceptable() accepts the input, a session applies it. It must neither kill the
+ * store nor violate an invariant. A refused input never gets into a log. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "proto/encode.h"
 #include "tests/lib/store_kit.h"
 
-#define CHECK_EVERY 5000 /* inputs; then the tree begins anew */
+#define CHECK_EVERY 5000 /* inputs; then a new tree begins */
 
 static struct kit kit;
 static unsigned inputs;
@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     uint8_t *entry = malloc(STAMP_SIZE + len);
 
     check(entry != NULL);
-    (void)store_acceptable(data, len); /* with a stamp of whatever */
+    (void)store_acceptable(data, len); /* with an arbitrary stamp */
     stamp.time_ns = 1700000000000000000 + inputs;
     stamp_encode(&stamp, entry);
     if (len > 0)
@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (store_acceptable(entry, STAMP_SIZE + len)) {
         kit.seq++;
         if (apply(entry, STAMP_SIZE + len) == STORE_NO_SESSION)
-            open_session(); /* it had closed itself */
+            open_session(); /* the command has closed the session */
     }
     free(entry);
     if (++inputs % CHECK_EVERY != 0)

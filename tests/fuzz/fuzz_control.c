@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control socket: whatever was asked, the answer is one JSON object on one line. The member is
- * real, but for its node: there is no loop. */
+/* The control socket: for any request, the answer is one JSON object on one line. The member is
+ * real, except that it has no loop. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -16,7 +16,7 @@ static struct kit kit;
 static char name[] = "test", address[] = "127.0.0.1:7001";
 static struct daemon member = {.options = {.name = name, .id = 1}};
 
-/* Instead of those of raft/consensus.c (LDFLAGS_control). */
+/* They replace those of raft/consensus.c (LDFLAGS_control). */
 void __wrap_consensus_status(struct consensus *n, struct driver_status *out);
 uint64_t __wrap_consensus_session(struct consensus *n);
 size_t __wrap_consensus_pending(struct consensus *n);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A peer that says anything: a driver takes messages of any bytes, one after another, each with its
- * length in two bytes before it. It drops them or makes of them what a peer may do; it never dies,
- * and its machine sees no call out of order (tests/lib/memory_machine.c checks that). */
+/* A peer that sends any bytes: a driver gets one message after another, each with its length in two
+ * bytes before it. The driver drops a message or acts on it as on a message of a peer. It never
+ * dies, and its machine sees no call out of order (tests/lib/memory_machine.c checks that). */
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What ioctls hand over. The first byte says which: a transaction (in parts, whose sizes it says as
- * well), an entry to make, a watch. What passes as a transaction makes a command that the state
- * machine takes: what it does not take must not get into a log. */
+/* Arguments of ioctls. The first byte selects: a transaction (in parts, whose sizes it selects
+ * too), an entry to make, a watch. Every accepted transaction must become a command that the state
+ * machine accepts, because an unacceptable command must not get into a log. */
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>
@@ -38,7 +38,8 @@ static void propose(Cfs__Txn *txn)
     txn->cred = NULL;
 }
 
-/* In parts and back: nothing is lost on the way, and the sum of what is kept is right. */
+/* Sends the bytes in parts and reads them back: they are unchanged, and the count of buffered bytes
+ * is right. */
 static void fuzz_txn(const uint8_t *data, size_t len, size_t part)
 {
     size_t total = 0;

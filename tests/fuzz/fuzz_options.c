@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command line, and mount(8)'s -o: words, each ended by a NUL or the end of the input. What is
- * taken is within the bounds that the daemon relies on; what is not, is explained in one message.
- */
+/* The command line, and mount(8)'s -o: words, each ended by a NUL or the end of the input. Accepted
+ * values are within the bounds that the daemon relies on. A refusal is explained in one message. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stamps: what is taken for one is exactly what is written for it. */
+/* Stamps: an accepted stamp has exactly the bytes that the encoder writes for it. */
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A stream from a peer, in pieces as they come: frames, whose sizes and checksums are whatever.
- * The first byte says in what pieces. */
+/* A stream from a peer that arrives in pieces: frames with arbitrary sizes and checksums. The first
+ * byte selects the sizes of the pieces. */
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             uint8_t header[FRAME_HEADER];
 
             check(payload_len > 0 && payload_len <= 4096);
-            frame_header(header, payload, payload_len); /* reads all of it */
+            frame_header(header, payload, payload_len); /* reads all bytes */
             check(memcmp(header, payload - FRAME_HEADER, FRAME_HEADER) == 0);
         }
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The text of `coordfs txn`: what is taken for a transaction is one that the mount takes, too, and
- * whose steps have a path, an operation, a line and a verb; the rest is explained. */
+/* The text of `coordfs txn`: an accepted transaction is also accepted by the mount, and each of its
+ * steps has a path, an operation, a line and a verb. A refusal is explained. */
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values of xattrs that mean something: a byte for the name, one for the inode, the value. Whatever
- * it is, it is taken or refused; what is taken is there, until it is taken away; ACLs are inherited
- * and follow chmod; and the tree's invariants hold. */
+/* Values of xattrs with a meaning: a byte for the name, one for the inode, the value. Any value is
+ * accepted or refused. An accepted value is stored until it is removed, ACLs are inherited and
+ * follow chmod, and the invariants of the tree hold. */
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "tests/lib/store_kit.h"
 
-#define CHECK_EVERY 5000 /* inputs; then the tree begins anew */
+#define CHECK_EVERY 5000 /* inputs; then a new tree begins */
 
 static const char *const names[] = {
     "system.posix_acl_access",

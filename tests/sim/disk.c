@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A member's files. Its disk counts operations. At some of them the power fails; at others the disk
- * starts to fail, until the event or the member ends. The remains are written into a new directory,
- * from which the next process starts. That happens immediately, because the old process cannot come
- * back to its files, but the driver starts later. */
+ * starts to fail, until the event or the member ends. The remaining content is written into a new
+ * directory, from which the next process starts. This happens immediately, because the old process
+ * must not change its files any more, but the driver starts later. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,12 +90,12 @@ static void stop_failing(struct member *m)
 
 void disk_after(struct member *m)
 {
-    stop_failing(m); /* a checkpoint or a copy has failed: the member lives on */
+    stop_failing(m); /* a checkpoint or a snapshot has failed: the member continues */
 }
 
 /* ---- Background work ------------------------------------------------------------------------- */
 
-static struct member *job_owner; /* whose store works */
+static struct member *job_owner; /* the member whose store works */
 
 static void job_started(struct background *b)
 {
@@ -163,7 +163,7 @@ void disk_open(struct member *m)
     m->inner = machine_of(m->daemon.machine);
 }
 
-/* The process has ended, perhaps within a transaction. Nobody sees what it still does to its files.
+/* The process has ended, perhaps within a transaction. Later changes to its files have no effect.
  */
 void disk_close(struct member *m)
 {
@@ -243,7 +243,7 @@ void disk_crash(struct member *m)
     m->fail_in = 0; /* store_open would return an error, and a daemon would end */
     m->recovers = true;
     disk_open(m);
-    if (m->doomed) { /* again */
+    if (m->doomed) { /* again doomed */
         disk_close(m);
         leave_dir(m);
         m->crash_in = 0;

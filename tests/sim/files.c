@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* File operations that the store makes without SQLite. The linker sends them here (--wrap, see the
- * Makefile), so that their effects can be lost, too. */
+/* File operations that the store makes without SQLite. The linker redirects them here (--wrap, see
+ * the Makefile), so that a power cut can undo their effects, too. */
 #include "tests/sim/files.h"
 
 #include <errno.h>

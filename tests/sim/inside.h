@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks up internals of the store. (In a file of its own, because store/internal.h and <uv.h>
- * conflict: both define struct dirent.) */
+/* Looks up internals of the store. (These functions have a separate file because store/internal.h
+ * and <uv.h> conflict: both define struct dirent.) */
 #ifndef TESTS_SIM_INSIDE_H
 #define TESTS_SIM_INSIDE_H
 

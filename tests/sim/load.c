@@ -9,9 +9,9 @@
 #include "tests/lib/txn_kit.h"
 #include "tests/sim/impl.h"
 
-#define LARGE       100000 /* bytes of a command: few are larger, for they take long */
+#define LARGE       100000 /* bytes of a command; few are larger, because they take long */
 #define PENDING_MAX 40     /* of a member */
-#define WAITS_MAX   30     /* of the model's queue, minus what the dead have left behind */
+#define WAITS_MAX   30     /* of the model's queue, without requests of crashed members */
 
 static uint64_t pick(const struct member *m, uint64_t n)
 {
@@ -41,7 +41,7 @@ static ProtobufCBinaryData some_name(const struct member *m)
     return kit_bytes(names[pick(m, ARRAY_LEN(names))], 1);
 }
 
-/* Mostly of that type. */
+/* Picks an inode, mostly of that type. */
 static uint64_t some_ino(const struct member *m, uint32_t type)
 {
     const struct reference *r = m->world->reference;

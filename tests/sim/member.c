@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One member: what daemon/ does for a driver in production, this does for a driver of raft_sim. The
- * store is behind daemon/machine.c, as in production. In front of that, calls are counted, delayed,
- * interrupted and compared. */
+/* One member: it does for a driver of raft_sim what daemon/ does for a driver in production. The
+ * store is behind daemon/machine.c, as in production. This layer in front of it counts, delays,
+ * interrupts and compares calls. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,7 +95,7 @@ static void do_commit(void *ctx, bool sync)
     struct member *m = ctx;
     struct store_raft_state raft;
 
-    raft_sim_on_commit(sim_of(m), m->id, sync); /* perhaps it goes no further than here */
+    raft_sim_on_commit(sim_of(m), m->id, sync); /* this call may not return */
     OPS(ctx)->commit(INNER(ctx), sync);
     m->world->stats.commits++;
     m->world->stats.syncs += sync;
@@ -119,7 +119,7 @@ static struct machine_snapshot *do_snapshot_open(void *ctx)
     return OPS(ctx)->snapshot_open(INNER(ctx));
 }
 
-/* The work takes a while, in which the store goes on. */
+/* The work takes a while; meanwhile the store continues. */
 static void work_sometimes(struct member *m)
 {
     if (raft_sim_peaceful(sim_of(m)) || raft_sim_pick(sim_of(m), 0, 3) == 0)
@@ -188,7 +188,7 @@ static void do_incoming_close(void *ctx, struct machine_incoming *incoming)
 {
     struct member *m = ctx;
 
-    if (incoming != m->installing) /* else it has died in there, and the stage is gone */
+    if (incoming != m->installing) /* otherwise the member died in it, and the snapshot is gone */
         OPS(ctx)->incoming_close(INNER(ctx), incoming);
 }
 
@@ -360,10 +360,10 @@ static void member_stopping(void *disk)
     struct member *m = disk;
     bool doomed = m->doomed;
 
-    m->doomed = true; /* what its requests are told now is told to nobody */
+    m->doomed = true; /* from now on the answers of its requests reach no host */
     client_free(m->client);
     if (m->reader != NULL &&
-        inside_is_open(m->daemon.store)) /* else it died while it replaced its database */
+        inside_is_open(m->daemon.store)) /* otherwise it died while it replaced its database */
         reader_free(m->reader);
     m->doomed = doomed;
     m->client = NULL;
@@ -405,7 +405,7 @@ static void member_on_link(void *disk, uint64_t peer, bool up)
 {
     struct member *m = disk;
 
-    if (up && peer == m->leader) /* what was on its way in the old link is lost */
+    if (up && peer == m->leader) /* messages in the old link are lost */
         client_leader(m->client, m->leader, m->term);
 }
 

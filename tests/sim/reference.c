@@ -23,7 +23,7 @@ struct reference *reference_new(const char *dir, bool model)
 
     snprintf(r->dir, sizeof r->dir, "%s/reference", dir);
     check(mkdir(r->dir, 0700) == 0);
-    crash_vfs_off(); /* this disk is a good one */
+    crash_vfs_off(); /* the reference's disk has no faults */
     if (store_open(r->dir, &identity, &r->store, errmsg, sizeof errmsg) != 0)
         die("the reference: %s", errmsg);
     r->reader = reader_new(r->store);
@@ -117,7 +117,7 @@ static bool check_once(struct reference *r, const struct stamp *stamp,
     Cfs__Reply *reply;
 
     if (got->outcome != wanted)
-        return wrong(r, entry, "ONCE", "not the outcome that its number should have");
+        return wrong(r, entry, "ONCE", "the outcome does not fit its number");
     if (wanted != STORE_APPLIED)
         return true;
     s->last = stamp->seq;
@@ -196,7 +196,7 @@ static bool check_locks(struct reference *r, const struct stamp *stamp, const Cf
         uint32_t status = status_of(got);
 
         if (run_in_model(r, stamp->session, c, status) != status)
-            return wrong(r, entry, "LOCKS", "another status than the model's");
+            return wrong(r, entry, "LOCKS", "the status differs from the model's");
     }
     for (size_t i = 0; i < got->n_grants && good; i++)
         good = lock_model_grant(r->lock_model, r->applied, &got->grants[i], &why);
@@ -211,7 +211,7 @@ static bool check_locks(struct reference *r, const struct stamp *stamp, const Cf
 
 /* ---- What there is --------------------------------------------------------------------------- */
 
-/* Records the files that the load needs to know, by their names in the root. */
+/* Records the files that the load uses, by their names in the root. */
 static void note_made(struct reference *r, const Cfs__Command *c, const struct store_result *got)
 {
     Cfs__Reply *reply;

@@ -12,13 +12,13 @@
 #include "tests/lib/lock_model.h"
 #include "tests/lib/model.h"
 
-struct reference_row { /* a command that was carried out */
+struct reference_row { /* an applied command */
     struct {
         uint64_t session, seq;
     } key;
     uint64_t index;
     uint64_t command; /* hash of its bytes */
-    uint64_t reply;   /* hash of the answer's */
+    uint64_t reply;   /* hash of the answer's bytes */
     uint64_t value;
     uint32_t status;
     UT_hash_handle hh;
@@ -26,7 +26,7 @@ struct reference_row { /* a command that was carried out */
 
 struct reference_session {
     uint64_t id;
-    uint64_t last; /* number */
+    uint64_t last; /* the latest number */
     bool ended;
     UT_hash_handle hh;
 };
@@ -38,9 +38,9 @@ struct reference {
     struct store *store;
     struct store_reader *reader;
     struct model *model;           /* NULL: not in this world */
-    struct lock_model *lock_model; /* NULL: no files for it yet */
+    struct lock_model *lock_model; /* NULL: its files do not exist yet */
     uint64_t lock_inos[LOCK_MODEL_FILES];
-    uint64_t journal; /* its inode; 0: there is none yet */
+    uint64_t journal; /* its inode; 0: it does not exist yet */
     uint64_t applied;
     uint64_t store_term;
     uint64_t last_session;
@@ -48,7 +48,7 @@ struct reference {
     uint64_t cap;
     struct reference_row *rows;
     struct reference_session *sessions;
-    struct { /* some that there are, or were */
+    struct { /* some inodes that exist or existed */
         uint64_t ino;
         uint32_t mode;
     } inos[REFERENCE_INOS];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request of a host: its command, what had been answered before, and whether its answer is the
- * one that the committed log gives. */
+/* One request of a host: its command, the state of the answers before it, and a check that its
+ * answer is the one that the committed log gives. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static void judge(const struct request *r, const uint8_t *reply, size_t len)
     if (row->command != r->hash)
         world_fail(w, "ANSWER: member %u answers with entry %llu, another command", m->id, at);
     else if (row->reply != XXH3_64bits(reply, len))
-        world_fail(w, "ANSWER: member %u answers something else than entry %llu says", m->id, at);
+        world_fail(w, "ANSWER: member %u answers differently from entry %llu", m->id, at);
     else if (row->index <= r->floor)
         world_fail(w, "ORDER: member %u: entry %llu, submitted after an answer of entry %llu",
                    m->id, at, (unsigned long long)r->floor);
@@ -70,6 +70,6 @@ void sim_request_submit(struct member *m, struct buf *command, uint64_t journal,
         deadline = raft_sim_clock_us(w->sim, m->id) / 1000 + raft_sim_pick(w->sim, 1, 3000);
     ticket = ++m->last_ticket;
     client_submit(m->client, ticket, 0, command, deadline, on_done, r);
-    if (deadline != 0 && deadline % 4 == 0) /* given up at once, or while it is on its way */
+    if (deadline != 0 && deadline % 4 == 0) /* cancelled immediately, or while it is in progress */
         client_cancel(m->client, ticket - min_u64(ticket - 1, deadline % 3));
 }

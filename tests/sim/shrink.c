@@ -49,8 +49,8 @@ static int run(void *arg)
     return 1;
 }
 
-/* Runs the configuration: is the invariant of `error` violated? *out: the output, to be released.
- */
+/* Runs the configuration. True if it violates the invariant of `error`. *out: the output, to be
+ * released. */
 static bool violates(struct sim_config *config, const char *error, struct forked *out)
 {
     size_t len = strcspn(error, ":");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks for a simpler run with the same violation: leaves out as much trouble as possible. */
+/* Searches for a simpler run with the same violation: leaves out as much trouble as possible. */
 #ifndef TESTS_SIM_SHRINK_H
 #define TESTS_SIM_SHRINK_H
 

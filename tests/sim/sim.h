@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whole members in one process, on virtual time: the driver, the client and the store as in
  * production; SQLite files that a power cut tears (tests/lib/crash_vfs.h); the network of
- * tests/lib/raft_sim.h; and hosts that change the tree in many ways at once. Single-threaded;
- * everything follows from the seed.
+ * tests/lib/raft_sim.h; and hosts that change the tree in many ways at once. Single-threaded; the
+ * seed determines everything.
  *
- * Checks, beyond those of tests/lib/raft_sim.h. A violation begins with the name:
+ * Checks, beyond those of tests/lib/raft_sim.h. The report of a violation begins with the name:
  *   STATE HASH    after each commit, a member's state is that of the reference, which applies the
  *                 committed log once, in order, and never crashes
  *   MODEL         in some worlds: the reference answers as tests/lib/model.h, and has its tree
@@ -12,12 +12,12 @@
  *   ONCE          each (session, number) is applied once, in order, by a living session; bytes
  *                 that hosts append are in the file once, in the order of their answers
  *   ANSWER        each answer is the one that the log gives for the command that was sent
- *   ORDER         a command submitted after an answer comes behind it in the log
+ *   ORDER         a command that was submitted after an answer follows it in the log
  *   OWN WRITES    a host that got an answer sees its own change
- *   BARRIER       a host that reached a barrier sees everything answered before it asked for it
+ *   BARRIER       after a barrier, a host sees everything that was answered before its request
  *   DURABILITY    synced data exist after a crash; answered commands exist at the end
- *   LIVENESS      when the trouble has ended, there is a leader within five election timeouts, and
- *                 then every request is answered
+ *   LIVENESS      after the trouble, there is a leader within five election timeouts, and then
+ *                 every request is answered
  *   GROWTH        neither the log nor the stored replies grow without bound
  *   CHECK         store_check(), after crashes and at the end; and check() anywhere
  *   DEATH         die() although no disk fails */
@@ -28,11 +28,11 @@
 
 struct sim_config {
     struct raft_sim_config raft;
-    bool model;           /* only what tests/lib/model.h knows */
+    bool model;           /* only commands that tests/lib/model.h knows */
     unsigned crash_ops;   /* mean number of a member's disk operations between two power cuts */
     unsigned fail_ops;    /* … and between two failures of the disk */
-    unsigned deadlines;   /* so many requests in 1000 have one */
-    unsigned check_every; /* store_check after so many crashes */
+    unsigned deadlines;   /* this many requests in 1000 have one */
+    unsigned check_every; /* store_check after this many crashes */
     uint64_t run_ms;
 };
 

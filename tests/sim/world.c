@@ -19,7 +19,7 @@
 
 #define HEAL_US       120000000u
 #define ELECTIONS_MAX 5
-#define REPLIES_MAX   200 /* of a session, once all is answered */
+#define REPLIES_MAX   200 /* of a session, after all requests are answered */
 
 struct world *sim_world;
 
@@ -95,8 +95,8 @@ static void make_dir(struct world *w)
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
-/* Each appended number is in the file at most once; each answered one exactly once, at the offset
- * that the answer gave. */
+/* Each appended number is in the file at most once, each answered one exactly once, at the offset
+ * in its answer. */
 static void check_journal(struct world *w)
 {
     struct reference *r = w->reference;
@@ -111,7 +111,8 @@ static void check_journal(struct world *w)
     for (uint64_t at = 0; at < attr.size; at += sizeof number) {
         check(reader_read(r->reader, r->journal, at, &number, sizeof number) == sizeof number);
         if (number == 0 || number > w->next_number || seen[number]++ > 0)
-            world_fail(w, "ONCE: number %" PRIu64 " is in the journal twice, or never was", number);
+            world_fail(w, "ONCE: number %" PRIu64 " is in the journal twice, or was never assigned",
+                       number);
     }
     free(seen);
     if (attr.size < w->journal_answered)
@@ -122,8 +123,8 @@ static void check_journal(struct world *w)
             world_fail(w, "DURABILITY: entry %" PRIu64 " is lost", row->index);
 }
 
-/* Only in worlds where it does not take long: no receiver of a snapshot is waited for, and enough
- * is written to make every member compact twice. */
+/* True in worlds where compaction is quick: no receiver of a snapshot delays it, and enough is
+ * written to make every member compact twice. */
 static bool may_compact(const struct raft_sim_config *c)
 {
     return c->compact_every <= 5;
@@ -161,7 +162,7 @@ static void check_member(struct world *w, struct member *m)
         world_fail(w, "CHECK: member %u at the end: %s", m->id, why);
 }
 
-/* Trouble that has ended still has effects: the last pause, the last slow disk. */
+/* Trouble still has effects after its end: the last pause, the last slow disk. */
 static uint64_t echo_us(const struct raft_sim_config *c)
 {
     uint64_t echo = c->pause_every > 0 ? c->pause_max : 0;
@@ -205,7 +206,7 @@ static void begin(struct world *w, const struct sim_config *config)
         disk_arm(w->members[id]);
 }
 
-/* Prepares for the next world, even if this one stops as it is. */
+/* Prepares for the next world, even if this one was abandoned. */
 static void leave(struct world *w)
 {
     crash_vfs_watch(NULL);
@@ -255,7 +256,7 @@ bool sim_run(const struct sim_config *config, struct sim_stats *stats, uint64_t 
         raft_sim_story(w.sim, 60);
         raft_sim_print(w.sim);
         leave(&w);
-        return false; /* what else there was is lost */
+        return false; /* other findings are lost */
     }
     finish(&w);
     return true;

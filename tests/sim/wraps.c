@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process around the members. The linker sends these calls here (--wrap, see the Makefile). A
- * member that dies must not take the others along, and daemon/machine.c, which asks a node, gets
- * what a member has here. Files: tests/sim/files.c. */
+/* The process around the members. The linker redirects these calls here (--wrap, see the Makefile).
+ * If a member dies, the others must survive; and daemon/machine.c, which calls raft/consensus.h,
+ * gets the values of its member. Files: tests/sim/files.c. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

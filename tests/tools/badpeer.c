@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A peer that talks nonsense.
+/* A peer that sends nonsense.
  *
- *   badpeer HOST PORT SEED      connects many times, says something else each time
+ *   badpeer HOST PORT SEED      connects many times and sends something else each time
  *
- * The member must close each such link, or ignore what it was sent, and stay well: which is for the
- * caller to see. Here only that every link can still be opened, and that nothing blocks: each link
- * is given SECONDS_EACH to take what it is sent. */
+ * The member must close each such link, or ignore the bytes, and stay healthy; the caller checks
+ * this. This program only checks that every link can still be opened and that nothing blocks: each
+ * link gets SECONDS_EACH to accept the bytes. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -22,7 +22,7 @@
 
 #define SECONDS_EACH 2
 #define ROUNDS       40
-#define BIG          (6u << 20) /* more than any frame may have */
+#define BIG          (6u << 20) /* larger than any valid frame */
 
 static uint64_t seed;
 
@@ -47,7 +47,7 @@ static int dial(const char *host, int port)
     return fd;
 }
 
-/* Sends as much as the other side takes. */
+/* Sends as much as the other side accepts. */
 static void say(int fd, const void *data, size_t len)
 {
     const char *at = data;
@@ -75,7 +75,7 @@ static void random_bytes(int fd)
     say(fd, data, len);
 }
 
-/* A length that nobody may send, in either byte order and of 2, 4 or 8 bytes. */
+/* Sends an invalid length, in either byte order and of 2, 4 or 8 bytes. */
 static void huge_length(int fd)
 {
     static const unsigned char lengths[][8] = {
@@ -92,7 +92,7 @@ static void huge_length(int fd)
     say(fd, zeros, sizeof zeros);
 }
 
-/* What somebody's browser, shell or scanner would say. */
+/* Sends what a browser, a shell or a scanner would send. */
 static void other_protocol(int fd)
 {
     static const char *const words[] = {
@@ -107,7 +107,7 @@ static void other_protocol(int fd)
     say(fd, text, strlen(text));
 }
 
-/* A short frame of plausible length (both byte orders) with nonsense in it. */
+/* Sends short frames of plausible length (both byte orders) with nonsense in them. */
 static void small_frames(int fd)
 {
     unsigned char frame[64];

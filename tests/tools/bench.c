@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Load through a mount, and the disk below it for comparison.
  *
- *   bench write DIR WRITERS SECONDS     each writer overwrites 256 bytes of its own file: every
- *                                       write(2) is one commit
- *   bench create DIR WRITERS SECONDS    each writer makes empty files in its own directory
- *   bench sync DIR WRITERS SECONDS      each writer appends 4 KiB to its own file and calls
- *                                       fdatasync: what a disk can do at best
- *   bench fill DIR WRITERS FILES BYTES  makes FILES files of BYTES bytes in directories of 1000,
- *                                       which belong to one writer each
- *   bench churn DIR WRITERS CHANGES [RATE]  CHANGES overwrites altogether, RATE a second
+ *   bench write DIR WRITERS SECONDS         each writer overwrites 256 bytes of its own file: every
+ *                                           write(2) is one commit
+ *   bench create DIR WRITERS SECONDS        each writer makes empty files in its own directory
+ *   bench sync DIR WRITERS SECONDS          each writer appends 4 KiB to its own file and calls
+ *                                           fdatasync: the best that a disk can do
+ *   bench fill DIR WRITERS FILES BYTES      makes FILES files of BYTES bytes in directories of
+ *                                           1000, each of which belongs to one writer
+ *   bench churn DIR WRITERS CHANGES [RATE]  CHANGES overwrites in total, RATE per second
  *   bench make DIR WRITERS CHANGES [RATE]   the same with new empty files
  *
- * Prints one line of JSON: operations, seconds, per second, latency in microseconds. An error of
- * any operation ends the program with 1. */
+ * Prints one line of JSON: operations, seconds, operations per second, latency in microseconds. Any
+ * error ends the program with 1. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -39,7 +39,7 @@ struct job;
 struct writer {
     const struct job *job;
     unsigned id;
-    int dir; /* the directory it works in */
+    int dir; /* the directory that it changes */
     int fd;
     uint64_t done;
     uint32_t *samples; /* microseconds */
@@ -50,16 +50,16 @@ struct writer {
 struct job {
     const char *name;
     int (*step)(struct writer *w, uint64_t n); /* 0 or an errno */
-    bool by_time; /* ends by the clock; otherwise by the number of operations */
+    bool by_time; /* ends after a time; otherwise after a number of operations */
 };
 
 static struct writer writers[MAX_WRITERS];
 static unsigned n_writers;
 static atomic_bool stopping;
-static atomic_ullong next_number; /* of the operations, when they are counted */
+static atomic_ullong next_number; /* number of the next operation, if they are counted */
 static uint64_t all_numbers;
 static unsigned fill_bytes;
-static uint64_t rate; /* of operations, a second, when they are counted; 0: as fast as can be */
+static uint64_t rate; /* operations per second, if they are counted; 0: no limit */
 static uint64_t all_began;
 
 /* ---- The steps ------------------------------------------------------------------------------- */
@@ -103,7 +103,8 @@ static int step_fill(struct writer *w, uint64_t n)
     int fd;
     int err = 0;
 
-    /* Directories of its own: the kernel lets one process at a time change a directory. */
+    /* Each writer has its own directories, because the kernel lets one process at a time change a
+     * directory. */
     snprintf(name, sizeof name, "w%u-%" PRIu64, w->id, w->done / DIR_FILES);
     if (w->done % DIR_FILES == 0 && mkdirat(w->dir, name, 0755) < 0)
         return errno;
@@ -159,7 +160,7 @@ static void wait_for_turn(uint64_t n)
         usleep((useconds_t)(at - now));
 }
 
-/* The number of the writer's next operation; false: there is none. */
+/* Finds the number of the writer's next operation. False: there is none. */
 static bool take_number(struct writer *w, uint64_t *out)
 {
     if (atomic_load(&stopping))
@@ -220,7 +221,7 @@ static void report(const struct job *job, uint64_t took_us)
     free(all);
 }
 
-/* The files of a writer's own are of no use to anybody afterwards. */
+/* Removes the writer's own files, which have no use afterwards. */
 static void tidy(struct writer *w, const char *dir)
 {
     char *name = xasprintf("%s/bench-%d-%u", dir, (int)getpid(), w->id);
@@ -234,7 +235,7 @@ static void tidy(struct writer *w, const char *dir)
     if (w->job->step != step_fill) {
         unlinkat(w->dir, "data", 0);
         close(w->fd);
-        (void)rmdir(name); /* what was counted is left */
+        (void)rmdir(name); /* fails if it has counted files in it: they stay */
     }
     close(w->dir);
     free(name);

@@ -2,14 +2,14 @@
 /* coordfsd on a disk whose power can be cut: linked with the daemon's main, so it takes the same
  * arguments and does the same, over tests/lib/crash_vfs.h.
  *
- *   CUT_STATE=DIR   its state directory, absolute; without it there is nothing special
- *   CUT_LIES=1      the disk says that it has synced, and has not
+ *   CUT_STATE=DIR   its state directory, absolute; without it, the program is an ordinary coordfsd
+ *   CUT_LIES=1      the disk reports success for a sync, and does nothing
  *
- * Whoever writes "OPERATIONS SEED" to the fifo DIR.cut takes the power away so many writes, syncs,
- * truncations and changes of names later, or after WAIT_MS when there are not so many. Then what is
- * on the disk lies in the directory DIR.left, which must exist: all that was synced, and an
- * arbitrary part of what was not; and the process is gone, as by SIGKILL. Between the two no
- * operation of its disk ends, so nothing is promised that is not there. */
+ * A test writes "OPERATIONS SEED" to the fifo DIR.cut. The power then fails after this number of
+ * writes, syncs, truncations and changes of names, or after WAIT_MS if there are fewer. Then the
+ * directory DIR.left, which must exist, has the content of the disk: all that was synced, and an
+ * arbitrary part of the rest. The process ends as by SIGKILL. Between the cut and the end, no
+ * operation on the disk returns, so the daemon promises nothing that the disk does not have. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,7 +27,7 @@
 
 static const char *state;
 static char *asked, *left;
-static atomic_int watched_by; /* the process whose thread waits for the request: daemons fork */
+static atomic_int watched_by; /* the process whose thread waits for the request (daemons fork) */
 static atomic_uint operations_left;
 
 BASE_NORETURN static void power_off(void)
@@ -40,7 +40,7 @@ BASE_NORETURN static void power_off(void)
 static void *wait_for_request(void *arg BASE_UNUSED)
 {
     unsigned operations = 0, seed = 0;
-    FILE *in = fopen(asked, "r"); /* until somebody opens it to write */
+    FILE *in = fopen(asked, "r"); /* waits until a test opens it for writing */
 
     if (in == NULL || fscanf(in, "%u %u", &operations, &seed) != 2)
         die("%s: %s", asked, in == NULL ? strerror(errno) : "not what was expected");
@@ -51,7 +51,7 @@ static void *wait_for_request(void *arg BASE_UNUSED)
     power_off();
 }
 
-/* Before each operation. */
+/* Called before each operation. */
 static void on_operation(const char *path BASE_UNUSED)
 {
     int self = getpid();

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A network switch that is slow: forwards what comes in at each of these network interfaces to all
- * others, each frame after a time of its own, so that they also overtake one another. For machines
- * whose kernel has neither netem nor NFQUEUE. Needs CAP_NET_RAW; ends by a signal.
+/* A slow network switch: forwards frames from each of these network interfaces to all others. Each
+ * frame has its own delay, so frames also overtake one another. For machines whose kernel has
+ * neither netem nor NFQUEUE. Needs CAP_NET_RAW; a signal ends it.
  *
  *   delay MIN_MS MAX_MS INTERFACE…
  *
- * Frames are passed on with their offloads (PACKET_VNET_HDR): a checksum or a segmentation that the
- * sender has left to its card is still left to the receiver. */
+ * Frames keep their offloads (PACKET_VNET_HDR): if the sender leaves a checksum or a segmentation
+ * to its card, the receiver still has to do it. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -24,10 +24,10 @@
 
 #define MAX_PORTS   16
 #define FRAME_BYTES (65536 + 256) /* the largest segment, and its headers */
-#define FRAMES_MAX  20000         /* under way; more are lost, as in any switch */
+#define FRAMES_MAX  20000         /* in transit; further frames are lost, as in any switch */
 
 struct frame {
-    struct frame *next; /* due later */
+    struct frame *next; /* the frame that is due next */
     uint64_t due_us;
     unsigned from;
     size_t len;
@@ -83,7 +83,7 @@ static void take(unsigned port, uint64_t min_us, uint64_t max_us)
     }
 }
 
-/* Until when the next one must wait: milliseconds for poll. */
+/* Sends the frames that are due. Returns the time until the next one: milliseconds for poll. */
 static int pass_on(void)
 {
     while (frames != NULL) {

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* System calls that no shell command makes, one per invocation. Exit code 0: it succeeded; 1: it
+/* System calls that no shell command makes, one per invocation. Exit status 0: it succeeded; 1: it
  * failed, and the error is on stderr.
  *
  *   fsop rename-noreplace|rename-exchange A B
  *   fsop xattr-create|xattr-replace FILE NAME VALUE
- *   fsop create FILE            O_CREAT | O_EXCL
- *   fsop write FILE OFFSET BYTES    one pwrite(2) of that many bytes
- *   fsop append FILE TEXT COUNT     COUNT appends of TEXT and a newline, one descriptor
- *   fsop socket FILE            makes a socket
- *   fsop unlinked FILE          writes, reads, truncates, stats a file that is removed while open
- *   fsop readdir DIR            a directory that changes while it is read, see readdir_changing
- *   fsop seekdir DIR            every telldir position leads back to the same entry
- *   fsop mmap FILE              what a private and a read-only shared mapping show */
+ *   fsop create FILE              O_CREAT | O_EXCL
+ *   fsop write FILE OFFSET BYTES  one pwrite(2) of that many bytes
+ *   fsop append FILE TEXT COUNT   COUNT appends of TEXT and a newline, one descriptor
+ *   fsop socket FILE              makes a socket
+ *   fsop unlinked FILE            writes, reads, truncates, stats a file that is removed while open
+ *   fsop readdir DIR              a directory that changes while it is read, see readdir_changing
+ *   fsop seekdir DIR              every telldir position leads back to the same entry
+ *   fsop mmap FILE                the content of a private and of a read-only shared mapping */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,11 +28,11 @@
 
 #include "base/base.h"
 
-#define STABLE  400 /* entries that stay while the directory is read */
-#define CHANGES 100 /* pieces after which others are made and removed */
+#define STABLE  400 /* entries that exist while the directory is read */
+#define CHANGES 100 /* pieces, after each of which other entries are made and removed */
 #define READS   20000
 
-/* 0, or an errno from a call's result. */
+/* 0 or an errno, from the result of a call. */
 static int outcome(long rv)
 {
     return rv < 0 ? errno : 0;
@@ -111,7 +111,7 @@ static int make_socket(char **args)
     return outcome(bind(fd, (struct sockaddr *)&address, sizeof address));
 }
 
-/* What still works on a file that has no name any more. */
+/* Tries everything that still works on a file without a name. */
 static int use_unlinked(int fd, const char *path)
 {
     char got[16] = "";
@@ -170,8 +170,8 @@ static int remove_names(int dir, const char *prefix, int from, int to)
     return 0;
 }
 
-/* One getdents64 of a small buffer; counts the names "stable-N" in seen. < 0: -errno, 0: the end.
- */
+/* Calls getdents64 once with a small buffer; counts the names "stable-N" in seen. < 0: -errno, 0:
+ * the end. */
 static long read_some(int fd, int seen[STABLE])
 {
     char data[512];
@@ -188,8 +188,8 @@ static long read_some(int fd, int seen[STABLE])
     return n < 0 ? -errno : n;
 }
 
-/* Entries that are there all the time are seen exactly once, whatever else is made and removed
- * between the pieces that are read. */
+/* Entries that exist all the time are seen exactly once, although other entries are made and
+ * removed between the pieces. */
 static int readdir_changing(char **args)
 {
     int seen[STABLE] = {0};

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How long nobody's write is acknowledged when something happens to the cluster.
+/* The time without an acknowledged write of any writer after an event in the cluster.
  *
- *   gap BEFORE_MS AFTER_MS kill PID DIR...       kill -9 of a process, after BEFORE_MS
- *   gap BEFORE_MS AFTER_MS run COMMAND DIR...    a shell command, e.g. one that cuts a network
+ *   gap BEFORE_MS AFTER_MS kill PID DIR...     kill -9 of a process, after BEFORE_MS
+ *   gap BEFORE_MS AFTER_MS run COMMAND DIR...  a shell command, for example to cut a network
  *
- * One writer per DIR overwrites a small file of its own, over and over; DIRs on mounts of members
- * that stay alive. The gap is the longest time between two acknowledged writes (of any writer), of
- * those that end after the event. Prints on one line:
+ * One writer per DIR overwrites a small file repeatedly. The DIRs are on mounts of members that
+ * stay alive. The gap is the longest time between two acknowledged writes (of any writer), of those
+ * that end after the event. Prints on one line:
  *
  *   gap_ms GAP before_ms LONGEST-BEFORE-THE-EVENT writes NUMBER errors NUMBER last LAST-ERROR
  *
- * It ends AFTER_MS after the first write that *began* after the event was acknowledged; when there
- * is none within 60 s it exits with 1. */
+ * It ends AFTER_MS after the acknowledgement of the first write that *began* after the event. If
+ * there is none within 60 s, it exits with 1. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -35,7 +35,7 @@
 struct writer {
     const char *dir;
     unsigned id;
-    uint64_t *acks; /* when: microseconds of clock_boot_us */
+    uint64_t *acks; /* time of each: microseconds of clock_boot_us */
     unsigned n_acks;
     pthread_t thread;
 };
@@ -45,8 +45,9 @@ static unsigned n_writers;
 static atomic_bool stopping;
 static atomic_uint errors;
 static atomic_int last_error;
-static atomic_ullong event_us;       /* when it happened; 0: not yet */
-static atomic_ullong first_after_us; /* acknowledged, of those begun after the event */
+static atomic_ullong event_us; /* time of the event; 0: not yet */
+static atomic_ullong
+    first_after_us; /* first acknowledgement of a write that began after the event */
 
 static void note_ack(struct writer *w, uint64_t began, uint64_t now)
 {
@@ -119,7 +120,7 @@ static void report(void)
     free(all);
 }
 
-/* Like system(3), but that blocks SIGCHLD in this thread, so it would hit a writer. */
+/* Like system(3), which blocks SIGCHLD in one thread only, so that a writer would get it. */
 static void run_command(const char *command)
 {
     char shell[] = "/bin/sh";
@@ -143,7 +144,8 @@ static void cause(const char *how, const char *what)
             die("kill %s: %s", what, strerror(errno));
         return;
     }
-    /* The command takes a while, and writes go on meanwhile: the event is when it had happened. */
+    /* The command takes a while, and writes continue meanwhile: the event is the end of the
+     * command. */
     run_command(what);
     atomic_store(&event_us, clock_boot_us());
 }

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records what concurrent readers and writers of registers do and see through several mounts of one
- * cluster, and checks it (tests/lib/observed.h). A register is a file of a few bytes.
+/* Records the operations of concurrent readers and writers of registers through several mounts of
+ * one cluster, and checks the history (tests/lib/observed.h). A register is a file of a few bytes.
  *
- *   history shared SECONDS WORKERS DIR…     every worker reads and writes any of a few registers:
- *                                           they must be linearizable (consistency=strong)
- *   history owned SECONDS WORKERS DIR…      one worker of each mount writes the registers of that
- *                                           mount, the others read them all: each mount must show
- *                                           prefixes of what each writer wrote, never going back,
- *                                           and its own writes (promises P2 and P3)
+ *   history shared SECONDS WORKERS DIR…  every worker reads and writes any of a few registers:
+ *                                        they must be linearizable (consistency=strong)
+ *   history owned SECONDS WORKERS DIR…   one worker of each mount writes the registers of that
+ *                                        mount, the others read them all: each mount must show
+ *                                        prefixes of each writer's writes, never go back, and show
+ *                                        its own writes (promises P2 and P3)
  *
- * WORKERS threads for each DIR, which are the same directory in different mounts. A mount may
- * vanish and come back meanwhile. Every operation opens the file. A write that fails may have
- * happened. SIGTERM ends it before its time.
+ * There are WORKERS threads for each DIR; the DIRs are the same directory in different mounts. A
+ * mount may disappear and return meanwhile. Every operation opens the file. A write that fails may
+ * have happened. SIGTERM ends the program early.
  *
- * Prints "ready" when it begins, at the end "operations writes failed", and exits with 0; or what
- * is wrong, and exits with 1. Then $HISTORY_DUMP, if it is set, becomes the whole history. */
+ * Prints "ready" at the beginning and "operations writes failed" at the end, and exits with 0.
+ * After a violation it prints the violation, exits with 1, and writes the whole history to
+ * $HISTORY_DUMP, if set. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -42,7 +43,7 @@ struct worker {
     unsigned mount;
     unsigned id;
     unsigned seed;
-    uint64_t numbers; /* of its writes */
+    uint64_t numbers; /* number of its writes */
     uint64_t failed;
     struct observed history;
 };
@@ -70,7 +71,7 @@ static int open_register(unsigned mount, unsigned reg, int flags)
     return open(path, flags | O_CLOEXEC, 0644);
 }
 
-/* False when nothing has happened that says anything. */
+/* False: the operation failed in a way that proves nothing. */
 static bool do_write(struct worker *w, struct observed_op *op)
 {
     char text[TEXT + 1];
@@ -79,7 +80,7 @@ static bool do_write(struct worker *w, struct observed_op *op)
     if (fd < 0)
         return false;
     snprintf(text, sizeof(text), "%0*" PRIu64, TEXT, op->value);
-    op->call_ns = now_ns(); /* nothing was written before */
+    op->call_ns = now_ns(); /* no write happened before */
     if (pwrite(fd, text, TEXT, 0) == TEXT)
         op->return_ns = now_ns();
     else
@@ -132,7 +133,7 @@ static void *work(void *arg)
 
     while (!atomic_load(&stopping))
         if (!step(w))
-            usleep(RETRY_US); /* the mount is away */
+            usleep(RETRY_US); /* the mount is gone for a while */
     return NULL;
 }
 
@@ -146,7 +147,7 @@ static bool make_register(unsigned reg, const char *zeros)
     return made;
 }
 
-/* The barrier: what was made is there. */
+/* The barrier: afterwards the directory is visible there. */
 static bool reach(const char *mount)
 {
     int fd = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -157,7 +158,7 @@ static bool reach(const char *mount)
     return reached;
 }
 
-/* A host that is slow may not have heard of the directory yet, and calls may time out. */
+/* A slow host may not know the directory yet, and calls may time out. */
 static void make_registers(void)
 {
     uint64_t end = now_ns() + PREPARE_S * 1000000000ull;
@@ -178,7 +179,8 @@ static void make_registers(void)
         }
 }
 
-/* A line for each operation: mount, register, w or r, value, call and return (ns; -1: failed). */
+/* Writes a line for each operation: mount, register, w or r, value, call and return (ns; -1:
+ * failed). */
 static void dump(const struct observed *h, const char *name)
 {
     FILE *out = name == NULL ? NULL : fopen(name, "w");
@@ -217,7 +219,7 @@ static int judge(void)
     return error != NULL;
 }
 
-/* Until the time is over, or SIGTERM comes. */
+/* Waits until the time is over or SIGTERM arrives. */
 static void until_told(unsigned seconds)
 {
     struct timespec time = {.tv_sec = seconds};

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inotify events, and changes whose events are known.
+/* inotify events, and changes with known events.
  *
- *   inotify watch OUT PATH...     writes the events of these paths to OUT, one a line, until a file
- *                                 .end is created in the first of them. Prints "ready" before.
- *   inotify random SEED N DIR OUT N changes in the directories d0 … d3 of DIR, and to OUT the lines
- *                                 that `watch d0 d1 d2 d3` is to write of them (see "pick" below)
- *   inotify noise SEED DIR        until it is killed: lists, reads, and changes of its own (names
- *                                 that begin with "l") in the same directories
- *   inotify pick                  of lines of `watch` on stdin: those that `random` foretells
- *   inotify latency N A B         N writes to a file in A, each seen by a watch on B: microseconds
- * from the write's begin to its end, and to the event, one pair a line
+ *   inotify watch OUT PATH...      prints "ready", then writes the events of these paths to OUT,
+ *                                  one per line, until a file .end is created in the first path
+ *   inotify random SEED N DIR OUT  makes N changes in the directories d0 … d3 of DIR, and writes
+ *                                  to OUT the lines that `watch d0 d1 d2 d3` must write ("pick")
+ *   inotify noise SEED DIR         lists, reads and makes changes of its own (names that begin with
+ *                                  "l") in the same directories until it is killed
+ *   inotify pick                   reads lines of `watch` on stdin, prints those that `random`
+ *                                  predicts
+ *   inotify latency N A B          writes N times to a file in A, with a watch on B: prints the
+ *                                  microseconds from the begin of a write to its end, and to the
+ *                                  event, one pair per line
  *
  * A line: the number of the path, the event's words, the name, and for renames a number that both
- * halves have in common. Reading (ACCESS, CLOSE_NOWRITE, a directory's OPEN) is left out. */
+ * halves share. Reading (ACCESS, CLOSE_NOWRITE, a directory's OPEN) is left out. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -83,7 +85,7 @@ static bool is_reading(const struct inotify_event *e)
     return (e->mask & IN_OPEN) != 0 && (e->mask & IN_ISDIR) != 0;
 }
 
-/* False at the end. */
+/* Returns false at the end. */
 static bool read_events(struct watch *w)
 {
     static char buf[1 << 16] __attribute__((aligned(8)));
@@ -218,7 +220,7 @@ static void drop(struct world *w, unsigned d, unsigned n)
     w->kinds[d][n] = NOTHING;
 }
 
-/* To a name that is free, or has the same type. */
+/* Renames to a name that is free or has the same type. */
 static void rename_to(struct world *w, unsigned d, unsigned n)
 {
     unsigned to_d = chance(w, DIRS), to_n = chance(w, NAMES);
@@ -228,7 +230,7 @@ static void rename_to(struct world *w, unsigned d, unsigned n)
         (there != NOTHING && (kind == DIRECTORY) != (there == DIRECTORY)))
         return;
     if (kind == LINKED || there == LINKED)
-        return; /* two names of one file: nothing might happen */
+        return; /* two names of one file: the rename may have no effect */
     if (rename(path_of(w, d, n), path_of(w, to_d, to_n)) != 0)
         die("%s: rename: %s", path_of(w, d, n), strerror(errno));
     w->renames++;
@@ -344,7 +346,8 @@ BASE_NORETURN static int noise(int argc BASE_UNUSED, char **argv)
         snprintf(dir, sizeof(dir), "%s/d%u", argv[1], chance(&w, DIRS));
         look_around(dir);
         own_change(&w, dir);
-        for (unsigned n = 0; n < NAMES; n++) { /* names that are there or not: both are cached */
+        for (unsigned n = 0; n < NAMES; n++) { /* existing and missing names, both of which the
+                                                * kernel caches */
             char path[8192];
 
             snprintf(path, sizeof(path), "%s/n%u", dir, n);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* localfs [-t MS] [-d] DIR MOUNTPOINT...: mounts filesystems over the store in DIR without
- * consensus, each as a host of its own, for tests by hand and by script. Ends when all are
- * unmounted or its input ends; what it obeys on its input stands in tests/lib/local_serve.h.
- * -t: timeout of requests, -d: log each request. */
+ * consensus, each as a separate host, for tests by hand and by script. Ends when all are unmounted
+ * or its input ends. It reads commands from its input: see tests/lib/local_serve.h. -t: timeout of
+ * requests, -d: log each request. */
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What locks cost through mounts.
+/* The cost of locks through mounts.
  *
- *   locks pair DIR N         N times: a write(2) of 10 bytes (one commit), flock, unlock; nobody
- * else locks handover A B N     one program on each of two mounts wants the same lock all the time:
- * from the beginning of the one's unlock to the other's return from flock locks crowd A B N N
- * waiters on two mounts, each of which unlocks at once: all of them locks hold DIR N         opens
- * N files, says "open", waits for a line; locks each, says "held", and waits for the end of its
- * input
+ *   locks pair DIR N      N times: a write(2) of 10 bytes (one commit), flock, unlock; without
+ *                         other lockers
+ *   locks handover A B N  a program on each of two mounts wants the same lock all the time:
+ *                         measures from the begin of an unlock until the other's flock returns
+ *   locks crowd A B N     N waiters on two mounts unlock immediately: measures all of them
+ *   locks hold DIR N      opens N files, prints "open", waits for a line; locks each, prints
+ *                         "held", and waits for the end of its input
  *
  * Prints one line of JSON, times in microseconds. An error ends the program with 1. */
 #include <errno.h>
@@ -23,8 +24,8 @@
 #include "base/base.h"
 #include "base/clock.h"
 
-#define HOLD_US    2000 /* so that the other one waits by then */
-#define QUEUE_S    3    /* until a crowd waits */
+#define HOLD_US    2000 /* so that the other program is waiting by then */
+#define QUEUE_S    3    /* time until a crowd is waiting */
 #define HOLDERS    64   /* threads that take locks */
 #define STACK_SIZE (256u << 10)
 
@@ -89,7 +90,7 @@ static void pair(void)
 
 /* ---- Two that want the same ---- */
 
-static uint64_t released_us, taken, *handovers; /* whoever has the lock */
+static uint64_t released_us, taken, *handovers; /* only the holder of the lock uses them */
 
 static void *want(void *arg)
 {

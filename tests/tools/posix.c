@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* posix [-v] TABLE REFERENCE SUBJECT [SUBJECT]: runs the cases of a table on two sides and compares
- * what they say. REFERENCE is a directory on a local filesystem, SUBJECT one on the filesystem
- * under test; with two SUBJECTs (two mounts of one tree), operations on paths take turns.
+ * the results. REFERENCE is a directory on a local filesystem, SUBJECT a directory on the
+ * filesystem under test. With two SUBJECTs (two mounts of one tree), operations on paths take
+ * turns.
  *
  * A table is text. "case NAME" begins a case; each further line is one operation with its
  * arguments; '#' begins a comment line. Each case runs in a new empty directory on each side, in a
- * process of its own, as root until it says otherwise. An operation says what it returned (a number
- * or the errno's name) and what it saw; a case fails when the two sides differ in a line.
+ * separate process, as root unless the case changes the user. An operation prints its result (a
+ * number or the name of the errno) and what it saw. A case fails if a line of the two sides
+ * differs.
+ *
  * Arguments: plain words; \xHH any byte; \_ a blank; {TEXT*N} TEXT repeated; "-" an empty one.
- * Paths are relative to the case's directory. The operations stand in the table at the end. */
+ * Paths are relative to the case's directory. The operations are in the table at the end. */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -150,7 +153,7 @@ static long number(const struct arg *a)
     return value;
 }
 
-/* \xHH, \_ and {TEXT*N}. */
+/* Expands \xHH, \_ and {TEXT*N}. */
 static struct arg expand(const char *s)
 {
     struct buf b = BUF_EMPTY;
@@ -198,7 +201,7 @@ static const char *path(struct side *s, const struct arg *a)
     char *p = out[which++ % 2];
 
     if (a->len == 0)
-        return ""; /* stays empty */
+        return ""; /* an empty argument stays empty */
     snprintf(p, sizeof(out[0]), "%s/%s/%s", s->roots[s->turn % s->n_roots], s->dir, a->s);
     return p;
 }
@@ -244,7 +247,8 @@ static void say_bytes(struct side *s, const char *data, size_t len)
     fprintf(s->out, "\" (%zu, %08x)", len, sum);
 }
 
-/* What must be the same everywhere. Sizes and link counts of directories are a filesystem's own. */
+/* Prints everything that must be equal. Each filesystem has its own sizes and link counts of
+ * directories. */
 static void say_stat(struct side *s, const struct stat *st)
 {
     fprintf(s->out, " mode %o uid %u gid %u", st->st_mode, st->st_uid, st->st_gid);
@@ -276,7 +280,7 @@ OP(open) /* FD PATH FLAGS MODE */
     say(s, *fd < 0 ? -1 : 0);
 }
 
-OP(reopen) /* FD FD FLAGS: of another, through /proc */
+OP(reopen) /* FD FD FLAGS: opens another descriptor's file through /proc */
 {
     char name[64];
     int *fd = slot(s, &a[0]);
@@ -342,7 +346,7 @@ OP(cat) /* PATH */
         close(fd);
 }
 
-OP(put) /* PATH TEXT: as a shell's > */
+OP(put) /* PATH TEXT: like > of a shell */
 {
     int fd = open(path(s, &a[0]), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
@@ -351,7 +355,7 @@ OP(put) /* PATH TEXT: as a shell's > */
         close(fd);
 }
 
-OP(add) /* PATH TEXT: as a shell's >> */
+OP(add) /* PATH TEXT: like >> of a shell */
 {
     int fd = open(path(s, &a[0]), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 
@@ -456,7 +460,7 @@ OP(same) /* PATH PATH: one inode? */
         fprintf(s->out, " %s", x.st_ino == y.st_ino && x.st_dev == y.st_dev ? "same" : "different");
 }
 
-/* Remembers a file's times and lets the clock go on … */
+/* Remembers a file's times, and waits until the clock advances … */
 OP(mark) /* NAME PATH */
 {
     struct mark *m = &s->marks[s->n_marks++];
@@ -473,7 +477,7 @@ static bool later(const struct timespec *x, const struct timespec *y)
     return x->tv_sec > y->tv_sec || (x->tv_sec == y->tv_sec && x->tv_nsec > y->tv_nsec);
 }
 
-/* … and says which of them moved on. */
+/* … and prints which of them have advanced. */
 OP(moved) /* NAME PATH */
 {
     struct stat st;
@@ -524,7 +528,7 @@ OP(link) /* PATH PATH */
     say(s, link(path(s, &a[0]), path(s, &a[1])));
 }
 
-OP(linkfd) /* FD PATH: an open file's new name */
+OP(linkfd) /* FD PATH: a new name of an open file */
 {
     char name[64];
 
@@ -681,7 +685,7 @@ static void say_sorted(struct side *s, char **names, size_t n)
     free(names);
 }
 
-OP(listxattr) /* PATH: the names, sorted; a host's own labels left out */
+OP(listxattr) /* PATH: the names, sorted, without the host's own labels */
 {
     char list[65536];
     ssize_t len = llistxattr(path(s, &a[0]), list, sizeof(list));
@@ -777,7 +781,7 @@ OP(here) /* lists, makes and stats in the working directory */
         closedir(dir);
 }
 
-OP(statvfs) /* PATH: what must be the same */
+OP(statvfs) /* PATH: the values that must be equal */
 {
     struct statvfs st;
     int ret = statvfs(path(s, &a[0]), &st);
@@ -792,7 +796,7 @@ OP(umask) /* MODE */
     say(s, umask((mode_t)number(&a[0])));
 }
 
-OP(as) /* UID GID [GID]: go on as this user */
+OP(as) /* UID GID [GID]: continues as this user */
 {
     gid_t groups[2] = {(gid_t)number(&a[1]), 0};
     size_t n = 1;
@@ -905,7 +909,7 @@ static void run_line(struct side *s, const struct line *line)
             continue;
         if (n < ops[i].min || n > ops[i].max)
             bad("%s takes %u to %u arguments", w, ops[i].min, ops[i].max);
-        while (n < ops[i].max) { /* what is left out is 0 */
+        while (n < ops[i].max) { /* a missing argument is 0 */
             args[n] = expand("0");
             args[n++].len = strcmp(w, "as") == 0 ? 0 : 1;
         }
@@ -920,8 +924,8 @@ static void run_line(struct side *s, const struct line *line)
     bad("what operation is \"%s\"?", w);
 }
 
-/* Two mounts are two hosts: what was done on the one is to be seen on the other, also through what
- * was opened there in an earlier turn. */
+/* Two mounts are two hosts: the changes of one must be visible on the other, also through files
+ * that were opened there in an earlier turn. */
 static void change_sides(struct side *s)
 {
     s->turn++;
@@ -930,7 +934,7 @@ static void change_sides(struct side *s)
             bad("no barrier: %s", strerror(errno));
 }
 
-/* In a child: what the case says on one side, into out. */
+/* In a child: runs the case on one side and writes the results to out. */
 static void run_case(const struct test_case *c, struct side *s)
 {
     umask(022);
@@ -958,7 +962,7 @@ static char *slurp(FILE *file)
     return (char *)b.data;
 }
 
-/* Runs the case on one side; what it said. */
+/* Runs the case on one side. Returns its results. */
 static char *on_side(const struct test_case *c, const char *const *roots, unsigned n_roots)
 {
     static unsigned serial;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What reading costs through a mount, beside the same on another filesystem in the same moments.
+/* The cost of reading through a mount, beside the same on another filesystem at the same time.
  *
  *   reads DIR REFERENCE ROUNDS [WHAT]
  *
- * Makes a file of 1 KiB and a directory of 100 entries in both directories, and measures in turns,
- * ROUNDS times each, a little while each: stat, access of a name that does not exist, pread of an
- * open file, open + read + close, and reading the directory from beginning to end. WHAT: only that.
+ * Makes a file of 1 KiB and a directory of 100 entries in both directories. Measures in turns,
+ * ROUNDS times each: stat, access of a name that does not exist, pread of an open file, open + read
+ * + close, and reading the directory from beginning to end. WHAT selects one of them.
  *
- * Prints one line of JSON for each: the best and the median nanoseconds of one operation in either,
- * and their ratios. The ratio of the best is what the code costs; that of the medians also has in
- * it what else the machine does. */
+ * Prints one line of JSON for each: the best and the median nanoseconds of one operation in both
+ * directories, and the ratios. The ratio of the best values is the cost of the code; the ratio of
+ * the medians also contains other load of the machine. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 
 #define FILE_BYTES  1024
 #define DIR_ENTRIES 100
-#define ROUND_US    20000u /* that a round is to take, at least */
+#define ROUND_US    20000u /* shortest duration of a round */
 #define MAX_ROUNDS  1000
 
 struct place {
@@ -131,7 +131,7 @@ static void place_clear(struct place *p)
 
 /* ---- Measuring ------------------------------------------------------------------------------- */
 
-/* Nanoseconds of one operation. */
+/* Measures the nanoseconds of one operation. */
 static double measure(const struct op *op, const struct place *p, uint64_t n)
 {
     uint64_t began = clock_boot_us();

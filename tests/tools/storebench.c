@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* storebench [DIR] [FILES]: what the store costs, on this disk. Prints figures, asserts nothing.
+/* storebench [DIR] [FILES]: the cost of the store on this disk. Prints figures, asserts nothing.
  * DIR (default: the current directory) should be on a real disk; FILES: default 100000. */
 #include <errno.h>
 #include <malloc.h>
@@ -308,7 +308,7 @@ static void measure_copy(void)
     buf_fini(&info.config);
 }
 
-/* A thousand files of 256 bytes in each directory. */
+/* Makes a thousand files of 256 bytes in each directory. */
 static void fill(unsigned files)
 {
     double wall = now();

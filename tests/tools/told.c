@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Does a host ever see a name as it was before something that the host has been told? Two or three
- * hosts make one call each at the same moment, about two names (n, m) of one directory that all
- * of them have just looked at; then each looks at both names and at the list, or makes a file at n.
+/* Checks that no host sees an older state of a name than the state that the host already knows. Two
+ * or three hosts make one call each at the same moment, about two names (n, m) of one directory
+ * that all of them have just read. Then each host reads both names and the list, or makes a file at
+ * n.
  *
  *   told [-s] [-r SEED] [-o CALL]… ROUNDS MOUNT MOUNT [MOUNT]
  *
- * ROUNDS of each pair of calls (with three mounts: of each pair, and a third call by chance).
- * -s: the mounts have consistency=strong: nothing may be older than what had been returned on any
- * host when the call began. -o: only pairs with this call.
+ * ROUNDS of each pair of calls (with three mounts: of each pair, and a random third call). -s: the
+ * mounts have consistency=strong: no result may be older than any result that had been returned on
+ * any host when the call began. -o: only pairs with this call.
  *
- * The model. Changes that succeeded happened in some order, which respects what was over before it
- * began. Each host's other results (errors, stat, list, which file was opened) each tell of one
- * name or two, as they were somewhere in that order: for each name never before what the same host
- * was told of it earlier, by its own change or by an error. A round is wrong if there is no such
- * order. Which object a name leads to is told by its mode: each has another.
+ * The model. Successful changes happened in some order; a change that had returned before another
+ * one began comes first. Each other result of a host (errors, stat, list, the file that was opened)
+ * shows the state of one name or both at some place in that order. For each name, this place must
+ * not precede what the same host has learned earlier from its own changes or from errors. A round
+ * is wrong if no such order exists. Each object has a different mode, which identifies it.
  *
- * Prints wrong rounds, and one line: rounds and how many were wrong. Exit code 1 when one was. */
+ * Prints wrong rounds, and one line: the number of rounds and of wrong rounds. Exit status 1 if a
+ * round was wrong. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,8 +37,8 @@
 #define CHANGES    (HOSTS_MAX * 2)
 #define NAMES      2
 #define SHOWN_MAX  20
-#define SPIN_US    400   /* that a host may begin later than another */
-#define TAG_FIRST  0600u /* modes of what is there at the beginning; and of what a host makes */
+#define SPIN_US    400   /* largest delay of a host's call */
+#define TAG_FIRST  0600u /* modes of the first objects, then of those that hosts make */
 #define TAG_MADE   0610u
 #define WAIT_TRIES 20000
 
@@ -65,7 +67,7 @@ static const char *const call_names[] = {
 struct result {
     enum call call;
     int err;         /* 0 or positive */
-    unsigned object; /* that was opened, or is shown by stat: its mode; 0: none */
+    unsigned object; /* the object that was opened, or that stat shows: its mode; 0: none */
     unsigned made;   /* the object that the call would make */
     bool listed[NAMES];
     uint64_t began_us, ended_us;
@@ -77,7 +79,7 @@ struct host {
     unsigned number;
     unsigned seed;
     enum call call;
-    bool opens; /* instead of looking */
+    bool opens; /* opens a file at n in place of reading */
     char paths[NAMES][PATH_MAX];
     char dir[PATH_MAX];
     struct result results[RESULTS];
@@ -85,7 +87,7 @@ struct host {
 };
 
 struct state {
-    unsigned at[NAMES]; /* modes; 0: nothing */
+    unsigned at[NAMES]; /* modes; 0: no object */
 };
 
 static struct {
@@ -233,7 +235,7 @@ static bool is_dir(unsigned object)
     return S_ISDIR(object);
 }
 
-/* What the call says when the names lead there; 0: it succeeds. */
+/* The error of the call for these objects at the names; 0: it succeeds. */
 static int model_error(enum call call, unsigned n, unsigned m)
 {
     switch (call) {
@@ -327,7 +329,7 @@ struct order {
     unsigned n;
 };
 
-/* Does the result fit the names as they are in these two states? */
+/* True if the result fits the names in these two states. */
 static bool fits(const struct result *r, const struct state *for_n, const struct state *for_m)
 {
     unsigned n = for_n->at[0], m = for_m->at[1];
@@ -343,7 +345,7 @@ static bool fits(const struct result *r, const struct state *for_n, const struct
     return r->object == n;
 }
 
-/* Position of the newest change that was over when the result's call began. */
+/* Position of the newest change that had returned when the result's call began. */
 static unsigned settled(const struct order *o, const struct result *r)
 {
     unsigned at = 0;
@@ -367,7 +369,7 @@ static bool explains_change(const struct order *o, const struct host *h, unsigne
     for (unsigned name = 0; name < NAMES; name++) {
         if (!touches(h->results[i].call, name))
             continue;
-        if (told[name] > at) /* it came before what the host had been told */
+        if (told[name] > at) /* older than the host's knowledge */
             return false;
         next[name] = at + 1;
     }
@@ -408,7 +410,7 @@ static bool explains(const struct order *o)
     return true;
 }
 
-/* May it come next, behind those that are in the order? */
+/* True if the change may come next in the order. */
 static bool may_follow(const struct order *o, const struct result *r,
                        const struct result *const *all, unsigned n, const bool *used)
 {
@@ -487,7 +489,7 @@ static void show(void)
     fflush(stdout);
 }
 
-/* All hosts have everything that was changed so far: a name that was not there before appears. */
+/* Waits until all hosts have every change so far: a new name appears on them. */
 static void remove_all(void)
 {
     const struct host *h = &hosts[0];
@@ -509,7 +511,7 @@ static void make(const char *path, unsigned object)
         give_up("making", path);
 }
 
-/* The file system's barrier: fsync of a file. */
+/* The filesystem's barrier: fsync of a file. */
 static void sync_host(const struct host *h)
 {
     int fd = open(h->mount, O_RDONLY | O_CLOEXEC), file;
@@ -532,7 +534,7 @@ static bool believes(const char *path, unsigned object)
     return lstat(path, &st) == 0 ? st.st_mode == object : object == 0 && errno == ENOENT;
 }
 
-/* Each host looks at everything, so its kernel believes it. */
+/* Each host reads everything, so its kernel caches it. */
 static void let_believe(const struct host *h)
 {
     struct result list;

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Does a reader ever see what the file never was? One process replaces a file again and again, as
- * a shell does (open with O_TRUNC, one write, close), by states of different lengths; others read
- * it by another path all the time. Each read(2) must be one of the states, and none may be older
- * than what the same reader saw before.
+/* Checks that a reader never sees content that the file never had. One process replaces a file
+ * repeatedly, as a shell does (open with O_TRUNC, one write, close), by states of different
+ * lengths. Other processes read it by another path all the time. Each read(2) must return one of
+ * the states, and no state that is older than one that the same reader saw before.
  *
  *   torn [-p PAUSE_US] [-s MAX_BYTES] [-r READERS] [-b BURNERS] HOW WRITE_PATH READ_PATH SECONDS
  *
- * HOW: open (open, read, close), whole (open, read until there is nothing more, close), stat (open,
- * fstat, read, close), held (pread of a file that stays open), direct (as open, with O_DIRECT). -p:
- * between two states; -b: processes that only burn CPU.
+ * HOW: open (open, read, close), whole (open, read until the end, close), stat (open, fstat, read,
+ * close), held (pread of a file that stays open), direct (like open, with O_DIRECT). -p: pause
+ * between two states; -b: number of processes that only use CPU.
  *
  * Prints one line of JSON: states written, reads, and of these: cut (shorter than its state), zeros
- * (its state, and zeros behind), other (pieces of several), empty, back (older than before),
- * errors; `sized`: the size that fstat told was another than what read found (not counted as wrong:
- * these are two calls). Exit code 1 when anything was wrong. */
+ * (its state, and zeros behind it), other (pieces of several states), empty, back (older than
+ * before), errors; `sized`: fstat showed another size than the read (not counted as wrong, because
+ * these are two calls). Exit status 1 if anything was wrong. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -29,7 +29,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 
-#define HEAD_LEN  11 /* the number, and a line's end */
+#define HEAD_LEN  11 /* the number and a newline */
 #define BYTES_MAX (1u << 20)
 #define READERS   2
 #define PROCESSES 32
@@ -130,7 +130,7 @@ static void run_writer(void)
     }
 }
 
-/* As cat(1) and others do: until there is nothing more. */
+/* Like cat(1) and others: reads until the end. */
 static ssize_t read_whole(int fd, char *buf, size_t size)
 {
     ssize_t got = 0, n;
@@ -259,7 +259,7 @@ static void parse(int argc, char **argv)
     options.seconds = (unsigned)strtoul(argv[optind + 3], NULL, 10);
 }
 
-/* The first state, until the other path shows it. */
+/* Writes the first state, and waits until the other path shows it. */
 static void begin(void)
 {
     char *buf = xmalloc(options.max_len + 64);

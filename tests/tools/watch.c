@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a reader on another host sees of a file while it is replaced.
+/* The states of a file that a reader on another host sees while the file is replaced.
  *
  *   watch FILE OLD NEW COMMAND ARGUMENTS…
  *
- * Runs the command (without input and output), and reads FILE all the time until it has ended and
- * then until FILE shows NEW (for ten seconds at most): each look is one read of up to 1 MiB past
- * the page cache, so what it gets is one state of the file (what should not be there is shown). OLD
- * and NEW are files with the content before and after.
+ * Runs the command (without input and output), and reads FILE all the time until the command has
+ * ended and FILE shows NEW (for ten seconds at most). Each look is one read of up to 1 MiB past the
+ * page cache, so it returns one state of the file. Unexpected states are printed. OLD and NEW are
+ * files with the content before and after.
  *
- * Prints what was seen, as letters: o OLD, n NEW, e nothing (an empty file, where that is neither),
- * p a beginning of NEW, a no such file, x anything else; then the number of looks and the exit
- * code of the command. OLD or NEW that do not exist stand for no file. Exit code 1: something went
- * wrong with the looking itself. */
+ * Prints the states as letters: o OLD, n NEW, e empty (if neither OLD nor NEW is), p a beginning of
+ * NEW, a no such file, x anything else; then the number of looks and the exit status of the
+ * command. If OLD or NEW does not exist, it stands for no file. Exit status 1: the looks themselves
+ * failed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -103,7 +103,7 @@ static pid_t start(char **argv)
     return pid;
 }
 
-/* What should not be there. */
+/* Prints an unexpected state. */
 static void show(const struct content *seen)
 {
     fprintf(stderr, "watch: %zd bytes:", seen->len);
@@ -112,7 +112,7 @@ static void show(const struct content *seen)
     fprintf(stderr, "\n");
 }
 
-/* Letters in the order in which each was seen first. */
+/* Adds the letter when its state is seen for the first time. */
 static void note(char *seen, char c)
 {
     size_t n = strlen(seen);

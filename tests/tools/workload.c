@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One workload of tests/chaos/, on several mounts of one cluster, while somebody else makes
+/* One workload of tests/chaos/ on several mounts of one cluster, while another program makes
  * trouble.
  *
  *   workload NAME START STOP VERIFY DIR...
  *
- * Prepares; runs when the file START exists, until STOP exists; when VERIFY exists, all must be
- * well again, and each DIR is looked at.
+ * Prepares; runs from the time when the file START exists until STOP exists. When VERIFY exists,
+ * the trouble must be over, and each DIR is checked.
  *
- * Prints "ready" when it is prepared, "stopped" in between, at the end "ok: N done, M in doubt",
- * or what is wrong; then it exits with 1. */
+ * Prints "ready" after the preparation, "stopped" after the run, and at the end "ok: N done, M in
+ * doubt", or the violations; then it exits with 1. */
 #include "tests/chaos/chaos.h"
 
 #include <dirent.h>
@@ -29,7 +29,7 @@
 #include "base/clock.h"
 #include "proto/ioctl.h"
 
-#define FIRST_DIR   5 /* argument */
+#define FIRST_DIR   5 /* index of the first argument that is a DIR */
 #define MAX_WORKERS 64
 #define PAUSE_US    4000
 #define AWAY_US     20000
@@ -177,7 +177,7 @@ int put_text(int dir, const char *path, int flags, const char *text)
     if (n < 0)
         err = errno;
     else if ((size_t)n != len)
-        err = EPROTO; /* a short write of so little is a violation */
+        err = EPROTO; /* even a short write of so few bytes is a violation */
     if (close(fd) < 0 && err == 0)
         err = errno;
     return err;
@@ -237,7 +237,7 @@ void make_file(int root, const char *path, const char *text)
 
 /* ---- Running --------------------------------------------------------------------------------- */
 
-/* ".." of a mount's root is looked up by the kernel above the mount. */
+/* The kernel looks up ".." of a mount's root above the mount. */
 static int open_mount(const char *path)
 {
     struct stat root, parent;
@@ -305,7 +305,7 @@ static void look_at(const char *mount, void (*look)(int root))
     close(root);
 }
 
-/* What was prepared is everywhere. */
+/* Waits until the prepared files are visible on each mount. */
 static void catch_up(int root)
 {
     if (ioctl(root, COORDFS_IOC_SYNC) != 0)

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writers that know what they were promised.
+/* Writers that check the promises made to them.
  *
  *   writers run JOURNAL SECONDS WRITERS DIR...   WRITERS threads on each mount write until SECONDS
- *                                                are over or SIGTERM comes
- *   writers verify JOURNAL DIR                   holds the journal against what DIR shows
+ *                                                are over or SIGTERM arrives
+ *   writers verify JOURNAL DIR                   compares the journal with the content of DIR
  *
- * Theory of operation. Each writer has a directory of its own, W, and changes it in ways whose
- * outcome it can predict: create, overwrite, rename and remove files whose name and content follow
- * from (writer, number, version); append lines to a log of its own and to one that all writers of
- * all mounts share. After each call it knows one of two things: it returned, so the change holds
- * (acknowledged); or it failed because the mount or the quorum went away, so the change may or may
- * not have happened (in doubt). A file in doubt is left alone from then on. The journal says both.
+ * Theory of operation. Each writer has its own directory and changes it with predictable results:
+ * it creates, overwrites, renames and removes files whose name and content follow from (writer,
+ * number, version), and appends lines to its own log and to a log that all writers of all mounts
+ * share. If a call returns, its change holds (acknowledged). If it fails because the mount or the
+ * quorum is gone, the change may have happened (in doubt). A file in doubt is not used again. The
+ * journal contains both.
  *
- * verify then demands: what was acknowledged is there, exactly, once; what is in doubt is there in
- * one of its possible forms; nothing else is there. Errors that no loss of a member explains
- * (EEXIST for a name never used, ENOENT for a file that was acknowledged …) are violations already
- * while running, as is a file that its writer cannot read back.
+ * verify then demands: everything acknowledged exists, exactly, once; everything in doubt exists in
+ * one of its possible forms; nothing else exists. An error that no loss of a member explains
+ * (EEXIST for a name that was never used, ENOENT for an acknowledged file …) is a violation already
+ * during the run, and so is a file that its writer cannot read back.
  *
- * While running, the number of acknowledged changes is kept up to date in JOURNAL.count. A mount
- * that went away is waited for: all paths are relative to a descriptor of the mount's root, so
- * nothing is ever written into the directory below a mount that is not there. */
+ * During the run, JOURNAL.count has the number of acknowledged changes. The writers wait for a
+ * mount that is gone. All paths are relative to a descriptor of the mount's root, so nothing is
+ * written into the directory below a missing mount. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -40,7 +40,7 @@
 
 #define MAX_WRITERS 1024
 #define MAX_CONTENT (160u << 10)
-#define KEEP_FILES  300 /* about as many files a writer leaves */
+#define KEEP_FILES  300 /* number of files that a writer keeps, about */
 #define PAUSE_US    1000
 #define LINE_ROOM   40
 #define SHOWN       20 /* violations printed */
@@ -49,22 +49,22 @@ enum doubt { SURE, MAYBE_CREATED, MAYBE_WRITTEN, MAYBE_RENAMED, MAYBE_REMOVED };
 
 struct file {
     unsigned number;
-    unsigned version; /* of the content that was acknowledged */
+    unsigned version; /* of the acknowledged content */
     char kind;        /* its name is KIND NUMBER; a rename changes the kind */
     bool there;
-    enum doubt doubt; /* of the last change: to version + 1, to the other kind … */
+    enum doubt doubt; /* about the last change: to version + 1, to the other kind … */
 };
 
 struct lines {
-    unsigned used;        /* numbers 0 .. used - 1 were tried */
+    unsigned used;        /* numbers 0 .. used - 1 were used */
     bool *acked;          /* by number */
-    unsigned acked_count; /* of them */
+    unsigned acked_count; /* number of these */
 };
 
 struct writer {
     unsigned id;
     const char *mount;
-    int root; /* descriptor of the mount's root, -1: to be opened */
+    int root; /* descriptor of the mount's root; -1: open it */
     uint64_t chance;
     struct file *files;
     unsigned n_files;
@@ -104,7 +104,7 @@ static uint64_t mix(uint64_t a, uint64_t b, uint64_t c)
     return XXH3_64bits(words, sizeof words);
 }
 
-/* The content of a version of a file: its length follows from the numbers too. Most are small. */
+/* The content of a version of a file; its length also follows from the numbers. Most are small. */
 static size_t content(unsigned writer, unsigned number, unsigned version, char *out)
 {
     uint64_t h = mix(writer, number, version);
@@ -130,7 +130,7 @@ static char other_kind(char kind)
     return kind == 'f' ? 'g' : 'f';
 }
 
-/* One line of a log: of fixed length, with a checksum, so torn or mixed lines are seen. */
+/* One line of a log. It has a fixed length and a checksum, so torn or mixed lines are noticed. */
 static void make_line(unsigned writer, unsigned number, char out[LINE_ROOM])
 {
     snprintf(out, LINE_ROOM, "w%05u %010u %08" PRIx32 "\n", writer, number,
@@ -145,7 +145,7 @@ static uint64_t chance(struct writer *w)
     return mix(w->chance, w->id, 1);
 }
 
-/* Errors that the loss of a member, of its mount or of the quorum explains. */
+/* True if the loss of a member, of its mount or of the quorum explains the error. */
 static bool excusable(int err)
 {
     static const int list[] = {ENOTCONN, ECONNABORTED, ETIMEDOUT, ESTALE, ESHUTDOWN,
@@ -157,7 +157,7 @@ static bool excusable(int err)
     return false;
 }
 
-/* Notes how a change ended: true when it is acknowledged. */
+/* Notes the outcome of a change. True if it is acknowledged. */
 static bool noted(struct writer *w, int err, const char *what)
 {
     if (err == 0) {
@@ -174,7 +174,7 @@ static bool noted(struct writer *w, int err, const char *what)
     return false;
 }
 
-/* Opens path, writes all of data, closes; 0 or an errno. */
+/* Opens path, writes all of data, closes. Returns 0 or an errno. */
 static int put(struct writer *w, const char *path, int flags, const void *data, size_t len)
 {
     int fd = openat(w->root, path, flags | O_WRONLY | O_CLOEXEC, 0644);
@@ -198,7 +198,7 @@ static int put(struct writer *w, const char *path, int flags, const void *data, 
     return err;
 }
 
-/* The whole file into out (MAX_CONTENT + 1 bytes of room); its length or -errno. */
+/* Reads the whole file into out (of MAX_CONTENT + 1 bytes). Returns its length or -errno. */
 static ssize_t get(int root, const char *path, char *out)
 {
     int fd = openat(root, path, O_RDONLY | O_CLOEXEC);
@@ -215,7 +215,7 @@ static ssize_t get(int root, const char *path, char *out)
     return n < 0 ? n : (ssize_t)have;
 }
 
-/* P3: what was acknowledged is seen at once on the same mount. */
+/* P3: an acknowledged change is immediately visible on the same mount. */
 static void read_back(struct writer *w, const struct file *f)
 {
     char *want = xmalloc(MAX_CONTENT + 1);
@@ -305,7 +305,7 @@ static void do_append(struct writer *w, struct lines *lines, const char *path)
     lines->acked_count += lines->acked[number];
 }
 
-/* A file that can be changed: one that is there, and not in doubt. NULL: none found. */
+/* Finds a file that may be changed: it exists and is not in doubt. NULL: none found. */
 static struct file *any_file(struct writer *w)
 {
     for (int tries = 0; tries < 20 && w->n_files > 0; tries++) {
@@ -341,7 +341,7 @@ static void one_change(struct writer *w)
 
 /* ---- Mounts that come and go ----------------------------------------------------------------- */
 
-/* Is fd the root of a mount (its parent is of another device)? */
+/* True if fd is the root of a mount (its parent is on another device). */
 static bool is_mounted(int fd)
 {
     struct stat root;
@@ -351,7 +351,7 @@ static bool is_mounted(int fd)
            root.st_dev != parent.st_dev;
 }
 
-/* ".." of a mount's root is looked up by the kernel above the mount. */
+/* The kernel looks up ".." of a mount's root above the mount. */
 static void open_root(struct writer *w)
 {
     char name[32];
@@ -493,7 +493,7 @@ static void load_journal(const char *path)
 
 /* ---- Verifying ------------------------------------------------------------------------------- */
 
-/* Is what was read a (for partial: some first part of a) version of the file? */
+/* True if the bytes are a version of the file (for partial: the beginning of one). */
 static bool is_version(const struct writer *w, const struct file *f, unsigned version, bool partial,
                        const char *got, size_t got_len)
 {
@@ -505,7 +505,7 @@ static bool is_version(const struct writer *w, const struct file *f, unsigned ve
     return same;
 }
 
-/* May the file be like this? got_len < 0: it is not there. */
+/* True if the file may have this content. got_len < 0: it does not exist. */
 static bool possible(const struct writer *w, const struct file *f, const char *got, ssize_t got_len)
 {
     if (got_len < 0)
@@ -532,7 +532,7 @@ static void verify_file(int root, const struct writer *w, const struct file *f)
     if (f->doubt == MAYBE_RENAMED && n == -ENOENT)
         n = get(root, there, got), other = -ENOENT;
     if (other != -ENOENT)
-        violation("%s is there, and should not be", there);
+        violation("%s exists, but should not", there);
     if (n < 0 && n != -ENOENT)
         violation("%s: %s", here, strerror((int)-n));
     else if (!possible(w, f, got, n))
@@ -541,7 +541,7 @@ static void verify_file(int root, const struct writer *w, const struct file *f)
                   f->there ? "there," : "not there,", f->version, (int)f->doubt);
 }
 
-/* Reads a log and counts for each writer and number how often the line is there. */
+/* Reads a log and counts for each writer and number how often the line occurs. */
 struct log_file {
     unsigned *seen[MAX_WRITERS];
     long last[MAX_WRITERS];
@@ -566,11 +566,11 @@ static void read_line(struct log_file *log, const char *path, const char *text, 
     make_line(writer, number, want);
     if (strcmp(text, want) != 0 || (!shared && writer != only) ||
         number >= lines_of(writer, shared)->used) {
-        violation("%s has a line that nobody wrote: %.40s", path, text);
+        violation("%s has a line that no writer wrote: %.40s", path, text);
         return;
     }
-    /* FIFO client order: what one writer appends stays in its order, except for what was given up
-     * (in doubt) and came later. */
+    /* FIFO client order: one writer's appends stay in order, except for those that it gave up (in
+     * doubt) and that were applied later. */
     if (lines_of(writer, shared)->acked[number]) {
         if ((long)number <= log->last[writer])
             violation("%s: line %u of writer %u comes after line %ld", path, number, writer,
@@ -598,7 +598,7 @@ static void verify_log(int root, const char *path, bool shared, unsigned only)
     for (unsigned w = 0; w < n_writers; w++) {
         for (unsigned i = 0; (shared || w == only) && i < lines_of(w, shared)->used; i++) {
             if (log.seen[w][i] > 1 || (log.seen[w][i] == 0 && lines_of(w, shared)->acked[i]))
-                violation("%s: line %u of writer %u is there %u times (%s)", path, i, w,
+                violation("%s: line %u of writer %u occurs %u times (%s)", path, i, w,
                           log.seen[w][i], lines_of(w, shared)->acked[i] ? "acknowledged" : "doubt");
         }
         free(log.seen[w]);
@@ -629,8 +629,8 @@ static int verify(const char *journal, const char *dir)
         lines += w->own.acked_count + w->shared.acked_count;
     }
     close(root);
-    printf("%s: %" PRIu64 " files and %" PRIu64 " acknowledged lines looked at, %u violations\n",
-           dir, files, lines, atomic_load(&violations));
+    printf("%s: %" PRIu64 " files and %" PRIu64 " acknowledged lines checked, %u violations\n", dir,
+           files, lines, atomic_load(&violations));
     return atomic_load(&violations) == 0 && files > 0 ? 0 : 1;
 }
 

@@ -3,8 +3,9 @@
  *
  *   SEED=s    runs one world twice, compares the runs, and prints its story and figures
  *   SEEDS=n   runs n worlds from SEED_FROM=s (default 1) on; default: as many as fit into some
- * seconds VERBOSE=1 prints a line for each world SHRINK=0  does not search for a simpler world with
- * the same violation
+ *             seconds
+ *   VERBOSE=1 prints a line for each world
+ *   SHRINK=0  does not search for a simpler world with the same violation
  *
  * The first violation ends the test: it prints the seed, the violation and the events before it. */
 #include <inttypes.h>
