@@ -75,14 +75,14 @@ static int make_entry(struct hold *h, const char *content)
 static int run_while_present(struct hold *h, char **command, uint64_t grace_ms)
 {
     struct run run = {command, hold_until, h, grace_ms, -1};
-    bool lost;
+    struct run_end end;
     int status;
 
     setenv("COORDFS_HOLD", h->path, 1);
-    status = run_command(&run, &lost);
-    if (lost)
+    status = run_command(&run, &end);
+    if (end.lost)
         status = cli_fail(CLI_LOST, "%s: the entry was lost, so the command was stopped", h->path);
-    if (is_there(h) && unlinkat(h->dir, h->name, 0) < 0 && errno != ENOENT && !lost)
+    if (is_there(h) && unlinkat(h->dir, h->name, 0) < 0 && errno != ENOENT && !end.lost)
         cli_fail(0, "%s: %s: the entry stays until this host's session ends", h->path,
                  explain_errno(errno));
     close(h->fd);

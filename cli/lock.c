@@ -60,9 +60,9 @@ int cli_lock(int argc, char **argv)
 {
     struct lock_options o = {.wait_ms = PRESENCE_FOREVER, .conflict = 1, .grace_ms = RUN_GRACE_MS};
     struct run run = {.until = presence_until};
+    struct run_end end;
     struct presence p;
     int err, status;
-    bool lost;
 
     if (!parse_lock(argc, argv, &o))
         return CLI_USAGE;
@@ -78,8 +78,8 @@ int cli_lock(int argc, char **argv)
     run.arg = &p;
     run.grace_ms = o.grace_ms;
     run.keep_fd = o.close ? -1 : p.fd;
-    status = run_command(&run, &lost);
-    if (lost)
+    status = run_command(&run, &end);
+    if (end.lost)
         status = cli_fail(CLI_LOST, "%s: the lock was lost, so the command was stopped", p.path);
     presence_release(&p);
     return status;
@@ -127,6 +127,7 @@ static int lead(struct presence *p, const struct elect_options *o, char **comman
     struct run run = {command, presence_until, p, o->grace_ms, p->fd};
     char *name = xasprintf("%s\n", o->id);
     int err = presence_write(p, name, strlen(name)), status;
+    struct run_end end;
 
     free(name);
     *lost = err == -EACCES || presence_until(p) == 0;
@@ -136,7 +137,8 @@ static int lead(struct presence *p, const struct elect_options *o, char **comman
         return cli_fail(CLI_FAILED, "%s: %s", p->path, explain_errno(-err));
     presence_export(p);
     setenv("COORDFS_ID", o->id, 1);
-    status = run_command(&run, lost);
+    status = run_command(&run, &end);
+    *lost = end.lost;
     if (!*lost && (err = presence_write(p, "", 0)) != 0)
         cli_fail(0, "%s: %s: the file still names this host as the leader", p->path,
                  explain_errno(-err));

@@ -3,229 +3,88 @@
  *
  * A period's number is the wall clock divided by the length of a period. Clocks differ, so a lock
  * alone is not enough: a command may end before another host's clock says that the period has
- * begun. Therefore the locked file records the runs:
+ * begun. Therefore the locked file records the runs (cli/once_record.h):
  *
  *   lock; is my period done? record the claim; run; record the end; unlock
  *
  * The file is changed by transactions that require the lock: a host that has lost it can neither
- * claim nor finish anything. The lock is held while the command runs, so the other hosts wait for
- * the outcome. If the host dies, another host gets the lock, finds an unfinished claim and runs the
- * command again: a command runs once per period, or more often if hosts die while it runs.
+ * claim nor finish anything. The lock is held while the command runs, also between two tries, so
+ * the other hosts wait for the outcome. If the host dies, another host gets the lock, finds an
+ * unfinished claim and runs the command again: a command runs once per period, or more often if
+ * hosts die while it runs.
+ *
+ * A host passes a failed period on if it is told to, or if it cannot execute the command at all:
+ * the period stays due, and the next waiting host gets the lock. Each host tries a period once.
  *
  * A host whose clock is ahead may claim a period some numbers ahead. The periods in between are
  * recorded as missing, and run when the other hosts' clocks reach them. Periods before the first
- * run ever are not run. */
+ * run ever are not run.
+ *
+ * cron mails each line that is printed, so each trouble is told on one host. The host that ran the
+ * command tells of its failure. If a period is skipped because an earlier run takes too long, the
+ * first host that gives up says so in the record. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/explain.h"
+#include "cli/once_record.h"
 #include "cli/path.h"
 #include "cli/presence.h"
 #include "cli/run.h"
+#include "cli/transact.h"
 
-#define MISSING_MAX 64 /* older ones are dropped and never run */
-#define RECORD_MAX  65536
+#define RETRIES_MAX    1000
+#define RETRY_DELAY_MS 1000
+#define MARK_TRIES     20 /* of a change of the record without its lock */
 
-struct record {
-    bool empty; /* nothing was run yet */
+struct once {
+    const char *path;
+    char **command;
     uint64_t every_ms;
-    uint64_t last;                 /* the highest period that was claimed */
-    uint64_t missing[MISSING_MAX]; /* periods up to `last` that are not done */
-    size_t n_missing;
-    /* The latest run. */
-    uint64_t period;
-    char host[65];
-    int64_t start_ms; /* since the epoch, by that host's clock */
-    int64_t end_ms;   /* 0: the run has not ended */
-    int status;
+    int64_t within_ms;
+    uint64_t grace_ms;
+    uint64_t retries;
+    uint64_t retry_delay_ms;
+    const char *host;
+    bool next_host; /* runs the command if it fails here */
+    bool quiet;
+    bool status;
 };
 
-/* ---- The record as text -----------------------------------------------------------------------*/
-
-static char *record_format(const struct record *r)
+static int fail_read(const char *path, int err)
 {
-    json_t *missing = json_array();
-    json_t *all;
-    char *text, *line;
+    return cli_fail(CLI_FAILED, "%s: %s", path,
+                    err == -EBADMSG ? "not a record of 'coordfs once': give another file"
+                                    : explain_errno(-err));
+}
 
-    for (size_t i = 0; i < r->n_missing; i++)
-        json_array_append_new(missing, json_integer((json_int_t)r->missing[i]));
-    all = json_pack("{s:I, s:I, s:o, s:I, s:s, s:I, s:I, s:i}", "every_ms", (json_int_t)r->every_ms,
-                    "last", (json_int_t)r->last, "missing", missing, "period",
-                    (json_int_t)r->period, "host", r->host, "start_ms", (json_int_t)r->start_ms,
-                    "end_ms", (json_int_t)r->end_ms, "status", r->status);
-    check(all != NULL);
-    text = json_dumps(all, JSON_COMPACT);
-    check(text != NULL);
-    line = xasprintf("%s\n", text);
+static void print_record(const char *path, const struct once_record *r)
+{
+    char *text = once_record_describe(r, path);
+
+    puts(text);
     free(text);
-    json_decref(all);
-    return line;
-}
-
-static bool take_missing(const json_t *list, struct record *out)
-{
-    if (!json_is_array(list) || json_array_size(list) > MISSING_MAX)
-        return false;
-    for (out->n_missing = 0; out->n_missing < json_array_size(list); out->n_missing++)
-        out->missing[out->n_missing] =
-            (uint64_t)json_integer_value(json_array_get(list, out->n_missing));
-    return true;
-}
-
-/* False: the text is not a record. */
-static bool record_parse(const struct buf *text, struct record *out)
-{
-    json_t *all = NULL, *missing;
-    json_int_t every, last, period, start, end;
-    const char *host;
-    bool ok;
-
-    *out = (struct record){.empty = text->len == 0};
-    if (out->empty)
-        return true;
-    all = json_loadb((const char *)text->data, text->len, 0, NULL);
-    ok = json_unpack(all, "{s:I, s:I, s:o, s:I, s:s, s:I, s:I, s:i}", "every_ms", &every, "last",
-                     &last, "missing", &missing, "period", &period, "host", &host, "start_ms",
-                     &start, "end_ms", &end, "status", &out->status) == 0 &&
-         every > 0 && last >= 0 && take_missing(missing, out);
-    if (ok) {
-        out->every_ms = (uint64_t)every;
-        out->last = (uint64_t)last;
-        out->period = (uint64_t)period;
-        out->start_ms = start;
-        out->end_ms = end;
-        snprintf(out->host, sizeof out->host, "%s", host);
-    }
-    json_decref(all);
-    return ok;
-}
-
-/* 0 or -errno; -EBADMSG: the file is not a record. */
-static int record_read(int fd, struct record *out)
-{
-    struct buf text = BUF_EMPTY;
-    ssize_t n;
-    int err = 0;
-
-    do {
-        buf_reserve(&text, 4096);
-        n = pread(fd, text.data + text.len, 4096, (off_t)text.len);
-        text.len += n > 0 ? (size_t)n : 0;
-    } while (n > 0 && text.len < RECORD_MAX);
-    if (n < 0)
-        err = -errno;
-    else if (n > 0 || !record_parse(&text, out))
-        err = -EBADMSG;
-    buf_fini(&text);
-    return err;
-}
-
-/* ---- Periods ----------------------------------------------------------------------------------*/
-
-static size_t find_missing(const struct record *r, uint64_t period)
-{
-    size_t i = 0;
-
-    while (i < r->n_missing && r->missing[i] != period)
-        i++;
-    return i;
-}
-
-static bool is_due(const struct record *r, uint64_t period)
-{
-    return r->empty || period > r->last || find_missing(r, period) < r->n_missing;
-}
-
-static void remove_missing(struct record *r, size_t at)
-{
-    memmove(&r->missing[at], &r->missing[at + 1], (r->n_missing - at - 1) * sizeof(r->missing[0]));
-    r->n_missing--;
-}
-
-static void add_missing(struct record *r, uint64_t period)
-{
-    if (find_missing(r, period) < r->n_missing)
-        return;
-    if (r->n_missing == MISSING_MAX)
-        remove_missing(r, 0);
-    r->missing[r->n_missing++] = period;
-}
-
-static void claim(struct record *r, uint64_t period, const char *host)
-{
-    uint64_t from = r->empty ? period : max_u64(r->last + 1, period - min_u64(period, MISSING_MAX));
-
-    for (uint64_t missed = from; missed < period; missed++)
-        add_missing(r, missed);
-    add_missing(r, period);
-    r->last = r->empty ? period : max_u64(r->last, period);
-    r->empty = false;
-    r->period = period;
-    snprintf(r->host, sizeof r->host, "%s", host);
-    r->start_ms = clock_real_ns() / 1000000;
-    r->end_ms = 0;
-    r->status = 0;
-}
-
-static void finish(struct record *r, int status)
-{
-    size_t at = find_missing(r, r->period);
-
-    if (at < r->n_missing)
-        remove_missing(r, at);
-    r->end_ms = clock_real_ns() / 1000000;
-    r->status = status;
-}
-
-/* ---- Saying -----------------------------------------------------------------------------------*/
-
-static void format_time(int64_t ms, char *out, size_t size)
-{
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
-
-    if (localtime_r(&seconds, &tm) == NULL || strftime(out, size, "%F %T", &tm) == 0)
-        snprintf(out, size, "%lld", (long long)seconds);
-}
-
-static void print_record(const char *path, const struct record *r)
-{
-    char start[32], end[32];
-
-    format_time(r->start_ms, start, sizeof start);
-    format_time(r->end_ms, end, sizeof end);
-    if (r->end_ms == 0)
-        printf("%s: period %llu is run by %s since %s, or that run did not finish\n", path,
-               (unsigned long long)r->period, r->host, start);
-    else
-        printf("%s: period %llu was run by %s from %s to %s, exit status %d\n", path,
-               (unsigned long long)r->period, r->host, start, end, r->status);
 }
 
 static int print_status(const char *path)
 {
-    struct record record = {.empty = true};
+    struct once_record record = {.empty = true};
     int fd = path_open(path, O_RDONLY, 0), err;
 
     if (fd < 0)
         return CLI_FAILED;
-    err = record_read(fd, &record);
+    err = once_record_read(fd, &record);
     close(fd);
     if (err != 0)
-        return cli_fail(CLI_FAILED, "%s: %s", path,
-                        err == -EBADMSG ? "not a record of 'coordfs once': give another file"
-                                        : explain_errno(-err));
+        return fail_read(path, err);
     if (record.empty)
         printf("%s: it has never run\n", path);
     else
@@ -235,20 +94,9 @@ static int print_status(const char *path)
 
 /* ---- Running ----------------------------------------------------------------------------------*/
 
-struct once {
-    const char *path;
-    char **command;
-    uint64_t every_ms;
-    int64_t within_ms;
-    uint64_t grace_ms;
-    const char *host;
-    bool quiet;
-    bool status;
-};
-
-static int record_write(const struct presence *p, const struct record *r)
+static int record_write(const struct presence *p, const struct once_record *r)
 {
-    char *text = record_format(r);
+    char *text = once_record_format(r);
     int err = presence_write(p, text, strlen(text));
 
     free(text);
@@ -256,7 +104,7 @@ static int record_write(const struct presence *p, const struct record *r)
 }
 
 /* The command has run. Waits for a quorum to record that, as long as the lock is ours. */
-static int write_outcome(const struct presence *p, const struct record *r)
+static int write_outcome(const struct presence *p, const struct once_record *r)
 {
     int err;
 
@@ -274,13 +122,53 @@ static void export_period(uint64_t period)
     setenv("COORDFS_PERIOD", text, 1);
 }
 
-static int run_period(struct presence *p, const struct once *o, struct record *r, uint64_t period)
+/* As in a shell, and by env(1), nice(1) and others: the command was not found, or is no program. */
+static bool could_not_run(int status)
+{
+    return status == 126 || status == 127;
+}
+
+/* Another try here would end in the same way, or nobody wants it. */
+static bool is_final(int status, const struct run_end *end)
+{
+    return status == 0 || could_not_run(status) || end->lost || end->signalled;
+}
+
+/* Returns the exit status of the last try. */
+static int run_tries(const struct once *o, struct presence *p, struct run_end *end, uint64_t *tries)
 {
     struct run run = {o->command, presence_until, p, o->grace_ms, p->fd};
-    int err, status;
-    bool lost;
+    struct timespec delay = {(time_t)(o->retry_delay_ms / 1000),
+                             (long)(o->retry_delay_ms % 1000) * 1000000};
+    int status;
 
-    claim(r, period, o->host);
+    for (*tries = 1;; ++*tries) {
+        status = run_command(&run, end);
+        if (is_final(status, end) || *tries > o->retries)
+            return status;
+        nanosleep(&delay, NULL); /* a signal ends this process: the next host runs it */
+    }
+}
+
+static void tell_failure(const struct once *o, const struct once_record *r, uint64_t tries,
+                         bool passed_on)
+{
+    cli_fail(0, "%s: period %llu: the command failed on %s with exit status %d (%llu %s): %s",
+             o->path, (unsigned long long)r->period, r->host, r->status, (unsigned long long)tries,
+             tries == 1 ? "try" : "tries",
+             passed_on ? "the next host that asks for this period runs it"
+                       : "it is not run again in this period");
+}
+
+static int run_period(struct presence *p, const struct once *o, struct once_record *r,
+                      uint64_t period)
+{
+    struct run_end end = {0};
+    bool pass_on = false;
+    uint64_t tries;
+    int err, status;
+
+    once_record_claim(r, period, o->host);
     err = record_write(p, r);
     if (err != 0)
         return cli_fail(err == -EACCES ? CLI_LOST : CLI_FAILED, "%s: the command was not run: %s",
@@ -288,38 +176,121 @@ static int run_period(struct presence *p, const struct once *o, struct record *r
                         err == -EACCES ? "this host does not hold the lock" : explain_errno(-err));
     presence_export(p);
     export_period(period);
-    status = run_command(&run, &lost);
-    if (!lost) {
-        finish(r, status);
+    status = run_tries(o, p, &end, &tries);
+    if (!end.lost) {
+        pass_on = could_not_run(status) || (status != 0 && o->next_host);
+        pass_on = once_record_finish(r, status, pass_on);
         err = write_outcome(p, r);
     }
-    if (lost || err != 0)
+    if (end.lost || err != 0)
         return cli_fail(CLI_LOST,
                         "%s: period %llu: the lock was lost: a host will run the command again",
                         o->path, (unsigned long long)period);
+    if (status != 0)
+        tell_failure(o, r, tries, pass_on);
     return status;
 }
 
 static int run_if_due(struct presence *p, const struct once *o, uint64_t period)
 {
-    struct record record = {.empty = true};
-    int err = record_read(p->fd, &record);
+    struct once_record record = {.empty = true};
+    int err = once_record_read(p->fd, &record);
 
     if (err != 0)
-        return cli_fail(CLI_FAILED, "%s: %s", o->path,
-                        err == -EBADMSG ? "not a record of 'coordfs once': give another file"
-                                        : explain_errno(-err));
+        return fail_read(o->path, err);
     if (!record.empty && record.every_ms != o->every_ms)
         return cli_fail(
             CLI_USAGE,
             "%s: the period is %llu ms, not %llu ms: remove the file to change the period", o->path,
             (unsigned long long)record.every_ms, (unsigned long long)o->every_ms);
     record.every_ms = o->every_ms;
-    if (is_due(&record, period))
+    if (once_record_is_due(&record, period, o->host))
         return run_period(p, o, &record, period);
     if (!o->quiet)
         print_record(o->path, &record);
     return CLI_OK;
+}
+
+/* ---- Not in time: another host still has the lock ---------------------------------------------*/
+
+/* Reads the record and the version that it belongs to. 0 or -errno. */
+static int read_version(const char *path, struct once_record *record, uint64_t *version)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err;
+    char *text;
+
+    if (fd < 0)
+        return -errno;
+    text = path_xattr(fd, "version");
+    *version = text != NULL ? strtoull(text, NULL, 10) : 0;
+    free(text);
+    err = once_record_read(fd, record);
+    close(fd);
+    return err;
+}
+
+/* Writes the record if the file still has that version. */
+static bool write_version(const char *path, const struct once_record *record, uint64_t version)
+{
+    Cfs__Txn *txn = transact_new();
+    Cfs__Reply *reply;
+    char *name, *text = once_record_format(record);
+    int dir = path_open_parent(path, false, &name);
+    bool done = false;
+
+    if (dir >= 0) {
+        transact_check(txn, name, CFS__TXN_CHECK__KIND__VERSION, version);
+        transact_put(txn, name, text, strlen(text));
+        reply = transact_run(dir, txn);
+        done = reply != NULL && reply->status == 0;
+        if (reply != NULL)
+            cfs__reply__free_unpacked(reply, NULL);
+        free(name);
+        close(dir);
+    }
+    cfs__txn__free_unpacked(txn, NULL);
+    free(text);
+    return done;
+}
+
+/* This host alone has to tell that the period is skipped; *record: what was read last. True also if
+ * the record cannot be changed: better told twice than not at all. */
+static bool must_tell(const struct once *o, uint64_t period, struct once_record *record)
+{
+    uint64_t version = 0;
+
+    for (int try = 0; try < MARK_TRIES; try++) {
+        if (read_version(o->path, record, &version) != 0 || record->empty)
+            return true;
+        if (!once_record_is_due(record, period, o->host) ||
+            (record->period == period && record->end_ms == 0) || record->skipped >= period)
+            return false;
+        record->skipped = period;
+        if (write_version(o->path, record, version))
+            return true;
+    }
+    return true;
+}
+
+/* If the other host runs this very period, nothing is wrong: that host tells the outcome. */
+static int give_up(const struct once *o, uint64_t period)
+{
+    struct once_record record = {.empty = true};
+    char *text;
+
+    if (!must_tell(o, period, &record)) {
+        if (!o->quiet)
+            print_record(o->path, &record);
+        return record.skipped >= period ? CLI_FAILED : CLI_OK;
+    }
+    if (record.empty)
+        return cli_fail(CLI_FAILED, "%s: another host still runs it, or holds the lock: %s",
+                        o->path, explain_text(EXPLAIN_LOCK_TAKEN));
+    text = once_record_describe(&record, o->path);
+    cli_fail(0, "%s: period %llu is skipped: an earlier run took longer than --within: %s", o->path,
+             (unsigned long long)period, text + strlen(o->path) + 2);
+    free(text);
+    return CLI_FAILED;
 }
 
 static int run_once(const struct once *o)
@@ -329,12 +300,76 @@ static int run_once(const struct once *o)
     int err = presence_take(&p, o->path, false, o->within_ms);
     int status;
 
+    if (err == -EWOULDBLOCK)
+        return give_up(o, period);
     if (err != 0)
-        return cli_fail(CLI_FAILED, "%s: %s", o->path,
-                        err == -EWOULDBLOCK ? "another host still runs it" : presence_error(err));
+        return cli_fail(CLI_FAILED, "%s: %s", o->path, presence_error(err));
     status = run_if_due(&p, o, period);
     presence_release(&p);
     return status;
+}
+
+/* ---- Options ----------------------------------------------------------------------------------*/
+
+static bool parse_failure(const char *text, bool *next_host)
+{
+    *next_host = strcmp(text, "next-host") == 0;
+    return *next_host || strcmp(text, "done") == 0 ||
+           cli_bad("once: --on-failure %s: must be 'done' or 'next-host'", text);
+}
+
+static bool parse_host(const char *text, const char **host)
+{
+    *host = text;
+    return (text[0] != '\0' && strlen(text) <= ONCE_HOST_MAX) ||
+           cli_bad("once: --id '%s': must have 1 to %d bytes", text, ONCE_HOST_MAX);
+}
+
+static bool parse_every(const char *text, uint64_t *every_ms)
+{
+    return cli_parse_time(text, "once: --every", every_ms) &&
+           (*every_ms > 0 || cli_bad("once: --every %s: must be longer than 0", text));
+}
+
+static bool parse_within(const char *text, int64_t *within_ms)
+{
+    uint64_t ms;
+
+    if (!cli_parse_time(text, "once: --within", &ms))
+        return false;
+    *within_ms = (int64_t)ms;
+    return true;
+}
+
+static bool parse_option(int c, struct once *o)
+{
+    switch (c) {
+    case 'q':
+        o->quiet = true;
+        return true;
+    case 'v':
+        o->quiet = false;
+        return true;
+    case 's':
+        o->status = true;
+        return true;
+    case 'i':
+        return parse_host(optarg, &o->host);
+    case 'e':
+        return parse_every(optarg, &o->every_ms);
+    case 'w':
+        return parse_within(optarg, &o->within_ms);
+    case 'r':
+        return cli_parse_number(optarg, 0, RETRIES_MAX, "once: --retry", &o->retries);
+    case 'd':
+        return cli_parse_time(optarg, "once: --retry-delay", &o->retry_delay_ms);
+    case 'f':
+        return parse_failure(optarg, &o->next_host);
+    case 'k':
+        return cli_parse_time(optarg, "once: --grace", &o->grace_ms);
+    default:
+        return false;
+    }
 }
 
 static bool parse(int argc, char **argv, struct once *o)
@@ -342,37 +377,31 @@ static bool parse(int argc, char **argv, struct once *o)
     static const struct option options[] = {
         {"every", required_argument, NULL, 'e'},
         {"within", required_argument, NULL, 'w'},
+        {"retry", required_argument, NULL, 'r'},
+        {"retry-delay", required_argument, NULL, 'd'},
+        {"on-failure", required_argument, NULL, 'f'},
         {"grace", required_argument, NULL, 'k'},
         {"id", required_argument, NULL, 'i'},
         {"quiet", no_argument, NULL, 'q'},
+        {"verbose", no_argument, NULL, 'v'},
         {"status", no_argument, NULL, 's'},
         {0},
     };
-    uint64_t ms;
     int c;
 
-    while ((c = cli_option(argc, argv, "e:w:k:i:q", options)) >= 0) {
-        if (c == 'q')
-            o->quiet = true;
-        else if (c == 's')
-            o->status = true;
-        else if (c == 'i')
-            o->host = optarg;
-        else if (c == 'e' && cli_parse_time(optarg, "once: --every", &o->every_ms)) {
-            if (o->every_ms == 0)
-                return cli_bad("once: --every %s: must be longer than 0", optarg);
-        } else if (c == 'w' && cli_parse_time(optarg, "once: --within", &ms))
-            o->within_ms = (int64_t)ms;
-        else if (c != 'k' || !cli_parse_time(optarg, "once: --grace", &o->grace_ms))
+    while ((c = cli_option(argc, argv, "e:w:r:k:i:qv", options)) >= 0)
+        if (!parse_option(c, o))
             return false;
-    }
     return true;
 }
 
 int cli_once(int argc, char **argv)
 {
-    struct once o = {.within_ms = -1, .grace_ms = RUN_GRACE_MS};
-    char host[256] = "";
+    struct once o = {.within_ms = -1,
+                     .grace_ms = RUN_GRACE_MS,
+                     .retry_delay_ms = RETRY_DELAY_MS,
+                     .quiet = !isatty(STDOUT_FILENO)};
+    char host[ONCE_HOST_MAX + 1] = "";
 
     gethostname(host, sizeof host - 1);
     o.host = host;

@@ -191,7 +191,12 @@ static void finish_group(const struct wait *w)
     kill(-w->pid, SIGKILL);
 }
 
-static int wait_for(struct wait *w, const sigset_t *signals, bool *lost)
+static bool is_end(int signal)
+{
+    return signal == SIGTERM || signal == SIGINT || signal == SIGHUP || signal == SIGQUIT;
+}
+
+static int wait_for(struct wait *w, const sigset_t *signals, struct run_end *end)
 {
     const struct timespec tick = {.tv_nsec = TICK_MS * 1000000L};
     int status = 0, signal;
@@ -200,31 +205,46 @@ static int wait_for(struct wait *w, const sigset_t *signals, bool *lost)
         signal = sigtimedwait(signals, NULL, &tick);
         if (signal > 0 && signal != SIGCHLD)
             kill(-w->pid, signal);
+        end->signalled = end->signalled || is_end(signal);
         stop_if_lost(w);
     }
-    *lost = w->kill_at != 0 || is_lost(w->watch);
+    end->lost = w->kill_at != 0 || is_lost(w->watch);
     if (w->kill_at != 0)
         finish_group(w);
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-int run_command(const struct run *run, bool *lost)
+/* After fork: error is of exec, or of fork. A command without a slash is looked for in PATH, which
+ * is short under cron. */
+static int not_executed(const char *name, int error)
+{
+    const char *path = getenv("PATH");
+
+    if (error == ENOENT && strchr(name, '/') == NULL)
+        return cli_fail(
+            127,
+            "%s: %s: not found in PATH (%s): give its absolute path, or set PATH (cron: "
+            "a line PATH=... in the crontab)",
+            name, strerror(error), path != NULL ? path : "not set");
+    return cli_fail(error == ENOENT ? 127 : 126, "%s: %s", name, strerror(error));
+}
+
+int run_command(const struct run *run, struct run_end *end)
 {
     struct wait w = {.terminal = has_terminal(), .grace_ms = run->grace_ms};
     sigset_t signals, before;
     int status;
 
+    *end = (struct run_end){0};
     signals_of(&signals);
     sigprocmask(SIG_BLOCK, &signals, &before);
     w.watch = watch_start(run);
-    *lost = is_lost(w.watch);
-    w.pid = *lost ? -ECANCELED : start_child(run, &before, w.terminal);
+    end->lost = is_lost(w.watch);
+    w.pid = end->lost ? -ECANCELED : start_child(run, &before, w.terminal);
     if (w.pid > 0)
-        status = wait_for(&w, &signals, lost);
+        status = wait_for(&w, &signals, end);
     else
-        status = *lost ? CLI_LOST
-                       : cli_fail(w.pid == -ENOENT ? 127 : 126, "%s: %s", run->argv[0],
-                                  strerror((int)-w.pid));
+        status = end->lost ? CLI_LOST : not_executed(run->argv[0], (int)-w.pid);
     if (w.terminal)
         give_terminal(getpgrp());
     sigprocmask(SIG_SETMASK, &before, NULL);

@@ -28,8 +28,13 @@ struct run {
     int keep_fd; /* a descriptor that the command inherits; -1: none */
 };
 
+struct run_end {
+    bool lost;      /* the command ended after the loss, or was not started because of it */
+    bool signalled; /* somebody wanted it to end: a signal was passed on to it */
+};
+
 /* Runs the command to its end. Returns its exit status, 128 + the signal that killed it, or, after
- * a message, 127 or 126 if it could not be executed. *lost: it ended after the loss. */
-int run_command(const struct run *run, bool *lost);
+ * a message, 127 or 126 if it could not be executed. Fills *end. */
+int run_command(const struct run *run, struct run_end *end);
 
 #endif

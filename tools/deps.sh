@@ -22,7 +22,7 @@ BUILD='gcc make pkg-config libc6-dev libfuse3-dev fuse3 libraft-dev libuv1-dev l
 DEMO='inotify-tools util-linux diffutils procps'
 TEST='libcmocka-dev attr acl inotify-tools iproute2 nftables jq sqlite3 procps util-linux
       rsync diffutils e2fsprogs git python3-minimal vim-tiny faketime
-      entr python3-watchdog node-chokidar incron dnsmasq-base moreutils curl wget openssl strace'
+      entr python3-watchdog node-chokidar incron dnsmasq-base moreutils curl wget openssl strace cron'
 TREE='debootstrap rsync util-linux'
 LINT='clang clang-format clang-tidy cppcheck binutils shellcheck'
 

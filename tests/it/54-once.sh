@@ -70,8 +70,10 @@ result "$(wc -l <"$T/begun") periods, each run once, by hosts $(awk '$1 == "begi
 say "a late clock after an early one, and the report"
 early() { faketime -f "+${PERIOD}s" "$C" once "$@"; }
 exits 0 early --every 1d --id early "${MNT[1]}/skew" -- true
-exits 0 "$C" once --every 1d "${MNT[2]}/skew" -- false
+exits 0 "$C" once -v --every 1d "${MNT[2]}/skew" -- false
 matches "$OUT" 'was run by early' "what the other says"
+exits 0 "$C" once --every 1d "${MNT[2]}/skew" -- false
+equal "$OUT$ERR" "" "what it says without a terminal"
 exits 0 "$C" once --status "${MNT[2]}/skew"
 matches "$OUT" 'run by early from .* exit status 0' "the report"
 exits 7 faketime -f +1d "$C" once --every 1d "${MNT[2]}/skew" -- sh -c 'exit 7'
@@ -92,6 +94,62 @@ locked() { ! "$C" lock -n "${MNT[1]}/busy" -- true; }
 until_true 30 locked
 exits 1 "$C" once --every 1d --within 0.2 "${MNT[2]}/busy" -- true
 one_line 'another host still runs it'
+kill "$CHILD"
+
+say "failures"
+once() { # HOST ARGUMENT...: on that host, which is also its name
+	exits "$WANT" "$C" once --every 1d --id "$1" "${@:2}"
+}
+cat >"$T/fails" <<END
+#!/bin/sh
+echo x >>"$T/tries"
+exit 7
+END
+chmod +x "$T/fails"
+tries() { wc -l <"$T/tries"; }
+WANT=7 once a --retry 2 --retry-delay 0.01 "${MNT[1]}/done" -- "$T/fails"
+one_line 'done: period [0-9]+: the command failed on a with exit status 7 \(3 tries\): it is not run again'
+equal "$(tries)" 3 "tries"
+WANT=0 once b "${MNT[2]}/done" -- "$T/fails"
+equal "$OUT$ERR$(tries)" 3 "what the others say and do"
+WANT=7 once a --on-failure next-host "${MNT[1]}/next" -- "$T/fails"
+one_line 'the next host that asks for this period runs it'
+WANT=0 once a --on-failure next-host "${MNT[1]}/next" -- "$T/fails" # a host tries it once
+WANT=127 once b "${MNT[2]}/next" -- "$T/nothing"                    # counts for no host
+WANT=126 once c "${MNT[3]}/next" -- "$T"
+equal "$(tries)" 4 "tries of the next hosts"
+WANT=0 once d "${MNT[3]}/next" -- true
+WANT=0 once e "${MNT[1]}/next" -- "$T/fails"
+equal "$(tries)" 4 "tries after the success"
+exits 0 "$C" once --status "${MNT[2]}/next"
+matches "$OUT" 'run by d .* exit status 0; it failed on a, b, c$' "the report"
+PATH=/usr/bin:/bin WANT=127 once a "${MNT[1]}/path" -- no-such-command
+matches "$ERR" 'no-such-command: No such file or directory: not found in PATH \(/usr/bin:/bin\): give its absolute path' "the remedy"
+# A job that is told to end is not tried again.
+background "$C" once --every 1d --retry 5 "${MNT[1]}/told" -- sh -c "echo x >>'$T/told'; sleep 60 & wait" 2>"$T/stderr"
+until_true 30 test -s "$T/told"
+kill "$CHILD"
+! wait "$CHILD" || fail "a job that was ended is a success"
+one_line 'exit status 143 \(1 try\)'
+equal "$(wc -l <"$T/told")" 1 "tries"
+exits 2 "$C" once --every 1d --on-failure x "${MNT[1]}/done" -- true
+one_line "must be 'done' or 'next-host'"
+exits 2 "$C" once --every 1d --id '' "${MNT[1]}/done" -- true
+one_line 'must have 1 to 64 bytes'
+
+say "a run that is longer than the others wait"
+exits 0 "$C" once --every 1d --id a "${MNT[1]}/long" -- true # so that there is a record
+background faketime -f +1d "$C" once --every 1d --id a "${MNT[1]}/long" -- sh -c "echo >'$T/long'; sleep 600"
+until_true 30 test -e "$T/long"
+late() { faketime -f "$1" "$C" once --every 1d --within 0.2 --id "$2" "${MNT[$3]}/long" -- false; }
+exits 0 late +1d b 2 # that very period
+equal "$OUT$ERR" "" "what a host says that waits for the run of its period"
+exits 1 late +2d b 2
+one_line 'period [0-9]+ is skipped: an earlier run took longer than --within: period [0-9]+ is run by a since'
+exits 1 late +2d c 3
+equal "$OUT$ERR" "" "what the second host says"
+exits 1 late +3d c 3
+one_line 'period [0-9]+ is skipped'
 kill "$CHILD"
 
 say "hosts that die in the middle"
