@@ -14,7 +14,7 @@ BUILD   ?= build$(variant)
 
 Q := $(if $(V),,@)
 
-# ---- Dependencies -----------------------------------------------------------------------------------
+# ---- Dependencies --------------------------------------------------------------------------------
 PACKAGES := fuse3 libuv sqlite3 libprotobuf-c libxxhash jansson mount smartcols libsystemd
 # Exactly this version: the driver reads fields of libraft's struct raft, whose layout is not part of
 # libraft's interface and changes between its versions.
@@ -44,7 +44,7 @@ PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) raft 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PACKAGES) raft 2>/dev/null)
 endif
 
-# ---- Flags -------------------------------------------------------------------------------------------
+# ---- Flags ---------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
             -Wcast-qual -Wswitch-enum -Wpointer-arith -Wwrite-strings $(if $(WERROR),-Werror)
 OPTIMIZE := $(if $(SANITIZE)$(COVERAGE),-O1 -fno-omit-frame-pointer,-O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE)
@@ -56,7 +56,7 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION
 ALL_LDFLAGS := -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(COVERAGE),--coverage) \
                $(if $(SANITIZE)$(COVERAGE),,-pie -Wl$(comma)-z$(comma)relro -Wl$(comma)-z$(comma)now) $(LDFLAGS)
 
-# ---- Sources -----------------------------------------------------------------------------------------
+# ---- Sources -------------------------------------------------------------------------------------
 LAYERS   := base proto store raft fs daemon
 PROTOS   := $(wildcard proto/*.proto)
 PB_C     := $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
@@ -176,7 +176,7 @@ tools: $(TOOLS)
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-# ---- Set-up, tests, tools ------------------------------------------------------------------------------
+# ---- Set-up, tests, tools ------------------------------------------------------------------------
 .PHONY: deps demo-deps test-deps lint-deps test test-unit test-it test-debian sanitize sim mutants chaos mirror fuzz lint bench coverage \
         demo demo-stop install uninstall clean
 

@@ -1,37 +1,38 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs tests, some at once, shows what failed, and says how many passed.
+# Runs tests, several at the same time, shows those that failed, and counts those that passed.
 #
-# Usage: [JOBS=N] tests/run.sh BUILD [unit|it|NAME]...      (nothing named: unit it)
+# Usage: [JOBS=N] tests/run.sh BUILD [unit|it|NAME]...      (default: unit it)
 #   unit   the programs BUILD/tests/test_*
 #   it     the scripts tests/it/NN-*.sh: real daemons, real mounts
-#   NAME   only these, e.g. test_buf or 40-kill-writers
+#   NAME   only these tests, for example test_buf or 40-kill-writers
 #
-# JOBS tests run at once: as many as there are processors, at least 2, if nothing is said. JOBS=1: one
-# after another. Those with the highest limits begin.
+# JOBS tests run at the same time; default: the number of processors, at least 2. JOBS=1: one after
+# another. The tests with the highest limits begin.
 #
-# A test passes with exit code 0 and fails with any other; 77 means that it could not run here, and
+# A test passes with exit status 0 and fails with any other. 77 means that it could not run here;
 # its output then has a line "SKIP: reason". With CI=true that is a failure too, unless the machine
-# itself lacks something that no package brings ("SKIP-MACHINE: reason"). Output stays in
-# BUILD/test-logs. What a test needs stands in comments at the begin of a line of its source:
+# itself lacks something that no package provides ("SKIP-MACHINE: reason"). The output is in
+# BUILD/test-logs. A test declares its needs in comments at the beginning of a line of its source:
 #   limit: SECONDS   more time than the default
-#   alone: REASON    no other test beside it; such tests come last
+#   alone: REASON    no other test at the same time; such tests come last
 #
-# Whatever a test leaves behind (processes, mounts, network namespaces, loop devices, files in its
-# TMPDIR) is removed and counts as a failure of that test. Therefore each has a mark of its own in its
-# environment (COORDFS_TEST_RUN), which also names its network namespaces, and a TMPDIR of its own.
+# If a test leaves anything behind (processes, mounts, network namespaces, loop devices, files in
+# its TMPDIR), the runner removes it, and the test fails. Therefore each test has its own mark in
+# its environment (COORDFS_TEST_RUN), which is also part of the names of its network namespaces, and
+# its own TMPDIR.
 #
-# The programs in BUILD must stay as they are: a test that builds them again pulls them away from the
-# tests beside it. Such a run has failed, whatever its tests say.
+# The programs in BUILD must not change: a test that builds them again takes them away from the
+# other tests. Such a run fails, even if all tests pass.
 #
-# The last line is "N passed, N failed" (", N skipped" is added when there are any). Exit code 0 only
-# when something passed and nothing failed.
+# The last line is "N passed, N failed" (with ", N skipped" if there are any). The exit status is 0
+# only if at least one test passed and none failed.
 set -u
 
 UNIT_LIMIT=120
 IT_LIMIT=90
-TAIL=60 # lines shown of a failed test's output
-SETTLE=${TEST_SETTLE:-10} # seconds that processes on their way out are given
+TAIL=60 # lines of a failed test's output that are shown
+SETTLE=${TEST_SETTLE:-10} # seconds for processes that are ending
 
 usage() {
 	sed -n '3,/^set -u/s/^# \{0,1\}//p' "$0" >&2
@@ -56,23 +57,23 @@ case $JOBS in
 esac
 
 RUN=$$-$RANDOM
-MARK=$RUN # of the test, in the process that runs it: more digits follow
+MARK=$RUN # of the present test, in the process that runs it: more digits follow
 TOP=$(mktemp -d "${TMPDIR:-/tmp}/coordfs-test.XXXXXX") || exit 2
-ROOT=$TOP # of the test, in the process that runs it: a directory in it
+ROOT=$TOP # of the present test, in the process that runs it: a directory in it
 chmod 711 "$TOP" # other users reach the mounts
 LOGS=$BUILD/test-logs
 rm -rf "$LOGS"
 mkdir -p "$LOGS" "$TOP/results" || exit 2
 
-# A limit is for what hangs. What takes its time on a busy machine may; sanitizers and coverage make
-# everything slower still.
+# A limit ends a test that hangs. A test may be slow on a busy machine; sanitizers and coverage make
+# it even slower.
 case ${BUILD##*/} in
 build | build-lint) factor=${TEST_LIMIT_FACTOR:-4} ;;
 *) factor=${TEST_LIMIT_FACTOR:-8} ;;
 esac
 
-# What a test must not find in its environment: settings that programs under test take from there, and
-# those of the make that runs us. Messages of other programs are in English.
+# Removed from the environment of a test: settings that the programs under test read, and those of
+# the make that runs this script. LC_ALL makes other programs print English messages.
 NOT_FOR_TESTS=(-u DEMO_PORT -u DEMO_ADDRESS -u CDPATH -u GREP_OPTIONS -u LANGUAGE -u POSIXLY_CORRECT
 	-u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL -u CFLAGS -u LDFLAGS)
 
@@ -80,12 +81,12 @@ BEGUN=$SECONDS
 passed=0 failed=0 skipped=0
 failures=() skips=()
 
-# ---- What a test may leave behind ------------------------------------------------------------------
+# ---- What a test may leave behind ----------------------------------------------------------------
 
-# Each of these looks for what has $MARK and is below $ROOT: of one test, in the process that runs it;
-# of all tests, in the first one.
+# These functions find things that carry $MARK or are below $ROOT: those of one test in the process
+# that runs it, those of all tests in the first process.
 
-# Processes that carry the mark in their environment, or name the directory on their command line:
+# Processes that have the mark in their environment, or the directory on their command line, because
 # mount(8) clears the environment.
 left_processes() {
 	local dir args env
@@ -114,7 +115,7 @@ left_loops() {
 	losetup -l -n -O NAME,BACK-FILE 2>/dev/null | awk -v root="$ROOT/" 'index($2, root) == 1 { print $1 }'
 }
 
-# The programs in BUILD, with what changes when one is made again.
+# The programs in BUILD, with an inode and a time that change when a program is built again.
 programs() {
 	find "$BUILD" -maxdepth 2 -type f -executable ! -path "$LOGS/*" -printf '%p %i %T@\n' | LC_ALL=C sort
 }
@@ -123,7 +124,7 @@ left_files() {
 	[ ! -d "$ROOT" ] || find "$ROOT" -xdev -mindepth 1 -maxdepth 1
 }
 
-# Waits for processes that are on their way out, which takes a while on a busy machine.
+# Waits for processes that are ending, which takes a while on a busy machine.
 settle() {
 	local end=$((SECONDS + SETTLE))
 	while [ -n "$(left_processes)" ] && [ $SECONDS -lt $end ]; do
@@ -131,7 +132,7 @@ settle() {
 	done
 }
 
-# Removes what is there and says what it was.
+# Removes all leftovers and prints their names.
 remove_leftovers() {
 	local what
 	settle
@@ -157,9 +158,9 @@ remove_leftovers() {
 	done
 }
 
-# ---- One test --------------------------------------------------------------------------------------
-# Runs in a process of its own. What it says goes to results/N.said, the verdict to results/N.verdict:
-# "passed", or "failed" or "skipped" and a reason; at the end there is results/N.ended.
+# ---- One test ------------------------------------------------------------------------------------
+# Runs in a separate process. Its output goes to results/N.said, the verdict to results/N.verdict:
+# "passed", or "failed" or "skipped" and a reason. At the end it creates results/N.ended.
 
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
@@ -170,11 +171,11 @@ source_of() { # KIND FILE
 	esac
 }
 
-comment_of() { # WORD KIND FILE: what its source says behind "WORD: ", or nothing
+comment_of() { # WORD KIND FILE: the text behind "WORD: " in its source, or nothing
 	sed -n "1,30s,^[#/* ]* $1: *,,p" "$(source_of "$2" "$3")" 2>/dev/null | head -n 1
 }
 
-limit_of() { # KIND FILE: the seconds it may take
+limit_of() { # KIND FILE: the test's limit in seconds
 	local limit
 	limit=$(comment_of limit "$1" "$2")
 	limit=${limit%%[!0-9]*}
@@ -207,8 +208,8 @@ report_skip() { # NAME SECONDS LOG
 	verdict "skipped $1: ${reason:-(no reason given)}"
 }
 
-# The exit code of our child PID. A process that waits for an answer of a filesystem cannot even be
-# killed: when SECONDS are over, the connections of the mounts left are aborted, which wakes it.
+# The exit status of the child PID. A process that waits for an answer of a filesystem cannot even
+# be killed. So after SECONDS the connections of the remaining mounts are aborted, which wakes it.
 await() { # PID SECONDS
 	local mount
 	if ! COORDFS_TEST_RUN="$MARK" timeout "$2" tail --pid="$1" -s 0.1 -f /dev/null; then
@@ -234,11 +235,11 @@ run_test() { # KIND FILE
 	took="$((took / 1000)).$(((took % 1000) / 100)) s"
 	[ -z "$left" ] || printf '%s\n' "$left" >>"$log"
 	if [ $rc = 124 ] || [ $rc = 137 ]; then
-		report_failure "$name" "no end within $limit s" "$took" "$log"
+		report_failure "$name" "it did not end within $limit s" "$took" "$log"
 	elif [ $rc != 0 ] && [ $rc != 77 ]; then
 		report_failure "$name" "exit code $rc" "$took" "$log"
 	elif [ -n "$left" ]; then
-		report_failure "$name" "left something behind" "$took" "$log"
+		report_failure "$name" "it left something behind" "$took" "$log"
 	elif [ $rc = 77 ]; then
 		report_skip "$name" "$took" "$log"
 	else
@@ -258,23 +259,23 @@ run_alone() { # NUMBER KIND FILE
 	touch "$TOP/results/$number.ended"
 }
 
-# ---- Many tests ------------------------------------------------------------------------------------
+# ---- Many tests ----------------------------------------------------------------------------------
 
-declare -A FILE_OF=() KIND_OF=() PID_OF=() # by number; PID_OF: of those that run
+declare -A FILE_OF=() KIND_OF=() PID_OF=() # by number; PID_OF: only tests that run
 
 start() { # NUMBER
 	run_alone "$1" "${KIND_OF[$1]}" "${FILE_OF[$1]}" >"$TOP/results/$1.said" 2>&1 </dev/null &
 	PID_OF[$1]=$!
 }
 
-# Shows what test NUMBER said, and counts it.
+# Shows the output of test NUMBER, and counts the test.
 collect() {
 	local name said
 	name=$(basename "${FILE_OF[$1]}" .sh)
 	wait "${PID_OF[$1]}"
 	unset "PID_OF[$1]"
 	cat "$TOP/results/$1.said"
-	said=$(cat "$TOP/results/$1.verdict" 2>/dev/null) || said="failed $name (its runner died)"
+	said=$(cat "$TOP/results/$1.verdict" 2>/dev/null) || said="failed $name (its runner has ended without a verdict)"
 	case $said in
 	passed) passed=$((passed + 1)) ;;
 	skipped*)
@@ -290,8 +291,9 @@ count_failure() { # WHICH
 	failures+=("$1")
 }
 
-# Waits until a test has ended, well or by dying without a word. Not `wait -n`, which may forget one
-# that ended before; not `read -t` of a pipe, which a trap can make jump to where nothing is any more.
+# Waits until a test has ended, also without a verdict. This is not `wait -n`, which may forget a
+# process that has ended before; and not `read -t` from a pipe, which may continue at a wrong place
+# after a trap.
 collect_one() {
 	local number
 	while :; do
@@ -325,7 +327,7 @@ files_of() { # KIND: its tests
 	esac
 }
 
-# What is meant by the names, one line "KIND FILE" each.
+# The tests that the names select, one line "KIND FILE" each.
 wanted() { # unit|it|NAME…
 	local name kind file base found
 	for name in "$@"; do
@@ -342,7 +344,7 @@ wanted() { # unit|it|NAME…
 	done
 }
 
-# Each once, those with the highest limit first.
+# Each test once, those with the highest limit first.
 in_order() {
 	local kind file
 	sort -u | while read -r kind file; do
@@ -400,7 +402,7 @@ finish() {
 	exit $?
 }
 
-# Ends what runs, and removes what it leaves: nobody asks whether it would have done so itself.
+# Ends the running tests and removes their leftovers, which therefore do not count as failures.
 interrupted() {
 	local number
 	echo interrupted
@@ -417,7 +419,7 @@ interrupted() {
 INTERRUPTED=
 trap 'INTERRUPTED=1' INT TERM HUP
 ulimit -c 0
-# One command: bash has read all of this file then, and the file may change.
+# One compound command: bash reads all of this file before it runs, so the file may change.
 {
 	PROGRAMS=$(programs)
 	run_all "$@"

@@ -46,7 +46,7 @@ complain() {
 	found=1
 }
 
-# ---- The layers: docs/ARCHITECTURE.md, "Layers" ------------------------------------------------------
+# ---- The layers: docs/ARCHITECTURE.md, "Layers" --------------------------------------------------
 
 # FOLDER | our folders that it may use | libraries that it may use
 layers() {
@@ -168,7 +168,7 @@ report() { # FILE of complaints
 	done <"$1"
 }
 
-# ---- Symbols -----------------------------------------------------------------------------------------
+# ---- Symbols -------------------------------------------------------------------------------------
 
 # Without those whose source was removed or has moved since.
 objects() {
@@ -232,7 +232,7 @@ check_symbols() {
 	report "$WORK/out"
 }
 
-# ---- Arrows: folders inside fs/, and cycles ------------------------------------------------------------
+# ---- Arrows: folders inside fs/, and cycles ------------------------------------------------------
 
 # FOLDER | folders of the same parent that its files may use; the order is from the bottom to the top.
 # By symbols: the files include fs/state.h, which puts the parts of struct fs together and so knows all
@@ -429,7 +429,7 @@ check_names() {
 	report "$WORK/out"
 }
 
-# ---- Headers, words, form ------------------------------------------------------------------------------
+# ---- Headers, words, form ------------------------------------------------------------------------
 
 # The compiler and its flags, as make uses them: what it would do to build base/base.o.
 compile_command() {

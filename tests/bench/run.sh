@@ -1,25 +1,25 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The benchmark: commits per second and latency through real mounts of three members on one disk,
-# beside what that disk does by itself in the same run; restart time; fail-over gap.
+# beside the figures of that disk alone in the same run; restart time; fail-over gap.
 #
 # Usage: tests/bench/run.sh BUILD      (make bench; root)
 #
 #   BENCH_SECONDS=5        of each measurement
 #   BENCH_WRITERS="1 16 64 256"
-#   BENCH_RESTART=100000,1000000   measure restarts with that many files too (takes long)
+#   BENCH_RESTART=100000,1000000   also measure restarts with that many files (takes long)
 #   BENCH_FILES=1000000    memory of the members while that many files of 256 bytes are made
 #   BENCH_ROUNDS=21        of each measurement of reading
 #   BENCH_IDLE=10          seconds
 #   BENCH_FAILOVER=10      kills of the leader; 0: none
-#   BENCH_INOTIFY=500      writes whose event on another host is waited for; 0: none
-#   BENCH_CHANGES=10000    whose processor time on a host that watches is measured,
-#   BENCH_RATE=1000        so many a second
-#   BENCH_ONLY=inotify     that only
+#   BENCH_INOTIFY=500      writes with an event on another host; 0: none
+#   BENCH_CHANGES=10000    changes whose processor time on a watching host is measured,
+#   BENCH_RATE=1000        at this rate per second
+#   BENCH_ONLY=inotify     only this part
 #   BENCH_DIR=…            where the databases are (default: a temporary directory)
 #
 # Prints a table and writes BUILD/bench.json. All three members and the writers share this machine's
-# processors: a cluster of three machines does better than what is shown here.
+# processors, so a cluster of three machines is faster.
 set -eu -o pipefail
 
 BUILD=$(cd "${1:?usage: tests/bench/run.sh BUILD}" && pwd)
@@ -43,7 +43,7 @@ need_fuse
 need_tool jq strace
 : >"$T/results"
 
-# bench WHERE JOB ARGUMENTS…: one measurement, into the results and the table.
+# bench WHERE JOB ARGUMENTS…: makes one measurement and adds it to the results and to the table.
 bench() {
 	local where=$1 line
 	shift
@@ -84,7 +84,7 @@ measure_mounts() {
 
 rss_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$(member_pid "$1")/status"; }
 
-# Locks: of one host; passed between two; 1000 that wait; 10000 that are held.
+# Locks: of one host; passed between two hosts; 1000 waiting; 10000 held.
 measure_locks() {
 	local follower other before n
 	follower=$(a_follower)
@@ -127,7 +127,7 @@ measure_reads() {
 	echo
 }
 
-# Runs a command with the syncs of all members counted, into SYNCS (by member).
+# Runs a command and counts the syncs of all members into SYNCS (by member).
 with_syncs() { # COMMAND…
 	local i pids=()
 	for i in $(running); do
@@ -256,8 +256,8 @@ ticks() { # PID: its processor time, user and system
 	sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 12,13
 }
 
-# Of the follower's daemon and of its mirror, for each of $CHANGES changes of JOB at $RATE a second
-#, made on the leader in directories that are all watched.
+# Processor time of the follower's daemon and of its mirror for each of $CHANGES changes of JOB,
+# made on the leader at a rate of $RATE per second in directories that are all watched.
 watched_cpu() { # JOB LEADER-DIR FOLLOWER WHAT
 	local daemon mirror du ds mu ms u s done_before n
 	daemon=$(member_pid "$3")
@@ -284,8 +284,8 @@ us_each() { # TICKS CHANGES
 	echo $(($1 * (1000000 / $(getconf CLK_TCK)) / $2))
 }
 
-# From the write's begin to its end on the leader, and to its event on a follower; their ratio is what
-# is promised: p50 below 2 (one commit more), p99 below 4.
+# The time from the beginning of the write to its end on the leader, and to its event on a follower.
+# The promise is about their ratio: p50 below 2 (one more commit), p99 below 4.
 watched_latency() { # LEADER-DIR FOLLOWER-DIR WHAT
 	local p
 	"$TOOLS/inotify" latency "$INOTIFY" "$1" "$2" >"$T/latency"
@@ -295,7 +295,7 @@ watched_latency() { # LEADER-DIR FOLLOWER-DIR WHAT
 	done
 }
 
-# Changes made on the leader, as watches on a follower see them: alone, and beside 10000 others.
+# Watches on a follower, and changes on the leader: alone, and beside 10000 other watches.
 measure_inotify() {
 	local a b number n job
 	a=${MNT[$(wait_leader)]} number=$(a_follower)

@@ -66,7 +66,7 @@ runs 1
 matches "$OUT" '^ok    test_good \([0-9.]+ s\) 42 of them; no more$' "test_good"
 matches "$OUT" '^FAIL  test_bad \(exit code 3, [0-9.]+ s\)$' "test_bad"
 line because
-matches "$OUT" '^FAIL  test_hangs \(no end within 1 s, [0-9.]+ s\)$' "test_hangs"
+matches "$OUT" '^FAIL  test_hangs \(it did not end within 1 s, [0-9.]+ s\)$' "test_hangs"
 matches "$OUT" '^FAIL  test_killed ' "test_killed"
 line 'SKIP  test_skips: no moon'
 matches "$OUT" '^ok    10-good ' "10-good"
@@ -122,7 +122,7 @@ export JOBS=6
 runs 1
 matches "$OUT" '^ok    test_innocent ' "test_innocent"
 for name in process nameless file mount net; do
-	matches "$OUT" "^FAIL  test_$name \(left something behind" "test_$name"
+	matches "$OUT" "^FAIL  test_$name \(it left something behind" "test_$name"
 done
 logged() { matches "$(cat "$P/build/test-logs/test_$1.log")" "$2" "the log of test_$1"; }
 logged process '^left behind: process [0-9]+: sleep 1000'
@@ -171,7 +171,7 @@ no_tests
 unit good ''
 unit murder 'exec 2>/dev/null; kill -KILL "$(awk "{ print \$4 }" /proc/$PPID/stat)"; sleep 1000'
 runs 1
-line 'failed: test_murder (its runner died)'
+line 'failed: test_murder (its runner has ended without a verdict)'
 matches "$OUT" '^left behind: process ' "what the dead runner's test left"
 matches "$(tail -n 1 <<<"$OUT")" '^1 passed, [23] failed$' "the last line"
 

@@ -17,7 +17,7 @@ export BIG=$T/outside/in
 export LC_ALL=C HOME=$T GIT_CONFIG_GLOBAL=$T/gitconfig
 export PATH=/usr/bin:/bin:/usr/sbin:/sbin # no wrappers, which would have the file open, too
 
-# ---- The table -------------------------------------------------------------------------------------
+# ---- The table -----------------------------------------------------------------------------------
 
 ENTRIES=() SEEN=() QUORUM=() SHELL_OF=() COMMAND=()
 
@@ -65,7 +65,7 @@ state_of() { # DIRECTORY: everything below, as text
 	)
 }
 
-# ---- With a quorum ---------------------------------------------------------------------------------
+# ---- With a quorum -------------------------------------------------------------------------------
 
 # The index that the writing member has applied, when nothing is under way any more.
 settled() { # into INDEX
@@ -138,7 +138,7 @@ check_row() { # ROW
 	diff <(state_of "$T/ref/$row") <(state_of "$dir") >"$T/diff" || bad "$row" "the result differs: $(cat "$T/diff")"
 }
 
-# ---- Without one -----------------------------------------------------------------------------------
+# ---- Without one ---------------------------------------------------------------------------------
 
 no_leader() { [ "$(st "$WRITER" '.leader == 0 and (.quorum | not)')" = true ]; }
 
@@ -172,7 +172,7 @@ check_left() { # ROW
 	esac
 }
 
-# ---- For curl and wget ------------------------------------------------------------------------------
+# ---- For curl and wget ---------------------------------------------------------------------------
 
 # Answers every request with that file.
 serve_http() { # FILE; the address into URL
@@ -190,7 +190,7 @@ while True:
 	export URL
 }
 
-# ---- The test --------------------------------------------------------------------------------------
+# ---- The test ------------------------------------------------------------------------------------
 
 read_table
 ROWS=$(seq 0 $((${#COMMAND[@]} - 1)))

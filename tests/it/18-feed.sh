@@ -14,7 +14,7 @@ need_tool python3 setfattr
 start_cluster 3
 W=$BUILD/coordfs
 
-# ---- Followed through deaths -----------------------------------------------------------------------
+# ---- Followed through deaths ---------------------------------------------------------------------
 
 say "a follower and a writer on each mount, and $KILLS kills of the leader"
 mkdir "$T/feeds"
@@ -94,7 +94,7 @@ PY
 (cd "${MNT[2]}" && find . -mindepth 1 -printf '/%P %i\n' | LC_ALL=C sort) >"$T/found"
 LC_ALL=C sort "$T/told" | diff - "$T/found" || fail "the tree is another"
 
-# ---- Selection and the command line -----------------------------------------------------------------
+# ---- Selection and the command line --------------------------------------------------------------
 
 say "selection of paths, lines, and where to begin"
 M=${MNT[1]}
@@ -137,7 +137,7 @@ echo x >"${MNT[3]}/later"
 wait "$pid"
 equal "$(ops <"$T/once")" "create /later;" "a file that another host made"
 
-# ---- Ways to read ------------------------------------------------------------------------------------
+# ---- Ways to read --------------------------------------------------------------------------------
 
 say "blocking, polling, not blocking, interrupting"
 python3 - "$M" "${MNT[2]}" "$W" <<'PY'
@@ -231,7 +231,7 @@ for s in slow:
     assert ops == ["create", "rmdir"] * 1000, len(ops)
 PY
 
-# ---- The log -----------------------------------------------------------------------------------------
+# ---- The log -------------------------------------------------------------------------------------
 
 say "the log: a file that only grows"
 L=$M/.coordfs/log
@@ -251,7 +251,7 @@ until_true 30 tailed
 equal "$(jq -r .path "$T/tailed" | tr '\n' ' ')" "/tail-1 /tail-2 /tail-3 " "what tail -f has printed"
 kill "$pid"
 
-# ---- Too old -----------------------------------------------------------------------------------------
+# ---- Too old -------------------------------------------------------------------------------------
 
 say "what is too old is told, and nothing else"
 python3 - "$M" <<'PY'

@@ -1,20 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Everything at once: real daemons, mounts and networks, each trouble (nemesis) against each
-# workload (tests/chaos/, tests/tools/writers.c, tests/tools/history.c), in a new cluster for each
-# nemesis. A nemesis comes again and again for CHAOS_S seconds and always ends healed. Then every
-# workload must come to its end, all members and mounts be equal, each mount show what the
-# workloads were promised, every lock be free, and `coordfs check` find nothing.
+# Real daemons, mounts and networks: each kind of trouble (nemesis) against all workloads
+# (tests/chaos/, tests/tools/writers.c, tests/tools/history.c), with a new cluster for each nemesis.
+# A nemesis acts repeatedly for CHAOS_S seconds and always repairs its damage. Afterwards every
+# workload must end, all members and mounts must be equal, each mount must show what the workloads
+# were promised, every lock must be free, and `coordfs check` must find nothing.
 #
 #   CHAOS_S=20           seconds of each nemesis
-#   CHAOS_SEED=n         what is done to whom, and when; what that hits is not repeatable
-#   CHAOS_NEMESES='…'    which; CHAOS_PICK=n: so many of them, by chance
-#   CHAOS_WORKLOADS='…'  which
+#   CHAOS_SEED=n         selects actions, victims and times; their effects are not repeatable
+#   CHAOS_NEMESES='…'    the nemeses; CHAOS_PICK=n: n of them, at random
+#   CHAOS_WORKLOADS='…'  the workloads
 #   CHAOS_MEMBERS=5      3 to 7
-#   CHAOS_CONSISTENCY=…  strong, local (default: in turn)
+#   CHAOS_CONSISTENCY=…  strong, local (default: alternating)
 #
-# `make chaos` runs all. What was printed and logged in a round with a
-# violation stays in BUILD/chaos-logs.
+# `make chaos` runs everything. The output and the logs of a round with a violation are in
+# BUILD/chaos-logs.
 . "$(dirname "$0")/lib.sh"
 
 CHAOS_S=${CHAOS_S:-20}
@@ -22,7 +22,7 @@ CHAOS_SEED=${CHAOS_SEED:-$RANDOM}
 NEMESES=${CHAOS_NEMESES:-kill power pause cut oneway bridge ring loss delay disk clock all}
 WORKLOADS=${CHAOS_WORKLOADS:-flock fcntl ofd lockset append swap set queue files register}
 MEMBERS=${CHAOS_MEMBERS:-5}
-END_S=600 # for a workload to end, and to be looked at
+END_S=600 # for a workload to end, and to be checked
 TTL=2     # of sessions
 KEEP=$BUILD/chaos-logs
 FAKETIME=$(compgen -G '/usr/lib/*/faketime/libfaketime.so.1' | head -n 1) || true
@@ -34,9 +34,9 @@ RANDOM=$CHAOS_SEED
 say "seed $CHAOS_SEED"
 network_create "$MEMBERS"
 
-# ---- Whom, how long --------------------------------------------------------------------------------
+# ---- Whom, how long ------------------------------------------------------------------------------
 
-pick_member() { # into VICTIM: the leader, if there is one, more often than the others
+pick_member() { # sets VICTIM: the leader, if there is one, more often than another member
 	local seen
 	VICTIM=$((RANDOM % MEMBERS + 1))
 	[ $((RANDOM % 2)) = 0 ] || return 0
@@ -44,14 +44,14 @@ pick_member() { # into VICTIM: the leader, if there is one, more often than the 
 	case $seen in '' | 0 | null) ;; *) VICTIM=$seen ;; esac
 }
 
-nap() { # FROM TO: sleeps so many tenths of a second
+nap() { # FROM TO: sleeps that many tenths of a second, at random
 	local tenths=$(($1 + RANDOM % ($2 - $1 + 1)))
 	sleep "$((tenths / 10)).$((tenths % 10))"
 }
 
 everybody() { seq 1 "$MEMBERS"; }
 
-# ---- What happens: each function makes trouble once, and ends it --------------------------------
+# ---- What happens: each function makes trouble once, and ends it ---------------------------------
 
 nemesis_kill() {
 	local i victims=()
@@ -69,7 +69,7 @@ nemesis_kill() {
 	start_members "${victims[@]}"
 }
 
-nemesis_power() { # of one or of all: what was not synced is lost (tests/tools/coordfsd_cut.c)
+nemesis_power() { # of one member or of all: unsynced data are lost (tests/tools/coordfsd_cut.c)
 	local victims=()
 	pick_member
 	victims=("$VICTIM")
@@ -79,7 +79,7 @@ nemesis_power() { # of one or of all: what was not synced is lost (tests/tools/c
 	start_members "${victims[@]}"
 }
 
-nemesis_pause() { # mostly until its session has expired
+nemesis_pause() { # usually until its session has expired
 	local i victims
 	pick_member
 	victims=$VICTIM
@@ -132,7 +132,7 @@ nemesis_cut() { # one member, or two halves
 	heal_networks
 }
 
-nemesis_oneway() { # a member that hears nobody, or whom nobody hears
+nemesis_oneway() { # a member that receives nothing, or whose packets are all lost
 	pick_member
 	if [ $((RANDOM % 2)) = 0 ]; then
 		drop "$VICTIM" 'in iifname eth0'
@@ -143,7 +143,7 @@ nemesis_oneway() { # a member that hears nobody, or whom nobody hears
 	heal_networks
 }
 
-nemesis_bridge() { # two halves that do not see one another; one member sees both
+nemesis_bridge() { # two halves without a connection; one member is connected to both
 	local i side=(0) a=() b=()
 	pick_member
 	for i in $(everybody); do
@@ -158,7 +158,7 @@ nemesis_bridge() { # two halves that do not see one another; one member sees bot
 	heal_networks
 }
 
-nemesis_ring() { # each member sees a majority, the nearest ones; no two of them the same
+nemesis_ring() { # each member sees a majority, the nearest ones; no two see the same
 	local i j far near=$(((MEMBERS + 2) / 4))
 	for i in $(everybody); do
 		far=()
@@ -173,7 +173,7 @@ nemesis_ring() { # each member sees a majority, the nearest ones; no two of them
 	heal_networks
 }
 
-nemesis_delay() { # of each packet by a time of its own: they overtake one another
+nemesis_delay() { # each packet has its own delay: packets overtake one another
 	local i hub=${NETWORKS[0]} ports=() longest=(20 80 300 800)
 	for i in $(everybody); do
 		ports+=("p$i")
@@ -182,13 +182,13 @@ nemesis_delay() { # of each packet by a time of its own: they overtake one anoth
 	background nsenter --net="/run/netns/$hub" "$TOOLS/delay" 1 "${longest[RANDOM % 4]}" "${ports[@]}"
 	nap 20 60
 	kill -TERM "$CHILD"
-	wait "$CHILD" || [ $? = 143 ] || fail "the slow network ended by itself"
+	wait "$CHILD" || [ $? = 143 ] || fail "the slow network ended too early"
 	for i in "${ports[@]}"; do
 		ip -n "$hub" link set "$i" master br0
 	done
 }
 
-nemesis_loss() { # of packets: delays of all lengths, and connections that break
+nemesis_loss() { # of packets: delays of all lengths, and broken connections
 	local i
 	for i in $(everybody); do
 		drop "$i" "in iifname eth0 numgen random mod 100 < $((5 + RANDOM % 30))"
@@ -205,7 +205,7 @@ nemesis_disk() {
 	start_dead
 }
 
-nemesis_clock() { # by up to a day, of one or of all
+nemesis_clock() { # by up to a day, of one member or of all
 	local i
 	for i in $(everybody); do
 		[ $((RANDOM % 2)) = 0 ] || set_clock "$i" "$((RANDOM % 3 - 1))d"
@@ -219,7 +219,7 @@ nemesis_clock() { # by up to a day, of one or of all
 	done
 }
 
-nemesis_all() { # one of those that need nothing special
+nemesis_all() { # one of those that need no special cluster
 	local list=(kill pause cut oneway bridge ring loss delay)
 	"nemesis_${list[RANDOM % ${#list[@]}]}"
 }
@@ -231,7 +231,7 @@ set_clock() { # MEMBER OFFSET
 	mv "$T/clock-$1.new" "$T/clock-$1"
 }
 
-# ---- Members --------------------------------------------------------------------------------------
+# ---- Members -------------------------------------------------------------------------------------
 
 start_members() { # NUMBER…
 	local i rc=0 pids=()
@@ -250,7 +250,7 @@ start_members() { # NUMBER…
 	return $rc
 }
 
-start_dead() { # those that do not run: they may be dying just now
+start_dead() { # starts members that are not running, or just ending
 	local i
 	for i in $(everybody); do
 		member_runs "$i" && continue
@@ -259,7 +259,7 @@ start_dead() { # those that do not run: they may be dying just now
 	done
 }
 
-all_well() { # one may still be dying when the trouble is over
+all_well() { # a member may still be ending when the trouble is over
 	start_dead
 	[ "$(running | wc -l)" = "$MEMBERS" ] && leader_now >/dev/null
 }
@@ -317,7 +317,7 @@ forget_round() {
 	rm -f "$T"/out-* "$T"/start "$T"/stop "$T"/verify "$T"/journal*
 }
 
-# ---- Workloads: pids in PID, verdicts in VERDICT ----------------------------------------------------
+# ---- Workloads: pids in PID, verdicts in VERDICT -------------------------------------------------
 
 declare -A PID VERDICT
 
@@ -343,7 +343,7 @@ stopped() { # NAME
 	gone "${PID[$1]}" || grep -qx stopped "$T/out-$1"
 }
 
-within() { # SECONDS COMMAND…: does it become true?
+within() { # SECONDS COMMAND…: true if it succeeds in time
 	local end=$((SECONDS + $1 * WAIT_FACTOR))
 	shift
 	until "$@"; do
@@ -357,14 +357,14 @@ stop_workloads() {
 	touch "$T/stop"
 	[ -z "${PID[files]:-}" ] || kill -TERM "${PID[files]}" 2>/dev/null || true
 	for w in $WORKLOADS; do
-		within $END_S stopped "$w" || VERDICT[$w]='does not end'
+		within $END_S stopped "$w" || VERDICT[$w]='did not end'
 	done
 }
 
 judge() { # NAME
 	local w=$1 rc=0 i pids=()
 	[ -z "${VERDICT[$w]:-}" ] || return 0
-	within $END_S gone "${PID[$w]}" || { VERDICT[$w]='is not looked at'; return 0; }
+	within $END_S gone "${PID[$w]}" || { VERDICT[$w]='not checked'; return 0; }
 	wait "${PID[$w]}" || rc=$?
 	if [ "$w" = files ] && [ $rc = 0 ]; then
 		for i in $(everybody); do
@@ -378,12 +378,13 @@ judge() { # NAME
 	case $rc in
 	0) VERDICT[$w]=ok ;;
 	1) VERDICT[$w]=VIOLATED ;;
-	*) VERDICT[$w]="ABORTED($rc)" ;; # nothing was looked at
+	*) VERDICT[$w]="ABORTED($rc)" ;; # nothing was checked
 	esac
 }
 
-# What a mount shows, names, attributes and contents: like same_trees of lib.sh, but each mount is
-# looked at once, all at the same time; with consistency=strong each look asks the leader.
+# Writes the names, attributes and contents of a mount to a file. Like same_trees of lib.sh, but
+# each mount is read once, and all at the same time. With consistency=strong each call asks the
+# leader.
 view() { # MEMBER
 	(
 		cd "${MNT[$1]}"
@@ -401,7 +402,7 @@ same_views() {
 	for i in "${pids[@]}"; do
 		wait "$i" || rc=1
 	done
-	[ $rc = 0 ] || fail "a mount cannot be looked at"
+	[ $rc = 0 ] || fail "a mount cannot be read"
 	for i in $(everybody); do
 		diff "$T/view-1" "$T/view-$i" >"$T/diff" || fail "mounts 1 and $i differ: $(head -n 6 "$T/diff")"
 	done
@@ -415,9 +416,9 @@ figures() { # NAME: how much was done/in doubt
 	esac
 }
 
-# ---- Rounds ---------------------------------------------------------------------------------------
+# ---- Rounds --------------------------------------------------------------------------------------
 
-# libfaketime leaves two files in /dev/shm, whose names its processes have in their environment.
+# libfaketime leaves files in /dev/shm; the environment of its processes has their names.
 note_clock() { # MEMBER
 	mapfile -t -O ${#CLOCK_FILES[@]} CLOCK_FILES < <(tr '\0' '\n' <"/proc/$(member_pid "$1")/environ" |
 		sed -n 's,^FAKETIME_SHARED=/*\([^ ]*\) /*\(.*\),/dev/shm/\1\n/dev/shm/sem.\1\n/dev/shm/\2,p')
@@ -431,7 +432,7 @@ AT_END+=(remove_clocks)
 ROWS=()
 BAD=0
 
-keep_round() { # what it was
+keep_round() { # copies the output and the logs
 	local dir=$KEEP/$CHAOS_SEED-$1
 	mkdir -p "$dir"
 	cp "$T"/out-* "$T"/log-* "$dir/" 2>/dev/null || true
@@ -446,7 +447,7 @@ report_round() { # CONSISTENCY CLUSTER'S VERDICT
 		if [ "${VERDICT[$w]}" = ok ] && [[ $(figures "$w") == [1-9]* ]]; then
 			row+=$(printf ' %11s' "$(figures "$w")")
 		elif [ "${VERDICT[$w]}" = ok ]; then
-			row+=$(printf ' %11s' 'NOT VALID') # it says nothing: as bad as a violation
+			row+=$(printf ' %11s' 'NOT VALID') # the workload did nothing
 			bad=1
 		else
 			row+=$(printf ' %11s' "${VERDICT[$w]}")
@@ -492,14 +493,14 @@ round() { # CONSISTENCY
 
 possible() { # NEMESIS
 	case $1 in
-	clock) [ -n "$FAKETIME" ] && case ${BUILD##*/} in *-*) false ;; esac ;; # a sanitizer wants to be first
+	clock) [ -n "$FAKETIME" ] && case ${BUILD##*/} in *-*) false ;; esac ;; # a sanitizer must be loaded first
 	loss) unshare -n nft 'add table inet p; add chain inet p c; add rule inet p c numgen random mod 100 < 5 drop' 2>/dev/null ;;
 	esac
 }
 
 chosen=()
 for n in $NEMESES; do
-	if possible "$n"; then chosen+=("$n"); else say "$n: not possible here"; fi
+	if possible "$n"; then chosen+=("$n"); else say "$n: impossible on this machine"; fi
 done
 if [ -n "${CHAOS_PICK:-}" ]; then
 	mapfile -t chosen < <(printf '%s\n' "${chosen[@]}" | while read -r n; do echo "$RANDOM $n"; done | sort -n | head -n "$CHAOS_PICK" | cut -d ' ' -f 2)
@@ -513,7 +514,7 @@ done
 N=0 # all are stopped and checked
 
 echo
-echo "done/in doubt; the last columns: how often the trouble came, the cluster afterwards; seed $CHAOS_SEED"
+echo "done/in doubt; the last columns: number of troubles, the cluster afterwards; seed $CHAOS_SEED"
 # shellcheck disable=SC2086 # words
 printf '%-14s' nemesis && printf ' %11s' $WORKLOADS && echo '   n'
 printf '%s\n' "${ROWS[@]}"

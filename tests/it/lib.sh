@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# What the integration tests share. Each script begins with
+# Shared by the integration tests. Each script begins with
 #
 #	. "$(dirname "$0")/lib.sh"
 #
-# and then has: $T, a directory of its own that is removed at the end; members numbered 1, 2, 3 … with
+# and then has: $T, its own directory, which is removed at the end; members numbered 1, 2, 3 … with
 # their state in ${STATE[i]}, their mount at ${MNT[i]} and their address in ${ADDR[i]}; and the
-# functions below. Any command that fails ends the test, unless it stands in a condition.
+# functions below. Any command that fails ends the test, unless it is part of a condition.
 #
-# At the end of a test that went well all members still running are stopped by SIGTERM, must be gone
-# and unmounted then, and `coordfs check` must find every database of the test without a fault. No
-# sanitizer may have reported anything. On failure the members' logs are kept in BUILD/test-logs.
+# At the end of a successful test, all running members are stopped by SIGTERM and must then be gone
+# and unmounted, and `coordfs check` must find no fault in any database of the test. No sanitizer
+# may have reported anything. After a failure the members' logs are kept in BUILD/test-logs.
 #
-# Run by tests/run.sh, or by hand: tests/it/01-single.sh (BUILD=build if not given).
+# Run by tests/run.sh, or by hand: tests/it/01-single.sh (default: BUILD=build).
 
 set -eEu -o pipefail
 umask 022
@@ -21,14 +21,14 @@ SRC=${SRC:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 BUILD=${BUILD:-$SRC/build}
 BUILD=$(cd "$BUILD" && pwd)
 # shellcheck disable=SC2034 # used by the scripts
-TOOLS=$BUILD/tests # our own programs: tests/tools/*.c
-DAEMON=$BUILD/coordfsd # a script may take another one
+TOOLS=$BUILD/tests # the programs of the tests: tests/tools/*.c
+DAEMON=$BUILD/coordfsd # a script may use another one
 NAME=$(basename "$0" .sh)
 T=$(mktemp -d "${TMPDIR:-/tmp}/cfs-$NAME.XXXXXX")
 chmod 711 "$T" # other users reach the mounts
 RUN=${COORDFS_TEST_RUN:-$$-$RANDOM}
 export COORDFS_TEST_RUN=$RUN
-# Sanitizers make everything slower: patience grows.
+# Sanitizers make everything slower, so the tests wait longer.
 case ${BUILD##*/} in
 *-*) WAIT_FACTOR=${WAIT_FACTOR:-4} ;;
 *) WAIT_FACTOR=${WAIT_FACTOR:-1} ;;
@@ -41,25 +41,25 @@ MNT=()       # "" for a member without a mount
 ADDR=()
 NETNS=()     # by member number; empty: the host's own network
 NETWORKS=()  # network namespaces to delete
-AT_END=()    # functions of the script to call at the end, whatever the outcome
-CHILDREN=()  # pids of our own background processes
-# For all members; member_start takes more. On a busy machine there are elections meanwhile, which a
-# change may wait for; where it must not, the test says so.
+AT_END=()    # functions of the script to call at the end, after success and failure
+CHILDREN=()  # pids of this script's background processes
+# For all members; member_start takes further options. On a busy machine there are elections, and a
+# change may wait for one. If it must not, the test sets other options.
 DAEMON_OPTS=(--election-timeout 1000 --timeout 60)
 
-# Sanitized builds write their reports to files: a daemon's stderr is gone.
+# Sanitized builds write their reports to files, because a daemon has no stderr.
 export ASAN_OPTIONS="log_path=$T/sanitizer${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 export UBSAN_OPTIONS="log_path=$T/sanitizer:print_stacktrace=1"
 export TSAN_OPTIONS="log_path=$T/sanitizer:suppressions=$SRC/tests/tsan.supp"
 
-# ---- Saying, failing, skipping ---------------------------------------------------------------------
+# ---- Saying, failing, skipping -------------------------------------------------------------------
 
 say() { echo "[$SECONDS s] $*"; }
 
-# A figure that the reader of the test run should see.
+# Prints a figure for the reader of the test run.
 result() { echo "RESULT: $*"; }
 
-# Ends the test; names the line of the script that led here.
+# Ends the test; prints the line of the script that led here.
 fail() {
 	local n=1
 	while [ "${BASH_SOURCE[n]##*/}" = lib.sh ] && [ $n -lt $((${#BASH_SOURCE[@]} - 1)) ]; do
@@ -74,7 +74,7 @@ skip() {
 	exit 77
 }
 
-# What no package can bring.
+# For something that no package provides.
 skip_machine() {
 	echo "SKIP-MACHINE: $*"
 	exit 77
@@ -109,14 +109,15 @@ need_network_namespace() {
 	unshare -n nft add table inet probe 2>/dev/null || skip_machine "no nftables in the kernel"
 }
 
-# A command of another user. Built for coverage it writes its counts where that user may.
+# Runs a command as another user. In a build for coverage, the command writes its counts to a
+# directory that this user may write.
 as_user() { # UID COMMAND…
 	[ -d "$T/counts" ] || mkdir -m 1777 "$T/counts"
 	GCOV_PREFIX=$T/counts setpriv --reuid "$1" --regid "$1" --clear-groups "${@:2}"
 }
 
-# An ext4 filesystem of the test's own at DIR (in $T), to compare with: what is at TMPDIR may be tmpfs
-# and behave otherwise.
+# Makes an ext4 filesystem at DIR (in $T) to compare with. The filesystem at TMPDIR may be a tmpfs,
+# which behaves differently.
 local_disk() { # DIR
 	need_tool mkfs.ext4
 	[ -e /dev/loop-control ] || modprobe loop 2>/dev/null || skip_machine "there are no loop devices"
@@ -128,11 +129,11 @@ local_disk() { # DIR
 	rmdir "$1/lost+found"
 }
 
-# ---- Assertions ------------------------------------------------------------------------------------
+# ---- Assertions ----------------------------------------------------------------------------------
 
 # equal GOT WANTED WHAT
 equal() {
-	[ "$1" = "$2" ] || fail "$3: got '$1', want '$2'"
+	[ "$1" = "$2" ] || fail "$3: '$1', expected '$2'"
 }
 
 # at_most NUMBER LIMIT WHAT
@@ -145,35 +146,37 @@ matches() {
 	grep -Eq -- "$2" <<<"$1" || fail "$3: '$1' does not match '$2'"
 }
 
-# exits CODE COMMAND…: the command ends with that code. Its stderr is in $ERR, its stdout in $OUT.
+# exits CODE COMMAND…: the command ends with that status. Its stderr is in $ERR, its stdout in $OUT.
 exits() {
 	local want=$1 rc=0
 	shift
 	OUT=$("$@" 2>"$T/stderr") || rc=$?
 	ERR=$(cat "$T/stderr")
-	[ $rc = "$want" ] || fail "'$*' ended with $rc, want $want; stderr: $ERR; stdout: $(tail -n 20 <<<"$OUT")"
+	[ $rc = "$want" ] || fail "'$*' ended with status $rc, not $want;  stderr: $ERR; stdout: $(tail -n 20 <<<"$OUT")"
 }
 
-# What the last `exits` ran said exactly one line on stderr, and it matches REGEX.
+# The command of the last `exits` printed exactly one line on stderr, which matches REGEX.
 one_line() {
-	[ "$(wc -l <"$T/stderr")" = 1 ] || fail "not one line: '$ERR'"
+	[ "$(wc -l <"$T/stderr")" = 1 ] || fail "stderr is not one line: '$ERR'"
 	grep -Eiq -- "$1" "$T/stderr" || fail "'$ERR' does not match '$1'"
 }
 
-# says WORDS COMMAND…: the command fails and says so, e.g. says 'File too large' truncate …
+# says WORDS COMMAND…: the command fails with these words, for example says 'File too large'
+# truncate …
 says() {
 	local want=$1
 	shift
-	! LC_ALL=C "$@" >"$T/said" 2>&1 || fail "'$*' succeeded, want: $want"
-	grep -Fqi -- "$want" "$T/said" || fail "'$*' said '$(cat "$T/said")', want: $want"
+	! LC_ALL=C "$@" >"$T/said" 2>&1 || fail "'$*' succeeded, expected: $want"
+	grep -Fqi -- "$want" "$T/said" || fail "'$*' printed '$(cat "$T/said")', expected: $want"
 }
 
-# until_true SECONDS COMMAND…: tries until it succeeds; on a busy machine three times as long.
+# until_true SECONDS COMMAND…: repeats the command until it succeeds, for three times as long on a
+# busy machine.
 until_true() {
 	local end=$((SECONDS + $1 * WAIT_FACTOR * 3))
 	shift
 	until "$@"; do
-		[ $SECONDS -le $end ] || fail "never became true: $*"
+		[ $SECONDS -le $end ] || fail "timed out waiting for: $*"
 		sleep 0.05
 	done
 }
@@ -185,10 +188,10 @@ median_max() {
 	printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)], v[NR] }'
 }
 
-# ---- Members ---------------------------------------------------------------------------------------
+# ---- Members -------------------------------------------------------------------------------------
 
-# An address to listen on that no other process uses: all of 127/8 is ours, by pid. Not for what
-# begins a connection: that comes from 127.0.0.1.
+# An address to listen on that no other process uses: all of 127/8 belongs to this machine, and the
+# pid selects the address. It is not for outgoing connections, which come from 127.0.0.1.
 address() { # NUMBER, 0 to 15
 	echo "127.$((1 + ($$ >> 12) % 254)).$((($$ >> 4) & 255)).$((($$ & 15) * 16 + $1))"
 }
@@ -205,7 +208,7 @@ define_cluster() {
 	done
 }
 
-# The command line of member i into ARGS.
+# Sets ARGS to the command line of member i.
 member_args() {
 	local i=$1 j
 	ARGS=(--name "$CLUSTER" --id "$i" --state "${STATE[i]}" --log "$T/log-$i")
@@ -217,7 +220,7 @@ member_args() {
 	ARGS+=("${DAEMON_OPTS[@]}")
 }
 
-# Starts member i; its mount is usable when this returns. More options may follow.
+# Starts member i with further options; its mount is usable when this returns.
 member_start() {
 	local i=$1 rc=0
 	shift
@@ -225,12 +228,12 @@ member_start() {
 	CUT_STATE=${STATE[i]} in_network "$i" timeout $((60 * WAIT_FACTOR)) "$DAEMON" "${ARGS[@]}" "$@" \
 		>"$T/start-$i" 2>&1 </dev/null || rc=$?
 	[ $rc = 0 ] || fail "member $i did not start ($rc): $(cat "$T/start-$i")"
-	[ ! -s "$T/start-$i" ] || fail "member $i was not silent: $(cat "$T/start-$i")"
+	[ ! -s "$T/start-$i" ] || fail "member $i printed a message:  $(cat "$T/start-$i")"
 	[ -z "${MNT[i]}" ] || [ "$(stat -f -c %T "${MNT[i]}")" = fuseblk ] ||
 		mountpoint -q "${MNT[i]}" || fail "member $i started but ${MNT[i]} is not mounted"
 }
 
-# Several at once: members_start 1 2 3 [-- option…]
+# Starts several members at the same time: members_start 1 2 3 [-- option…]
 members_start() {
 	local i wait=() rc=0
 	local members=()
@@ -249,7 +252,7 @@ members_start() {
 	[ $rc = 0 ] || exit 1
 }
 
-# start_cluster N [option…]: defines and starts them, and waits for a leader.
+# start_cluster N [option…]: defines N members, starts them, and waits for a leader.
 start_cluster() {
 	define_cluster "$1"
 	shift
@@ -292,7 +295,7 @@ member_stop() {
 	[ -z "${MNT[$1]}" ] || not_mounted "${MNT[$1]}" || fail "member $1 stopped but is still mounted"
 }
 
-# kill -9. The dead mount is taken away, as an administrator would.
+# kill -9. Unmounts the dead mount, as an administrator would.
 member_kill() {
 	local pid
 	pid=$(member_pid "$1")
@@ -301,9 +304,9 @@ member_kill() {
 	member_unmount "$1"
 }
 
-# A power cut: what these members have not synced is lost, as far as chance will have it. They were
-# started with DAEMON=$TOOLS/coordfsd_cut, after cuts_possible. It comes before the OPERATIONS-th
-# operation of each one's disk from now.
+# A power cut: unsynced data of these members are lost, at random. The members must have been
+# started with DAEMON=$TOOLS/coordfsd_cut, after cuts_possible. For each member, the cut comes
+# before the OPERATIONS-th disk operation from now.
 members_cut() { # OPERATIONS NUMBER…
 	local i operations=$1 pids=()
 	shift
@@ -338,21 +341,23 @@ member_unmount() {
 member_pause() { kill -STOP "$(member_pid "$1")"; }
 member_resume() { kill -CONT "$(member_pid "$1")"; }
 
-# A background process of the test itself, killed at the end if it is still there: its pid in $CHILD.
+# Starts a background process of the test: its pid is in $CHILD. If it still runs at the end, it is
+# killed.
 background() {
 	"$@" &
 	CHILD=$!
 	CHILDREN+=("$CHILD")
 }
 
-# ---- Status ----------------------------------------------------------------------------------------
+# ---- Status --------------------------------------------------------------------------------------
 
-# st MEMBER FILTER: a value of `coordfs status --json`, or nothing when it does not answer.
+# st MEMBER FILTER: a value of `coordfs status --json`, or nothing if the member does not answer.
 st() {
 	timeout 10 "$BUILD/coordfs" status --json "${STATE[$1]}" 2>/dev/null | jq -r "$2" || true
 }
 
-# The leader that all running members agree on, and that has its quorum; fails when there is none yet.
+# Prints the leader that has a quorum and on which all running members agree; fails if there is none
+# yet.
 leader_now() {
 	local i leader='' seen
 	for i in $(running); do
@@ -378,7 +383,7 @@ a_follower() { # prints the number of some running member that does not lead
 	return 1
 }
 
-# All running members applied the same index; then they must have the same hash.
+# Succeeds if all running members have applied the same index; then they must have the same hash.
 equal_now() {
 	local i got first='' hash=''
 	for i in $(running); do
@@ -395,8 +400,8 @@ equal_now() {
 
 synced() { timeout $((20 * WAIT_FACTOR)) "$BUILD/coordfs" sync "$1" 2>/dev/null; }
 
-# Members with equal hashes may still differ in what their mounts show: the kernel of a host forgets
-# what it has cached after the change is applied. After this barrier every mount shows the state.
+# Members with equal hashes may still have mounts that differ: a host's kernel drops its caches
+# after the change is applied. After this barrier every mount shows the state.
 sync_mounts() {
 	local i
 	for i in $(running); do
@@ -404,7 +409,7 @@ sync_mounts() {
 	done
 }
 
-# All running members have the same state, and their mounts show it.
+# Waits until all running members have the same state and their mounts show it.
 wait_equal() {
 	until_true 60 equal_now
 	sync_mounts
@@ -413,7 +418,8 @@ wait_equal() {
 LINE_FILE='%P %y %m %U %G %s %n %l %T@'
 LINE_DIR='%P %y %m %U %G %T@'
 
-# What stat, readlink and getfattr tell of a tree, one line per entry; MORE is added to find's format.
+# Prints the results of stat, readlink and getfattr for a tree, one line per entry; MORE is added to
+# find's format.
 listing() { # DIRECTORY [MORE]
 	(
 		cd "$1"
@@ -424,10 +430,10 @@ listing() { # DIRECTORY [MORE]
 	)
 }
 
-# Same names, content, types, modes, owners, times, link counts, xattrs. For mounts of one cluster
-# MORE can be '%i %s %n %C@ %A@': those are replicated too.
+# Compares names, content, types, modes, owners, times, link counts, xattrs. For mounts of one
+# cluster MORE can be '%i %s %n %C@ %A@', which are replicated too.
 same_trees() { # A B [MORE]
-	# diff calls two fifos, sockets or devices different; that they are the same the listing says.
+	# diff reports two fifos, sockets or devices as different; the listing compares them.
 	diff -r --no-dereference "$1" "$2" 2>&1 |
 		grep -vE ' is a (fifo|socket|block special file|character special file) while file .* is a \1$' >"$T/diff" || true
 	[ ! -s "$T/diff" ] || fail "$1 and $2 differ: $(head -n 5 "$T/diff")"
@@ -444,9 +450,9 @@ same_mounts() {
 	done
 }
 
-# ---- A network of their own ------------------------------------------------------------------------
-# One namespace per member, joined by a bridge in a namespace of its own: nothing of it is visible
-# in the host's network. The mounts stay in the host's mount namespace.
+# ---- A network of their own ----------------------------------------------------------------------
+# Each member has a network namespace; a bridge in another namespace joins them. The host's network
+# sees nothing of them. The mounts stay in the host's mount namespace.
 
 network_create() { # NUMBER OF MEMBERS; before define_cluster
 	local i hub=cfs-$RUN-hub
@@ -467,7 +473,7 @@ network_create() { # NUMBER OF MEMBERS; before define_cluster
 	done
 }
 
-# A command in the network of member i.
+# Runs a command in the network of member i.
 in_network() {
 	local i=$1
 	shift
@@ -478,7 +484,7 @@ in_network() {
 	fi
 }
 
-# network_cut A [B…]: member A's packets to and from members B (default: everybody) are dropped.
+# network_cut A [B…]: drops member A's packets to and from members B (default: all members).
 network_cut() {
 	local a=$1 b
 	shift
@@ -503,7 +509,7 @@ network_heal() { # A
 	in_network "$1" nft delete table inet cut
 }
 
-# ---- The end ---------------------------------------------------------------------------------------
+# ---- The end -------------------------------------------------------------------------------------
 
 check_database() { # MEMBER
 	[ ! -e "${STATE[$1]}/coordfs.db" ] || {
@@ -512,7 +518,7 @@ check_database() { # MEMBER
 	}
 }
 
-# What every test asserts at its end.
+# The assertions at the end of every test.
 end_checks() {
 	local i
 	for i in $(running); do
@@ -525,8 +531,8 @@ end_checks() {
 }
 
 no_reports() {
-	! compgen -G "$T/sanitizer*" >/dev/null || fail "a sanitizer complained: $(head -n 40 "$T"/sanitizer*)"
-	! grep -Eh 'check failed|runtime error|Sanitizer' "$T"/log-* 2>/dev/null || fail "see the log"
+	! compgen -G "$T/sanitizer*" >/dev/null || fail "a sanitizer has reported:  $(head -n 40 "$T"/sanitizer*)"
+	! grep -Eh 'check failed|runtime error|Sanitizer' "$T"/log-* 2>/dev/null || fail "the log above names an error"
 }
 
 show_logs() {

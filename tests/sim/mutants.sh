@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds each of the bugs in tests/sim/mutants into the simulation, runs that until it sees the bug,
-# and prints a table. Called by `make mutants`, which sets CC, LINK, LIBS and OBJS.
+# Builds each of the bugs in tests/sim/mutants into the simulation, runs it until it detects the
+# bug, and prints a table. Called by `make mutants`, which sets CC, LINK, LIBS and OBJS.
 #
-# Usage: tests/sim/mutants.sh BUILD [NAME]...     exit code 1: one was not seen
-#        MUTANT_SEEDS=n   so many worlds for each (default 2000)
+# Usage: tests/sim/mutants.sh BUILD [NAME]...     exit status 1: a bug was not detected
+#        MUTANT_SEEDS=n   number of worlds for each bug (default 2000)
 set -u
 
 BUILD=$1
