@@ -7,7 +7,7 @@ need_fuse
 start_cluster 1
 M=${MNT[1]}
 
-say "how it looks from outside"
+say "df, mount and the root directory"
 equal "$(awk -v m="$M" '$2 == m { print $1, $3 }' /proc/mounts)" "$CLUSTER fuse.coordfs" "/proc/mounts"
 equal "$(stat -c '%i %F' "$M")" "1 directory" "the root"
 [ "$(df --output=size "$M" | tail -n 1)" -gt 0 ] || fail "df shows no size"
@@ -129,7 +129,7 @@ says "subdirectory of itself" mv "$M/d2" "$M/d2/sub/"
 "$TOOLS/fsop" rename-exchange "$M/d2" "$M/two"
 [ -d "$M/two/sub" ] && [ -f "$M/d2" ] || fail "a file and a directory were not exchanged"
 
-say "exclusive creation, files that are gone but open"
+say "exclusive creation, files that are removed while open"
 "$TOOLS/fsop" create "$M/exclusive"
 says "File exists" "$TOOLS/fsop" create "$M/exclusive"
 "$TOOLS/fsop" unlinked "$M/unlinked"
@@ -144,7 +144,7 @@ says "Permission denied" as_user 12345 cat "$M/secret"
 says "Permission denied" as_user 12345 touch "$M/other"
 says "Operation not permitted" as_user 12345 chmod 777 "$M/secret"
 
-say "all of it is there after a restart"
+say "after a restart everything is there"
 listing "$M" '%i %s %n %C@' >"$T/before"
 (cd "$M" && find . -type f -print0 | sort -z | xargs -0 md5sum) >"$T/sums"
 member_stop 1

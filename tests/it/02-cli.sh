@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# coordfs status, check and sync: what they say, where they look, how they fail.
+# coordfs status, check and sync: their output, the places where they look, and their failures.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -35,7 +35,7 @@ matches "$OUT" "$CLUSTER" "status"
 matches "$OUT" "$(st 1 .hash)" "status"
 matches "$OUT" "$leader +leader|leader +$leader" "status"
 
-say "figures follow what is done"
+say "figures follow the changes"
 before=$(st 1 .store.inodes)
 hash=$(st 1 .hash)
 touch "$M/a" "$M/b" "$M/c"
@@ -97,7 +97,7 @@ for ((at = 4096; at < size; at += 4096)); do
 	printf 'damage here' | dd of="$T/damaged/coordfs.db" bs=1 seek=$((at + 2000)) conv=notrunc status=none
 done
 exits 1 "$BUILD/coordfs" check "$T/damaged"
-[ -n "$ERR$OUT" ] || fail "check does not say what is wrong"
-[ "$OUT" != ok ] || fail "check finds a damaged database ok"
+[ -n "$ERR$OUT" ] || fail "check does not name the fault"
+[ "$OUT" != ok ] || fail "check reports ok for a damaged database"
 exits 1 "$BUILD/coordfs" status "${STATE[1]}"
 one_line .

@@ -11,7 +11,7 @@ M=${MNT[1]}
 S=${STATE[1]}
 CLI=$BUILD/coordfs
 
-# tells REGEX…: the last `exits` said one line, which matches each of them.
+# tells REGEX…: the last `exits` printed one line, which matches each of them.
 tells() {
 	local regex
 	for regex in "$@"; do
@@ -26,7 +26,7 @@ tells "^coordfsd: $S: in use by a running member \(pid $(member_pid 1)\)" "mount
 exits 2 "$DAEMON" --name elsewhere --state "$S"
 tells "^coordfsd: $S: in use by a running member \(pid $(member_pid 1)\)" "stop it first \(kill $(member_pid 1)\)"
 
-say "a user who may not ask the member"
+say "a user without access to the member"
 for command in status locks sessions; do
 	exits 1 as_user 1234 "$CLI" $command "$M"
 	tells "^coordfs: $M: permission denied: only root" "run the command as root"
@@ -44,7 +44,7 @@ for command in sync "create" "get" "rm" "stat" "lock -n"; do
 	tells "^coordfs: $T/other(/f)?: not in a mounted coordfs" "findmnt -t fuse.coordfs"
 done
 
-say "a database that is not there"
+say "a missing database"
 exits 1 "$CLI" check "$CLUSTER"
 tells "^coordfs: $CLUSTER: no database here" "/var/lib/coordfs/NAME"
 exits 1 "$CLI" check "$T/other"
@@ -73,9 +73,9 @@ exits 1 "$CLI" status "$S"
 tells "^coordfs: $S: its member is not running"
 umount -l "$M"
 
-say "a database that fails: no 'Success', and what to do"
+say "a failing database: no 'Success', and a remedy"
 exits 0 "$CLI" check "$S"
-# The first page of the table of names; the header and the schema stay whole.
+# The first page of the table of names; the header and the schema stay intact.
 sqlite3 "$S/coordfs.db" 'pragma wal_checkpoint(truncate)' >/dev/null
 page=$(sqlite3 "$S/coordfs.db" "select rootpage from sqlite_schema where name = 'dirent'")
 size=$(sqlite3 "$S/coordfs.db" 'pragma page_size')

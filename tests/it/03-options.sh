@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Bad input: one clear line, the right exit code, nothing changed.
+# Bad input: one clear line, the right exit status, nothing changed.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -10,14 +10,14 @@ D=$BUILD/coordfsd
 S=${STATE[1]}
 M=${MNT[1]}
 
-# refused CODE WORDS OPTION…: coordfsd refuses, says so in one line, and neither runs nor mounts.
+# refused CODE WORDS OPTION…: coordfsd refuses the options in one line, and neither runs nor mounts.
 refused() {
 	local code=$1 words=$2
 	shift 2
 	exits "$code" timeout 30 "$D" "$@"
 	one_line "$words"
-	not_mounted "$M" || fail "it is mounted all the same: $*"
-	! member_runs 1 || fail "it runs all the same: $*"
+	not_mounted "$M" || fail "it is mounted although it refused: $*"
+	! member_runs 1 || fail "it runs although it refused: $*"
 }
 
 say "options"
@@ -64,7 +64,7 @@ exits 2 as_user 12345 "$D" --name x --state "$T/unreadable"
 one_line 'unreadable'
 rm -rf "$S"
 
-say "a running member keeps what it has"
+say "a running member keeps its state directory and its mountpoint"
 start_cluster 1
 echo content >"$M/f"
 exits 2 timeout 30 "$D" --name "$CLUSTER" --state "$S" --mount "$T/m1"
@@ -75,7 +75,7 @@ one_line "$M"
 equal "$(cat "$M/f")" content "content afterwards"
 equal "$(grep -c " $M " /proc/mounts)" 1 "mounts"
 
-say "somebody else's database"
+say "the database of another member or cluster"
 member_stop 1
 db=$S/coordfs.db
 sum() { sqlite3 "$db" .dump | md5sum; }
@@ -105,5 +105,5 @@ mkdir -p "$T/second" "$T/m-second"
 exits 2 timeout 30 "$D" --name "$CLUSTER" --id 2 --state "$T/second" --mount "$T/m-second" \
 	--listen "${ADDR[1]}" --peer "1=$(address 9):7410"
 one_line "${ADDR[1]}.*(use|EADDRINUSE)"
-not_mounted "$T/m-second" || fail "it is mounted all the same"
+not_mounted "$T/m-second" || fail "it is mounted although it refused"
 equal "$(cat "$M/f")" content "content at the end"

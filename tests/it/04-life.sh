@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The daemon's life: foreground and detached, SIGTERM, umount, a mountpoint left dead by kill -9.
+# The life of a daemon: foreground and detached, SIGTERM, umount, a mountpoint that is dead after
+# kill -9.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -8,7 +9,7 @@ define_cluster 1
 M=${MNT[1]}
 S=${STATE[1]}
 
-say "detached: the mount is usable when the parent returns, stdio is let go"
+say "detached: the mount is usable when the parent returns, stdio is closed"
 member_args 1
 out=$(timeout 60 "$BUILD/coordfsd" "${ARGS[@]}" 2>&1 </dev/null | cat)
 equal "$out" "" "output"
@@ -37,7 +38,7 @@ exec 7>&-
 equal "$(cat "$M/held")" "still here" "content"
 member_stop 1
 
-say "SIGTERM while files are open and somebody's working directory is there"
+say "SIGTERM while files are open and a process has its working directory in the mount"
 member_start 1
 wait_leader >/dev/null
 mkdir "$M/cwd"
@@ -75,7 +76,7 @@ echo kept >"$M/kept"
 pid=$(member_pid 1)
 kill -KILL "$pid"
 until_true 20 gone "$pid"
-mounted "$M" || fail "the kernel took the mount away: then this test is pointless"
+mounted "$M" || fail "the kernel has removed the mount: this test proves nothing"
 says "not connected" ls "$M"
 member_start 1
 equal "$(cat "$M/kept")" kept "content"

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 150
-# The runner of the tests itself: each verdict, on tests made up for it, and that nothing stays.
+# The test runner: each verdict, with tests made for this purpose, and the removal of leftovers.
 . "$(dirname "$0")/lib.sh"
 
-need_fuse # root, and what a test may leave behind
+need_fuse # and root, for the things that a test leaves behind
 need_tool ip
 P=$T/project
-BEGIN=$P/begin # what began, one line each
+BEGIN=$P/begin # the tests that began, one per line
 mkdir -p "$P/tests/it" "$P/tests/unit" "$P/build/tests"
 cp "$SRC/tests/run.sh" "$P/tests/"
 export P BEGIN
@@ -30,7 +30,7 @@ no_tests() {
 	touch "$BEGIN"
 }
 
-# runs CODE ARGUMENT…: what it says is in $OUT. Nothing of it may be left on this machine.
+# runs CODE ARGUMENT…: its output is in $OUT. Nothing of it may be left on this machine.
 runs() {
 	local code=$1
 	shift
@@ -44,7 +44,7 @@ nothing_left() {
 	! grep -q " $T/tmp/" /proc/self/mountinfo || fail "a mount is left"
 }
 
-line() { # TEXT: that is a line of $OUT
+line() { # TEXT: it must be a line of $OUT
 	grep -Fqx -- "$1" <<<"$OUT" || fail "no line '$1' in: $OUT"
 }
 
@@ -85,14 +85,14 @@ last '0 passed, 0 failed, 1 skipped'
 exits 2 "$P/tests/run.sh" "$T/none"
 JOBS=many exits 2 "$P/tests/run.sh" "$P/build"
 
-say "CI forbids skipping, but for what a machine lacks"
+say "CI forbids skipping, except for things that the machine lacks"
 export CI=true
 runs 1 test_skips 11-machine test_good
 matches "$OUT" '^FAIL  test_skips \(skipped, and CI=true forbids that: no moon, ' "test_skips"
 last '1 passed, 1 failed, 1 skipped'
 unset CI
 
-say "what the caller has set does not reach the tests, but for the tests' own settings"
+say "the caller's environment does not reach the tests, except for the tests' own settings"
 no_tests
 it 10-env '[ -z "${DEMO_PORT-}${MAKEFLAGS-}${CDPATH-}${CFLAGS-}" ] && [ "$LC_ALL" = C ] && [ "$KILLS" = 3 ]'
 DEMO_PORT=1 MAKEFLAGS=-k CDPATH=/ CFLAGS=-O0 LC_ALL=C.UTF-8 KILLS=3 runs 0
@@ -110,7 +110,7 @@ line 'failed: a test has changed the programs under test'
 last '2 passed, 1 failed'
 rm "$P/build/program" "$P/build/notes"
 
-say "what is left behind is removed, and charged to the test that left it"
+say "leftovers are removed, and the test that left them fails"
 no_tests
 unit innocent 'sleep 2'
 unit process 'sleep 1000 & disown'
@@ -134,9 +134,9 @@ last '1 passed, 5 failed'
 ! grep -q . <(ip netns list | grep "$(sed -n 's/.*namespace //p' "$P/build/test-logs/test_net.log")") ||
 	fail "the namespace is still there"
 
-say "at once, and what each says stays together"
+say "tests run at the same time, and the output of each stays together"
 no_tests
-# Each waits for the others; then all speak at the same time.
+# Each waits for the others; then all print at the same time.
 for name in a b c; do
 	unit $name "touch \$P/at.$name; for i in {1..600}; do [ -e \$P/at.a ] && [ -e \$P/at.b ] && [ -e \$P/at.c ] && break
 		sleep 0.1; done; [ \$i -lt 600 ] || exit 5; for i in {1..40}; do echo says $name; done; exit 9"
@@ -148,7 +148,7 @@ done
 equal "$(grep '^says' <<<"$OUT" | uniq -c | awk '{ print $1 }' | paste -sd ' ')" '40 40 40' "lines together"
 last '0 passed, 3 failed'
 
-say "one after another; the highest limit first; those that must be alone at the end"
+say "one after another; the highest limit first; tests that must run alone last"
 no_tests
 beside='[ -z "$(ls -d $P/busy.* 2>/dev/null)" ] || exit 8; touch $P/busy.$$; sleep 0.3; rm $P/busy.$$'
 unit short "$beside" 'limit: 20'
@@ -175,14 +175,14 @@ line 'failed: test_murder (its runner has ended without a verdict)'
 matches "$OUT" '^left behind: process ' "what the dead runner's test left"
 matches "$(tail -n 1 <<<"$OUT")" '^1 passed, [23] failed$' "the last line"
 
-say "interrupted: everything goes"
+say "interrupted: everything is removed"
 no_tests
 unit hangs 'trap "" TERM INT; touch $P/at.hangs; sleep 1000; sleep 1000'
 it 10-hangs 'mkdir $TMPDIR/m; mount -t tmpfs none $TMPDIR/m; ip netns add cfs-$COORDFS_TEST_RUN-y; touch $P/at.10
 	sleep 1000 & disown; sleep 1000'
 for signal in TERM INT; do
 	rm -f "$P"/at.*
-	# Not by `background`: a shell's background process ignores SIGINT for good.
+	# Not with `background`: a shell's background process ignores SIGINT permanently.
 	TMPDIR=$T/tmp JOBS=2 python3 -c '
 import signal, subprocess, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)

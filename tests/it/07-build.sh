@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The build: what is compiled again and when, what is installed, which libraft is taken, and how
-# packages are installed. In a copy of the sources: the build under test stays as it is.
+# The build: which files are compiled again and when, which files are installed, which libraft is
+# accepted, and how packages are installed. In a copy of the sources, so the build under test does
+# not change.
 . "$(dirname "$0")/lib.sh"
 
 need_tool make gcc pkg-config protoc-c
@@ -24,7 +25,7 @@ compiled() {
 	equal "$(awk '$1 == "CC" { print $2 }' <<<"$OUT" | LC_ALL=C sort | paste -sd ' ')" "${want[*]}" "compiled by make $*"
 }
 
-say "flags: with others everything is compiled again"
+say "other flags: everything is compiled again"
 one=("$O/base/buf.o" "$O/base/log.o")
 compiled base/buf.c base/log.c -- "${one[@]}"
 compiled -- "${one[@]}"
@@ -33,7 +34,7 @@ compiled -- CFLAGS='-g -DIT="x y"' "${one[@]}"
 compiled base/buf.c base/log.c -- LDFLAGS=-s "${one[@]}"
 compiled base/buf.c base/log.c -- "${one[@]}"
 
-say "headers: what includes them is compiled again, in tests and fuzzers too"
+say "headers: the files that include them are compiled again, in tests and fuzzers too"
 objects=("$O/base/buf.o" "$O/tests/fuzz/fuzz_stamp.o" "$O/tests/unit/test_frame.o")
 compiled tests/fuzz/fuzz_stamp.c tests/unit/test_frame.c -- "${objects[@]}"
 compiled -- "${objects[@]}"
@@ -58,7 +59,7 @@ touch "$root/usr/include/coordfs/another.h"
 equal "$(cd "$root" && find . ! -type d)" ./usr/include/coordfs/another.h "what is left: another's file"
 (cd "$C" && make -s DESTDIR="$root" PREFIX=/usr uninstall)
 
-say "another libraft is refused, and it says what to do"
+say "another version of libraft is refused, with a remedy"
 mkdir "$T/pc"
 for version in 0.22.0 0.22.2 0.23.0; do
 	sed "s/^Version:.*/Version: $version/" "$(pkg-config --variable=pcfiledir raft)/raft.pc" >"$T/pc/raft.pc"
@@ -66,7 +67,7 @@ for version in 0.22.0 0.22.2 0.23.0; do
 	matches "$ERR" "libraft $version is installed, but coordfs needs exactly 0\.22\.1.*make deps" "the message"
 done
 
-say "apt waits for its lock; the right libraft is asked for by its version"
+say "apt waits for its lock; libraft is installed by its version"
 mkdir "$T/bin"
 export APT=$T/apt
 fake() { # NAME SCRIPT
@@ -75,7 +76,7 @@ fake() { # NAME SCRIPT
 }
 fake apt-get 'echo "$*" >>"$APT"; case "$*" in *" install "*) touch "$APT.installed" ;; esac'
 fake apt-cache 'echo " libraft-dev | 0.22.10-1 | x"; echo " libraft-dev | 1:0.22.1-3 | x"'
-# Nothing but libraft is missing: it is there in another version, until it is installed.
+# Only libraft is missing: another version is installed at first.
 fake dpkg-query 'case "$*" in *Status*) printf installed ;;
 *) [ -e "$APT.installed" ] && printf 0.22.1-3 || printf 0.22.10-1 ;; esac'
 PATH=$T/bin:$PATH exits 0 "$C/tools/deps.sh"
@@ -83,7 +84,7 @@ matches "$(cat "$APT")" 'install .*libraft-dev=1:0\.22\.1-3 libraft0=1:0\.22\.1-
 equal "$(grep -c . "$APT")" "$(grep -c 'DPkg::Lock::Timeout=300' "$APT")" "calls of apt-get that wait for the lock"
 rm "$APT"
 PATH=$T/bin:$PATH exits 0 "$C/tools/deps.sh" --demo
-[ ! -e "$APT" ] || fail "apt-get is called though nothing is missing: $(cat "$APT")"
+[ ! -e "$APT" ] || fail "apt-get is called although nothing is missing: $(cat "$APT")"
 fake dpkg-query 'case "$*" in *Status*inotify-tools) ;; *Status*) printf installed ;; *) printf 0.22.1-3 ;; esac'
 PATH=$T/bin:$PATH exits 1 "$C/tools/deps.sh" --demo
 matches "$(cat "$APT")" 'install .* inotify-tools$' "what the demo needs"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 150
-# Must show 1: what is written through one mount is the same in the others: 1000 files of 0 B to
-# 1 MiB, a copy of /etc, odd files; then changes through each of the mounts.
+# Files that are written through one mount are equal in the others: 1000 files of 0 B to 1 MiB, a
+# copy of /etc, odd files; then changes through each of the mounts.
 . "$(dirname "$0")/lib.sh"
 
 FILES=${REPLICATE_N:-1000}
@@ -89,7 +89,7 @@ for i in 1 2 3; do
 done
 same_mounts
 
-say "one file created by all at once: exactly one wins, every time"
+say "all members create one file at the same time: exactly one succeeds, every time"
 for round in $(seq 20); do
 	won=0
 	pids=()

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 120
-# Programs people use: editors, git, databases, archivers. Through two mounts where it matters.
+# Common programs: editors, git, databases, archivers. Through two mounts where it matters.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse

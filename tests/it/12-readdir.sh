@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A directory that changes while it is read: what stays is seen exactly once. Positions stay valid.
+# A directory that changes while it is read: a name that exists all the time is seen exactly once.
+# Positions stay valid.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -14,7 +15,7 @@ for dir in "$leader/a" "$follower/b"; do
 	"$TOOLS/fsop" seekdir "$dir"
 done
 
-say "changes from another host while ls runs again and again"
+say "changes from another host while ls runs repeatedly"
 mkdir "$leader/busy"
 (cd "$leader/busy" && seq -f 'stays-%g' 1 300 | xargs touch)
 "$BUILD/coordfs" sync "$follower"
@@ -27,7 +28,8 @@ background bash -c "
 	done"
 rounds=0
 while kill -0 "$CHILD" 2>/dev/null; do
-	# Two names at most are on their way (a renamed one may be seen under none or both).
+	# At most two names are being changed (a renamed file may be seen under neither name or
+	# under both).
 	n=$(find "$follower/busy" -name 'stays-*' | sort | uniq -d | wc -l)
 	equal "$n" 0 "names seen twice"
 	n=$(find "$follower/busy" -name 'stays-*' | wc -l)
@@ -35,12 +37,12 @@ while kill -0 "$CHILD" 2>/dev/null; do
 	rounds=$((rounds + 1))
 done
 wait "$CHILD"
-[ "$rounds" -ge 3 ] || fail "only $rounds rounds: nothing proved"
+[ "$rounds" -ge 3 ] || fail "only $rounds rounds: too few to prove anything"
 "$BUILD/coordfs" sync "$follower"
 equal "$(find "$follower/busy" -name 'stays-*' | wc -l)" 300 "names at the end"
 
 say "rm -r of a large directory"
 rm -r "$leader/busy"
-[ ! -e "$leader/busy" ] || fail "it is still there"
+[ ! -e "$leader/busy" ] || fail "the directory still exists"
 wait_equal
 same_mounts

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 200
-# What a process holds without a name (open, by O_PATH, as working directory, running, mounted) goes on
-# working when this host or another one has removed or replaced its last name; and it is gone from the
-# cluster when nobody holds it any more.
+# A file that a process uses without a name (open, by O_PATH, as working directory, running,
+# mounted) keeps working after this host or another one has removed or replaced its last name. It
+# disappears from the cluster when no process uses it any more.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -13,11 +13,11 @@ start_cluster 3
 A=${MNT[$(wait_leader)]}
 B=${MNT[$(a_follower)]}
 
-# The namespace is where the bind mounts are: none is left behind, whatever happens.
+# The bind mounts are in this namespace, so none is left behind in any case.
 held() {
 	mkdir -p "$T/bound"
 	timeout $((60 * WAIT_FACTOR)) unshare -m --propagation slave python3 "$SRC/tests/it/held.py" "$@" "$T/bound" ||
-		fail "what is held does not work as on a local filesystem, see above"
+		fail "a file without a name does not work as on a local filesystem, see above"
 	rm -r "$T/bound"
 }
 
@@ -34,10 +34,10 @@ AT_END+=(unmount_local)
 held "$T/local" "$T/local" 0
 
 before=$(used_inodes)
-# The leader looks for what nobody holds once a second.
-say "held on the leader's host"
+# Once a second the leader looks for files that no host uses.
+say "in use on the leader's host"
 held "$A" "$B" 4
-say "held on another host"
+say "in use on another host"
 held "$B" "$A" 4
 until_true 30 reaped "$before"
-result "everything that can be held works without a name, on both hosts, and is reaped when it is let go"
+result "every kind of use works without a name, on both hosts, and the file is reaped afterwards"

@@ -18,4 +18,4 @@ for table in "$SRC"/tests/posix/*.tbl; do
 	tables=$((tables + 1))
 done
 [ "$tables" -ge 4 ] || fail "only $tables tables"
-result "$(cat "$SRC"/tests/posix/*.tbl | grep -c '^case ') cases alike, with one mount and with two"
+result "$(cat "$SRC"/tests/posix/*.tbl | grep -c '^case ') cases give equal results, with one mount and with two"

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# alone: what a slow program writes is committed by time, and the entries are counted
+# alone: a slow program's output is committed in several steps, and the entries are counted
 # limit: 240
-# The table of commands, tests/shell/commands.tbl: how many log entries each makes, what a reader on
-# another host sees meanwhile, and what the command says when there is no quorum.
+# The table of commands, tests/shell/commands.tbl: the number of log entries that each makes, the
+# states that a reader on another host sees meanwhile, and the command's error if there is no
+# quorum.
 #
 # Usage by hand: 15-shell.sh [REGEX]     only the rows that match
 . "$(dirname "$0")/lib.sh"
@@ -15,13 +16,13 @@ TIMEOUT_S=2
 OLD="the old content, which is longer than some of the new"
 export BIG=$T/outside/in
 export LC_ALL=C HOME=$T GIT_CONFIG_GLOBAL=$T/gitconfig
-export PATH=/usr/bin:/bin:/usr/sbin:/sbin # no wrappers, which would have the file open, too
+export PATH=/usr/bin:/bin:/usr/sbin:/sbin # no wrappers, which would also open the file
 
 # ---- The table -----------------------------------------------------------------------------------
 
 ENTRIES=() SEEN=() QUORUM=() SHELL_OF=() COMMAND=()
 
-has_programs() { # NEEDS: 1 when an optional one is missing
+has_programs() { # NEEDS: 1 if an optional one is missing
 	local program
 	for program in ${1//,/ }; do
 		[ "$program" != - ] || continue
@@ -45,7 +46,7 @@ read_table() {
 	[ ${#COMMAND[@]} -gt 0 ] || fail "no rows"
 }
 
-# What each command finds. Without o and n in SEEN alone there is no f.
+# Prepares the files for each command. Without o and n in SEEN, there is no f.
 prepare() { # DIRECTORY ROW
 	mkdir "$1"
 	cp "$BIG" "$1/in"
@@ -55,7 +56,7 @@ prepare() { # DIRECTORY ROW
 	esac
 }
 
-# Contents only: times and owners have their own tests.
+# Only the contents: other tests check times and owners.
 state_of() { # DIRECTORY: everything below, as text
 	(
 		cd "$1"
@@ -67,7 +68,7 @@ state_of() { # DIRECTORY: everything below, as text
 
 # ---- With a quorum -------------------------------------------------------------------------------
 
-# The index that the writing member has applied, when nothing is under way any more.
+# The index that the writing member has applied, when no change is in progress.
 settled() { # into INDEX
 	INDEX=$(st "$WRITER" 'select(.commit == .applied) | .applied')
 	[ -n "$INDEX" ]
@@ -86,7 +87,7 @@ copy_or_none() { # FILE COPY
 	if [ -e "$1" ]; then cp "$1" "$2"; else rm -f "$2"; fi
 }
 
-# The same on a local filesystem, and what f was and is there.
+# Runs the command on a local filesystem, and records the state of f before and after it.
 run_reference() { # ROW; the exit code into WANT
 	local dir=$T/ref/$1
 	prepare "$dir" "$1"
@@ -96,7 +97,8 @@ run_reference() { # ROW; the exit code into WANT
 	copy_or_none "$dir/f" "$T/new"
 }
 
-# Commands of a session between two indexes: the leader reaps the files of earlier rows.
+# Commands of a session between two indexes, because the leader also reaps the files of earlier
+# rows.
 commands_between() { # SESSION FROM TO
 	local session
 	session=$(printf '%016X' "$1" | fold -w 2 | tac | tr -d '\n')
@@ -104,8 +106,8 @@ commands_between() { # SESSION FROM TO
 		WHERE idx > $2 AND idx <= $3 AND hex(substr(data, 9, 8)) = '$session'"
 }
 
-# Nobody else looks: a file that is unlinked while somebody has it open makes an entry more. Counted
-# again if the host got another session meanwhile.
+# No other process reads meanwhile: unlinking a file that is open makes one more entry. Counts again
+# if the host got another session meanwhile.
 count_entries() { # ROW
 	local row=$1 dir before session
 	for dir in "$A/count/$row" "$A/count/$row-again" "$A/count/$row-last"; do
@@ -162,7 +164,7 @@ end_lonely() { # ROW
 	esac
 }
 
-# What timed out may have been committed later: wholly or not at all.
+# A change that timed out may have been committed later: wholly or not at all.
 check_left() { # ROW
 	local row=$1
 	local f=$A/without/$row/f
@@ -174,7 +176,7 @@ check_left() { # ROW
 
 # ---- For curl and wget ---------------------------------------------------------------------------
 
-# Answers every request with that file.
+# Answers every request with the file.
 serve_http() { # FILE; the address into URL
 	background python3 -c 'import socket, sys
 s = socket.create_server(("127.0.0.1", 0))
@@ -208,7 +210,7 @@ A=${MNT[$WRITER]}
 B=${MNT[$(wait_leader)]}
 mkdir "$A/with" "$A/count" "$A/without"
 
-say "${#COMMAND[@]} commands: entries, and what another host sees"
+say "${#COMMAND[@]} commands: entries, and the states that another host sees"
 for row in $ROWS; do
 	check_row "$row"
 done
@@ -234,7 +236,7 @@ for row in $ROWS; do
 	end_lonely "$row"
 done
 
-say "and what is left of them"
+say "the files that they leave"
 members_start "${OTHERS[@]}"
 wait_leader >/dev/null
 wait_equal

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 300
-# Changes made on one host raise the inotify events on another that a process there would have raised:
-# each kind of change, compared with a local filesystem; then random changes, while the other host
-# looks around and changes things itself.
+# Changes on one host raise the same inotify events on another host that a process there would
+# raise: each kind of change, compared with a local filesystem; then random changes, while the other
+# host reads and makes changes itself.
 #
 #   MIRROR_N=1000 MIRROR_SEEDS="1 2"   random changes per seed
-#   MIRROR_NOISE=3                     processes that look and change on the other host meanwhile
-#   MIRROR_ONLY=1                      these only, not each kind of change
+#   MIRROR_NOISE=3                     processes that read and write on the other host meanwhile
+#   MIRROR_ONLY=1                      only the random changes, not each kind of change
 . "$(dirname "$0")/lib.sh"
 
 N_RANDOM=${MIRROR_N:-1000}
@@ -27,15 +27,15 @@ cases=0
 unmount_local() { umount "$T/local"; }
 AT_END+=(unmount_local)
 
-# watch_begin OUT PATH…: the watcher's pid in $CHILD; it watches already.
+# watch_begin OUT PATH…: starts a watcher (pid in $CHILD) and waits until it watches.
 watch_begin() {
 	: >"$T/ready"
 	background "$TOOLS/inotify" watch "$@" >"$T/ready"
 	until_true 60 grep -q ready "$T/ready"
 }
 
-# events OUT CHANGED WATCHED WATCH… -- COMMAND…: the command runs in the directory CHANGED; the watches
-# are in the directory WATCHED.
+# events OUT CHANGED WATCHED WATCH… -- COMMAND…: runs the command in the directory CHANGED; the
+# watches are in the directory WATCHED.
 events() {
 	local out=$1 changed=$2 watched=$3 paths=()
 	shift 3
@@ -50,7 +50,8 @@ events() {
 	wait "$CHILD" || fail "the watcher of '$*' has not seen the end; it saw: $(cat "$out")"
 }
 
-# same NAME SETUP WATCHES CHANGE [EVENTS]: as on a local filesystem, or these EVENTS (separated by ;).
+# same NAME SETUP WATCHES CHANGE [EVENTS]: as on a local filesystem, or these EVENTS (separated by
+# ;).
 same() {
 	local name=$1 setup=$2 watches=$3 change=$4
 	local dir=case-$((cases += 1)) d
@@ -103,7 +104,7 @@ each_kind() {
 	same "unlink a fifo" 'mkfifo f' 'f' 'unlink f'
 	same "unlink a symlink" 'ln -s x f' 'f' 'unlink f'
 	same "unlink one of two names" 'echo x >f; ln f g' 'f' 'unlink g; unlink f'
-	same "unlink what nobody has looked at" 'mkdir d; echo x >d/f' '' 'unlink d/f; rmdir d'
+	same "unlink a file that no process has read" 'mkdir d; echo x >d/f' '' 'unlink d/f; rmdir d'
 	same "rmdir" 'mkdir d' 'd' 'rmdir d'
 	same "rename" 'echo x >f' 'f' 'mv f g'
 	same "rename over a file" 'echo x >f; echo y >g' 'f g' 'mv f g'
@@ -119,7 +120,7 @@ each_kind() {
 	same "the tree below is made and removed" '' '' 'mkdir -p a/b/c; echo x >a/b/c/f; rm a/b/c/f; rmdir -p a/b/c'
 	result "$cases kinds of change: events as on a local filesystem"
 
-	say "times stay what the writer made them"
+	say "times stay as the writer set them"
 	echo x >"$A/times"
 	touch -d '2001-02-03 04:05:06' "$A/times"
 	"$BUILD/coordfs" sync "$B"
@@ -128,7 +129,7 @@ each_kind() {
 	equal "$(stat -c '%Y %X' "$B/times")" "$(stat -c '%Y %X' "$A/times")" "times on both"
 	equal "$(stat -c '%Y %X' "$B/times")" "${before% *}" "times before and after"
 
-	say "whoever has an event sees what it tells of"
+	say "after an event, a process sees the change"
 	mkdir "$A/fresh"
 	echo 0 >"$A/fresh/n"
 	"$BUILD/coordfs" sync "$B"
@@ -149,7 +150,7 @@ each_kind() {
 
 [ -n "${MIRROR_ONLY:-}" ] || each_kind
 
-# Sorted by directory: while a local change holds one, the others' events go on.
+# Sorted by directory: while a local change locks one directory, the events of the others continue.
 by_directory() {
 	LC_ALL=C sort -s -n -k 1,1 "$1"
 }
@@ -175,13 +176,13 @@ random() {
 	"$TOOLS/inotify" random "$seed" "$N_RANDOM" "$A/$dir" "$T/expected"
 	"$BUILD/coordfs" sync "$B"
 	: >"$A/$dir/d0/.end"
-	wait "$watcher" || fail "the watcher has not seen the end"
+	wait "$watcher" || fail "the watcher did not see the end"
 	for i in "${noise[@]}"; do
 		kill "$i"
 		wait "$i" 2>/dev/null || true
 	done
 	"$TOOLS/inotify" pick <"$T/random-events" >"$T/picked"
-	# The noise's renames have numbers, too.
+	# The renames of the noise have numbers, too.
 	for f in picked expected; do
 		sed -E 's/(MOVED_.* n[0-9]+) [0-9]+$/\1/' "$T/$f" >"$T/$f-plain"
 		by_directory "$T/$f-plain" >"$T/$f-sorted"
@@ -189,7 +190,7 @@ random() {
 	same_streams "seed $seed, $2" "$T/expected-sorted" "$T/picked-sorted"
 	[ "$2" != quiet ] || same_streams "seed $seed, $2" "$T/expected-plain" "$T/picked-plain"
 	awk '/MOVED_FROM/ { from = $NF } /MOVED_TO/ && $NF != from { exit 1 }' "$T/picked" ||
-		fail "the halves of a rename have different cookies"
+		fail "the two halves of a rename have different cookies"
 	"$BUILD/coordfs" sync "$B"
 	"$BUILD/coordfs" sync "$A"
 	same_trees "$A/$dir" "$B/$dir" '%i %s %n %C@'
@@ -199,7 +200,7 @@ random() {
 for seed in $SEEDS; do
 	say "seed $seed: $N_RANDOM random changes"
 	random "$seed" quiet
-	say "the same, while the other host looks and changes"
+	say "the same, while the other host reads and makes changes"
 	random "$seed" noisy
 done
 equal "$(st "$B_NUMBER" .mirror.missed)" 0 "changes that were not made known"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 200
-# Large files: replaced in one step on every host, though they take many log entries; and when a host
-# dies in the middle, no trace of it is left. Prints how long the largest file takes.
+# Large files are replaced in one step on every host, although they take many log entries. If the
+# writing host dies in the middle, no trace of the change is left. Prints how long the largest file
+# takes.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -17,7 +18,7 @@ head -c $((64 << 20)) /dev/urandom >"$T/largest"
 echo old >"${MNT[$w]}/f"
 wait_equal
 
-# Sizes that are neither of two go to $T/seen.
+# Writes sizes other than the two expected ones to $T/seen.
 watch_size() {
 	local size
 	while :; do
@@ -42,7 +43,7 @@ for try in $(seq 20); do
 	steps=$(($(version) - before))
 	cmp "$T/big" "${MNT[$o]}/f"
 	say "try $try: $steps steps"
-	# A pause of the writer is the end of a step: on a busy machine it may be paused.
+	# A pause of the writer ends a step, and on a busy machine the writer may be paused.
 	[ $steps != 1 ] || break
 done
 equal $steps 1 "steps"
@@ -54,15 +55,15 @@ for i in 1 2; do
 	cp "$T/largest" "${MNT[$w]}/largest"
 	result "64 MiB written in $(($(now_ms) - begin)) ms"
 done
-[ "$(wait_leader)" = "$leader" ] || result "there was an election meanwhile" # on a busy machine
+[ "$(wait_leader)" = "$leader" ] || result "an election happened meanwhile" # on a busy machine
 wait_equal
 cmp "$T/largest" "${MNT[$o]}/largest"
 rm "${MNT[$w]}/largest"
 
-# Blocks that are used, as another host sees it.
+# The number of used blocks, as another host sees it.
 used() { stat -f -c '%b %f' "${MNT[$o]}" | { read -r all free && echo $((all - free)); }; }
 is_used() { [ "$(used)" = "$1" ]; }
-# The reaper frees removed files when nobody has them open any more.
+# The reaper frees removed files when no process has them open any more.
 until_true 60 is_used $(((12000000 + 4095) / 4096))
 
 say "a host dies in the middle"

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The control directory .coordfs: every file on three mounts; hidden, and nobody can change it; who
-# may read what; poll(2) and inotify; what it says when hosts die.
+# The control directory .coordfs: every file on three mounts; it is hidden, and no user can change
+# it; which users may read which files; poll(2) and inotify; its content when hosts die.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
 need_tool python3 getfattr setpriv inotifywait
 start_cluster 3
 
-say "hidden from a listing, but there"
+say "a listing does not show it, but it exists"
 for i in 1 2 3; do
 	equal "$(ls -A "${MNT[$i]}")" "" "a listing of the root"
 	equal "$(find "${MNT[$i]}" | wc -l)" 1 "what find finds"
@@ -17,7 +17,7 @@ for i in 1 2 3; do
 	equal "$(stat -c '%F %a %u' "${MNT[$i]}/.coordfs")" "directory 555 0" "the directory"
 	cd "${MNT[$i]}/.coordfs/.." && equal "$PWD" "${MNT[$i]}" ".." && cd /
 done
-[ ! -e "${MNT[1]}/.coordfs/nothing" ] || fail "there is a file 'nothing'"
+[ ! -e "${MNT[1]}/.coordfs/nothing" ] || fail "a file 'nothing' exists"
 
 say "each file, on each mount"
 leader=$(wait_leader)
@@ -38,14 +38,14 @@ for i in 1 2 3; do
 		<<<"$metrics" || true)" 0 "lines that are no metrics"
 done
 
-say "index: what has returned is in it, and the socket answers the same names"
+say "index: it includes every change that has returned; the socket answers the same names"
 echo x >"${MNT[1]}/file"
 "$BUILD/coordfs" sync "${MNT[2]}"
 before=$(cat "${MNT[2]}/.coordfs/index")
 for round in 1 2 3 4 5; do
 	echo $round >"${MNT[2]}/file"
 	now=$(cat "${MNT[2]}/.coordfs/index")
-	[ "$now" -gt "$before" ] || fail "the index went from $before to $now with a write in between"
+	[ "$now" -gt "$before" ] || fail "the index went from $before to $now although a write came in between"
 	before=$now
 done
 exec 7<>"${MNT[1]}/lock"
@@ -65,7 +65,7 @@ for name in "status members leader self health locks sessions metrics index vers
     assert "error" not in answer and (name == "status" or name in answer), (name, answer)
 PY
 
-say "one open file: one state from the beginning, a new one when it is read again"
+say "an open file shows one state, and a new one when it is read again from the beginning"
 python3 - "${MNT[1]}" <<'PY'
 import os, sys
 mnt = sys.argv[1]
@@ -90,7 +90,7 @@ jq -e '.ok' "$T/status" >/dev/null || fail "a copy of status: $(cat "$T/status")
 tar -C "${MNT[1]}" -cf "$T/all.tar" .
 equal "$(tar -tf "$T/all.tar" | sort | tr '\n' ' ')" "./ ./file " "what tar finds"
 
-say "nothing can be made, changed, renamed or removed"
+say "no file can be made, changed, renamed or removed"
 M=${MNT[2]}
 C=$M/.coordfs
 mkdir "$M/dir"
@@ -114,9 +114,9 @@ says 'Permission denied' truncate -s 0 "$C/log"
 says 'not permitted' chown 1 "$C/status"
 says 'not permitted' setfattr -n user.x -v y "$C/status"
 equal "$(getfattr --absolute-names -d -m - "$C/status" 2>&1)" "" "its xattrs"
-[ -d "$M/dir" ] && [ -s "$M/file" ] || fail "something is gone"
+[ -d "$M/dir" ] && [ -s "$M/file" ] || fail "a file or a directory is gone"
 
-say "the name is free elsewhere"
+say "in other directories the name is free"
 mkdir "$M/dir/.coordfs"
 echo y >"$M/dir/.coordfs/status"
 equal "$(cat "$M/dir/.coordfs/status")" y "an ordinary file of that name"
@@ -135,7 +135,7 @@ says 'not permitted' as_user 65534 \
 	setfattr -n user.coordfs.history -v 5 "$M"
 chmod 755 "$M"
 
-say "how much history is kept is a setting of the whole cluster"
+say "the length of the history is a setting of the whole cluster"
 equal "$(getfattr --absolute-names --only-values -n user.coordfs.history "${MNT[3]}")" 100000 "the default"
 setfattr -n user.coordfs.history -v 5000 "${MNT[1]}"
 "$BUILD/coordfs" sync "${MNT[3]}"
@@ -148,15 +148,15 @@ equal "$(getfattr --absolute-names --only-values -n user.coordfs.history "${MNT[
 observer=$(a_follower)
 O=${MNT[$observer]}/.coordfs
 
-say "inotify tells of the same, and of nothing else"
+say "inotify reports the same changes, and nothing else"
 background inotifywait -q -m --format '%f %e' "$O" >"$T/in-directory"
 background inotifywait -m -e open,modify,attrib,close_write,create,delete --format '%w %e' \
 	"$O/leader" "$O/members" "$O/health" >"$T/on-files" 2>"$T/on-files-log"
 until_true 60 grep -q established "$T/on-files-log"
-# The times of their last changes. (Asking for them raises no event.)
+# The times of their last changes. (Reading them raises no event.)
 times() { stat -c %y "$O/leader" "$O/members" "$O/health"; }
-# Nothing changes, that anybody would be told of: unless the machine is so slow that the leader is
-# lost, which the times show.
+# Nothing changes that would raise an event, unless the machine is so slow that the leader is lost,
+# which the times show.
 no_event() {
 	local before
 	before=$(times)
@@ -164,17 +164,17 @@ no_event() {
 	echo more >"${MNT[1]}/file"
 	"$BUILD/coordfs" sync "${MNT[$observer]}"
 	sleep 0.5
-	[ ! -s "$T/on-files" ] || [ "$(times)" != "$before" ] || fail "events, but nothing changed: $(cat "$T/on-files")"
+	[ ! -s "$T/on-files" ] || [ "$(times)" != "$before" ] || fail "events without a change: $(cat "$T/on-files")"
 	[ "$(times)" = "$before" ]
 }
 until_true 60 no_event
-# file_events FILE: what was seen of it. (The programs below open it once.)
+# file_events FILE: the events of this file. (The programs below open it once.)
 file_events() { sed -n "s|^$O/$1 ||p" "$T/on-files" | tr '\n' ';'; }
 changed() { grep -qx "$O/$1 CLOSE_WRITE,CLOSE" "$T/on-files"; }
 
-say "poll(2) tells of a new leader and of trouble"
+say "poll(2) reports a new leader and trouble"
 cat >"$T/poll.py" <<'PY'
-# Waits until the file shows something else than at first; prints both.
+# Waits until the content of the file changes; prints the first and the new content.
 import os, select, sys
 fd = os.open(sys.argv[1], os.O_RDONLY)
 first = os.pread(fd, 4096, 0).decode().strip()
@@ -198,7 +198,7 @@ member_kill "$leader"
 wait "${polls[0]}"
 wait "${polls[1]}"
 matches "$(cat "$T/leaders")" "^$leader\\|" "the leaders"
-[ "$(cat "$T/leaders")" != "$leader|$leader" ] || fail "no other leader"
+[ "$(cat "$T/leaders")" != "$leader|$leader" ] || fail "no other leader was reported"
 matches "$(cat "$T/healths")" "^ok\\|.*(member $leader .*cannot be reached|no leader)" "health"
 for file in leader members health; do
 	until_true 60 changed $file
@@ -209,7 +209,7 @@ unlinked() { jq -e ".[] | select(.id == $1) | .linked == false" "$O/members" >/d
 until_true 60 unlinked "$leader"
 until_true 60 grep -q "^member $leader .*cannot be reached" "$O/health"
 
-say "without a quorum everything can still be read"
+say "without a quorum every file can be read"
 other=$(a_follower)
 [ "$other" != "$observer" ] || other=$(wait_leader)
 : >"$T/on-files"
@@ -229,6 +229,6 @@ until_true 60 grep -qx "$(wait_leader)" "$O/leader"
 member_start "$other"
 until_true 60 grep -qx ok "$O/health"
 
-say "where nobody has looked at it, nothing is done"
+say "on a host where no process has read it, no event is made"
 equal "$(st "$leader" '.mirror | "\(.on) \(.done)"')" "true 0" "a mount whose control directory nobody knows"
 result "$(st "$observer" .mirror.done) events made known by member $observer"

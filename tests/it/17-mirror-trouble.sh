@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 240
-# The mirror and whatever may happen to it: local changes that are faster, processes that look too
-# early, kill -9 of it and of the daemon, umount, directories that are mounted over or removed, locks
-# while it is stopped.
+# The mirror in trouble: local changes that are faster, processes that read too early, kill -9 of
+# the mirror and of the daemon, umount, directories that are mounted over or removed, locks while
+# the mirror is stopped.
 . "$(dirname "$0")/lib.sh"
 
-# As long a time, and 2 s, may its process be held.
+# The mirror's process may be stopped for this time and 2 s more.
 DAEMON_OPTS+=(-o timeout=60)
 
 need_fuse
@@ -21,20 +21,20 @@ until_true 60 mirror_on
 
 sync_b() { "$BUILD/coordfs" sync "$B"; }
 
-# The mirror's process does nothing while it is held; the change arrives, but no event.
+# The mirror's process does nothing while it is stopped: the change arrives, but no event.
 hold() { kill -STOP "$(mirror pid)"; }
 release() {
 	kill -CONT "$(mirror pid)"
 	sync_b
 }
-# The change made on A was applied on B.
+# Waits until B has applied the change that was made on A.
 applied() {
 	local want
 	want=$(st "$(wait_leader)" .commit)
 	until_true 60 bash -c "[ \"\$('$BUILD/coordfs' status --json '${STATE[$B_NUMBER]}' | jq .applied)\" -ge $want ]"
 }
 
-# watch_begin PATH: events into $T/events.
+# watch_begin PATH: writes events to $T/events.
 watch_begin() {
 	: >"$T/watch-log"
 	background inotifywait -m -e create,delete,move,close_write,attrib,modify --format '%e %f' "$1" \
@@ -43,7 +43,7 @@ watch_begin() {
 	until_true 60 grep -q established "$T/watch-log"
 }
 ends=0
-# watch_end PATH-ON-A WANTED: the events were these (separated by ;), then the end.
+# watch_end PATH-ON-A WANTED: the events must be these (separated by ;), then the end.
 watch_end() {
 	ends=$((ends + 1))
 	: >"$1/end-$ends"
@@ -53,7 +53,7 @@ watch_end() {
 	equal "$(sed '/CREATE end-/,$d' "$T/events" | tr '\n' ';')" "$2" "events"
 }
 
-say "this host's own later change wins: no event for the earlier one"
+say "a later change of this host wins: no event for the earlier one"
 mkdir "$A/first"
 sync_b
 watch_begin "$B/first"
@@ -63,10 +63,10 @@ applied
 rm "$B/first/f"
 release
 watch_end "$A/first" 'DELETE f;'
-[ ! -e "$B/first/f" ] || fail "f is back"
+[ ! -e "$B/first/f" ] || fail "f exists again"
 [ "$(mirror refused)" -ge 1 ] || fail "nothing was refused"
 
-say "a process looks before the event: all events, once"
+say "a process reads before the event: all events, once"
 mkdir "$A/early"
 echo x >"$A/early/old"
 mkdir "$A/early/olddir"
@@ -88,7 +88,7 @@ watch_end "$A/early" 'CREATE,ISDIR dir;CREATE new;MODIFY new;CLOSE_WRITE,CLOSE n
 [ ! -e "$B/early/old" ] && [ -d "$B/early/movedir" ] && [ "$(cat "$B/early/moved")" = x ] ||
 	fail "the names are wrong: $(ls "$B/early")"
 
-say "a file that another host replaces is never absent, and never half there"
+say "a file that another host replaces is never absent and never half written"
 mkdir "$A/replaced"
 echo 0 >"$A/replaced/f"
 sync_b
@@ -143,8 +143,8 @@ applied
 ! timeout 1 "$BUILD/coordfs" sync "$B" 2>/dev/null || fail "the barrier did not wait for the event"
 release
 
-# Whether it is committed depends on whether its leader goes on leading.
-say "a change that was interrupted, but committed later, raises its event; the others theirs, once"
+# The change is committed if its leader keeps leading.
+say "an interrupted change that is committed later raises its event; every event comes once"
 mkdir "$A/lost"
 sync_b
 watch_begin "$B/lost"
@@ -154,14 +154,14 @@ for i in 1 2 3; do
 done
 mkdir "$B/lost/before"
 for i in "${others[@]}"; do member_pause "$i"; done
-! timeout -s INT 0.2 mkdir "$B/lost/interrupted" 2>/dev/null || fail "mkdir without a quorum"
+! timeout -s INT 0.2 mkdir "$B/lost/interrupted" 2>/dev/null || fail "mkdir succeeded without a quorum"
 for i in "${others[@]}"; do member_resume "$i"; done
 wait_leader >/dev/null
 mkdir "$B/lost/after"
 sync_b
 want='CREATE,ISDIR before;'
 [ ! -d "$B/lost/interrupted" ] || want+='CREATE,ISDIR interrupted;'
-result "an interrupted mkdir: $([ -d "$B/lost/interrupted" ] && echo committed || echo never made)"
+result "an interrupted mkdir: $([ -d "$B/lost/interrupted" ] && echo committed || echo not committed)"
 watch_end "$A/lost" "${want}CREATE,ISDIR after;"
 
 say "a program that is running, a lease, a fifo"
@@ -190,7 +190,7 @@ watch_end "$A/early" 'MODIFY program;ATTRIB fifo;MODIFY leased;'
 kill "$PROGRAM" "$READER"
 wait "$PROGRAM" "$READER" 2>/dev/null || true
 
-say "kill -9 of the mirror, again and again, while events flow"
+say "kill -9 of the mirror, repeatedly, while events flow"
 mkdir "$A/flow"
 sync_b
 background bash -c "i=0; while :; do i=\$((i + 1)); echo \$i >'$A/flow/f'\$((i % 10)); rm '$A/flow/f'\$(((i + 5) % 10)) 2>/dev/null; done"
@@ -222,7 +222,7 @@ member_start "$B_NUMBER"
 until_true 60 mirror_on
 
 say "kill -9 of the daemon while events flow"
-ls -l "$B/flow" >/dev/null 2>&1 || true # some files go meanwhile
+ls -l "$B/flow" >/dev/null 2>&1 || true # some files are removed meanwhile
 background inotifywait -q -m "$B/flow" >/dev/null
 sleep 0.3
 child=$(mirror pid)
@@ -244,7 +244,7 @@ member_start "$B_NUMBER"
 until_true 60 mirror_on
 kill "$FLOW"
 
-say "what is mounted on a directory stays"
+say "a mount on a directory stays"
 mkdir -p "$A/over/dir" "$A/over/other"
 sync_b
 mount -t tmpfs tmpfs "$B/over/dir"
@@ -276,7 +276,7 @@ restart_works() { echo x >"$A/over/again" && mirror_on; }
 until_true 60 restart_works
 kill "$WATCHER"
 
-say "working directories that are made, renamed and removed elsewhere"
+say "working directories that another host makes, renames and removes"
 mkdir "$A/cwd"
 sync_b
 (
@@ -288,10 +288,10 @@ sync_b
 	rm here
 	rmdir "$A/cwd2"
 	sync_b
-	! touch there 2>/dev/null || fail "a file in a removed directory"
+	! touch there 2>/dev/null || fail "a file was made in a removed directory"
 )
 
-say "a lock that is granted while the mirror is stopped: nothing stale, and not for ever"
+say "a lock that is granted while the mirror is stopped: it waits, but not forever, and then nothing is stale"
 member_stop "$B_NUMBER"
 member_start "$B_NUMBER" -o timeout=5
 until_true 60 mirror_on
@@ -301,11 +301,11 @@ echo old >"$A/p4/gone"
 : >"$A/p4/lock"
 sync_b
 cat "$B/p4/f" "$B/p4/gone" >/dev/null
-[ ! -e "$B/p4/made" ] || fail "there is a file 'made'"
+[ ! -e "$B/p4/made" ] || fail "a file 'made' exists"
 watch_begin "$B/p4"
 exec 8<"$A/p4/lock"
 flock 8
-# What the next holder, on B, sees at once.
+# The state that the next holder, on B, sees immediately.
 background bash -c "exec 9<'$B/p4/lock'; flock 9
 	echo \$(stat -c %i '$B/p4/f') \$(cat '$B/p4/f') \$(test -e '$B/p4/gone' && echo gone) \$(test -e '$B/p4/made' && echo made) >'$T/p4'"
 WAITER=$CHILD
@@ -322,12 +322,12 @@ flock -u 8 # the waiter has the handle as well
 until_true 60 gone "$WAITER"
 exec 8<&-
 equal "$(cat "$T/p4")" "$(stat -c %i "$A/p4/f") new made" "what the next holder saw"
-[ "$(mirror pid)" != "$pid" ] && [ "$(mirror restarts)" -gt "$restarts" ] || fail "the stopped process is there still"
+[ "$(mirror pid)" != "$pid" ] && [ "$(mirror restarts)" -gt "$restarts" ] || fail "the stopped process still runs"
 equal "$(mirror missed)" "$missed" "missed changes"
 result "a lock granted $(($(now_ms) - begin)) ms after it was free: the mirror was stopped, with 7 s for an answer"
 watch_end "$A/p4" 'CREATE tmp;MODIFY tmp;CLOSE_WRITE,CLOSE tmp;MOVED_FROM tmp;MOVED_TO f;DELETE gone;CREATE,ISDIR made;'
 
-say "without it, the mount works as before"
+say "without the mirror, the mount works"
 member_stop "$B_NUMBER"
 member_start "$B_NUMBER" -o mirror=off
 equal "$(mirror on) $(mirror pid) $(mirror why)" "false 0 mirror=off" "mirror"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Quotas of directories on three hosts, with the programs that people use.
+# Quotas of directories on three hosts, with common programs.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -41,7 +41,7 @@ says "Disk quota exceeded" ln -s x "$M/d/more"
 "$BUILD/coordfs" sync "$O"
 equal "$(used "$O/d" entries)" 4 "entries"
 
-say "across: mv copies, ln cannot"
+say "across quotas mv copies and ln fails"
 rm -r "$M/d/x"
 touch "$M/f"
 until_true 60 is_used entries 1 # removed directories count until they are reaped, too
@@ -52,7 +52,7 @@ equal "$(cat "$M/d/f")" content "what was moved in"
 mkdir "$M/tree"
 mv "$M/d/f" "$M/tree/g"
 equal "$(cat "$M/tree/g")" content "what was moved out"
-[ ! -e "$M/d/f" ] || fail "it is still there"
+[ ! -e "$M/d/f" ] || fail "the file still exists"
 mv "$M/d" "$M/tree/d" # as a whole
 "$BUILD/coordfs" sync "$O"
 equal "$(getfattr --absolute-names --only-values -n user.coordfs.quota.entries "$O/tree/d")" 4 "the limit"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A user who may write an entry, but may not remove it, cannot make it end by an attribute; a user
-# who may write a directory cannot take root's quota away or stop root by one.
+# A user who may write an entry but not remove it cannot end it by an attribute. A user who may
+# write a directory cannot remove root's quota or block root by one.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -11,7 +11,7 @@ M=${MNT[1]} O=${MNT[2]}
 other() { as_user 65534 "$@"; }
 mark() { other setfattr -n "user.coordfs.$2" -v "$3" "$1"; }
 
-say "entries that another user may write, in a directory that he may not"
+say "a user may write an entry, but not its directory"
 mkdir -m 755 "$M/conf"
 echo v >"$M/conf/app"
 chmod 666 "$M/conf/app"
@@ -26,7 +26,7 @@ other cat "$M/conf/app" >/dev/null
 other touch "$M/conf/sub/x"
 other rm "$M/conf/sub/x"
 
-say "what may be removed may be made to end"
+say "a user who may remove an entry may end it"
 mkdir -m 777 "$M/open"
 other touch "$M/open/mine"
 mark "$M/open/mine" ttl 1

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 240
-# The feed of changes: the same lines in the same order on every mount, while leaders are killed, and
-# resumed after a kill -9 without a gap; what it tells is what happened; too old; blocking, polling,
-# interrupting and slow readers; the log.
+# The feed of changes: the same lines in the same order on every mount, while leaders are killed,
+# and resumed after a kill -9 without a gap; the lines agree with the tree; lost changes; blocking,
+# polling, interrupted and slow readers; the log.
 . "$(dirname "$0")/lib.sh"
 
 KILLS=${FEED_KILLS:-3}
@@ -14,7 +14,7 @@ need_tool python3 setfattr
 start_cluster 3
 W=$BUILD/coordfs
 
-# ---- Followed through deaths ---------------------------------------------------------------------
+# ---- Following while members die -----------------------------------------------------------------
 
 say "a follower and a writer on each mount, and $KILLS kills of the leader"
 mkdir "$T/feeds"
@@ -60,7 +60,7 @@ for i in 1 2 3; do
 	exits 4 "$W" watch --recursive --json --since 0 --timeout 500ms "${MNT[$i]}"
 	printf '%s\n' "$OUT" >"$T/all-$i"
 	cmp "$T/all-$i" "$T/all-1" || fail "the histories of members 1 and $i differ"
-	cmp "$T/feeds/$i" "$T/all-$i" || fail "what was followed on mount $i is not its history"
+	cmp "$T/feeds/$i" "$T/all-$i" || fail "the feed of mount $i differs from its history"
 done
 equal "$(sort -c -n <(jq .index "$T/all-1") 2>&1)" "" "the order of indexes"
 for i in "${killed[@]}"; do
@@ -68,7 +68,7 @@ for i in "${killed[@]}"; do
 done
 result "$(wc -l <"$T/all-1") changes, $KILLS kills of the leader (${killed[*]}), the same on three mounts"
 
-say "what is told is what happened: the tree follows from it"
+say "the tree can be computed from the feed"
 python3 - "$T/all-1" <<'PY' >"$T/told"
 import json, sys
 tree = {}
@@ -92,11 +92,11 @@ for path in sorted(tree):
     print(path, tree[path])
 PY
 (cd "${MNT[2]}" && find . -mindepth 1 -printf '/%P %i\n' | LC_ALL=C sort) >"$T/found"
-LC_ALL=C sort "$T/told" | diff - "$T/found" || fail "the tree is another"
+LC_ALL=C sort "$T/told" | diff - "$T/found" || fail "the computed tree differs from the tree"
 
 # ---- Selection and the command line --------------------------------------------------------------
 
-say "selection of paths, lines, and where to begin"
+say "selection of paths, of lines, and of the first line"
 M=${MNT[1]}
 mkdir -p "$M/a/b"
 begin=$(cat "$M/.coordfs/index")
@@ -127,7 +127,7 @@ exits 1 "$W" watch /proc
 one_line 'not in a mounted coordfs'
 exits 1 "$W" watch "$M/none/none"
 
-say "changes of other hosts, as they happen; also of what is not there yet"
+say "changes of other hosts as they happen, also for paths that do not exist yet"
 "$W" watch --once "$M/later" >"$T/once" &
 CHILDREN+=($!)
 pid=$!
@@ -161,7 +161,7 @@ assert p.poll(0) == [], "still ready"
 r, _, _ = select.select([fd], [], [], 0)
 assert not r
 
-# By the byte, as a shell's read does.
+# Byte by byte, as a shell's read does.
 open(other + "/bytes", "w").close()
 assert p.poll(60)
 line = b""
@@ -170,7 +170,7 @@ while not line.endswith(b"\n"):
 assert json.loads(line)["path"] == "/bytes", line
 os.close(fd)
 
-# A signal ends a read that blocks, at once and whoever handles it.
+# A signal ends a blocked read immediately, with any handler.
 fd = os.open(events, os.O_RDONLY)
 class Interrupted(Exception):
     pass
@@ -183,7 +183,7 @@ try:
     sys.exit("a read that blocks found something")
 except Interrupted:
     pass
-# It goes on afterwards.
+# The feed continues afterwards.
 threading.Timer(0.3, lambda: open(other + "/after", "w").close()).start()
 assert json.loads(os.read(fd, 4096))["path"] == "/after"
 
@@ -210,7 +210,7 @@ touch "${MNT[2]}/for-the-shell"
 wait "$pid"
 equal "$(jq -r .path "$T/shell")" /for-the-shell "what a shell has read"
 
-say "a slow reader holds nobody up, and misses nothing"
+say "a slow reader delays no other process, and misses nothing"
 python3 - "$M" "${MNT[2]}" <<'PY'
 import json, os, sys
 m, other = sys.argv[1:]
@@ -236,7 +236,7 @@ PY
 say "the log: a file that only grows"
 L=$M/.coordfs/log
 exits 4 "$W" watch --recursive --json --since 0 --timeout 300ms "$M"
-cmp "$L" <(printf '%s\n' "$OUT") || fail "the log is not the history"
+cmp "$L" <(printf '%s\n' "$OUT") || fail "the log differs from the history"
 equal "$(stat -c %s "$L")" "$((${#OUT} + 1))" "its size"
 equal "$(tail -c 1000 "$L" | tail -n 3)" "$(tail -n 3 <<<"$OUT")" "its end"
 tail -n 0 -f "$L" >"$T/tailed" &
@@ -253,7 +253,7 @@ kill "$pid"
 
 # ---- Too old -------------------------------------------------------------------------------------
 
-say "what is too old is told, and nothing else"
+say "an index that is too old: one error, and no line"
 python3 - "$M" <<'PY'
 import errno, json, os, sys
 m = sys.argv[1]
@@ -292,5 +292,5 @@ for i in 2 3; do
 	printf '%s\n' "$OUT" >"$T/kept-$i"
 done
 cmp "$T/kept-2" "$T/kept-3"
-# Space is given back for use: the table does not grow any more.
+# Deleted rows leave space for new ones: the table no longer grows.
 setfattr -x user.coordfs.history "$M"

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Programs that know nothing of coordfs see what another host changes: inotifywait, entr, Python's
+# Programs that do not know coordfs notice changes of another host: inotifywait, entr, Python's
 # watchdog, Node's chokidar, incron, dnsmasq.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
 need_tool inotifywait entr dnsmasq python3 incrond node
 /usr/bin/python3 -c 'import watchdog' 2>/dev/null || skip "python3-watchdog is not installed"
-export NODE_PATH=/usr/share/nodejs # where Debian's packages are, for whichever node
+export NODE_PATH=/usr/share/nodejs # where Debian's packages are, for any node
 node -e 'require("chokidar")' 2>/dev/null || skip "node-chokidar is not installed"
 start_cluster 3
 A=${MNT[$(wait_leader)]} B=${MNT[$(a_follower)]}
@@ -29,7 +29,7 @@ say "entr runs a command with the new content"
 echo "$B/d/config" >"$T/list"
 background bash -c "exec entr -n cat '$B/d/config' <'$T/list' >'$T/entr' 2>&1"
 until_true 60 says two "$T/entr"
-# It drops what happens while its command runs.
+# entr ignores changes while its command runs.
 again() { eval "$1" && sleep 0.3 && says "$2" "$3"; }
 until_true 60 again "echo three >'$A/d/config'" three "$T/entr"
 until_true 60 again "echo four >'$A/d/tmp' && mv '$A/d/tmp' '$A/d/config'" four "$T/entr"
@@ -79,7 +79,7 @@ mkdir "$A/node/sub"
 until_true 60 says "^addDir $B/node/sub\$" "$T/chokidar"
 echo x >"$A/node/sub/f"
 until_true 60 says "^add $B/node/sub/f\$" "$T/chokidar"
-# It leaves out what comes too soon after the last.
+# chokidar ignores a change that comes too soon after the last one.
 until_true 60 again "echo more >>'$A/node/sub/f'" "^change $B/node/sub/f\$" "$T/chokidar"
 mv "$A/node/sub/f" "$A/node/g"
 until_true 60 says "^unlink $B/node/sub/f\$" "$T/chokidar"
@@ -103,7 +103,7 @@ background incrond --foreground --config="$T/incron.conf"
 INCRON=$CHILD
 until_true 60 uses_inotify "$INCRON"
 : >"$T/incron"
-# When it has one watch, it may be about to set up the others.
+# When incron has one watch, it may still be setting up the others.
 until_true 60 again "echo probe >'$A/jobs/probe'" '^probe probe' "$T/incron"
 echo one >"$A/jobs/written"
 until_true 60 says '^written one' "$T/incron"

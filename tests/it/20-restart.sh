@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Members restart, one at a time and all at once, by SIGTERM and by kill -9: nothing is lost, and who
-# was away has everything soon afterwards.
+# Members restart, one at a time and all together, by SIGTERM and by kill -9: nothing is lost, and a
+# member that was away soon has everything.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -19,12 +19,12 @@ for i in 1 2 3; do
 	member_start $i
 	wait_equal
 	equal "$(cat "${MNT[$i]}/away-$i")" "while $i was away" "content in mount $i"
-	[ ! -e "${MNT[$i]}/proto-$i/limits.h" ] || fail "a removed file is there again"
+	[ ! -e "${MNT[$i]}/proto-$i/limits.h" ] || fail "a removed file exists again"
 done
 same_mounts
 
 for how in member_stop member_kill; do
-	say "all at once: $how"
+	say "all together: $how"
 	echo "before $how" >"${MNT[2]}/all-$how"
 	listing "${MNT[2]}" '%i %s %n %C@' >"$T/before"
 	term=$(st 1 .term)
@@ -35,7 +35,7 @@ for how in member_stop member_kill; do
 	equal "$(running | wc -l)" 0 "running members"
 	members_start 1 2 3
 	listing "${MNT[2]}" '%i %s %n %C@' >"$T/after"
-	diff "$T/before" "$T/after" || fail "mount 2 shows something else after $how"
+	diff "$T/before" "$T/after" || fail "mount 2 has changed after $how"
 	wait_leader >/dev/null
 	[ "$(st 1 .term)" -gt "$term" ] || fail "the term did not grow"
 	echo "after $how" >"${MNT[3]}/all-$how"
@@ -44,7 +44,7 @@ for how in member_stop member_kill; do
 	equal "$(cat "${MNT[1]}/all-$how")" "after $how" "content"
 done
 
-say "a file that was open and removed when its host died is gone for good"
+say "a removed file that was open when its host died is gone"
 exec 7>"${MNT[1]}/orphan"
 head -c 100000 /dev/zero >&7
 inodes=$(st 2 .store.inodes)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # limit: 150
 # alone: it measures
-# Must show 4: a restart takes as long with many files as with few. RESTART_N=100000,1000000 for the
-# full run (give it an hour); the default is small.
+# A restart takes as long with many files as with few. RESTART_N=100000,1000000 for the full run (it
+# takes about an hour); the default is small.
 . "$(dirname "$0")/lib.sh"
 
 COUNTS=${RESTART_N:-2000,20000}
@@ -43,10 +43,10 @@ for count in ${COUNTS//,/ }; do
 	read -r write_median _ <<<"$(median_max "${writes[@]}")"
 	result "restart with $count files: readable after $read_median ms, writable after $write_median ms"
 	times+=("$read_median")
-	[ "$(st 1 .store.inodes)" -gt "$count" ] || fail "the files are not there"
+	[ "$(st 1 .store.inodes)" -gt "$count" ] || fail "files are missing"
 done
 
-# Not a time, a shape: ten times as many files must not take several times as long. The second is
-# for a machine that is busy with something else.
+# This checks no time but a ratio: ten times as many files must not take several times as long. The
+# second limit is for a busy machine.
 first=${times[0]} last=${times[-1]}
 at_most "$last" $((first * 3 + 1000)) "ms for the last restart; the first took $first"

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 200
-# Must show 3: a member that was down while SNAP_N changes were made, and whose log was compacted
-# away meanwhile, catches up by snapshot while writers go on. Prints the peak memory of both sides.
-# SNAP_N=200000 for the full run.
+# A member is down while SNAP_N changes are made and its part of the log is compacted. It catches up
+# by a snapshot while writers continue. Prints the peak memory of both sides. SNAP_N=200000 for the
+# full run.
 . "$(dirname "$0")/lib.sh"
 
 CHANGES=${SNAP_N:-4000}
@@ -17,10 +17,10 @@ leader=$(wait_leader)
 
 peak_kib() { sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$(member_pid "$1")/status"; }
 
-# The peak since now.
+# The peak from now on.
 reset_peak() { echo 5 >"/proc/$(member_pid "$1")/clear_refs"; }
 
-say "member $down was there before, and goes down"
+say "member $down has worked, and is stopped"
 echo before >"${MNT[$leader]}/before"
 mkdir "${MNT[$leader]}/doomed"
 touch "${MNT[$leader]}/doomed/"{1,2,3}
@@ -38,7 +38,7 @@ mv "${MNT[$leader]}/before" "${MNT[$leader]}/renamed"
 first=$(st "$leader" .first)
 [ "$first" -gt "$missed" ] || fail "the log still begins at $first: it was not compacted beyond $missed"
 
-say "writers on the other two mounts while it comes back"
+say "writers on the other two mounts while the member returns"
 others=()
 for i in $(running); do
 	others+=("${MNT[$i]}")
@@ -60,18 +60,18 @@ at=$(count)
 more() { [ "$(count)" -gt $((at + 100)) ]; }
 until_true 60 more
 kill -TERM "$CHILD"
-wait "$CHILD" || fail "the writers found something wrong"
+wait "$CHILD" || fail "the writers found a violation"
 leader=$(wait_leader)
 sent=0
 for i in $(running); do
 	sent=$((sent + $(st "$i" .snapshots_sent)))
 done
-[ "$sent" -ge 1 ] || fail "nobody says that a snapshot was sent"
+[ "$sent" -ge 1 ] || fail "no member reports that it has sent a snapshot"
 result "$CHANGES changes missed: mount usable after $usable ms, snapshot installed after $took ms," \
 	"database $(($(st "$down" .store.file_bytes) >> 10)) KiB, peak memory of the sender $(peak_kib "$leader") KiB," \
 	"of the receiver $(peak_kib "$down") KiB"
 
-say "it has everything, through the same mount that was there all the time"
+say "it has everything, through the same mount as before"
 wait_equal
 same_mounts
 equal "$(cat "${MNT[$down]}/renamed")" before "content"
@@ -81,11 +81,11 @@ for i in 1 2 3; do
 done
 echo through >"${MNT[$down]}/through-it"
 wait_equal
-# Constant memory: no more than the database's own caches, whatever its size.
+# Constant memory: no more than the database's own caches, for any size of the database.
 at_most "$(peak_kib "$leader")" $((600 * 1024)) "KiB of the sender"
 at_most "$(peak_kib "$down")" $((600 * 1024)) "KiB of the receiver"
 
-say "a receiver that dies on the way begins again"
+say "a receiver that dies during the transfer begins again"
 member_kill "$down"
 "$TOOLS/bench" churn "${MNT[$leader]}" 32 2000 >/dev/null
 for delay in 0 0.05 0.1 0.2; do

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 150
-# Without a quorum: reads go on, changes fail with ETIMEDOUT after --timeout, can be interrupted and
-# killed before, and leave nothing half done. With the quorum back everything goes on.
+# Without a quorum, reads work; changes fail with ETIMEDOUT after --timeout, can be interrupted and
+# killed before, and leave nothing half done. With the quorum back, everything works again.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -24,14 +24,14 @@ no_leader() { [ "$(st "$lone" '.leader == 0 and (.quorum | not)')" = true ]; }
 until_true 30 no_leader
 [ "$(st "$lone" .no_leader_ms)" -gt 0 ] || fail "no_leader_ms is 0 without a leader"
 
-say "reads go on"
+say "reads work"
 equal "$(cat "$M/d/f")" content "content"
 seq 1000 | cmp - "$M/numbers"
 equal "$(echo "$M"/*)" "$M/d $M/numbers" "names"
 equal "$(stat -c %s "$M/d/f")" 8 "size"
 says "No such file" cat "$M/none"
 
-# gives_up COMMAND…: ETIMEDOUT, not before --timeout, not long after it.
+# gives_up COMMAND…: ETIMEDOUT, not before --timeout, and not long after it.
 gives_up() {
 	local begin took
 	begin=$(now_ms)
@@ -56,7 +56,7 @@ gives_up setfattr -n user.x -v 1 "$M/d/f"
 equal "$(cat "$M/d/f")" content "content"
 equal "$(find "$M" | wc -l)" 4 "entries"
 
-say "a barrier does not pretend"
+say "a barrier fails"
 ! timeout 60 "$BUILD/coordfs" sync "$M" 2>"$T/said" || fail "sync succeeded without a quorum"
 
 say "with a long timeout: interrupted and killed"
@@ -74,7 +74,7 @@ for signal in INT TERM KILL; do
 		at_most $took $((20000 * WAIT_FACTOR)) "ms until '$what' ended after SIG$signal"
 	done
 done
-say "several waiting at once, each can be killed"
+say "several processes wait, and each can be killed"
 pids=()
 for i in $(seq 10); do
 	mkdir "$M/many-$i" 2>/dev/null &
@@ -90,14 +90,14 @@ for pid in "${pids[@]}"; do
 	until_true 20 gone "$pid"
 done
 
-say "a stop is not held up by what waits"
+say "waiting requests do not delay a stop"
 mkdir "$M/waits" 2>/dev/null &
 CHILDREN+=($!)
 sleep 0.3
 member_stop "$lone"
 member_start "$lone" --timeout 300
 
-say "what waits is done when the quorum comes back"
+say "waiting changes are committed when the quorum is back"
 mkdir "$M/patient" &
 patient=$!
 CHILDREN+=("$patient")
@@ -106,7 +106,7 @@ for i in "${others[@]}"; do
 	member_start "$i"
 done
 wait "$patient" || fail "mkdir failed although the quorum came back"
-[ -d "${MNT[$lone]}/patient" ] || fail "it is not there"
+[ -d "${MNT[$lone]}/patient" ] || fail "the directory does not exist"
 wait_equal
 same_mounts
 echo after >"$M/d/f"
@@ -115,7 +115,7 @@ for i in 1 2 3; do
 	equal "$(cat "${MNT[$i]}/d/f")" after "content in mount $i"
 done
 
-say "a replacement that was given up happens wholly or not at all, also later"
+say "an abandoned replacement happens wholly or not at all, also later"
 for i in "${others[@]}"; do
 	member_stop "$i"
 done

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Garbage and oversized messages on the peer port, a member of another cluster: the
-# link is closed, it is logged, and the cluster goes on unharmed.
+# Garbage and oversized messages on the peer port, and a member of another cluster: the link is
+# closed and logged, and the cluster keeps working.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -19,11 +19,11 @@ for i in "$leader" "$follower"; do
 	before=$(rss_kib "$i")
 	address=${ADDR[$i]}
 	background "$TOOLS/badpeer" "${address%:*}" "${address##*:}" $RANDOM
-	# The cluster works meanwhile.
+	# The cluster works at the same time.
 	for n in $(seq 20); do
 		echo "$n" >"${MNT[$n % 3 + 1]}/f"
 	done
-	wait "$CHILD" || fail "badpeer could not even talk to it"
+	wait "$CHILD" || fail "badpeer could not connect"
 	equal "$(member_pid "$i")" "$pid" "the daemon's pid"
 	alive "$pid" || fail "member $i died"
 	at_most $(($(rss_kib "$i") - before)) $((64 * 1024)) "KiB that nonsense cost"
@@ -45,9 +45,9 @@ done
 equal "$("$BUILD/coordfs" status --json "$T/stranger" | jq -r '.leader')" 0 "the stranger's leader"
 kill -TERM "$stranger"
 until_true 20 gone "$stranger"
-grep -qi 'cluster' "$T"/log-[123] "$T/log-stranger" || fail "nobody logged the other cluster"
+grep -qi 'cluster' "$T"/log-[123] "$T/log-stranger" || fail "no member has logged the other cluster"
 
-say "all is well"
+say "the cluster is healthy"
 wait_equal
 same_mounts
 equal "$(cat "${MNT[3]}/f")" 50 "content"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 150
-# Mount option stale=deny: without a quorum reads give EIO on that host, and are answered again, with
-# everything that was changed meanwhile, when there is one.
+# Mount option stale=deny: without a quorum, reads give EIO on that host. With a quorum again, they
+# show everything that was changed meanwhile.
 . "$(dirname "$0")/lib.sh"
 
 need_network_namespace
@@ -35,13 +35,13 @@ wait_leader_of() { [ "$(st 1 '.leader != 0 and .leader != 3')" = true ]; }
 until_true 60 wait_leader_of
 echo after >"${MNT[1]}/d/f"
 
-say "back"
+say "connected again"
 network_heal 3
 until_true 60 answers
 equal "$(tail -n 1 "$T/seen")" after "what it answers first"
 wait_equal
 
-say "it can be stopped while it denies"
+say "a member that denies reads can be stopped"
 member_kill 1
 member_kill 2
 until_true 60 denied

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # limit: 180
 # alone: it measures
-# How long no write is acknowledged after kill -9 of the leader's daemon, and while the leader is
-# stopped in order: it hands leadership over before it ends. FAILOVER_N runs.
+# The time without an acknowledged write after kill -9 of the leader's daemon, and during a clean
+# stop of the leader, which transfers its leadership before it ends. FAILOVER_N runs.
 . "$(dirname "$0")/lib.sh"
 
 RUNS=${FAILOVER_N:-4}
@@ -30,11 +30,11 @@ for ((run = 1; run <= RUNS; run++)); do
 done
 read -r median max <<<"$(median_max "${gaps[@]}")"
 result "gap after kill -9 of the leader, $RUNS runs: median $median ms, max $max ms"
-# The closed connections tell, not the election timer (1000 ms here): it must be well below, but for
-# a machine that is busy with something else.
+# The members notice the closed connections, not the election timer (1000 ms here). So the gap must
+# be well below it, except on a busy machine.
 at_most "${median%.*}" $((900 * WAIT_FACTOR)) "ms, the median gap"
 
-say "a stop in order"
+say "a clean stop"
 gaps=()
 for ((run = 1; run <= RUNS; run++)); do
 	wait_equal
@@ -54,6 +54,6 @@ for ((run = 1; run <= RUNS; run++)); do
 	member_start "$leader"
 done
 read -r median max <<<"$(median_max "${gaps[@]}")"
-result "gap at a stop in order, $RUNS runs: median $median ms, max $max ms"
+result "gap at a clean stop, $RUNS runs: median $median ms, max $max ms"
 wait_equal
 same_mounts

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 240
-# Must show 6, second half: the leader is cut off from the network (a network namespace for each
-# member). How long the gap is; what the cut-off member shows; that everybody agrees afterwards.
+# The leader is cut off from the network (a network namespace for each member): the length of the
+# gap, the state that the cut-off member shows, and the agreement of all members afterwards.
 # PARTITION_N runs.
 . "$(dirname "$0")/lib.sh"
 
@@ -22,7 +22,7 @@ others_of() {
 	done
 }
 
-# Members A and B see the same leader, one of them.
+# Members A and B follow the same leader, one of the given members.
 agree() { [ "$(st "$1" .leader)" = "$(st "$2" .leader)" ] && [ "$(st "$1" .leader)" = "$3" ]; }
 
 gaps=()
@@ -53,10 +53,10 @@ for ((run = 1; run <= RUNS; run++)); do
 done
 read -r median max <<<"$(median_max "${gaps[@]}")"
 result "gap after a cut of the leader, $RUNS runs, election timeout $ELECTION ms: median $median ms, max $max ms"
-[ "${median%.*}" -ge 300 ] || fail "the gap is too short to believe that anything was cut off"
+[ "${median%.*}" -ge 300 ] || fail "the gap is so short that nothing can have been cut off"
 same_mounts
 
-say "a follower is cut off: no gap, and its return disturbs nobody"
+say "a follower is cut off: no gap, and its return does no harm"
 leader=$(wait_leader)
 follower=$(a_follower)
 term=$(st "$leader" .term)
@@ -71,7 +71,7 @@ equal "$(st "$leader" .term)" "$term" "the term"
 equal "$(wait_leader)" "$leader" "the leader"
 equal "$(cat "${MNT[$follower]}/n")" 40 "content"
 
-say "the two followers cannot see one another: the leader stays, writes go on everywhere"
+say "the two followers have no connection: the leader stays, writes succeed everywhere"
 mapfile -t others < <(others_of "$leader")
 network_cut "${others[0]}" "${others[1]}"
 for i in 1 2 3; do
@@ -80,12 +80,12 @@ for i in 1 2 3; do
 	done
 done
 sleep 2
-agree "${others[0]}" "${others[1]}" "$leader" || fail "leadership changed"
+agree "${others[0]}" "${others[1]}" "$leader" || fail "the leader has changed"
 equal "$(st "$leader" .term)" "$term" "the term"
 network_heal "${others[0]}"
 wait_equal
 
-say "the leader sees one follower only: a majority is enough"
+say "the leader reaches only one follower: a majority is enough"
 network_cut "$leader" "${others[1]}"
 for n in $(seq 20); do
 	echo "$n" >"${MNT[$leader]}/half"
@@ -95,7 +95,7 @@ network_heal "$leader"
 wait_equal
 equal "$(cat "${MNT[${others[1]}]}/half")" 20 "content"
 
-say "a network that comes and goes, with writers on all mounts"
+say "a network with interruptions, with writers on all mounts"
 background "$TOOLS/writers" run "$T/journal" 600 2 "${MNT[@]}"
 for n in $(seq 6); do
 	victim=$((RANDOM % 3 + 1))
@@ -110,7 +110,7 @@ at=$(count)
 more() { [ "$(count)" -gt $((at + 100)) ]; }
 until_true 60 more
 kill -TERM "$CHILD"
-wait "$CHILD" || fail "the writers found something wrong"
+wait "$CHILD" || fail "the writers found a violation"
 wait_equal
 for i in 1 2 3; do
 	"$TOOLS/writers" verify "$T/journal" "${MNT[$i]}"

@@ -1,18 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 180
-# Histories of concurrent readers and writers on all hosts, while leaders are killed: linearizable
-# with consistency=strong; without, each host shows prefixes of what was written, and never goes
-# back (tests/tools/history.c). The checker has its own test, tests/unit/test_observed.c.
+# Histories of concurrent readers and writers on all hosts, while leaders are killed. With
+# consistency=strong they are linearizable. Without it, each host shows prefixes of the writes and
+# never goes back (tests/tools/history.c). tests/unit/test_observed.c tests the checker.
 #
-#   HISTORY_S=6   seconds of each, or longer: a leader is killed
+#   HISTORY_S=6   seconds of each run, or longer: until a leader was killed
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
 HISTORY_S=${HISTORY_S:-6}
 WORKERS=3 # for each mount
 
-# Kills the leader, and starts it again, for a while.
+# Kills the leader and starts it again, repeatedly.
 kill_leaders() { # PID [option…]
 	local pid=$1 leader end=$((SECONDS + HISTORY_S))
 	shift
@@ -39,7 +39,7 @@ run_history() { # shared|owned [option…]
 	wait "$CHILD" || rc=$?
 	[ $rc = 0 ] || fail "$what: $(cat "$T/verdict")"
 	read -r count writes failed < <(tail -n 1 "$T/history")
-	[ "$count" -gt 100 ] || fail "$what: $count operations only"
+	[ "$count" -gt 100 ] || fail "$what: only $count operations"
 	[ $KILLS -gt 0 ] || fail "no leader was killed"
 	result "$what: $count operations, $writes writes of which $failed failed, $KILLS leaders killed"
 }
@@ -61,7 +61,7 @@ wait_equal
 same_mounts
 
 say "consistency=local is not linearizable, and the checker sees that"
-# A reader whose member stands still, and the others have gone on.
+# The reader's member stands still while the others continue.
 slow=$(a_follower)
 fast=$(wait_leader)
 dir=shared-late

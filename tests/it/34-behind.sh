@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 200
-# Members that die, miss more than the log has, and come back by a snapshot and with a new session,
-# again and again, under readers and writers everywhere: with consistency=strong the registers are
-# linearizable all the same.
+# Members die, miss more entries than the log has, and return by a snapshot and with a new session,
+# repeatedly, with readers and writers on all hosts. With consistency=strong the registers stay
+# linearizable.
 #
-#   BEHIND_N=5   how often
+#   BEHIND_N=5   number of repetitions
 . "$(dirname "$0")/lib.sh"
 
 ROUNDS=${BEHIND_N:-5}
@@ -16,7 +16,7 @@ need_fuse
 start_cluster 3
 mkdir "${MNT[1]}/d"
 
-missed() { # by what the leader's log has; who leads may change meanwhile
+missed() { # true if the leader's log begins after $had; the leader may change meanwhile
 	local leader
 	leader=$(leader_now) && [ "$(st "$leader" .first)" -gt "$had" ]
 } 2>/dev/null
@@ -39,7 +39,7 @@ rc=0
 wait "$CHILD" || rc=$?
 [ $rc = 0 ] || fail "$(cat "$T/verdict")"
 read -r count writes failed < <(tail -n 1 "$T/history")
-[ "$count" -gt 100 ] || fail "$count operations only"
+[ "$count" -gt 100 ] || fail "only $count operations"
 result "$round members behind their log, $installs snapshots installed: $count operations, $writes writes of which $failed failed"
 wait_equal
 same_mounts

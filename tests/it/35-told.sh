@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 300
-# Each pair of calls on two hosts at the same moment, and of three calls on three: what a host is shown
-# of a name is never older than what it was told before (tests/tools/told.c). Then a file that one
-# host removes and makes again all the time is opened on another.
+# Each pair of calls on two hosts at the same moment, and three calls on three hosts: a host never
+# sees an older state of a name than the state that it knows already (tests/tools/told.c). Then one
+# host repeatedly removes and makes a file, and another host opens it.
 #
-#   TOLD_ROUNDS=3   of each pair, in each of the four runs; in full: 2000
+#   TOLD_ROUNDS=3   of each pair, in each of the four runs; for the full run: 2000
 #   TOLD_OPENS=300
 . "$(dirname "$0")/lib.sh"
 
@@ -21,7 +21,7 @@ run_told() { # [-s] MOUNT…
 	result "$# hosts ${options[*]}: $(tail -n 1 "$T/told")"
 }
 
-# Removed and made again there, then opened here: strong says whether it must be found.
+# The file is removed and made again on THERE, and opened on HERE. strong: it must be found.
 open_often() { # THERE HERE strong|local
 	python3 - "$1/opened" "$2/opened" "$3" "$TOLD_OPENS" <<-'END'
 		import os, sys

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 240
-# Must show 2: writers on all three mounts, kill -9 of the leader's daemon KILL_N times in turn, with
-# restarts; then of all three at once. Every acknowledged write is in all three mounts afterwards, no write is there twice, the
-# state hashes are equal, and the databases have no fault.
+# Writers on all three mounts; KILL_N times in turn kill -9 of the leader's daemon and a restart;
+# then kill -9 of all three. Afterwards every acknowledged write is in all three mounts, no write is
+# there twice, the state hashes are equal, and the databases have no fault.
 . "$(dirname "$0")/lib.sh"
 
 KILLS=${KILL_N:-10}
@@ -18,7 +18,7 @@ count() { cat "$T/journal.count"; }
 until_true 30 test -s "$T/journal.count"
 alive "$writers" || fail "the writers ended early"
 
-progress() { # N: that many more acknowledged writes
+progress() { # N: true after that many more acknowledged writes
 	local want=$(($(count) + $1))
 	reached() { [ "$(count)" -ge "$want" ]; }
 	until_true 60 reached
@@ -33,13 +33,13 @@ for ((n = 1; n <= KILLS; n++)); do
 	kill -KILL "$pid"
 	until_true 20 gone "$pid"
 	killed+=("$leader")
-	# The others go on without it …
+	# The others continue without it …
 	progress 100
 	[ "$(wait_leader)" != "$leader" ] || fail "the dead member leads"
-	# … and its mountpoint can be mounted again as it is.
+	# … and its mountpoint can be mounted again in its present state.
 	member_start "$leader"
 done
-say "all three at once, in the middle of everything"
+say "all three together, during the writes"
 progress 100
 for i in 1 2 3; do
 	kill -KILL "$(member_pid $i)"
@@ -50,12 +50,12 @@ done
 members_start 1 2 3
 progress 300
 kill -TERM "$writers"
-wait "$writers" || fail "the writers found something wrong"
+wait "$writers" || fail "the writers found a violation"
 
 wait_equal
 for i in 1 2 3; do
 	"$TOOLS/writers" verify "$T/journal" "${MNT[$i]}" | tee "$T/verified"
 done
 same_mounts
-result "$KILLS kills of the leader (${killed[*]}), $(count) acknowledged writes, all there"
-# `coordfs check` of all three follows in end_checks.
+result "$KILLS kills of the leader (${killed[*]}), $(count) acknowledged writes, none lost"
+# end_checks runs `coordfs check` for all three.

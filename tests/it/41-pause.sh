@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 120
-# A member that stands still (SIGSTOP, as a virtual machine that is moved) and then goes on as if
-# nothing had happened: a leader that was replaced meanwhile, a follower, all at once, with writers.
+# A member stands still (SIGSTOP, like a virtual machine that is moved) and then continues as if
+# nothing had happened: a leader that was replaced meanwhile, a follower, all members together, with
+# writers.
 . "$(dirname "$0")/lib.sh"
 
 DAEMON_OPTS=(--election-timeout 500 --timeout 5)
@@ -27,9 +28,9 @@ replaced() {
 until_true 30 replaced
 member_resume "$old"
 wait_leader >/dev/null
-[ "$(st "$old" .term)" -gt "$term" ] || fail "the old leader missed its replacement"
+[ "$(st "$old" .term)" -gt "$term" ] || fail "the old leader has not noticed its replacement"
 
-say "short pauses of everybody, again and again"
+say "short pauses of every member, repeatedly"
 for _ in $(seq 8); do
 	victim=$((RANDOM % 3 + 1))
 	member_pause $victim
@@ -38,7 +39,7 @@ for _ in $(seq 8); do
 	sleep 0.2
 done
 
-say "all at once"
+say "all members together"
 for i in 1 2 3; do member_pause $i; done
 sleep 1
 for i in 1 2 3; do member_resume $i; done
@@ -47,7 +48,7 @@ at=$(count)
 more() { [ "$(count)" -gt $((at + 100)) ]; }
 until_true 60 more
 kill -TERM "$CHILD"
-wait "$CHILD" || fail "the writers found something wrong"
+wait "$CHILD" || fail "the writers found a violation"
 wait_equal
 for i in 1 2 3; do
 	"$TOOLS/writers" verify "$T/journal" "${MNT[$i]}"

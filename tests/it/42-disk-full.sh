@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 120
-# The disk of a member is full. It never acknowledges what it has not stored: it stops, or stands
-# aside, and says why; the others go on; with space again it has everything.
+# The disk of a member is full. The member never acknowledges data that it has not stored: it stops
+# or steps down, and logs the reason. The others continue. With space again, it gets everything.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -22,19 +22,19 @@ say "a follower or leader whose disk fills up; writers on the other mounts"
 written=0
 for i in $(seq 300); do
 	m=$((i % 2 + 1))
-	# While a leader with a full disk hands over, a write may fail; then it is not acknowledged.
+	# While a leader with a full disk steps down, a write may fail; then it is not acknowledged.
 	if cp "$T/random" "${MNT[$m]}/d/f$i" 2>/dev/null; then
 		written=$((written + 1))
 		echo "f$i" >>"$T/acknowledged"
 	fi
 done
-[ $written -ge 250 ] || fail "only $written of 300 writes succeeded although two members are well"
+[ $written -ge 250 ] || fail "only $written of 300 writes succeeded although two members are healthy"
 [ "$(st 1 '.store.bytes')" -gt 20000000 ] || fail "too little was written to fill the disk"
 if member_runs $small; then
 	applied=$(st $small .applied)
-	[ "$applied" -lt "$(st 1 .applied)" ] || fail "the full member claims to have everything"
+	[ "$applied" -lt "$(st 1 .applied)" ] || fail "the full member reports that it has applied everything"
 fi
-grep -Eqi 'full|space|ENOSPC' "$T/log-$small" || fail "its log does not say that the disk is full"
+grep -Eqi 'full|space|ENOSPC' "$T/log-$small" || fail "its log does not name the full disk"
 
 say "space again: it has everything"
 mount -o remount,size=200m "${STATE[$small]}"
@@ -55,7 +55,7 @@ for i in 1 2 3; do
 done
 umount "${STATE[$small]}"
 
-say "a single member whose disk fills up: an error, never a lie"
+say "a single member whose disk fills up: an error, and no false acknowledgement"
 N=1
 CLUSTER=$CLUSTER-single
 STATE[1]=$T/lone

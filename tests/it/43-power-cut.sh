@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 240
-# The power goes: what a member has not synced is lost (tests/tools/coordfsd_cut.c). What any mount
-# acknowledged is there again, after the cut of one member and of all. First the proof that these
-# cuts do lose what is not synced: with a disk that lies, what was acknowledged is gone; and it is
-# there when only the process is killed.
+# The power fails, and a member loses its unsynced data (tests/tools/coordfsd_cut.c). Afterwards
+# everything that any mount acknowledged is there, after the cut of one member and of all. First the
+# proof that these cuts lose unsynced data: with a disk that lies about syncs, acknowledged data are
+# lost; they are there if only the process is killed.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -32,23 +32,23 @@ for ((round = 1; round <= 12 && lost == 0; round++)); do
 	done
 	member_kill 1
 done
-[ "$lost" != 0 ] || fail "nothing of what was not synced was lost in $round cuts"
+[ "$lost" != 0 ] || fail "no unsynced data were lost in $round cuts"
 say "round $round: of 20 files, lost: $lost"
 unset CUT_LIES
 ! member_runs 1 || member_kill 1
 rm -r "${STATE[1]}" "${STATE[1]}.left" "${STATE[1]}.cut"
 
-say "a disk that does not"
+say "a disk that does not lie"
 define_cluster 3
 cuts_possible
 members_start 1 2 3
 wait_leader >/dev/null
-mkdir "${MNT[1]}/d" # not below a mount that is gone
+mkdir "${MNT[1]}/d" # so nothing is written below a missing mount
 for i in 1 2 3; do
 	"$BUILD/coordfs" sync "${MNT[i]}"
 done
 
-write_lines() { # MEMBER: what is acknowledged is noted
+write_lines() { # MEMBER: records the acknowledged lines
 	local i=$1 n=0
 	until [ -e "$T/stop" ]; do
 		n=$((n + 1))
@@ -69,7 +69,7 @@ all_there() {
 		LC_ALL=C sort "${MNT[m]}"/d/lines-* >"$T/got"
 		[ "$(uniq -d "$T/got" | wc -l)" = 0 ] || fail "lines are doubled on $m: $(uniq -d "$T/got" | head -n 3)"
 		LC_ALL=C comm -23 "$T/want" "$T/got" >"$T/missing"
-		[ ! -s "$T/missing" ] || fail "member $m has not: $(head -n 3 "$T/missing")"
+		[ ! -s "$T/missing" ] || fail "member $m lacks: $(head -n 3 "$T/missing")"
 	done
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# make demo, twice, and make demo-stop: as a newcomer does it, in a directory of our own.
+# make demo, twice, and make demo-stop, as a new user runs them, in a directory of this test.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -11,7 +11,7 @@ DEMO_PORT=7431 # not the default
 export DEMO_ADDRESS DEMO_PORT
 demo() { "$SRC/tools/demo.sh" "$1" "$BUILD" "$D" "${@:2}"; }
 
-# Whatever happens, nothing may be left running.
+# Nothing may be left running in any case.
 stop_demo() { demo stop >/dev/null 2>&1 || true; }
 AT_END+=(stop_demo)
 
@@ -31,7 +31,7 @@ exits 0 demo start
 matches "$OUT" "runs already" "the second start"
 equal "$(cat "$D"/state-*/coordfsd.pid)" "$before" "the pids"
 
-say "one member killed: start brings it back"
+say "one member is killed: start starts it again"
 pid=$(cat "$D/state-2/coordfsd.pid")
 kill -KILL "$pid"
 until_true 20 gone "$pid"
@@ -63,9 +63,9 @@ listens() { (exec 3<>"/dev/tcp/$DEMO_ADDRESS/$((DEMO_PORT + 1))") 2>/dev/null; }
 until_true 20 listens
 exits 1 demo start
 one_line "port $((DEMO_PORT + 1)) is in use"
-! compgen -G "$D/state-*/coordfsd.pid" >/dev/null || fail "a member was started all the same"
+! compgen -G "$D/state-*/coordfsd.pid" >/dev/null || fail "a member was started in spite of the error"
 
 say "purge"
 D="$T/de mo"
 exits 0 demo stop --purge
-[ ! -e "$D" ] || fail "$D is still there"
+[ ! -e "$D" ] || fail "$D still exists"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Sessions: kept alive by heartbeats, ended by a clean stop at once and by a kill after their ttl, with
-# what hangs on them; not by changes of the leader. Entries with a ttl. An idle cluster
-# writes nothing.
+# Sessions: heartbeats keep them alive; a clean stop ends them immediately, and a kill ends them
+# after their ttl, with their locks and entries; a change of the leader does not end them. Entries
+# with a ttl. An idle cluster writes nothing.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -10,7 +10,7 @@ need_tool strace
 TTL=2
 DAEMON_OPTS+=(--session-ttl "$TTL")
 
-# What a daemon knows of the sessions; FILTER as for jq.
+# The sessions that a daemon knows; FILTER as for jq.
 sessions() { # MEMBER FILTER
 	timeout 10 "$BUILD/coordfs" sessions --json "${STATE[$1]}" 2>/dev/null | jq -r "$2" || true
 }
@@ -26,7 +26,7 @@ all_have_sessions() {
 		[ "$(sessions "$i" length)" = "$(running | wc -l)" ] || return 1
 	done
 }
-ephemeral() { # FILE: goes with the session of the host that makes it
+ephemeral() { # FILE: the end of the session of the host removes it
 	"$BUILD/coordfs" create --ephemeral "$1" >/dev/null
 }
 nowhere() { # NAME
@@ -45,7 +45,7 @@ everywhere() { # NAME
 start_cluster 3
 until_true 60 all_have_sessions
 
-say "what is shown"
+say "the list of sessions"
 for i in 1 2 3; do
 	equal "$(st $i '"\(.session_ttl_ms) \(.no_quorum_since) \(.lease_ms <= 1800)"')" "2000 null true" "status of $i"
 	equal "$(sessions $i "[.[] | select(.self)] | map(.member) | @csv")" "$i" "its own session"
@@ -55,13 +55,13 @@ seen() { [ "$(sessions "$(wait_leader)" '[.[] | select(.seen_ms < 2000)] | lengt
 until_true 60 seen
 equal "$(sessions "$(a_follower)" '[.[] | select(.seen_ms)] | length')" 0 "what a follower knows"
 
-say "a clean stop ends the session at once, and what hangs on it"
+say "a clean stop ends the session and removes its entries immediately"
 leader=$(wait_leader)
 away=$(a_follower)
 old=$(session_of "$away")
 ephemeral "${MNT[$away]}/clean"
 wait_equal
-everywhere clean || fail "there is no ephemeral file"
+everywhere clean || fail "the ephemeral file does not exist"
 member_stop "$away"
 until_true 60 has_no_session "$leader" "$old"
 ! grep -q "session $old has given no sign of life" "$T"/log-* || fail "it has expired, not ended"
@@ -69,7 +69,7 @@ until_true 60 nowhere clean
 member_start "$away"
 until_true 60 all_have_sessions
 
-say "a killed host's session lives for its ttl, and then ends, with what hangs on it"
+say "a killed host's session lives for its ttl; then it ends, and its entries are removed"
 leader=$(wait_leader)
 away=$(a_follower)
 old=$(session_of "$away")
@@ -89,17 +89,17 @@ everywhere of-the-leader || fail "a live session's file is gone"
 member_start "$away"
 until_true 60 all_have_sessions
 
-say "a daemon that comes back before its ttl is over supersedes its session"
+say "a daemon that returns within its ttl supersedes its session"
 old=$(session_of "$away")
 ephemeral "${MNT[$away]}/superseded"
 member_kill "$away"
 member_start "$away"
 until_true 60 all_have_sessions
-[ "$(session_of "$away")" != "$old" ] || fail "it has the old session"
-has_no_session "$away" "$old" || fail "the old session is still there"
+[ "$(session_of "$away")" != "$old" ] || fail "the daemon has the old session"
+has_no_session "$away" "$old" || fail "the old session still exists"
 until_true 60 nowhere superseded
 
-say "a killed leader: the sessions of the others go on"
+say "a killed leader: the sessions of the others continue"
 leader=$(wait_leader)
 mapfile -t others < <(running | grep -v "^$leader$")
 for i in "${others[@]}"; do
@@ -149,7 +149,7 @@ member_start "$away"
 until_true 60 all_have_sessions
 
 say "an idle cluster writes nothing"
-settled() { # nothing is left to be done
+settled() { # nothing is left to do
 	applied=$(st 1 .applied)
 	sleep 2
 	equal_now && [ "$(st 1 .applied)" = "$applied" ]

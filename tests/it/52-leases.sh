@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 240
-# Leases: whoever stands still or is without a quorum loses his, and his session only where somebody
-# else could expire it.
+# Leases: a host that stands still or has no quorum loses its lease. It loses its session only if
+# another host could expire the session.
 . "$(dirname "$0")/lib.sh"
 
 need_fuse
@@ -17,7 +17,7 @@ all_have_leases() {
 }
 
 session_of() { st "$1" .session; }
-ephemeral() { # FILE: goes with the session of the host that makes it
+ephemeral() { # FILE: the end of the session of the host removes it
 	"$BUILD/coordfs" create --ephemeral "$1" >/dev/null
 }
 everywhere() { # NAME
@@ -48,7 +48,7 @@ for i in "${others[@]}"; do
 done
 until_true 60 all_have_leases
 
-say "all stand still: nobody could expire anybody, and nothing is lost"
+say "all stand still: no member could expire a session, and nothing is lost"
 for i in 1 2 3; do
 	ephemeral "${MNT[$i]}/still-$i"
 	before[i]=$(session_of $i)
@@ -64,7 +64,7 @@ for i in 1 2 3; do
 	everywhere "still-$i" || fail "still-$i is gone"
 done
 
-say "no quorum: the lease runs out, the session outlives it"
+say "no quorum: the lease expires, the session continues"
 leader=$(wait_leader)
 for i in 1 2 3; do
 	[ $i = "$leader" ] || member_pause $i
@@ -78,28 +78,28 @@ done
 until_true 60 all_have_leases
 equal "$(st "$leader" .no_quorum_since)" null "no_quorum_since"
 
-say "with a lock it does not: the lock is lost, and free, while its descriptor is still open"
+say "a session with a lock ends: the lock is lost, and free, while its descriptor is still open"
 leader=$(wait_leader)
 other=$(a_follower)
 exec 8>"${MNT[$leader]}/locked"
-flock -n -x 8 || fail "nobody had the lock"
+flock -n -x 8 || fail "another process holds the lock"
 echo "with the lock" >&8
 wait_equal
-! flock -n -x "${MNT[$other]}/locked" true || fail "two have the lock"
+! flock -n -x "${MNT[$other]}/locked" true || fail "two processes hold the lock"
 old=$(session_of "$leader")
 for i in 1 2 3; do
 	[ $i = "$leader" ] || member_pause $i
 done
 until_true 60 no_lease
-! echo "without it" 2>/dev/null >&8 || fail "written although the lease has run out"
+! echo "without it" 2>/dev/null >&8 || fail "a write succeeded although the lease has expired"
 for i in 1 2 3; do
 	[ $i = "$leader" ] || member_resume $i
 done
 until_true 60 flock -n -x "${MNT[$other]}/locked" true
 new_session() { [ "$(st "$leader" ".session != 0 and .session != $old and .lease_ms > 0")" = true ]; }
 until_true 60 new_session
-grep -q "session $old lives, but is given up" "$T/log-$leader" || fail "it was not given up"
-! echo "again" 2>/dev/null >&8 || fail "written through a handle whose lock was lost"
+grep -q "session $old lives, but is given up" "$T/log-$leader" || fail "the session was not given up"
+! echo "again" 2>/dev/null >&8 || fail "a write through a handle with a lost lock succeeded"
 exec 8>&- || true # EIO, again
 equal "$(cat "${MNT[$other]}/locked")" "with the lock" "content"
 flock -n -x "${MNT[$leader]}/locked" true || fail "no lock in the new session"

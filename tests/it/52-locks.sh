@@ -40,7 +40,7 @@ exec 7>&-
 exits 0 flock -w 20 "$B/lock" true
 flock -w 20 "$A/lock" -c true
 
-say "a holder that is killed frees the lock at once"
+say "a killed holder frees the lock immediately"
 background flock "$A/lock" sleep 1000
 holder=$CHILD
 # shellcheck disable=SC2317 # by until_true
@@ -51,7 +51,7 @@ from=$(now_ms)
 flock -w 30 "$C/lock" true || fail "the lock is still held"
 result "the lock of a killed process was free after $(($(now_ms) - from)) ms"
 
-say "the next holder sees what was written, tokens grow"
+say "the next holder sees all writes, tokens grow"
 last=0
 # shellcheck disable=SC2094 # it is locked, not written
 for n in $(seq 10); do
@@ -69,9 +69,9 @@ for n in $(seq 10); do
 done
 
 say "counters under flock on three hosts, while $KILLS leaders are killed"
-mkdir "$A/d" # where there is no mount, there is no such directory
+mkdir "$A/d" # it exists only in a mount
 echo 0 >"$A/d/count"
-# What was counted is written down while the lock is held.
+# The counted numbers are recorded while the lock is held.
 counter() { # MOUNT JOURNAL
 	local v
 	trap - ERR EXIT
@@ -116,11 +116,11 @@ total=$(cat "$A/d/count")
 lines=$(counted)
 failed=$(cat "$T"/journal-[123].failed | wc -l)
 [ "$lines" -le "$total" ] && [ "$total" -le $((lines + failed + KILLS)) ] ||
-	fail "counted to $total, with $lines that succeeded and $failed that did not"
+	fail "the counter is $total, but $lines increments succeeded and $failed failed"
 result "$lines increments, $failed failed, $KILLS leaders killed"
 
-# A process of its own, with builtins only: what inherits a handle of a member that stands still
-# cannot end. Takes the lock, writes; when told, writes again, and tries to lock.
+# A separate process with builtins only, because a child that inherits a handle of a stopped member
+# cannot end. Takes the lock and writes; on request writes again, and tries to lock.
 holder() { # MOUNT
 	trap - ERR EXIT
 	set +e
@@ -138,17 +138,17 @@ hold() { # MEMBER
 	background holder "${MNT[$1]}"
 	until_true 30 grep -q held "$T/holder"
 }
-# It goes on, and nothing works.
+# The member continues, and nothing works through the old handle.
 assert_lost() { # MEMBER
 	until_true 60 grep -q end "$T/holder"
 	equal "$(tr '\n' ' ' <"$T/holder")" 'held unwritten unlocked end ' "what the holder did"
 	wait_equal
-	! grep -q late "${MNT[$1]}/lock" || fail "it was written nevertheless"
+	! grep -q late "${MNT[$1]}/lock" || fail "a write succeeded after the lock was lost"
 	equal "$(tail -n 1 "${MNT[$1]}/lock")" mine "what it wrote before"
 	exits 0 flock -w 30 "${MNT[$1]}/lock" true
 }
 
-say "a holder whose daemon sleeps loses the lock, and hears of it"
+say "a holder whose daemon sleeps loses the lock and gets an error"
 follower=$(a_follower)
 F=${MNT[follower]}
 other=$((follower % 3 + 1))
@@ -161,7 +161,7 @@ member_resume "$follower"
 echo >"$T/fifo"
 assert_lost "$follower"
 
-say "a holder that is cut off: it loses before another one gets the lock"
+say "a holder that is cut off loses the lock before another one gets it"
 hold "$follower"
 network_cut "$follower"
 exits 0 flock -w 60 "${MNT[other]}/lock" true
@@ -170,12 +170,12 @@ until_true 60 grep -q unwritten "$T/holder"
 network_heal "$follower"
 assert_lost "$follower"
 
-say "lostlock=term: who has lost a lock is told by a signal"
+say "lostlock=term: a process that has lost a lock gets a signal"
 member_stop "$follower"
 member_start "$follower" --lostlock term
 background flock "$F/lock" sh -c 'echo >"$0"; exec sleep 1000' "$T/has"
 holder=$CHILD
-until_true 30 [ -e "$T/has" ] # it knows, not only the log
+until_true 30 [ -e "$T/has" ] # the process knows it, not only the log
 member_pause "$follower"
 flock -w 60 "${MNT[other]}/lock" true
 member_resume "$follower"

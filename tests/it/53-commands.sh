@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What the coordination commands do, how they end, and what they say: entries, versions,
+# The effects, exit statuses and messages of the coordination commands: entries, versions,
 # transactions, locks, elections, on three hosts.
 # limit: 180
 . "$(dirname "$0")/lib.sh"
@@ -64,7 +64,7 @@ exits 3 "$C" put --if-version 1 none <<<five
 one_line 'none: No such file'
 equal "$(cat f)" two "content after what was refused"
 exits 0 "$C" rm --if-version 2 f
-[ ! -e f ] || fail "f is still there"
+[ ! -e f ] || fail "f still exists"
 exits 1 "$C" rm f
 one_line 'f: No such file'
 exits 0 "$C" put --if-absent f <<<six
@@ -128,7 +128,7 @@ STEPS="put $A/abs x
 rm dir/none"
 exits 1 txn
 one_line 'line 2: rm dir/none: No such file'
-[ ! -e abs ] || fail "half of a transaction"
+[ ! -e abs ] || fail "a part of a transaction was applied"
 STEPS="put abs x
 check f version 7"
 exits 3 txn
@@ -151,7 +151,7 @@ STEPS='rm f'
 exits 1 txn -C "$T"
 one_line 'not in a mounted coordfs'
 
-say "nonsense in attributes is refused, and named"
+say "invalid attributes are refused, and the message names them"
 for bad in 'ephemeral session dir' 'ephemeral never f' 'ttl 0 f' 'ttl 1h f' 'ttl -1 f' 'guard none dir' \
 	'guard dir dir' 'container 2 dir' 'container 1 f' 'nonsense 1 f'; do
 	read -r name value path <<<"$bad"
@@ -162,7 +162,7 @@ for bad in 'ephemeral session dir' 'ephemeral never f' 'ttl 0 f' 'ttl 1h f' 'ttl
 done
 says 'Operation not permitted' setfattr -n user.coordfs.version -v 1 f
 
-say "others have their own permissions"
+say "other users have their own permissions"
 chmod 755 .
 exits 1 as_user 1000 "$C" create theirs
 one_line 'theirs: Permission denied'
@@ -270,7 +270,7 @@ equal "$(cat leader)" '' "the leader when there is none"
 say "hold"
 exits 0 "$C" hold -c here H -- cat H
 equal "$OUT" here "what it contains"
-[ ! -e H ] || fail "it is still there"
+[ ! -e H ] || fail "H still exists"
 touch H
 exits 3 "$C" hold H -- true
 one_line 'H: File exists'
@@ -286,7 +286,7 @@ equal "$rc" 75 "exit status when the entry is gone"
 
 say "a daemon that does not answer: its commands are stopped before others get the lock"
 cd /
-# Without the descriptor: whoever closes it waits for the daemon.
+# Without the descriptor, because a process that closes it waits for the daemon.
 background "$C" lock -o "${MNT[3]}/L" -- \
 	sh -c "trap 'touch \"$T/told\"; exit' TERM; touch '$T/frozen'; while :; do sleep 0.1; done"
 holder=$CHILD
@@ -299,7 +299,7 @@ wait "$holder" 2>/dev/null || rc=$?
 equal "$rc" 75 "exit status after the daemon did not answer"
 until_true 30 "$C" sync "${MNT[3]}"
 
-say "a host that dies: its commands are stopped, its lock and its entry go"
+say "a host that dies: its commands are stopped, its lock and its entry are gone"
 cd /
 background "$C" lock "${MNT[3]}/L" -- sh -c "touch '$T/dying'; trap 'touch \"$T/stopped\"; exit' TERM; while :; do sleep 0.1; done"
 holder=$CHILD
@@ -314,7 +314,7 @@ for pid in "$holder" "$held"; do
 	wait "$pid" 2>/dev/null || rc=$?
 	equal "$rc" 75 "exit status when the host's daemon died"
 done
-[ -e "$T/stopped" ] || fail "the command was not told"
+[ -e "$T/stopped" ] || fail "the command got no signal"
 until_true 60 test -e "$T/taken-over"
 gone_there() { [ ! -e "$A/H" ]; }
 until_true 60 gone_there

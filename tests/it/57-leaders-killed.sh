@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Transactions and sequential names from three hosts, while leaders are killed: each transaction
-# happens as a whole or not at all, what was reported done is there, and no number is given twice.
+# happens as a whole or not at all, every acknowledged one has happened, and no number is assigned
+# twice.
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 
@@ -12,7 +13,7 @@ C=$BUILD/coordfs
 mkdir "${MNT[1]}/pairs" "${MNT[1]}/seq"
 wait_equal
 
-# Writes to files of its own: done-I, unknown-I (names of pairs), names-I (of sequential entries).
+# Writes its own files: done-I, unknown-I (names of pairs), names-I (of sequential entries).
 worker() { # MEMBER
 	local i=$1 n=0 out name
 	while [ ! -e "$T/stop" ]; do
@@ -29,7 +30,7 @@ worker() { # MEMBER
 			echo "$i-$n" >>"$T/unknown-$i"
 			sleep 0.05
 		fi
-		# Names that are removed at once: their numbers must not come back.
+		# Names that are removed immediately: their numbers must not be assigned again.
 		if name=$("$C" create -s "${MNT[i]}/seq/n-" 2>/dev/null); then
 			echo "${name##*/}" >>"$T/names-$i"
 			"$C" rm "$name" 2>/dev/null || true
@@ -65,8 +66,8 @@ equal "$missing" 0 "transactions that were reported done and are not there"
 late=$(sort "$T"/unknown-* | comm -12 - "$T/with-a" | wc -l)
 twice=$(sort "$T"/names-* | uniq -d)
 equal "$twice" '' "names that were given twice"
-# Each transaction made one entry of seq, with its name in it. An empty one was made to be removed,
-# and its host was killed in between.
+# Each transaction made one entry of seq that contains its name. An empty entry is one that was to
+# be removed, but its host was killed in between.
 for name in "${MNT[1]}"/seq/*; do
 	[ -s "$name" ] || continue
 	cat "$name"
@@ -74,5 +75,5 @@ for name in "${MNT[1]}"/seq/*; do
 done | sort >"$T/in-seq"
 cmp "$T/in-seq" "$T/with-a" || fail "seq and pairs differ: $(diff "$T/in-seq" "$T/with-a" | head -n 3)"
 result "$(wc -l <"$T/done") transactions done, $(cat "$T"/unknown-* | wc -l) failed ($late of these happened), $(cat "$T"/names-* | wc -l) numbers, $KILLS leaders killed"
-[ "$(wc -l <"$T/done")" -gt 50 ] || fail "too few transactions to say anything"
+[ "$(wc -l <"$T/done")" -gt 50 ] || fail "too few transactions to prove anything"
 same_mounts

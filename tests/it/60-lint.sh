@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # limit: 200
-# The lint itself: each kind of violation, put into a copy of the sources, must be found.
+# The lint itself: it must find each kind of violation in a copy of the sources.
 . "$(dirname "$0")/lib.sh"
 
 need_tool make gcc nm
@@ -23,7 +23,7 @@ matches "$(tail -n 1 <<<"$OUT")" '^7 passed, 0 failed$' "the last line"
 
 OUT_OF=''  # the check that $OUT is of
 
-# finds CHECK WORDS: that check complains now, in these words.
+# finds CHECK WORDS: the check reports a violation in these words.
 finds() {
 	[ "$OUT_OF" = "$1" ] || exits 1 lint "$1"
 	OUT_OF=$1
@@ -35,11 +35,11 @@ compile() {
 	make -s -C "$C" COORDFS_DEPS_LATER=1 BUILD="$O" "$O/${1%.c}.o" >"$T/make" 2>&1 || fail "$(cat "$T/make")"
 }
 
-# Violations are collected, then one run must find each of them; afterwards all is well again.
+# Violations are collected, then one run must find each of them; afterwards nothing may be left.
 FILES=()
 WORDS=()
 
-bad() { # FILE CONTENT WORDS: a file that must be complained about in these words
+bad() { # FILE CONTENT WORDS: the lint must report the file in these words
 	printf '%s\n' "$2" >"$C/$1"
 	FILES+=("$1")
 	WORDS+=("$3")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""follow MOUNT OUT STATE: appends what MOUNT/.coordfs/events tells of to OUT, from the beginning of
-the history on, through deaths of the daemon: goes on after the last index that was seen in full.
-Ends when the file STOP appears beside OUT and everything up to the index in it was seen."""
+"""follow MOUNT OUT STATE: appends the lines of MOUNT/.coordfs/events to OUT, from the beginning of
+the history. If the daemon dies, it continues after the last complete index. Ends when the file STOP
+exists beside OUT and everything up to the index in STOP was seen."""
 import fcntl, json, os, select, struct, sys, time
 
 WATCH = 1 << 30 | 4112 << 16 | 0xCF << 8 | 16
@@ -16,7 +16,7 @@ def open_feed(mount, since):
 
 
 def lines_of(fd, stop, seen):
-    """Whole lines; ends (None) when it is time to stop."""
+    """Yields whole lines; ends when the file `stop` says so."""
     rest = b""
     p = select.poll()
     p.register(fd, select.POLLIN)

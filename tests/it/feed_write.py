@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""feed_write MOUNT WHO DIR: changes of all kinds in MOUNT until DIR/enough; what fails is tried again.
-How often it went round is in DIR/count-WHO."""
+"""feed_write MOUNT WHO DIR: makes changes of all kinds in MOUNT until DIR/enough exists, and repeats
+those that fail. The number of rounds is in DIR/count-WHO."""
 import os, sys, time
 
 

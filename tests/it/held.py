@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""held.py A B SECONDS: what is held goes on working when its last name is gone.
+"""held.py A B SECONDS: a file that is in use keeps working after its last name is gone.
 
-A and B are two mounts of one tree, or the same local directory twice. Inodes of each type are held on
-A in each way that needs no name; then A or B removes the name, or puts another inode in its place.
-After SECONDS, in which the cluster may have reaped what it thinks nobody holds, everything must work
-as on a local filesystem. Prints each difference; the exit code is 0 if there was none."""
+A and B are two mounts of one tree, or the same local directory twice. Inodes of each type are held
+on A in each way that needs no name. Then A or B removes the name, or puts another inode in its
+place. After SECONDS, in which the cluster reaps files that it regards as unused, everything must
+work as on a local filesystem. Prints each difference; the exit status is 0 if there was none."""
 import os
 import socket
 import stat
@@ -98,7 +98,7 @@ class Held:
             got = e.strerror
         if got != wanted:
             bad += 1
-            print(f'{self.label}: {what}: {got!r}, want {wanted!r}')
+            print(f'{self.label}: {what}: {got!r}, expected {wanted!r}')
 
     def look(self, mode):
         if self.fd is not None:

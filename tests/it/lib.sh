@@ -228,7 +228,7 @@ member_start() {
 	CUT_STATE=${STATE[i]} in_network "$i" timeout $((60 * WAIT_FACTOR)) "$DAEMON" "${ARGS[@]}" "$@" \
 		>"$T/start-$i" 2>&1 </dev/null || rc=$?
 	[ $rc = 0 ] || fail "member $i did not start ($rc): $(cat "$T/start-$i")"
-	[ ! -s "$T/start-$i" ] || fail "member $i printed a message:  $(cat "$T/start-$i")"
+	[ ! -s "$T/start-$i" ] || fail "member $i printed a message: $(cat "$T/start-$i")"
 	[ -z "${MNT[i]}" ] || [ "$(stat -f -c %T "${MNT[i]}")" = fuseblk ] ||
 		mountpoint -q "${MNT[i]}" || fail "member $i started but ${MNT[i]} is not mounted"
 }
@@ -531,7 +531,7 @@ end_checks() {
 }
 
 no_reports() {
-	! compgen -G "$T/sanitizer*" >/dev/null || fail "a sanitizer has reported:  $(head -n 40 "$T"/sanitizer*)"
+	! compgen -G "$T/sanitizer*" >/dev/null || fail "a sanitizer has reported: $(head -n 40 "$T"/sanitizer*)"
 	! grep -Eh 'check failed|runtime error|Sanitizer' "$T"/log-* 2>/dev/null || fail "the log above names an error"
 }
 
