@@ -16,8 +16,8 @@ Q := $(if $(V),,@)
 
 # ---- Dependencies --------------------------------------------------------------------------------
 PACKAGES := fuse3 libuv sqlite3 libprotobuf-c libxxhash jansson mount smartcols libsystemd
-# Exactly this version: the driver reads fields of libraft's struct raft, whose layout is not part of
-# libraft's interface and changes between its versions.
+# Exactly this version: the driver reads fields of libraft's struct raft. Its layout is not part of
+# libraft's interface and changes between versions.
 RAFT_VERSION := 0.22.1
 # Targets that need no compiler must work before `make deps` has run.
 needs_packages := $(filter-out help deps demo-deps test-deps lint-deps clean demo-stop uninstall,$(or $(MAKECMDGOALS),all))
@@ -82,8 +82,8 @@ define HELP
 Build
   make                 builds coordfsd, coordfs and mount.coordfs in build/
   make tests           builds the unit tests; make tools: the programs that the tests use
-  make deps            installs the packages that the build needs (root, Debian 12 and 13)
-  make demo-deps, make test-deps, make lint-deps: the same and what the demo, tests, lint need
+  make deps            installs the packages for the build (root, Debian 12 and 13)
+  make demo-deps, make test-deps, make lint-deps: also those for the demo, the tests, lint
   make install         installs below DESTDIR and PREFIX; make uninstall removes that again
   make clean           removes all build folders
 
@@ -145,7 +145,7 @@ $(BUILD)/tests/coordfsd_cut: $(addprefix $(BUILD)/,daemon/coordfsd.o tests/lib/c
 $(BUILD)/tests/workload: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/chaos/*.c))
 
 # A build with other flags compiles and links everything again: all objects and programs depend on
-# this file, which changes only when the flags do. (ccache in front of the compiler changes nothing.)
+# this file, which changes only if the flags do. (ccache in front of the compiler does not matter.)
 FLAGS_FILE := $(BUILD)/flags
 FLAGS := $(filter-out ccache,$(CC)) $(ALL_CFLAGS) -- $(ALL_LDFLAGS) $(PKG_LIBS) $(TEST_LIBS)
 squote := '
@@ -160,7 +160,7 @@ $(BUILD)/%.o: %.c $(PB_H) $(FLAGS_FILE)
 	$(Q)echo "  CC    $<"
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Generated code is not ours to warn about.
+# Generated code may cause warnings.
 $(BUILD)/%.pb-c.o: $(BUILD)/%.pb-c.c $(FLAGS_FILE)
 	$(Q)$(CC) $(filter-out -W%,$(ALL_CFLAGS)) -c -o $@ $<
 
@@ -180,7 +180,7 @@ tools: $(TOOLS)
 .PHONY: deps demo-deps test-deps lint-deps test test-unit test-it test-debian sanitize sim mutants chaos mirror fuzz lint bench coverage \
         demo demo-stop install uninstall clean
 
-# Make again, with the packages there; as many jobs as there are processors if none are asked for.
+# Runs make again after the packages are installed, by default with as many jobs as processors.
 SUB = $(MAKE) --no-print-directory COORDFS_DEPS_LATER=1 \
       $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
@@ -271,7 +271,7 @@ demo: demo-deps
 demo-stop:
 	$(Q)tools/demo.sh stop $(BUILD) $(DIR)
 
-# mount(8) looks for its helpers in /sbin only, whatever PREFIX is.
+# mount(8) looks for its helpers only in /sbin, for any PREFIX.
 install: all
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)/sbin $(DESTDIR)$(INCLUDEDIR)/coordfs
 	install -m 755 $(BUILD)/coordfsd $(DESTDIR)$(SBINDIR)/coordfsd

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Line coverage per file, from what the tests left in a build with COVERAGE=1.
-# Usage: tools/coverage.sh BUILD      (make coverage does everything before)
+# Line coverage per file, from the counts that the tests left in a build with COVERAGE=1. Usage:
+# tools/coverage.sh BUILD      (make coverage does everything before)
 #
-# Daemons write their counts when they end; those of one that was killed by kill -9 are lost.
+# A daemon writes its counts when it ends; kill -9 loses them.
 set -eu -o pipefail
 
 BUILD=${1:?usage: tools/coverage.sh BUILD}
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 	exit 1
 }
 
-# gcov says "File 'X'" and "Lines executed:P% of N" for each source of an object.
+# gcov prints "File 'X'" and "Lines executed:P% of N" for each source of an object.
 gcov_all() {
 	find "$BUILD" -name '*.gcno' | sort | while read -r notes; do
 		gcov -n "$notes" 2>/dev/null
@@ -27,7 +27,7 @@ gcov_all | awk -v layers='base proto store raft fs daemon cli mount-helper' '
 		split($0, part, /[:% ]+/)
 		lines = part[5]
 		hit = int(part[3] * lines / 100 + 0.5)
-		# A header, or a file of several objects, counts where most of it was run.
+		# A header, or a file of several objects, counts with its highest coverage.
 		if (!(file in total) || hit > hits[file]) {
 			total[file] = lines
 			hits[file] = hit

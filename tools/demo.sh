@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Three members on 127.0.0.1, three mounts of one tree: to try coordfs on one machine.
+# Three members on 127.0.0.1 and three mounts of one tree, to try coordfs on one machine.
 #
 # Usage: tools/demo.sh start BUILD DIR
 #        tools/demo.sh stop BUILD DIR [--purge]
 #
-# The mounts are DIR/1 DIR/2 DIR/3, the databases DIR/state-1 …, the logs DIR/log-1 … Ports: DEMO_PORT
-# (7411) and the next two. start does nothing for members that run already; stop leaves the data, for
-# the next start, unless --purge is given.
+# The mounts are DIR/1 DIR/2 DIR/3, the databases DIR/state-1 …, the logs DIR/log-1 … Ports:
+# DEMO_PORT (7411) and the next two. start does nothing for members that are running. stop keeps the
+# data for the next start, unless --purge is given.
 set -u
 
 usage() {
@@ -32,7 +32,7 @@ fail() {
 
 [ "$(id -u)" = 0 ] || fail "root is needed to mount"
 
-# The pid of member N, if it runs.
+# The pid of member N, if it is running.
 pid_of() {
 	local pid
 	pid=$(cat "$DIR/state-$1/coordfsd.pid" 2>/dev/null) || return 1
@@ -43,7 +43,7 @@ mounted() { # the kernel writes a space in a path as \040
 	awk -v dir="${1// /\\\\040}" '$5 == dir { found = 1 } END { exit !found }' /proc/self/mountinfo
 }
 
-# A port that does not answer is free enough: the daemon says so itself if it is not.
+# A port counts as free if no program answers; the daemon reports any other problem.
 taken() { (exec 3<>"/dev/tcp/$ADDRESS/$1") 2>/dev/null; }
 
 running() {
@@ -60,7 +60,7 @@ start_member() {
 	for other in $MEMBERS; do
 		[ "$other" = "$n" ] || args+=(--peer "$other=$ADDRESS:$((PORT + other - 1))")
 	done
-	# A mount that a killed daemon left.
+	# A mount that a killed daemon has left.
 	! mounted "$DIR/$n" || umount -f -l "$DIR/$n"
 	mkdir -p "$DIR/state-$n" "$DIR/$n"
 	"$BUILD/coordfsd" "${args[@]}" || fail "member $n did not start; see $DIR/log-$n"
@@ -103,11 +103,11 @@ start() {
 	for n in $MEMBERS; do
 		pid_of "$n" >/dev/null && continue
 		! taken $((PORT + n - 1)) ||
-			fail "port $((PORT + n - 1)) is in use by something else: choose other ports with DEMO_PORT=N make demo"
+			fail "port $((PORT + n - 1)) is in use by another program: choose other ports with DEMO_PORT=N make demo"
 	done
 	for n in $MEMBERS; do
 		if pid_of "$n" >/dev/null; then
-			say "member $n runs already"
+			say "member $n is running already"
 		else
 			start_member "$n"
 			say "member $n started, mounted at $DIR/$n"

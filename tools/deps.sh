@@ -1,18 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the packages that coordfs needs on Debian 12 and 13.
-# Usage: tools/deps.sh [--demo] [--test] [--lint] [--tree]
-#   nothing   what the build needs
-#   --demo    also what the README's tour uses
-#   --test    also what the tests use
-#   --lint    also what `make lint` uses
-#   --tree    also what tools/test-debian.sh uses
-# Needs root if anything is missing; otherwise it does nothing. It waits up to five minutes for
+# Installs the packages that coordfs needs on Debian 12 and 13. Usage: tools/deps.sh [--demo]
+# [--test] [--lint] [--tree]
+#   nothing   the packages for the build
+#   --demo    also those for the README's tour
+#   --test    also those for the tests
+#   --lint    also those for `make lint`
+#   --tree    also those for tools/test-debian.sh
+# Needs root if a package is missing; otherwise it does nothing. It waits up to five minutes for
 # another program that uses apt.
 #
 # libraft must be exactly 0.22.1. Debian 13 has it; Debian 12 has it in bookworm-backports. The
-# script adds that suite as an apt source of its own, pinned: only libraft comes from there. The
-# mirror is the one that the machine's own apt configuration uses for bookworm.
+# script adds that suite as a separate apt source, pinned: only libraft comes from there. The mirror
+# is the one that the machine's apt configuration uses for bookworm.
 set -eu
 
 RAFT_VERSION=0.22.1
@@ -83,7 +83,7 @@ add_backports() {
 	END
 }
 
-# The Debian version of the right libraft that apt knows, or nothing.
+# The Debian version of this libraft that apt knows, or nothing.
 raft_candidate() {
 	apt-cache madison libraft-dev | awk '{ print $3 }' | while read -r candidate; do
 		[ "$(upstream "$candidate")" != "$RAFT_VERSION" ] || echo "$candidate"

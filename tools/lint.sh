@@ -1,26 +1,26 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Checks the sources: the arrows between the layers, the form, and what static analysis finds.
+# Checks the sources: the layers, the form, and static analysis.
 #
 # Usage: tools/lint.sh BUILD [CHECK]...      (make lint builds everything before)
 #
-# BUILD has the objects of all folders. The checks, all of them when none is named:
-#   includes     a folder includes only what lies below it, and only the libraries that are its own
-#   symbols      the same, of what the object files really use
-#   arrows       the same between the folders of fs/; no cycle of folders, none of more than three files
-#   determinism  store/ asks no clock, no chance, no environment; raft/ gets them through its seams
-#   names        what a file exports begins with its name or that of a header of its folder
+# BUILD has the objects of all folders. The checks (default: all of them):
+#   includes     a folder includes only lower folders and its own libraries
+#   symbols      the same for the symbols that the object files use
+#   arrows       the same for the folders of fs/; no cycle of folders, none of more than three files
+#   determinism  store/ uses no clock, no random source, no environment; raft/ only its callers'
+#   names        the names that a file exports begin with its name or that of a header of its folder
 #   headers      every header compiles alone
 #   words        no leftovers (TODO …)
-#   licence      every file of ours names its licence where the file begins
-#   docs         what the documents name exists: files, functions, tests, make targets; 100 columns;
-#                `make help` names every target
+#   licence      every source file names its licence at its beginning
+#   docs         the names in the documents exist: files, functions, tests, make targets; 100
+#                columns; `make help` names every target
 #   format       clang-format
 #   cppcheck     cppcheck
 #   tidy         clang-tidy, a small selection
-#   shell        shellcheck (only where it is installed)
+#   shell        shellcheck (only if it is installed)
 #
-# Every check runs, whatever the others found; exit code 1 when any found something.
+# Every check runs, also after another one has failed; the exit status is 1 if any has failed.
 set -u -o pipefail
 
 ALL='includes symbols arrows determinism names headers words licence docs format cppcheck tidy shell'
@@ -40,7 +40,7 @@ WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 found=0
 
-# What a check complains about.
+# Reports a violation.
 complain() {
 	echo "lint: $*"
 	found=1
@@ -62,7 +62,7 @@ layers() {
 	END
 }
 
-# Uses that the table forbids and that are right all the same: FILE USED, and why.
+# Uses that the table forbids but that are intended: FILE USED, and the reason.
 exceptions() {
 	cat <<-END
 		cli/check.c store    coordfs check opens the database of a stopped member
@@ -88,7 +88,7 @@ libraries() {
 	END
 }
 
-# What may be used, as "FOLDER USED" and "FILE USED" lines.
+# The permitted uses, as "FOLDER USED" and "FILE USED" lines.
 allowed() {
 	layers | awk -F '|' '{
 		gsub(/ /, "", $1)
@@ -99,7 +99,7 @@ allowed() {
 	exceptions | awk '{ print $1, $2 }'
 }
 
-# Of lines "FILE USED WHAT…", those that no line of `allowed` covers: "FILE WHAT…".
+# Prints those of the lines "FILE USED WHAT…" that no line of `allowed` covers: "FILE WHAT…".
 forbidden() {
 	allowed >"$WORK/allowed"
 	awk -v table="$WORK/allowed" '
@@ -119,7 +119,7 @@ sources() { # of all folders, or of the one given
 	find ${1:-$FOLDERS} -name '*.[ch]' 2>/dev/null | sort
 }
 
-# A table of "NAME|REGEX" per library, for the headers (2) or the symbols (3).
+# A table of "NAME|REGEX" per library, of the headers (2) or of the symbols (3).
 library_table() {
 	libraries | sed 's/\\|/\x01/g' | awk -F '|' -v column="$1" '{
 		gsub(/[[:space:]]/, "", $1); gsub(/[[:space:]]/, "", $column); gsub(/\001/, "|", $column)
@@ -127,7 +127,7 @@ library_table() {
 	}'
 }
 
-# "FILE USED includes X" for every include of every source; includes of system headers are left out.
+# "FILE USED includes X" for every include of every source, without system headers.
 all_includes() {
 	library_table 2 >"$WORK/headers"
 	sources | xargs grep -EHo '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"][^>"]*[>"]' |
@@ -170,7 +170,7 @@ report() { # FILE of complaints
 
 # ---- Symbols -------------------------------------------------------------------------------------
 
-# Without those whose source was removed or has moved since.
+# Objects whose source has been removed or moved are left out.
 objects() {
 	local folder object file
 	for folder in $FOLDERS; do
@@ -181,18 +181,18 @@ objects() {
 	done
 }
 
-# What nm says of all objects, "FILE TYPE SYMBOL"; FILE is the source, as the tables name it.
+# The output of nm for all objects, "FILE TYPE SYMBOL"; FILE is the source, as in the tables.
 symbols() { # nm's options
 	objects | xargs nm -A "$@" | sed "s|^$BUILD/||" |
 		awk '{ file = $1; sub(/\.o:.*/, ".c", file); print file, $(NF - 1), $NF }'
 }
 
-# "SYMBOL FOLDER" for all that our objects export.
+# "SYMBOL FOLDER" for everything that our objects export.
 exports() {
 	symbols -g --defined-only | awk '{ folder = $1; sub(/\/.*/, "", folder); print $3, folder }'
 }
 
-# "FILE SYMBOL" for all that our objects need from elsewhere.
+# "FILE SYMBOL" for everything that our objects import.
 imports() {
 	symbols -u | awk '$2 ~ /^[Uwv]$/ { print $1, $3 }'
 }
@@ -204,7 +204,7 @@ need_objects() {
 	}
 }
 
-# Every import, with the folder or the library it comes from: "FILE ORIGIN uses SYMBOL".
+# Every import, with its folder or library: "FILE ORIGIN uses SYMBOL".
 origins() {
 	library_table 3 >"$WORK/symbols"
 	exports >"$WORK/exports"
@@ -234,17 +234,18 @@ check_symbols() {
 
 # ---- Arrows: folders inside fs/, and cycles ------------------------------------------------------
 
-# FOLDER | folders of the same parent that its files may use; the order is from the bottom to the top.
-# By symbols: the files include fs/state.h, which puts the parts of struct fs together and so knows all
-# of them, but a file calls only what the table allows. What a lower folder needs of a higher one, it
-# gets through a hook (call_hooks in fs/request/call.h, attr_overlay in fs/inode/attr.h).
+# FOLDER | folders of the same parent that its files may use; the order is from bottom to top. The
+# check is by symbols. The files include fs/state.h, which contains the parts of struct fs and so
+# depends on all folders, but a file may call only functions of the folders in the table. If a lower
+# folder needs a higher one, it uses a hook (call_hooks in fs/request/call.h, attr_overlay in
+# fs/inode/attr.h).
 #
-# Features that use one another, and why:
-#   cache -> mirror            the name lane forgets names, or has the mirror make the change that it comes from
-#   writeback -> cache         what is committed makes the kernel's pages stale
+# Features that use one another, and the reasons:
+#   cache -> mirror            the name lane forgets names, or lets the mirror make their change
+#   writeback -> cache         committed content makes the kernel's pages stale
 #   lock -> writeback          content is committed before its lock is released, or dropped with it
 #   lifetime -> lock           an entry lives in the same session as locks do
-#   control -> cache, mirror   a control file that has changed has its inotify events, too
+#   control -> cache, mirror   a change of a control file raises inotify events, too
 arrows_table() {
 	cat <<-END
 		fs/kernel    |
@@ -264,7 +265,7 @@ arrows_table() {
 
 CYCLE_MAX=3 # files
 
-# "FILE FILE SYMBOL" for each symbol of the one that the other uses.
+# "FILE FILE SYMBOL" for each symbol of the second file that the first one uses.
 file_graph() {
 	symbols -g --defined-only | awk '$2 ~ /^[TDBRCVW]$/ { print $3, $1 }' >"$WORK/defined"
 	imports | awk -v table="$WORK/defined" '
@@ -277,8 +278,8 @@ file_graph() {
 		$2 in file && file[$2] != $1 { print $1, file[$2], $2 }'
 }
 
-# Of lines "FROM TO WHY", each strongly connected component of more than `max` nodes (Tarjan 1972):
-# a line "N nodes: A B …", and behind it one reason for each of its edges.
+# Of lines "FROM TO WHY", prints each strongly connected component of more than `max` nodes (Tarjan
+# 1972): a line "N in a cycle: A B …", and after it one reason for each of its edges.
 cycles() { # max
 	awk -v max="$1" '
 		function visit(v,    i, n, list, w, size, members) {
@@ -328,14 +329,14 @@ cycles() { # max
 		}'
 }
 
-# "FOLDER FOLDER SYMBOL" of a graph of files; top-level folders only, if `top`.
+# "FOLDER FOLDER SYMBOL" of a graph of files; only top-level folders, if `top`.
 folder_graph() { # [top]
 	awk -v top="${1:-}" '
 		{ sub(top != "" ? "/.*" : "/[^/]*$", "", $1); sub(top != "" ? "/.*" : "/[^/]*$", "", $2) }
 		$1 != $2'
 }
 
-# Edges inside one top-level folder that the table does not allow.
+# Edges within one top-level folder that the table does not permit.
 forbidden_arrows() {
 	arrows_table >"$WORK/arrows"
 	awk -v table="$WORK/arrows" '
@@ -379,7 +380,8 @@ check_arrows() {
 	report "$WORK/out"
 }
 
-# Functions that bring in the world. raft/consensus.c and the links are the real side of raft/'s seams.
+# Functions that depend on the machine. raft/consensus.c and the links are the real side of raft/'s
+# interfaces.
 check_determinism() {
 	need_objects || return
 	imports | awk '
@@ -396,8 +398,9 @@ check_determinism() {
 	report "$WORK/out"
 }
 
-# What a file exports begins with its own name or with that of a header of its folder (or the plural
-# of either): so a name says where it is declared. base/base.h is the exception: everybody's words.
+# A name that a file exports begins with the file's name or with that of a header of its folder (or
+# with the plural of either), so it shows where it is declared. The exception is base/base.h, which
+# every file uses.
 check_names() {
 	need_objects || return
 	sources | grep '\.h$' >"$WORK/names"
@@ -431,7 +434,7 @@ check_names() {
 
 # ---- Headers, words, form ------------------------------------------------------------------------
 
-# The compiler and its flags, as make uses them: what it would do to build base/base.o.
+# The compiler and its flags as make uses them: the command for base/base.o.
 compile_command() {
 	make -n -B BUILD="$BUILD" COORDFS_DEPS_LATER=1 WERROR=1 V=1 "$BUILD/base/base.o" 2>/dev/null |
 		sed -n 's/ -MMD -MP -c -o .*base\.c$//p'
@@ -459,7 +462,7 @@ check_words() {
 	report "$WORK/out"
 }
 
-# All files of ours that have comments. Not the fuzzers' corpus: that is data.
+# All of our files that have comments, without the fuzzers' corpus, which is data.
 licensed() {
 	find Makefile .ci base proto store raft fs daemon cli mount-helper tests tools \
 		-path tests/fuzz/corpus -prune -o -type f \
@@ -485,10 +488,10 @@ check_licence() {
 	report "$WORK/out"
 }
 
-# The documents whose names must exist. CHANGELOG.md may name what is gone.
+# The documents whose names must exist. CHANGELOG.md may name things that are gone.
 documents() { find README.md CONTRIBUTING.md SECURITY.md docs -name '*.md' 2>/dev/null | sort; }
 
-# "DOCUMENT:LINE<tab>WORD" for every word between backquotes, and for every line of a block of code.
+# "DOCUMENT:LINE<tab>WORD" for every word between backquotes and every line of a code block.
 quoted_words() {
 	documents | xargs awk '
 		FNR == 1 { block = 0 }
@@ -501,7 +504,7 @@ quoted_words() {
 		}'
 }
 
-# Every word that the sources and the tests have, with "(" if it follows, and the names of the unit tests.
+# Every word of the sources and the tests, with "(" if it follows, and the names of the unit tests.
 known_words() {
 	find tests/unit -name 'test_*.c' 2>/dev/null | sed 's,.*/,,; s/\.c$//'
 	find base proto store raft fs daemon cli mount-helper tests tools Makefile -type f \
@@ -514,8 +517,8 @@ make_targets() { # of .PHONY lines, continuation lines too
 		tr -s ' \t' '\n' | grep -vE '^(FORCE)?$'
 }
 
-# Every path in the text "DOCUMENT:LINE<tab>WORDS" that begins with one of our folders must exist, perhaps
-# as a pattern, or without .c and .h.
+# Every path in the text "DOCUMENT:LINE<tab>WORDS" that begins with one of our folders must exist.
+# It may be a pattern, or lack .c or .h.
 missing_paths() {
 	local at words word
 	while IFS=$'\t' read -r at words; do
@@ -602,21 +605,23 @@ check_format() {
 check_cppcheck() {
 	local queue
 	need cppcheck || return
-	# missingInclude…: the system's headers are not its business.
-	# unmatchedSuppression: a suppression may be needed by one version only.
-	# readdirCalled: wants readdir_r, which is deprecated.
-	# negativeIndex: it does not see that check() of the index before ends the program.
-	# memleak in the mount helper: the process ends in the next line, or becomes the daemon.
-	# HASH_ITER: cppcheck does not read uthash.h; without a meaning it gives up the file.
-	# The same for the lists of sys/queue.h, which it may read.
+	# The suppressions, and why:
+	#   missingInclude…: system headers are not checked
+	#   unmatchedSuppression: a suppression may be needed by only one version of cppcheck
+	#   readdirCalled: it demands readdir_r, which is deprecated
+	#   negativeIndex: cppcheck does not know that a failed check() ends the program
+	#   memleak in the mount helper: the process ends in the next line, or becomes the daemon
+	#   HASH_ITER: cppcheck does not read uthash.h; without a definition it gives up on the file
+	#   sys/queue.h: the same, but cppcheck may read this header
 	queue=$(echo '#include <sys/queue.h>' | gcc -E -M - | tr ' ' '\n' | grep 'sys/queue\.h$')
 	{
 		echo "#include \"$queue\""
-		# What protoc-c wrote refuses to be read (and with it who includes it) by an older header.
+		# An older protobuf-c header rejects the code that protoc-c wrote, and all files
+		# that include it.
 		echo '#define PROTOBUF_C_VERSION_NUMBER 999999999'
 		echo '#define HASH_ITER(hh, head, el, tmp) for ((el) = (tmp) = (head); (el) != 0; (el) = (tmp))'
 	} >"$WORK/macros.h"
-	# Not the tests: they do on purpose what the product must not.
+	# The tests are left out: they do forbidden things on purpose.
 	# shellcheck disable=SC2046 # words
 	cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		-j "$(nproc)" -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -I . -I "$BUILD" --library=posix,gnu,bsd \
@@ -630,21 +635,21 @@ check_cppcheck() {
 	}
 }
 
-# A small selection: what finds bugs, and is quiet otherwise.
+# A small selection: checks that find bugs and report little else.
 TIDY_CHECKS='-*,bugprone-*,clang-analyzer-*,misc-redundant-expression,readability-misleading-indentation'
 # Why these are off:
-#   easily-swappable-parameters, narrowing-conversions, implicit-widening…: every second line of C
+#   easily-swappable-parameters, narrowing-conversions, implicit-widening…: almost every line of C
 #   reserved-identifier: _GNU_SOURCE and the names of system headers
 #   assignment-in-if-condition, multi-level-implicit-pointer-conversion: a matter of taste
-#   insecureAPI.DeprecatedOrUnsafeBufferHandling, .strcpy: want memcpy_s and strlcpy, which glibc does
-#     not have; _FORTIFY_SOURCE and the sanitizers look at what is written where
+#   insecureAPI.DeprecatedOrUnsafeBufferHandling, .strcpy: demand memcpy_s and strlcpy, which glibc
+#     does not have; _FORTIFY_SOURCE and the sanitizers check these writes
 #   unix.Malloc, core.NullDereference: wrong about every HASH_DEL and LIST_REMOVE; the tests run with
-#     AddressSanitizer and look for the same
+#     AddressSanitizer, which finds the same faults
 #   macro-parentheses, sizeof-expression: the lists of sys/queue.h and uthash
 #   unchecked-optional-access, exception-escape …: C++
-#   valist.Uninitialized: clang-tidy 14 sees one after every va_start
-#   branch-clone: tables of cases that happen to do the same
-#   suspicious-include: tests include the .c they look into
+#   valist.Uninitialized: clang-tidy 14 reports one after every va_start
+#   branch-clone: tables of cases that are equal by chance
+#   suspicious-include: tests include the .c file that they test
 TIDY_OFF='-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,
 -bugprone-implicit-widening-of-multiplication-result,-bugprone-reserved-identifier,
 -bugprone-assignment-in-if-condition,-bugprone-multi-level-implicit-pointer-conversion,
@@ -656,7 +661,7 @@ check_tidy() {
 	local command
 	need clang-tidy || return
 	command=$(compile_command)
-	# clang does not know all of gcc's warnings; gcc gives them while building.
+	# clang does not know all of gcc's warnings; gcc reports them during the build.
 	command=$(tr ' ' '\n' <<<"$command" | tail -n +2 | grep -vE '^-(W|f|O|g)' | tr '\n' ' ')
 	# shellcheck disable=SC2086,SC2016 # words; for the inner shell
 	sources | grep '\.c$' | xargs -P "$(nproc)" -n 4 sh -c '
@@ -674,7 +679,7 @@ check_shell() {
 		echo "lint: (shellcheck is not installed: shell scripts are not checked)"
 		return
 	}
-	# The information level is about style that the scripts choose.
+	# The information level concerns style, which the scripts choose themselves.
 	find tests tools .ci -type f \( -name '*.sh' -o -name run \) -print0 | xargs -0 shellcheck -S warning >"$WORK/shell" || {
 		complain "shellcheck:"
 		cat "$WORK/shell"

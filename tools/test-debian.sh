@@ -1,16 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs the tests in a fresh tree of a Debian release, whatever this machine has.
+# Runs the tests in a fresh tree of a Debian release, on any machine.
 #
-# Usage: tools/test-debian.sh BUILD RELEASE [unit|it|NAME]...       (make test-debian RELEASE=trixie)
+# Usage: tools/test-debian.sh BUILD RELEASE [unit|it|NAME]...  (make test-debian RELEASE=trixie)
 #
-# The tree is made by debootstrap from the mirror that this machine's apt uses. tools/deps.sh --test
-# installs in it what the tests need; then `make test` runs in it (tests/run.sh, if tests are named).
-# The tests have their own processes, mounts, network, /run, and a /tmp on tmpfs. The kernel is this
-# machine's. A test that cannot run is a failure. The tests' output is in BUILD/test-logs-RELEASE.
+# debootstrap makes the tree from the mirror that this machine's apt uses. tools/deps.sh --test
+# installs the packages for the tests in it; then `make test` runs in it (tests/run.sh, if tests are
+# named). The tests have their own processes, mounts, network, /run, and a /tmp on tmpfs. The kernel
+# is this machine's. A test that cannot run is a failure. The tests' output is in
+# BUILD/test-logs-RELEASE.
 #
-# The tree is removed at the end, whatever the outcome. DEBIAN_TREE=DIR keeps it in DIR, where the
-# next run uses it again: only what has changed is built then. JOBS as for tests/run.sh.
+# The tree is removed at the end, after success and failure. DEBIAN_TREE=DIR keeps it in DIR, where
+# the next run uses it again and builds only what has changed. JOBS as for tests/run.sh.
 set -eu
 
 usage() {
@@ -47,14 +48,13 @@ choose_tree() {
 	chmod 755 "$TREE"
 }
 
-# Nothing is mounted, and no process runs, outside of the namespaces of `inside`: their end is the end
-# of both.
+# All mounts and processes are in the namespaces of `inside`: at its end, they end, too.
 remove_all() {
 	[ -z "$INSIDE" ] || end_inside
 	[ -z "$TREE_IS_OURS" ] || rm -rf --one-file-system "$TREE"
 }
 
-# Asks the first process of the namespaces to end, so that the tests can remove what they have made.
+# Asks the first process of the namespaces to end, so that the tests can remove their leftovers.
 end_inside() {
 	local init
 	init=$(cat "/proc/$INSIDE/task/$INSIDE/children" 2>/dev/null) || true
@@ -65,7 +65,7 @@ end_inside() {
 	INSIDE=
 }
 
-# isolated FLAGS… -- COMMAND…: in mount and process namespaces of their own.
+# isolated FLAGS… -- COMMAND…: runs the command in new mount and process namespaces.
 isolated() {
 	local flags=() rc=0
 	while [ "$1" != -- ]; do
@@ -81,7 +81,8 @@ isolated() {
 	return $rc
 }
 
-# Mounts what a system has, in the namespaces of `isolated`, and runs a command in the tree.
+# Mounts the usual filesystems of a system, in the namespaces of `isolated`, and runs a command in
+# the tree.
 # shellcheck disable=SC2016 # expanded inside
 ENTER='
 	tree=$1
@@ -111,7 +112,7 @@ in_tree() {
 	isolated "${flags[@]}" -- bash -euc "$ENTER" enter "$TREE" "$@"
 }
 
-# The mirror that apt uses for Debian itself, and the proxy, if there is one.
+# The mirror that apt uses for Debian itself, and the proxy, if any.
 find_mirror() {
 	local proxy=''
 	MIRROR=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Label: Debian' 2>/dev/null |
@@ -121,7 +122,7 @@ find_mirror() {
 	[ -z "$proxy" ] || export http_proxy=$proxy
 }
 
-# No service of a package is started in the tree.
+# No service of a package may start in the tree.
 make_tree() {
 	[ ! -e "$TREE/.coordfs-$RELEASE" ] || return 0
 	say "making a tree of Debian $RELEASE in $TREE"
@@ -137,12 +138,12 @@ make_tree() {
 	touch "$TREE/.coordfs-$RELEASE"
 }
 
-# A file that differs gets the time of now: make must build again, whatever was edited meanwhile.
+# A file that differs gets the present time, so that make builds again after any edit.
 copy_sources() {
 	rsync -rlpgoDc --delete --exclude '/build*' --exclude '/.git' "$SRC/" "$TREE/src/"
 }
 
-# The network of the tests is their own: what they need has been installed before.
+# The tests have a separate network; everything that they need was installed before.
 run_tests() {
 	local inside='ip link set lo up; cd /src; if [ $# = 0 ]; then exec make test; fi
 		make all tests tools; exec tests/run.sh build "$@"'
@@ -154,7 +155,7 @@ run_tests() {
 	}
 }
 
-# One command: bash has read all of this file then, and the file may change.
+# One compound command: bash reads all of this file before it runs, so the file may change.
 {
 	trap remove_all EXIT
 	trap 'exit 143' TERM INT HUP
@@ -163,7 +164,7 @@ run_tests() {
 	find_mirror
 	make_tree
 	copy_sources
-	say "installing what the tests need"
+	say "installing the packages for the tests"
 	in_tree -- bash -euc 'cd /src && tools/deps.sh --test' || fail "tools/deps.sh --test failed in the tree"
 	say "running the tests"
 	run_tests "$@"

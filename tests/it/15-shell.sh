@@ -46,7 +46,7 @@ read_table() {
 	[ ${#COMMAND[@]} -gt 0 ] || fail "no rows"
 }
 
-# Prepares the files for each command. Without o and n in SEEN, there is no f.
+# Makes the files for each command. f exists if SEEN has an o, or is only n or -.
 prepare() { # DIRECTORY ROW
 	mkdir "$1"
 	cp "$BIG" "$1/in"

@@ -28,7 +28,7 @@ before=$(cat "$D"/state-*/coordfsd.pid)
 
 say "start again: nothing changes"
 exits 0 demo start
-matches "$OUT" "runs already" "the second start"
+matches "$OUT" "is running already" "the second start"
 equal "$(cat "$D"/state-*/coordfsd.pid)" "$before" "the pids"
 
 say "one member is killed: start starts it again"

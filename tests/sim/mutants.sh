@@ -35,7 +35,7 @@ run() { # NAME FILE WHAT
 	rm -f "$program" "$object"
 }
 
-printf '%-18s %5s  %-14s %s\n' BUG SEEDS INVARIANT "WHAT IT DOES"
+printf '%-18s %5s  %-14s %s\n' BUG SEEDS INVARIANT EFFECT
 while read -r name file what; do
 	case $name in '' | '#'*) continue ;; esac
 	case " $* " in '  ' | *" $name "*) run "$name" "$file" "$what" ;; esac
