@@ -7,8 +7,7 @@
 #include "fs/lock/lock_request.h"
 #include "fs/state.h"
 
-/* ---- Changes of the tree ------------------------------------------------------------------------
- */
+/* ---- Changes of the tree --------------------------------------------------------------------- */
 
 struct changes {
     struct mail mail;
@@ -65,8 +64,7 @@ void deliver_replaced(struct fs *fs)
     post(fs, m);
 }
 
-/* ---- The host's session -------------------------------------------------------------------------
- */
+/* ---- The host's session ---------------------------------------------------------------------- */
 
 struct new_session {
     struct mail mail;

@@ -1,4 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * One thread reads requests and does all work of the filesystem. Each pass of its loop
+ * (serve_or_wait) delivers the mail of other threads, drops stale caches, serves at most one
+ * request, and does due work: locks, writeback, deadlines, staleness, lanes. It sleeps in poll(2)
+ * only if there was no request.
+ *
+ * Other threads call the functions at the end of this file (fs_changed, fs_granted, …). These post
+ * mail or set a flag, and never wait for the reader thread. Between fs_changing(true) and
+ * fs_changing(false), no request is served, so a program that has seen a change never gets older
+ * pages.
+ *
+ * To end, fs_run leaves the loop and gives uncommitted content some time (drain). fs_free then
+ * abandons the parked requests and ends the lanes. A lane may sleep in the kernel until a request
+ * is answered, so requests are refused until all lanes have ended. The guardian stops last. */
 #include "fs/fs.h"
 
 #include <errno.h>
@@ -37,8 +52,7 @@ static const struct attr_overlay attr_overlay = {
     .exists = writeback_exists,
 };
 
-/* ---- The session --------------------------------------------------------------------------------
- */
+/* ---- The session ----------------------------------------------------------------------------- */
 
 static ssize_t on_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
@@ -203,8 +217,7 @@ int fs_mount(const struct fs_options *options, struct backend backend, struct fs
     return err == -ENOENT && dev_fd < 0 ? -ENODEV : err;
 }
 
-/* ---- The reader thread --------------------------------------------------------------------------
- */
+/* ---- The reader thread ----------------------------------------------------------------------- */
 
 /* Sleeps until there is a request, mail, or due work. `told` is set only after posting: a report
  * from before the mailbox was emptied, or found empty, has arrived. */
@@ -349,8 +362,7 @@ void fs_free(struct fs *fs)
     free_parts(fs);
 }
 
-/* ---- What happens elsewhere ---------------------------------------------------------------------
- */
+/* ---- What happens elsewhere ------------------------------------------------------------------ */
 
 void fs_changing(struct fs *fs, bool changing)
 {

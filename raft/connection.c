@@ -29,8 +29,7 @@ static void move(struct connection *c, enum connection_state to)
     c->state = to;
 }
 
-/* ---- Warnings --------------------------------------------------------------------------------
- */
+/* ---- Warnings -------------------------------------------------------------------------------- */
 
 /* A stranger's port differs in each connection, so its origin is the host without the port. */
 static void format_origin(const struct connection *c, char *out, size_t size)
@@ -139,8 +138,7 @@ static void on_gone(void *owner)
 
 static const struct link_env link_env = {on_open, on_frame, on_close, on_gone};
 
-/* ---- Life --------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static struct connection *connection_new(struct tcp *t, enum connection_state state)
 {

@@ -72,8 +72,7 @@ static void check_thread(const struct consensus *n)
     check(pthread_equal(n->thread, pthread_self()));
 }
 
-/* ---- The turn ----------------------------------------------------------------------------------
- */
+/* ---- The turn -------------------------------------------------------------------------------- */
 
 static uint64_t deadline(const struct consensus *n)
 {
@@ -557,8 +556,7 @@ void consensus_stop(struct consensus *n)
     join(n);
 }
 
-/* ---- Any thread --------------------------------------------------------------------------------
- */
+/* ---- Any thread ------------------------------------------------------------------------------ */
 
 static uint64_t deadline_of(unsigned timeout_ms)
 {
@@ -592,8 +590,7 @@ void consensus_run(struct consensus *n, void (*fn)(void *arg), void *arg)
     tasks_run(&n->tasks, fn, arg);
 }
 
-/* ---- Loop thread -------------------------------------------------------------------------------
- */
+/* ---- Loop thread ----------------------------------------------------------------------------- */
 
 void consensus_applied(struct consensus *n, enum client_outcome outcome, uint64_t session,
                        uint64_t seq, uint64_t nonce, const uint8_t *reply, size_t len)

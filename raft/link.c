@@ -73,8 +73,7 @@ static void move(struct link *l, enum link_state to)
     l->state = to;
 }
 
-/* ---- Closing -----------------------------------------------------------------------------------
- */
+/* ---- Closing --------------------------------------------------------------------------------- */
 
 static void write_batch_free(struct write_batch *b)
 {
@@ -128,8 +127,7 @@ static void doom(struct link *l, int err)
     check(uv_timer_start(&l->timer, on_timer, 0, 0) == 0);
 }
 
-/* ---- Sending -----------------------------------------------------------------------------------
- */
+/* ---- Sending --------------------------------------------------------------------------------- */
 
 static void on_written(uv_write_t *req, int err)
 {
@@ -244,8 +242,7 @@ void link_send(struct link *l, struct buf *payload)
     b->messages[b->n++].payload = buf_take(payload);
 }
 
-/* ---- Receiving ---------------------------------------------------------------------------------
- */
+/* ---- Receiving ------------------------------------------------------------------------------- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested BASE_UNUSED, uv_buf_t *out)
 {
@@ -312,8 +309,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf BASE_UNU
     read_frames(l);
 }
 
-/* ---- Birth -------------------------------------------------------------------------------------
- */
+/* ---- Birth ----------------------------------------------------------------------------------- */
 
 static struct link *link_new(uv_loop_t *loop, const struct link_config *config, bool dialled)
 {

@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * A task is a piece of mail. Any thread allocates one and posts it; the loop thread takes it
+ * (tasks_take) and hands it on: a command to the client, a barrier to the driver, a function to its
+ * call. The ticket is drawn before the task is posted, because the task may be complete before post
+ * returns.
+ *
+ * Only barriers stay here, in a table by ticket, until the driver reports them, their deadline
+ * passes, or they are cancelled. A ticket to be cancelled is looked up in this table first; if it
+ * is not there, it belongs to a command of the client. Each command and each barrier completes
+ * exactly once. After the order to stop they complete with -ESHUTDOWN, and all other tasks are
+ * dropped. */
 #include "raft/tasks.h"
 
 #include <errno.h>
@@ -41,8 +53,7 @@ void tasks_init(struct tasks *c, uv_loop_t *loop, void (*on_mail)(void *arg), vo
     check(uv_poll_start(&c->woken, UV_READABLE, on_woken) == 0);
 }
 
-/* ---- Any thread --------------------------------------------------------------------------------
- */
+/* ---- Any thread ------------------------------------------------------------------------------ */
 
 static void on_task(struct mail *mail);
 
@@ -100,8 +111,7 @@ void tasks_stop(struct tasks *c)
     post(c, &(struct task){.kind = TASK_STOP});
 }
 
-/* ---- Waiting -----------------------------------------------------------------------------------
- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 static void task_free(struct task *task)
 {
@@ -160,8 +170,7 @@ uint64_t tasks_deadline(const struct tasks *c)
     return c->earliest;
 }
 
-/* ---- Taking ------------------------------------------------------------------------------------
- */
+/* ---- Taking ---------------------------------------------------------------------------------- */
 
 static void take_submit(struct tasks *c, struct task *task)
 {
@@ -239,8 +248,7 @@ void tasks_unwatch(struct tasks *c)
     mailbox_unwatch(&c->mailbox);
 }
 
-/* ---- The end -----------------------------------------------------------------------------------
- */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 void tasks_sleep(struct tasks *c)
 {

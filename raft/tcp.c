@@ -21,8 +21,7 @@ static const struct tcp_hooks hooks = {
     .detached = peer_detach,
 };
 
-/* ---- Members -----------------------------------------------------------------------------------
- */
+/* ---- Members --------------------------------------------------------------------------------- */
 
 static void welcome(struct tcp *t, const struct driver_member *m)
 {

@@ -1,4 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * Every member applies the same entries in the same order, and each entry must have the same effect
+ * on all of them. So this code depends only on the entry and on the state. An entry that cannot be
+ * decoded stops the member (die), because members that skip it would diverge from those that know
+ * it; apply_acceptable keeps such entries out of the log.
+ *
+ * A command carries a stamp: session, number, acknowledged number, time. The duplicate check
+ * compares the number with the last one of the session:
+ *
+ *  - The next number: the command is run, and its reply is stored with the number.
+ *  - An earlier number: a duplicate. It changes nothing, and the reply is given again if it is
+ *    still stored.
+ *  - A later number: a gap, because an earlier command was lost. Nothing changes; the client sends
+ *    the commands again.
+ *  - No such session: nothing changes. OpenSession is the only command without a session; its nonce
+ *    identifies repetitions.
+ *
+ * `run` has one function for each operation. A function checks everything first and changes the
+ * state only if it succeeds, so a command with an error status has no effect except the stored
+ * reply. The check of directory guards precedes all of them. */
 #include "store/apply.h"
 
 #include <errno.h>

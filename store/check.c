@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation
+ *
+ * A check opens the database on its own read-only connection. check_file reads everything, in one
+ * transaction. check_snapshot is for a received snapshot: it checks the file, the schema, the
+ * counters, the sum of the hashes, and that there is neither a log nor an owner. A check stops at
+ * the first violation and reports the number of the invariant. Most invariants are SQL queries that
+ * find the violating rows (the table `queries`). The others need code: sums of hashes (S20, with
+ * the checksums of S13), conflicts of locks (S42), ACLs (S22), lengths of lines of the history
+ * (S60), and the log (S19). */
 #include "store/check.h"
 
 #include <stdarg.h>

@@ -35,8 +35,7 @@
 #define BYPASS_MS 10000 /* each change extends it */
 #define PASS_MS   100   /* longest time that a program takes from open to close */
 
-/* ---- What each kind of change makes stale -------------------------------------------------------
- */
+/* ---- What each kind of change makes stale ---------------------------------------------------- */
 
 static bool is_dir(struct fs *fs, uint64_t ino)
 {

@@ -52,8 +52,7 @@ void events_close(struct events *f)
     buf_fini(&f->out);
 }
 
-/* ---- Making lines -------------------------------------------------------------------------------
- */
+/* ---- Making lines ---------------------------------------------------------------------------- */
 
 struct fill {
     struct events *events;
@@ -150,8 +149,7 @@ bool events_is_ready(struct fs *fs, struct events *f)
     return fill(fs, f) != 0 || has_lines(f) || f->ended;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------
- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static void reply_lines(fuse_req_t req, struct events *f, size_t size)
 {
@@ -257,8 +255,7 @@ void events_ioctl(fuse_req_t req, struct events *f, const void *in, size_t in_si
         fuse_reply_ioctl(req, 0, NULL, 0);
 }
 
-/* ---- The log ------------------------------------------------------------------------------------
- */
+/* ---- The log --------------------------------------------------------------------------------- */
 
 static int log_range(struct fs *fs, struct backend_past *out)
 {

@@ -46,8 +46,7 @@ struct vdir_job {
     LIST_ENTRY(vdir_job) link;
 };
 
-/* ---- Life ---------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 void vdir_init(struct fs *fs)
 {
@@ -89,8 +88,7 @@ void vdir_fini(struct fs *fs)
         handle_free(v, h);
 }
 
-/* ---- Files and handles --------------------------------------------------------------------------
- */
+/* ---- Files and handles ----------------------------------------------------------------------- */
 
 bool vdir_is_name(struct fs *fs, uint64_t parent, const char *name)
 {
@@ -135,8 +133,7 @@ static uint64_t changes_of(struct fs *fs, const struct vdir_file *file)
     return fs->vdir.files[file - files].changes;
 }
 
-/* ---- Attributes and names -----------------------------------------------------------------------
- */
+/* ---- Attributes and names -------------------------------------------------------------------- */
 
 static void fill_stat(struct fs *fs, uint64_t ino, struct stat *out)
 {
@@ -246,8 +243,7 @@ void vdir_readdir(fuse_req_t req, size_t size, off_t off, bool plus)
     buf_fini(&out);
 }
 
-/* ---- Opening and reading ------------------------------------------------------------------------
- */
+/* ---- Opening and reading --------------------------------------------------------------------- */
 
 void vdir_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {

@@ -17,8 +17,7 @@ struct known {
     struct node *node;  /* NULL: nothing is remembered */
 };
 
-/* ---- The table ----------------------------------------------------------------------------------
- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static struct known **bucket_of(const struct nodes *ns, uint64_t ino)
 {
@@ -128,8 +127,7 @@ void nodes_each(struct nodes *ns, void (*fn)(void *arg, uint64_t ino), void *arg
             fn(arg, k->ino);
 }
 
-/* ---- Nodes --------------------------------------------------------------------------------------
- */
+/* ---- Nodes ----------------------------------------------------------------------------------- */
 
 struct node *node_find(const struct nodes *ns, uint64_t ino)
 {

@@ -23,8 +23,7 @@ uint64_t rewalk_hash(uint64_t parent, const char *name)
     return XXH3_64bits_withSeed(name, strlen(name), parent) | 1;
 }
 
-/* ---- Records ------------------------------------------------------------------------------------
- */
+/* ---- Records --------------------------------------------------------------------------------- */
 
 /* The thread's record; REWALK_MAX: it has none. */
 static unsigned place(const struct rewalks *w, int tid)
@@ -133,8 +132,7 @@ bool rewalk_open(struct rewalks *w, int tid, uint64_t ino)
     return true;
 }
 
-/* ---- Questions ----------------------------------------------------------------------------------
- */
+/* ---- Questions ------------------------------------------------------------------------------- */
 
 bool rewalk_insists(const struct rewalks *w, int tid, uint64_t ino)
 {
@@ -189,8 +187,7 @@ bool rewalk_holds(struct rewalks *w, uint64_t ino)
     return holds;
 }
 
-/* ---- Renames ------------------------------------------------------------------------------------
- */
+/* ---- Renames --------------------------------------------------------------------------------- */
 
 bool rewalk_misled(const struct rewalks *w, int tid)
 {

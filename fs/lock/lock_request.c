@@ -128,8 +128,7 @@ static void lock_request_end(struct lock_request *a, int error)
     free(a);
 }
 
-/* ---- Outcomes -----------------------------------------------------------------------------------
- */
+/* ---- Outcomes -------------------------------------------------------------------------------- */
 
 /* The lease was over when the grant came: another session may have the lock by now. A request that
  * has nothing to lose asks again when the host hears the fate of its session. */
@@ -243,8 +242,7 @@ static void on_lock_done(struct call *c)
     }
 }
 
-/* ---- Asking -------------------------------------------------------------------------------------
- */
+/* ---- Asking ---------------------------------------------------------------------------------- */
 
 static bool had_some(const struct lock_request *a, uint64_t session)
 {
@@ -312,8 +310,7 @@ void lock_request_start(struct request *r, const Cfs__Lock *lock)
     find_home(a);
 }
 
-/* ---- What happens -------------------------------------------------------------------------------
- */
+/* ---- What happens ---------------------------------------------------------------------------- */
 
 struct grant {
     struct mail mail;

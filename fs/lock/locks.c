@@ -32,8 +32,7 @@ void locks_init(struct locks *l)
     LIST_INIT(&l->lock_requests);
 }
 
-/* ---- Owners of POSIX locks ----------------------------------------------------------------------
- */
+/* ---- Owners of POSIX locks ------------------------------------------------------------------- */
 
 static struct posix_owner *find_owner(struct fs *fs, uint64_t ino, uint64_t owner)
 {
@@ -144,8 +143,7 @@ void locks_fini(struct fs *fs)
     free(fs->locks.lost);
 }
 
-/* ---- Losing -------------------------------------------------------------------------------------
- */
+/* ---- Losing ---------------------------------------------------------------------------------- */
 
 static uint64_t session_now(struct fs *fs)
 {
@@ -228,8 +226,7 @@ void locks_turn(struct fs *fs)
     l->n_lost = 0;
 }
 
-/* ---- Closing ------------------------------------------------------------------------------------
- */
+/* ---- Closing --------------------------------------------------------------------------------- */
 
 static void on_released(struct retried_command *e, int error)
 {

@@ -53,8 +53,7 @@ struct locks {
 void locks_init(struct locks *l);
 void locks_fini(struct fs *fs);
 
-/* ---- The session -------------------------------------------------------------------------------
- */
+/* ---- The session ----------------------------------------------------------------------------- */
 
 /* The session in which commands must be submitted; 0: there is none. */
 uint64_t locks_session(struct fs *fs);

@@ -41,8 +41,7 @@ bool mirror_wanted(const struct mirror *m)
     return m->program != NULL;
 }
 
-/* ---- Operations ---------------------------------------------------------------------------------
- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 static const struct {
     bool mirrored;
@@ -170,8 +169,7 @@ unsigned mirror_inos(const struct mirror_op *op, uint64_t out[MIRROR_INOS])
     return n;
 }
 
-/* ---- Refusing -----------------------------------------------------------------------------------
- */
+/* ---- Refusing -------------------------------------------------------------------------------- */
 
 static bool is_name(const struct mirror_name *n, uint64_t dir, const ProtobufCBinaryData *name)
 {

@@ -48,8 +48,7 @@ struct order {
 
 static const struct timespec content_times[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}};
 
-/* ---- The mount ----------------------------------------------------------------------------------
- */
+/* ---- The mount ------------------------------------------------------------------------------- */
 
 /* \ooo stands for blanks and similar bytes. */
 static void unescape(char *s)
@@ -140,8 +139,7 @@ static const char *make_clone(struct child *c)
     return NULL;
 }
 
-/* ---- Finding things -----------------------------------------------------------------------------
- */
+/* ---- Finding things -------------------------------------------------------------------------- */
 
 static int open_number(const struct child *c, uint64_t ino, int flags)
 {
@@ -343,8 +341,7 @@ static int perform(const struct child *c, const struct order *order, uint32_t *f
     return err;
 }
 
-/* ---- Serving ------------------------------------------------------------------------------------
- */
+/* ---- Serving --------------------------------------------------------------------------------- */
 
 /* Returns false if no more messages will come. */
 static bool receive(const struct child *c, struct order *order)

@@ -27,8 +27,7 @@ static const char hangs[] = "its process hangs";
 
 extern char **environ;
 
-/* ---- Status -------------------------------------------------------------------------------------
- */
+/* ---- Status ---------------------------------------------------------------------------------- */
 
 static void set_state(struct mirror *m, bool on, const char *why)
 {
@@ -60,8 +59,7 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- The process --------------------------------------------------------------------------------
- */
+/* ---- The process ----------------------------------------------------------------------------- */
 
 /* Waits for the process. Until then its pid cannot be reused, and a last system call of the process
  * may still come, which must not be taken for another process's change. The wait may last until the
@@ -213,8 +211,7 @@ static void lose_hung(struct mirror *m)
     m->n_hung = 0;
 }
 
-/* ---- Operations ---------------------------------------------------------------------------------
- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 static bool tell(struct mirror *m, const struct mirror_op *op)
 {

@@ -9,8 +9,7 @@
 #include "fs/ops/ops.h"
 #include "proto/limits.h"
 
-/* ---- Opening and closing ------------------------------------------------------------------------
- */
+/* ---- Opening and closing --------------------------------------------------------------------- */
 
 /* True for a handle through which pages may get into the page cache, also one for writing if it may
  * be mapped. */
@@ -214,8 +213,7 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_err(req, 0);
 }
 
-/* ---- Reading and writing ------------------------------------------------------------------------
- */
+/* ---- Reading and writing --------------------------------------------------------------------- */
 
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {

@@ -234,8 +234,7 @@ static void do_txn_reply(struct ioctl *i)
     fuse_reply_ioctl(i->req, 0, &out, sizeof(out));
 }
 
-/* ---- Sessions
- * ----------------------------------------------------------------------------------*/
+/* ---- Sessions -------------------------------------------------------------------------------- */
 
 static void do_lease(struct ioctl *i)
 {

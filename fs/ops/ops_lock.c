@@ -9,8 +9,7 @@
 #include "fs/ops/ops.h"
 #include "fs/request/retried_command.h"
 
-/* ---- Taking -------------------------------------------------------------------------------------
- */
+/* ---- Taking ---------------------------------------------------------------------------------- */
 
 static void stay(struct request *r, int error)
 {
@@ -57,8 +56,7 @@ static void take(struct fs *fs, fuse_req_t req, const Cfs__Lock *lock)
     lock_request_start(r, lock);
 }
 
-/* ---- Giving up ----------------------------------------------------------------------------------
- */
+/* ---- Giving up ------------------------------------------------------------------------------- */
 
 static void finish_unlock(struct request *r, int error)
 {
@@ -115,8 +113,7 @@ bool ops_unlock_at_flush(struct request *r, struct handle *h, uint64_t owner)
     return true;
 }
 
-/* ---- The requests -------------------------------------------------------------------------------
- */
+/* ---- The requests ---------------------------------------------------------------------------- */
 
 /* The handle if it is usable; otherwise the request is answered here. */
 static struct handle *get_handle(struct fs *fs, fuse_req_t req, uint64_t fh)
@@ -197,8 +194,7 @@ void ops_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct
     take(fs, req, &wanted);
 }
 
-/* ---- F_GETLK ------------------------------------------------------------------------------------
- */
+/* ---- F_GETLK --------------------------------------------------------------------------------- */
 
 static void getlk_now(struct request *r, const Cfs__Lock *asked)
 {

@@ -32,8 +32,7 @@ static void reply_entry(struct request *r, const Cfs__Attr *attr, bool unsure)
     reply_name(r->fs, r->req, attr, valid_s, unsure);
 }
 
-/* ---- Failing ------------------------------------------------------------------------------------
- */
+/* ---- Failing --------------------------------------------------------------------------------- */
 
 /* True if the kernel could have known the error, because it has looked up the name with its
  * directory locked. */
@@ -76,8 +75,7 @@ static int outcome(struct request *r, int error)
     return error;
 }
 
-/* ---- Answers ------------------------------------------------------------------------------------
- */
+/* ---- Answers --------------------------------------------------------------------------------- */
 
 static void finish_entry(struct request *r, int error)
 {
@@ -228,8 +226,7 @@ void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *for
     fuse_reply_none(req);
 }
 
-/* ---- New inodes --------------------------------------------------------------------------------
- */
+/* ---- New inodes ------------------------------------------------------------------------------ */
 
 static void submit_make(struct request *r, uint64_t parent, const char *name, mode_t mode,
                         dev_t rdev, const char *target)
@@ -386,8 +383,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
     submit_create(r);
 }
 
-/* ---- Names of inodes that exist -----------------------------------------------------------------
- */
+/* ---- Names of inodes that exist -------------------------------------------------------------- */
 
 void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {

@@ -24,8 +24,7 @@ static void finish_after_pages(struct request *r, request_finish finish)
         request_end(next, 0);
 }
 
-/* ---- fallocate ----------------------------------------------------------------------------------
- */
+/* ---- fallocate ------------------------------------------------------------------------------- */
 
 static void finish_fallocate_pages(struct request *r, int error)
 {
@@ -97,8 +96,7 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
     request_submit(r, &command);
 }
 
-/* ---- copy_file_range ----------------------------------------------------------------------------
- */
+/* ---- copy_file_range ------------------------------------------------------------------------- */
 
 static void finish_copy_pages(struct request *r, int error)
 {
@@ -171,8 +169,7 @@ void ops_copy_file_range(fuse_req_t req, fuse_ino_t src, off_t src_offset,
         submit_copy(fs, req, &copy, locks_bound(handle_find(&fs->handles, dst_fi->fh)));
 }
 
-/* ---- SEEK_DATA, SEEK_HOLE ----------------------------------------------------------------------
- */
+/* ---- SEEK_DATA, SEEK_HOLE -------------------------------------------------------------------- */
 
 static void lseek_now(struct fs *fs, fuse_req_t req, uint64_t ino, uint64_t offset, bool hole)
 {

@@ -97,8 +97,7 @@ void extents_overlay(const struct extents *p, uint64_t offset, uint8_t *out, siz
     }
 }
 
-/* ---- Commands -----------------------------------------------------------------------------------
- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 struct cutter {
     const struct extents *extents;

@@ -1,4 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation (fs/writeback/writeback.h has the rules)
+ *
+ * The content of a file that is not committed yet is in one of two places. `extents` of the
+ * writeback has the content that is not submitted: the writeback is then dirty and in the list of
+ * dirty ones. `flying` is a queue of batches, which are submitted. A batch takes the whole content
+ * of its writeback, so new writes begin with an empty one, and the order of writes is the order of
+ * batches.
+ *
+ * A batch becomes one or more commands, which are submitted together: all but the last one stage
+ * content, and the last one, a Write, applies it. The batch ends when all of its commands have
+ * completed:
+ *
+ *  - All succeeded: the kernel's old pages are dropped first (lane_move_waiters), then the requests
+ *    that wait are answered.
+ *  - The transport failed (uncertain), and the batch has acknowledged content: try_again submits
+ *    the acknowledged part in a new batch, without a deadline. The writer whose write was not
+ *    acknowledged gets the error.
+ *  - The state machine refused the content: note_loss counts the loss, which each handle reports
+ *    once.
+ *
+ * After a failure the staged part is dropped (Unstage), unless the session has ended, which drops
+ * it too. A writeback is freed when it is clean, nothing is flying, and no handle has an error to
+ * report. */
 #include "fs/writeback/writeback.h"
 
 #include <errno.h>
@@ -63,8 +86,7 @@ struct writeback {
 
 static void batch_submit(struct batch *b);
 
-/* ---- Drafts -------------------------------------------------------------------------------------
- */
+/* ---- Writebacks ------------------------------------------------------------------------------ */
 
 void writebacks_init(struct writebacks *ds)
 {
@@ -175,8 +197,7 @@ static void writeback_settle(struct fs *fs, struct writeback *d)
         writeback_free(&fs->writebacks, d);
 }
 
-/* ---- Batches ------------------------------------------------------------------------------------
- */
+/* ---- Batches --------------------------------------------------------------------------------- */
 
 /* Takes the extents. */
 static struct batch *batch_of(struct fs *fs, struct writeback *d, struct extents *extents)
@@ -395,8 +416,7 @@ static void give_up_writer(struct request *r, int error)
         call_cancel(&b->calls[i].call);
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------
- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 void writeback_truncate(struct fs *fs, uint64_t ino, int tid, bool kill_suid)
 {
@@ -517,8 +537,7 @@ void writeback_drop(struct fs *fs, uint64_t ino, uint64_t session)
     writeback_settle(fs, d);
 }
 
-/* ---- Committing ---------------------------------------------------------------------------------
- */
+/* ---- Committing ------------------------------------------------------------------------------ */
 
 void writeback_submit(struct fs *fs, uint64_t ino)
 {
@@ -549,8 +568,7 @@ bool writeback_wait(struct fs *fs, uint64_t ino, struct request *r)
     return true;
 }
 
-/* ---- Looking ------------------------------------------------------------------------------------
- */
+/* ---- Looking --------------------------------------------------------------------------------- */
 
 bool writeback_exists(struct fs *fs, uint64_t ino)
 {
@@ -683,8 +701,7 @@ unsigned writeback_errors(struct fs *fs, uint64_t ino)
     return d == NULL ? 0 : d->errors;
 }
 
-/* ---- Time ---------------------------------------------------------------------------------------
- */
+/* ---- Time ------------------------------------------------------------------------------------ */
 
 void writeback_closed(struct fs *fs, uint64_t ino)
 {
