@@ -20,7 +20,7 @@ struct mail;
 /* The owner's thread. May free the mail. */
 typedef void (*mail_fn)(struct mail *mail);
 
-struct mail { /* embedded in what is posted; belongs to the mailbox while it is there */
+struct mail { /* embedded in the posted object; belongs to the mailbox while it is there */
     STAILQ_ENTRY(mail) link;
     mail_fn deliver;
 };
@@ -54,7 +54,7 @@ static inline bool mailbox_waiting(struct mailbox *box)
 /* Delivers what is there; returns how many. Posting from within a delivery is allowed. */
 unsigned mailbox_deliver(struct mailbox *box);
 
-/* From now on nobody is woken, until mailbox_unwatch. */
+/* From now on posting wakes nothing, until mailbox_unwatch. */
 void mailbox_watch(struct mailbox *box);
 /* The owner is about to sleep: mail that is there already wakes it immediately. */
 void mailbox_unwatch(struct mailbox *box);

@@ -45,7 +45,7 @@ static bool is_lost(struct watch *w)
     return atomic_load(&w->until) <= clock_boot_ms();
 }
 
-/* The thread keeps the memory: nobody joins it. */
+/* The thread keeps the memory, because it is never joined. */
 static struct watch *watch_start(const struct run *run)
 {
     struct watch *w = xcalloc(1, sizeof(*w));

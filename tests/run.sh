@@ -81,7 +81,7 @@ BEGUN=$SECONDS
 passed=0 failed=0 skipped=0
 failures=() skips=()
 
-# ---- What a test may leave behind ----------------------------------------------------------------
+# ---- Leftovers of a test -------------------------------------------------------------------------
 
 # These functions find things that carry $MARK or are below $ROOT: those of one test in the process
 # that runs it, those of all tests in the first process.

@@ -91,7 +91,7 @@ say "special files"
 mkfifo "$M/fifo"
 equal "$(stat -c %F "$M/fifo")" fifo "type"
 (echo through a fifo >"$M/fifo") &
-equal "$(timeout 10 cat "$M/fifo")" "through a fifo" "what came through the fifo"
+equal "$(timeout 10 cat "$M/fifo")" "through a fifo" "the bytes from the fifo"
 wait
 "$TOOLS/fsop" socket "$M/socket"
 equal "$(stat -c %F "$M/socket")" socket "type"

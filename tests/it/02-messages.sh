@@ -115,7 +115,7 @@ say "log lines begin with date, time and zone"
 ! grep -Evn '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z coordfsd\[' "$T/log-1" ||
 	fail "a line of the log has no date"
 
-say "the service manager hears READY=1 and STOPPING=1"
+say "the service manager gets READY=1 and STOPPING=1"
 cat >"$T/manager.py" <<-'END'
 	import socket, sys
 	s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -172,7 +172,7 @@ unit good ''
 unit murder 'exec 2>/dev/null; kill -KILL "$(awk "{ print \$4 }" /proc/$PPID/stat)"; sleep 1000'
 runs 1
 line 'failed: test_murder (its runner has ended without a verdict)'
-matches "$OUT" '^left behind: process ' "what the dead runner's test left"
+matches "$OUT" '^left behind: process ' "the leftovers of the dead runner's test"
 matches "$(tail -n 1 <<<"$OUT")" '^1 passed, [23] failed$' "the last line"
 
 say "interrupted: everything is removed"

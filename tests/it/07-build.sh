@@ -48,7 +48,7 @@ root=$T/root
 (cd "$C" && make -s -o all BUILD="$BUILD" DESTDIR="$root" PREFIX=/usr install)
 equal "$(cd "$root" && find . ! -type d | LC_ALL=C sort | paste -sd ' ')" \
 	'./sbin/mount.coordfs ./sbin/mount.fuse.coordfs ./usr/bin/coordfs ./usr/include/coordfs/ioctl.h ./usr/sbin/coordfsd' \
-	"what is installed"
+	"the installed files"
 "$root/usr/bin/coordfs" --help >/dev/null
 echo '#include <coordfs/ioctl.h>
 int main(void) { return sizeof(struct coordfs_ioc_create) > 260 ? 0 : 1; }' >"$T/uses.c"
@@ -56,7 +56,7 @@ gcc -Wall -Wextra -Werror -I "$root/usr/include" -o "$T/uses" "$T/uses.c"
 "$T/uses"
 touch "$root/usr/include/coordfs/another.h"
 (cd "$C" && make -s DESTDIR="$root" PREFIX=/usr uninstall)
-equal "$(cd "$root" && find . ! -type d)" ./usr/include/coordfs/another.h "what is left: another's file"
+equal "$(cd "$root" && find . ! -type d)" ./usr/include/coordfs/another.h "the remaining file, which belongs to another program"
 (cd "$C" && make -s DESTDIR="$root" PREFIX=/usr uninstall)
 
 say "another version of libraft is refused, with a remedy"
@@ -80,11 +80,11 @@ fake apt-cache 'echo " libraft-dev | 0.22.10-1 | x"; echo " libraft-dev | 1:0.22
 fake dpkg-query 'case "$*" in *Status*) printf installed ;;
 *) [ -e "$APT.installed" ] && printf 0.22.1-3 || printf 0.22.10-1 ;; esac'
 PATH=$T/bin:$PATH exits 0 "$C/tools/deps.sh"
-matches "$(cat "$APT")" 'install .*libraft-dev=1:0\.22\.1-3 libraft0=1:0\.22\.1-3' "what apt-get is told"
+matches "$(cat "$APT")" 'install .*libraft-dev=1:0\.22\.1-3 libraft0=1:0\.22\.1-3' "the arguments of apt-get"
 equal "$(grep -c . "$APT")" "$(grep -c 'DPkg::Lock::Timeout=300' "$APT")" "calls of apt-get that wait for the lock"
 rm "$APT"
 PATH=$T/bin:$PATH exits 0 "$C/tools/deps.sh" --demo
 [ ! -e "$APT" ] || fail "apt-get is called although nothing is missing: $(cat "$APT")"
 fake dpkg-query 'case "$*" in *Status*inotify-tools) ;; *Status*) printf installed ;; *) printf 0.22.1-3 ;; esac'
 PATH=$T/bin:$PATH exits 1 "$C/tools/deps.sh" --demo
-matches "$(cat "$APT")" 'install .* inotify-tools$' "what the demo needs"
+matches "$(cat "$APT")" 'install .* inotify-tools$' "the packages for the demo"

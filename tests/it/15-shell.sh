@@ -140,7 +140,7 @@ check_row() { # ROW
 	diff <(state_of "$T/ref/$row") <(state_of "$dir") >"$T/diff" || bad "$row" "the result differs: $(cat "$T/diff")"
 }
 
-# ---- Without one ---------------------------------------------------------------------------------
+# ---- Without a quorum ----------------------------------------------------------------------------
 
 no_leader() { [ "$(st "$WRITER" '.leader == 0 and (.quorum | not)')" = true ]; }
 

@@ -108,7 +108,7 @@ each_kind() {
 	same "rmdir" 'mkdir d' 'd' 'rmdir d'
 	same "rename" 'echo x >f' 'f' 'mv f g'
 	same "rename over a file" 'echo x >f; echo y >g' 'f g' 'mv f g'
-	same "rename over a file nobody watches" 'echo x >f; echo y >g' '' 'mv f g'
+	same "rename over a file without a watch" 'echo x >f; echo y >g' '' 'mv f g'
 	same "rename to another directory" 'echo x >f; mkdir d' 'f d' 'mv f d/g'
 	same "rename out of a watched directory" 'echo x >f; mkdir d' 'd' 'mv f d/f; mv d/f f'
 	same "rename a directory" 'mkdir d e' 'd e' 'mv -T d e/d'

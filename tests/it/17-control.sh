@@ -11,7 +11,7 @@ start_cluster 3
 say "a listing does not show it, but it exists"
 for i in 1 2 3; do
 	equal "$(ls -A "${MNT[$i]}")" "" "a listing of the root"
-	equal "$(find "${MNT[$i]}" | wc -l)" 1 "what find finds"
+	equal "$(find "${MNT[$i]}" | wc -l)" 1 "the entries that find lists"
 	equal "$(ls "${MNT[$i]}/.coordfs" | tr '\n' ' ')" \
 		"events health index leader locks log members metrics self sessions status version " "its files"
 	equal "$(stat -c '%F %a %u' "${MNT[$i]}/.coordfs")" "directory 555 0" "the directory"
@@ -88,7 +88,7 @@ PY
 cp "${MNT[1]}/.coordfs/status" "$T/status"
 jq -e '.ok' "$T/status" >/dev/null || fail "a copy of status: $(cat "$T/status")"
 tar -C "${MNT[1]}" -cf "$T/all.tar" .
-equal "$(tar -tf "$T/all.tar" | sort | tr '\n' ' ')" "./ ./file " "what tar finds"
+equal "$(tar -tf "$T/all.tar" | sort | tr '\n' ' ')" "./ ./file " "the entries that tar stores"
 
 say "no file can be made, changed, renamed or removed"
 M=${MNT[2]}
@@ -230,5 +230,5 @@ member_start "$other"
 until_true 60 grep -qx ok "$O/health"
 
 say "on a host where no process has read it, no event is made"
-equal "$(st "$leader" '.mirror | "\(.on) \(.done)"')" "true 0" "a mount whose control directory nobody knows"
+equal "$(st "$leader" '.mirror | "\(.on) \(.done)"')" "true 0" "a mount whose kernel does not know the control directory"
 result "$(st "$observer" .mirror.done) events made known by member $observer"

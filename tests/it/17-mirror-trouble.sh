@@ -129,7 +129,7 @@ mv "$A/moved/x" "$A/moved/y"
 applied
 echo mine >"$B/moved/x"
 release
-equal "$(cat "$B/moved/x") $(cat "$B/moved/y")" "mine original" "what x and y hold"
+equal "$(cat "$B/moved/x") $(cat "$B/moved/y")" "mine original" "the content of x and y"
 hold
 rm "$A/moved/y"
 applied
@@ -321,7 +321,7 @@ begin=$(now_ms)
 flock -u 8 # the waiter has the handle as well
 until_true 60 gone "$WAITER"
 exec 8<&-
-equal "$(cat "$T/p4")" "$(stat -c %i "$A/p4/f") new made" "what the next holder saw"
+equal "$(cat "$T/p4")" "$(stat -c %i "$A/p4/f") new made" "the state that the next holder saw"
 [ "$(mirror pid)" != "$pid" ] && [ "$(mirror restarts)" -gt "$restarts" ] || fail "the stopped process still runs"
 equal "$(mirror missed)" "$missed" "missed changes"
 result "a lock granted $(($(now_ms) - begin)) ms after it was free: the mirror was stopped, with 7 s for an answer"

@@ -48,10 +48,10 @@ until_true 60 is_used entries 1 # removed directories count until they are reape
 says "cross-device" ln "$M/f" "$M/d/f"
 echo content >"$M/f"
 mv "$M/f" "$M/d/f"
-equal "$(cat "$M/d/f")" content "what was moved in"
+equal "$(cat "$M/d/f")" content "the file that was moved in"
 mkdir "$M/tree"
 mv "$M/d/f" "$M/tree/g"
-equal "$(cat "$M/tree/g")" content "what was moved out"
+equal "$(cat "$M/tree/g")" content "the file that was moved out"
 [ ! -e "$M/d/f" ] || fail "the file still exists"
 mv "$M/d" "$M/tree/d" # as a whole
 "$BUILD/coordfs" sync "$O"

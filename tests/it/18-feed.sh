@@ -208,7 +208,7 @@ pid=$!
 sleep 0.3
 touch "${MNT[2]}/for-the-shell"
 wait "$pid"
-equal "$(jq -r .path "$T/shell")" /for-the-shell "what a shell has read"
+equal "$(jq -r .path "$T/shell")" /for-the-shell "the line that a shell has read"
 
 say "a slow reader delays no other process, and misses nothing"
 python3 - "$M" "${MNT[2]}" <<'PY'
@@ -248,7 +248,7 @@ for i in 1 2 3; do
 done
 tailed() { [ "$(wc -l <"$T/tailed")" = 3 ]; }
 until_true 30 tailed
-equal "$(jq -r .path "$T/tailed" | tr '\n' ' ')" "/tail-1 /tail-2 /tail-3 " "what tail -f has printed"
+equal "$(jq -r .path "$T/tailed" | tr '\n' ' ')" "/tail-1 /tail-2 /tail-3 " "the output of tail -f"
 kill "$pid"
 
 # ---- Too old -------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ assert error["error"] == "compacted" and error["oldest"] > 0, data
 for _ in range(2):
     try:
         os.read(slow, 4096)
-        sys.exit("it goes on after a gap")
+        sys.exit("the feed continues after a gap")
     except OSError as e:
         assert e.errno == errno.ESTALE
 now = os.pread(log, 1 << 24, 0)

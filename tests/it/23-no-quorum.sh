@@ -133,6 +133,6 @@ done
 wait_equal
 same_mounts
 for i in 1 2 3; do
-	matches "$(cat "${MNT[$i]}/d/f")" '^(after|other)$' "what became of the replacement in mount $i"
+	matches "$(cat "${MNT[$i]}/d/f")" '^(after|other)$' "the file in mount $i after the replacement"
 	[ "$(wc -l <"${MNT[$i]}/numbers")" = 1000 ] || equal "$(cat "${MNT[$i]}/numbers")" other "numbers in mount $i"
 done

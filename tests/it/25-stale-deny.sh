@@ -28,7 +28,7 @@ until_true 60 denied
 says "Input/output error" ls "$M/d"
 says "Input/output error" stat "$M/d/f"
 says "Input/output error" cat "$M/other"
-equal "$(jq -r .leader "$M/.coordfs/status")" 0 "what the control directory says"
+equal "$(jq -r .leader "$M/.coordfs/status")" 0 "the leader in the control directory"
 matches "$(cat "$T/log-3")" "no quorum: reads are answered EIO" "the log"
 equal "$(cat "${MNT[1]}/d/f")" before "content where there is a quorum"
 wait_leader_of() { [ "$(st 1 '.leader != 0 and .leader != 3')" = true ]; }
@@ -38,7 +38,7 @@ echo after >"${MNT[1]}/d/f"
 say "connected again"
 network_heal 3
 until_true 60 answers
-equal "$(tail -n 1 "$T/seen")" after "what it answers first"
+equal "$(tail -n 1 "$T/seen")" after "the first answer"
 wait_equal
 
 say "a member that denies reads can be stopped"

@@ -44,7 +44,7 @@ for ((run = 1; run <= RUNS; run++)); do
 
 	echo "run $run" >"${MNT[${others[0]}]}/majority"
 	! timeout -s INT 2 mkdir "${MNT[$leader]}/minority-$run" 2>/dev/null || fail "the cut-off member acknowledged a change"
-	[ "$run" = 1 ] || equal "$(cat "${MNT[$leader]}/majority")" "run $((run - 1))" "what the cut-off member shows"
+	[ "$run" = 1 ] || equal "$(cat "${MNT[$leader]}/majority")" "run $((run - 1))" "the file on the cut-off member"
 	no_quorum() { [ "$(st "$leader" '.state != "leader" and .leader == 0')" = true ]; }
 	until_true 30 no_quorum
 	network_heal "$leader"

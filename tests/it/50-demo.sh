@@ -17,7 +17,7 @@ AT_END+=(stop_demo)
 
 say "start"
 exits 0 demo start
-matches "$OUT" "echo hello > .*de mo/1/greeting" "what to try"
+matches "$OUT" "echo hello > .*de mo/1/greeting" "the suggested commands"
 for i in 1 2 3; do
 	mounted "$D/$i" || fail "$D/$i is not mounted"
 done

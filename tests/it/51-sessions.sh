@@ -53,7 +53,7 @@ for i in 1 2 3; do
 done
 seen() { [ "$(sessions "$(wait_leader)" '[.[] | select(.seen_ms < 2000)] | length')" = 3 ]; }
 until_true 60 seen
-equal "$(sessions "$(a_follower)" '[.[] | select(.seen_ms)] | length')" 0 "what a follower knows"
+equal "$(sessions "$(a_follower)" '[.[] | select(.seen_ms)] | length')" 0 "the sessions with a time on a follower"
 
 say "a clean stop ends the session and removes its entries immediately"
 leader=$(wait_leader)

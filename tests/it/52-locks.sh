@@ -141,10 +141,10 @@ hold() { # MEMBER
 # The member continues, and nothing works through the old handle.
 assert_lost() { # MEMBER
 	until_true 60 grep -q end "$T/holder"
-	equal "$(tr '\n' ' ' <"$T/holder")" 'held unwritten unlocked end ' "what the holder did"
+	equal "$(tr '\n' ' ' <"$T/holder")" 'held unwritten unlocked end ' "the steps of the holder"
 	wait_equal
 	! grep -q late "${MNT[$1]}/lock" || fail "a write succeeded after the lock was lost"
-	equal "$(tail -n 1 "${MNT[$1]}/lock")" mine "what it wrote before"
+	equal "$(tail -n 1 "${MNT[$1]}/lock")" mine "the line that it wrote before"
 	exits 0 flock -w 30 "${MNT[$1]}/lock" true
 }
 

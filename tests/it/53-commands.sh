@@ -25,7 +25,7 @@ for i in 0 1; do
 done
 "$C" sync "$B"
 exits 0 "$C" create -s -d -m 700 "$B/job-"
-equal "$(stat -c %a:%F "$OUT")" 700:directory "what was made"
+equal "$(stat -c %a:%F "$OUT")" 700:directory "the new directory"
 matches "$OUT" 'job-0000000002$' "the name, on another host"
 exits 0 "$C" create --ephemeral lives
 equal "$(getfattr --only-values -n user.coordfs.ephemeral lives)" session "ephemeral"
@@ -120,7 +120,7 @@ check dir exists'
 exits 0 txn -C "$B"
 equal "$(sed -n 5p <<<"$OUT")" '5 create dir/n-0000000000 version 0' "a line of the answer"
 equal "$(wc -l <<<"$OUT")" 11 "lines"
-equal "$(cat "$B/dir/link" "$B/dir/new")" "$(printf 'sevenline 1')" "what was done"
+equal "$(cat "$B/dir/link" "$B/dir/new")" "$(printf 'sevenline 1')" "the result of the transaction"
 "$C" sync "$A"
 equal "$(stat -c %a "$A/dir" "$A/dir/new" | xargs)" '750 600' "modes"
 equal "$(getfattr --only-values -n user.colour dir)" 'blue or green' "an xattr"
@@ -216,7 +216,7 @@ background "$C" lock L -- sh -c "touch '$T/held'; exec sleep 60"
 holder=$CHILD
 until_true 30 test -e "$T/held"
 exits 1 "$C" lock -n "$B/L" -- true
-equal "$ERR" '' "what it says"
+equal "$ERR" '' "stderr"
 exits 9 "$C" lock -w 0.2 -E 9 "$B/L" -- true
 exits 1 "$C" lock -n -s "$B/L" -- true
 exits 0 "$C" locks --json "$B"
@@ -269,7 +269,7 @@ equal "$(cat leader)" '' "the leader when there is none"
 
 say "hold"
 exits 0 "$C" hold -c here H -- cat H
-equal "$OUT" here "what it contains"
+equal "$OUT" here "the content of the entry"
 [ ! -e H ] || fail "H still exists"
 touch H
 exits 3 "$C" hold H -- true

@@ -34,7 +34,7 @@ RANDOM=$CHAOS_SEED
 say "seed $CHAOS_SEED"
 network_create "$MEMBERS"
 
-# ---- Whom, how long ------------------------------------------------------------------------------
+# ---- Victims and times ---------------------------------------------------------------------------
 
 pick_member() { # sets VICTIM: the leader, if there is one, more often than another member
 	local seen
@@ -51,7 +51,7 @@ nap() { # FROM TO: sleeps that many tenths of a second, at random
 
 everybody() { seq 1 "$MEMBERS"; }
 
-# ---- What happens: each function makes trouble once, and ends it ---------------------------------
+# ---- The nemeses: each function makes trouble once, and ends it ----------------------------------
 
 nemesis_kill() {
 	local i victims=()

@@ -52,7 +52,7 @@ export ASAN_OPTIONS="log_path=$T/sanitizer${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 export UBSAN_OPTIONS="log_path=$T/sanitizer:print_stacktrace=1"
 export TSAN_OPTIONS="log_path=$T/sanitizer:suppressions=$SRC/tests/tsan.supp"
 
-# ---- Saying, failing, skipping -------------------------------------------------------------------
+# ---- Messages, failures, skips -------------------------------------------------------------------
 
 say() { echo "[$SECONDS s] $*"; }
 
@@ -450,7 +450,7 @@ same_mounts() {
 	done
 }
 
-# ---- A network of their own ----------------------------------------------------------------------
+# ---- A separate network --------------------------------------------------------------------------
 # Each member has a network namespace; a bridge in another namespace joins them. The host's network
 # sees nothing of them. The mounts stay in the host's mount namespace.
 

@@ -11,7 +11,7 @@
 
 #include "tests/lib/describe.h"
 
-/* ---- Saying what differs --------------------------------------------------------------------- */
+/* ---- Reports of differences ------------------------------------------------------------------ */
 
 bool compare_differ(struct buf *why, const char *fmt, ...)
 {

@@ -22,7 +22,7 @@ bool compare_tree(struct store_reader *reader, struct model *m, struct gen_rng *
 /* Compares the store's own figures: counts, orphans, kept replies. */
 bool compare_store(struct store *s, const struct model *m, struct buf *why);
 
-/* ---- What the comparisons are made of -------------------------------------------------------- */
+/* ---- Parts of the comparisons ---------------------------------------------------------------- */
 
 /* Appends a line to why; returns false. */
 BASE_PRINTF(2, 3) bool compare_differ(struct buf *why, const char *fmt, ...);

@@ -72,7 +72,7 @@ uint64_t gen_env(const char *name, uint64_t fallback)
     return text != NULL && *text != 0 ? strtoull(text, NULL, 0) : fallback;
 }
 
-/* ---- Which operation ------------------------------------------------------------------------- */
+/* ---- Selection of operations ----------------------------------------------------------------- */
 
 static const struct {
     enum gen_kind kind;
@@ -121,7 +121,7 @@ struct gen_op gen_op(struct gen_rng *rng, const struct gen_mix *mix)
     return op;
 }
 
-/* ---- What it aims at ------------------------------------------------------------------------- */
+/* ---- Selection of targets -------------------------------------------------------------------- */
 
 /* Each function decides with the low bits whether to pick an ordinary value, and uses the other
  * bits for the choice. So one number is enough. */

@@ -198,7 +198,7 @@ static void obey(const char *line)
         else if (sscanf(line, "wedge %u %llu %63s", &a, &dir, name) == 3 && a < n_mounts)
             start_wedge(a, dir, name);
         else if (strcmp(line, "die") == 0)
-            die("as it was told to");
+            die("by command");
         else if (strcmp(line, "replaced") == 0)
             for (unsigned i = 0; i < n_mounts; i++)
                 fs_replaced(mounts[i].fs);

@@ -93,7 +93,7 @@ static bool conflicts_with_request(const struct lock_model *m, const struct lock
            a->first <= b->last && b->first <= a->last && (a->type == 2 || b->type == 2);
 }
 
-/* ---- Who waits for whom ---------------------------------------------------------------------- */
+/* ---- The graph of waiting owners ------------------------------------------------------------- */
 
 typedef bool matrix[LOCK_MODEL_OWNERS][LOCK_MODEL_OWNERS];
 

@@ -342,7 +342,7 @@ static bool machine_log_get(void *ctx, uint64_t index, struct machine_entry *out
     return true;
 }
 
-/* ---- Copies: the hash, index and term of the state, then bytes that follow from them --------- */
+/* ---- Snapshots: the hash, index and term of the state, then bytes that follow from them ------ */
 
 static uint8_t filler(uint64_t hash, uint64_t at)
 {

@@ -52,7 +52,7 @@ void model_note_content(struct model_step *s, struct model_inode *inode, bool ki
 
 void model_staged_drop(struct model_session *s, uint64_t stage);
 
-/* ---- Quotas (model_quota.c): which one counts, 0 for none; is there room ---- */
+/* ---- Quotas (model_quota.c): the one that counts (0: none), and its room --------------------- */
 uint64_t model_quota_of_dir(const struct model *m, uint64_t dir);
 uint64_t model_quota_of(const struct model *m, const struct model_inode *inode);
 bool model_quota_fits(const struct model *m, uint64_t quota, uint64_t bytes, uint64_t entries);
@@ -79,7 +79,7 @@ void model_acl_chmod(struct model_inode *inode);
 /* Sets the ACLs that a new inode inherits, and the permissions that they or the umask leave. */
 void model_acl_inherit(const struct model_inode *dir, uint32_t umask, struct model_inode *inode);
 
-/* ---- Xattrs: set without a look at anything, false when there was none to be removed ---- */
+/* ---- Xattrs: set without any check; remove returns false if there was none ------------------- */
 void model_put_xattr(struct model_inode *inode, const void *name, size_t name_len,
                      const void *value, size_t len);
 bool model_drop_xattr(struct model_inode *inode, const void *name, size_t len);

@@ -112,7 +112,7 @@ void model_reply_attr(struct model_reply *reply, const struct model_inode *inode
     model_attr(inode, &reply->attr);
 }
 
-/* ---- Entries come and go --------------------------------------------------------------------- */
+/* ---- Adding and removing entries ------------------------------------------------------------- */
 
 void model_insert(struct model_step *s, const struct model_place *at, struct model_inode *inode,
                   uint64_t order)

@@ -12,7 +12,7 @@
 #define USAGE_BYTES   "user.coordfs.usage.bytes"
 #define USAGE_ENTRIES "user.coordfs.usage.entries"
 
-/* ---- Which quota ----------------------------------------------------------------------------- */
+/* ---- The quota that counts ------------------------------------------------------------------- */
 
 struct model_quota *model_find_quota(const struct model *m, uint64_t dir)
 {

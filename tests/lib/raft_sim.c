@@ -18,7 +18,7 @@
 #include "tests/lib/memory_machine.h"
 #include "tests/lib/raft_sim_impl.h"
 
-/* ---- Chance and time ------------------------------------------------------------------------- */
+/* ---- Random numbers and time ----------------------------------------------------------------- */
 
 uint64_t sim_chance(uint64_t *state)
 {

@@ -443,7 +443,7 @@ uint64_t kit_dir(struct kit *k, uint64_t parent, const char *name)
     return k->attr.ino;
 }
 
-/* ---- Looking ----------------------------------------------------------------------------------*/
+/* ---- Reads ----------------------------------------------------------------------------------- */
 
 Cfs__Attr kit_stat(struct kit *k, uint64_t ino)
 {

@@ -321,7 +321,7 @@ static bool run_entry(struct world *w, const struct gen_op *op)
     return good && same_hash(w);
 }
 
-/* ---- Copies ---------------------------------------------------------------------------------- */
+/* ---- Snapshots ------------------------------------------------------------------------------- */
 
 static void forget_copy(struct world *w)
 {

@@ -217,7 +217,7 @@ static void do_copy(struct member *m)
     submit(m, &c, 0, false);
 }
 
-/* ---- The journal: eight bytes that nobody else writes ---------------------------------------- */
+/* ---- The journal: appends of eight unique bytes ---------------------------------------------- */
 
 static void make_file(struct member *m, const char *name)
 {
@@ -327,7 +327,7 @@ static void do_cancel_lock(struct member *m)
     submit(m, &c, 0, false);
 }
 
-/* ---- Sessions, and what ends by itself ------------------------------------------------------- */
+/* ---- Sessions, and entries that end by themselves -------------------------------------------- */
 
 static void do_expire_session(struct member *m)
 {
@@ -429,7 +429,7 @@ static void do_txn(struct member *m)
     submit(m, &c, 0, false);
 }
 
-/* ---- Which ----------------------------------------------------------------------------------- */
+/* ---- Selection ------------------------------------------------------------------------------- */
 
 static void do_noop(struct member *m)
 {

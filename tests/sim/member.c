@@ -279,7 +279,7 @@ void member_client_applied(struct member *m, enum client_outcome outcome, uint64
         client_applied(m->client, outcome, session, seq, nonce, reply, len);
 }
 
-/* ---- What raft_sim calls --------------------------------------------------------------------- */
+/* ---- The interface for raft_sim -------------------------------------------------------------- */
 
 static void *member_open(struct raft_sim *sim, unsigned id)
 {

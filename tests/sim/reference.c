@@ -209,7 +209,7 @@ static bool check_locks(struct reference *r, const struct stamp *stamp, const Cf
     return good;
 }
 
-/* ---- What there is --------------------------------------------------------------------------- */
+/* ---- The existing inodes --------------------------------------------------------------------- */
 
 /* Records the files that the load uses, by their names in the root. */
 static void note_made(struct reference *r, const Cfs__Command *c, const struct store_result *got)

@@ -53,7 +53,7 @@ void WRAP(check_failed)(const char *expr, const char *file, int line)
     raft_sim_die(sim_world->sim, 0);
 }
 
-/* ---- What daemon/machine.c asks for ---------------------------------------------------------- */
+/* ---- The functions that daemon/machine.c calls ----------------------------------------------- */
 
 static struct member *member_of(struct consensus *n)
 {

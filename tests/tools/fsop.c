@@ -120,7 +120,7 @@ static int use_unlinked(int fd, const char *path)
     if (write(fd, "before", 6) != 6 || unlink(path) < 0)
         return errno;
     if (access(path, F_OK) == 0)
-        return wrong("it is still there");
+        return wrong("the name still exists");
     if (pwrite(fd, "BEHIND", 6, 6) != 6 || pread(fd, got, 12, 0) != 12)
         return errno != 0 ? errno : wrong("short");
     if (memcmp(got, "beforeBEHIND", 12) != 0)
@@ -240,12 +240,12 @@ static int seek_back(char **args)
         seekdir(dir, places[i]);
         entry = readdir(dir);
         if (entry == NULL || strcmp(entry->d_name, names[i]) != 0)
-            return wrong("a position leads somewhere else");
+            return wrong("a position leads to another entry");
     }
     rewinddir(dir);
     entry = readdir(dir);
     if (n == 0 || entry == NULL || strcmp(entry->d_name, names[0]) != 0)
-        return wrong("rewinddir leads somewhere else");
+        return wrong("rewinddir leads to another entry");
     return outcome(closedir(dir));
 }
 
@@ -264,7 +264,7 @@ static int map_file(char **args)
         if (mapped == MAP_FAILED || pread(fd, plain, (size_t)st.st_size, 0) != st.st_size)
             return errno;
         if (memcmp(plain, mapped, (size_t)st.st_size) != 0)
-            return wrong("the mapping shows something else");
+            return wrong("the mapping shows other content");
         munmap(mapped, (size_t)st.st_size);
         free(plain);
     }

@@ -128,7 +128,7 @@ static int watch(int argc, char **argv)
     return fclose(w.out) == 0 ? 0 : 1;
 }
 
-/* ---- Changes whose events are known -----------------------------------------------------------*/
+/* ---- Changes with known events --------------------------------------------------------------- */
 
 #define DIRS  4
 #define NAMES 8

@@ -88,7 +88,7 @@ static void pair(void)
     printf(", \"unlock\": %llu}\n", (unsigned long long)median(samples[2], count));
 }
 
-/* ---- Two that want the same ---- */
+/* ---- Two programs, one lock ------------------------------------------------------------------ */
 
 static uint64_t released_us, taken, *handovers; /* only the holder of the lock uses them */
 
@@ -135,7 +135,7 @@ static void handover(void)
     printf("{\"handover\": %llu}\n", (unsigned long long)median(handovers + 1, count - 1));
 }
 
-/* ---- Many that want the same ---- */
+/* ---- Many threads, one lock ------------------------------------------------------------------ */
 
 static void *wait_once(void *arg)
 {
@@ -166,7 +166,7 @@ static void crowd(void)
            (unsigned long long)us, (unsigned long long)(us / count));
 }
 
-/* ---- Many that are held ---- */
+/* ---- Many held locks ------------------------------------------------------------------------- */
 
 static int *held;
 static atomic_ullong next;

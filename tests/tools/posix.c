@@ -192,7 +192,7 @@ static const char *errno_name(int err)
     return name != NULL ? name : "E?";
 }
 
-/* ---- What operations are made of ------------------------------------------------------------- */
+/* ---- Parts of operations --------------------------------------------------------------------- */
 
 static const char *path(struct side *s, const struct arg *a)
 {

@@ -72,7 +72,7 @@ uint64_t chance(struct worker *w, uint64_t below)
     return (w->chance >> 33) % below;
 }
 
-/* ---- What happened --------------------------------------------------------------------------- */
+/* ---- Results --------------------------------------------------------------------------------- */
 
 bool excused(struct worker *w, int err, const char *what)
 {

@@ -339,7 +339,7 @@ static void one_change(struct writer *w)
         do_remove(w, f);
 }
 
-/* ---- Mounts that come and go ----------------------------------------------------------------- */
+/* ---- Mounts that disappear and return -------------------------------------------------------- */
 
 /* True if fd is the root of a mount (its parent is on another device). */
 static bool is_mounted(int fd)

@@ -560,7 +560,7 @@ static struct member *leader(void)
     for (unsigned i = 1; i <= n_members; i++)
         if (members[i].consensus != NULL)
             return &members[atomic_load(&members[i].leader)];
-    fail_msg("nobody is up");
+    fail_msg("no member is running");
     return NULL;
 }
 
@@ -957,7 +957,7 @@ static void test_leader_hands_over(void **state BASE_UNUSED)
     cluster_stop();
     cluster_start(1);
     leader();
-    consensus_hand_over(members[1].consensus); /* nobody else could lead: returns */
+    consensus_hand_over(members[1].consensus); /* no other member can lead: returns */
     assert_int_equal(atomic_load(&members[1].leader), 1);
     cluster_stop();
 }

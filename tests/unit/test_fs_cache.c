@@ -53,7 +53,7 @@ static void put(const char *path, const char *text)
     assert_int_equal(rig_put(path, text, strlen(text)), 0);
 }
 
-/* ---- Hot paths ask nothing ------------------------------------------------------------------- */
+/* ---- Cached paths send no requests ----------------------------------------------------------- */
 
 static unsigned long requests(void)
 {

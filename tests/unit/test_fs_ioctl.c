@@ -375,7 +375,7 @@ static void bad_messages(void **state)
     close(fd);
 }
 
-/* ---- Permissions: a child with less rights does it ---- */
+/* ---- Permissions: in a child with fewer rights ----------------------------------------------- */
 
 struct who {
     uid_t uid;

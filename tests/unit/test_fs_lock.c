@@ -735,7 +735,7 @@ static void the_next_holder_sees_earlier_writes(void **state)
     }
 }
 
-/* ---- Losing ---------------------------------------------------------------------------------- */
+/* ---- Lost locks ------------------------------------------------------------------------------ */
 
 static void assert_lost(int fd)
 {
@@ -949,7 +949,7 @@ static void lostlock_signals_the_holder(void **state)
     tear_down(NULL);
 }
 
-/* ---- What else hangs on handles and sessions ------------------------------------------------- */
+/* ---- Other things that belong to handles and sessions ---------------------------------------- */
 
 static uint64_t fence_of(unsigned mount, const char *name)
 {

@@ -98,7 +98,7 @@ static void bad_mountpoints_are_refused(void **state)
     refused(below("loop"), -ELOOP);
 }
 
-/* ---- With a thread that serves --------------------------------------------------------------- */
+/* ---- With a serving thread ------------------------------------------------------------------- */
 
 static struct fs *fs;
 static pthread_t server;

@@ -56,7 +56,7 @@ static const char *at(unsigned i, const char *name)
     return rig_path(&rig, i, "%s", name);
 }
 
-/* ---- States of a file: all of other lengths, each byte tells which it is of ------------------ */
+/* ---- States of a file: different lengths, and each byte shows the state ---------------------- */
 
 static size_t state_make(unsigned n, char *out)
 {
@@ -316,7 +316,7 @@ static void only_changing_files_bypass_the_cache(void **state)
     assert_int_equal(get_state(0), 3);
 }
 
-/* ---- What a change's answer says is old when another host's comes behind it ------------------ */
+/* ---- A change's answer is old if another host's change comes after it ------------------------ */
 
 /* Changes an attribute of f, or adds a name to it, for each byte that it receives. */
 static void change_attributes(int in, int out)

@@ -120,7 +120,7 @@ static int shell(const char *interpreter, const char *command)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-/* ---- What another host sees ------------------------------------------------------------------ */
+/* ---- The view of another host ---------------------------------------------------------------- */
 
 #define OLD "the old content of the file, longer than some of the new\n"
 
@@ -274,7 +274,7 @@ static void appends_are_single_entries(void **state)
     assert_content(at(1, "f"), "one\ntwo\n3\n4\n5\n", 14);
 }
 
-/* ---- Looks force commits --------------------------------------------------------------------- */
+/* ---- Reads force commits --------------------------------------------------------------------- */
 
 static void others_see_a_truncation(void **state)
 {

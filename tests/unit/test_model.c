@@ -41,7 +41,7 @@ struct local {
     unsigned by_status[140];
 };
 
-/* ---- Where inodes are ------------------------------------------------------------------------ */
+/* ---- Paths of inodes ------------------------------------------------------------------------- */
 
 /* The path of a name in a directory. False: the directory has no path, or the path is too long for
  * a system call. */
@@ -683,7 +683,7 @@ static void test_against_local_filesystem(void **state BASE_UNUSED)
             fail_msg("no operation ended with %s", strerror(expected[i]));
 }
 
-/* ---- What the generator reaches -------------------------------------------------------------- */
+/* ---- The reach of the generator -------------------------------------------------------------- */
 
 /* A property test proves nothing about cases that its generator never makes. These outcomes must
  * occur. */

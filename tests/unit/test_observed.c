@@ -138,8 +138,8 @@ static void random_histories_are_judged_alike(void **state)
         const char *error = observed_linearizable(&h);
 
         if ((error == NULL) != want)
-            fail_msg("history %u: %s, but the search says %d", i, error == NULL ? "right" : error,
-                     want);
+            fail_msg("history %u: %s, but the search returns %d", i,
+                     error == NULL ? "right" : error, want);
         right += want;
         wrong += !want;
         observed_fini(&h);

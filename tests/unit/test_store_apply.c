@@ -32,7 +32,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- Bytes that are no command ----------------------------------------------------------------*/
+/* ---- Bytes that are not a command ------------------------------------------------------------ */
 
 /* True if applying the entry kills the process. Runs in a child, which commits nothing. */
 static bool dies(enum store_entry_type type, const void *data, size_t len)

@@ -41,7 +41,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- Each command that changes something, each time as if it were the first ------------------ */
+/* ---- Each command that changes something ----------------------------------------------------- */
 
 #define COMMAND(member, CASE)                                                                      \
     Cfs__Command c = CFS__COMMAND__INIT;                                                           \
@@ -265,7 +265,7 @@ static void test_all_changes(void **state)
     }
 }
 
-/* ---- What holds the lock ----------------------------------------------------------------------*/
+/* ---- Holding the lock ------------------------------------------------------------------------ */
 
 static void test_posix_lock(void **state)
 {
@@ -309,7 +309,7 @@ static void test_expired_holder(void **state)
     assert_int_equal(do_write(&a), EACCES);
 }
 
-/* ---- What is below ----------------------------------------------------------------------------*/
+/* ---- Below the directory --------------------------------------------------------------------- */
 
 static void test_not_below(void **state)
 {

@@ -248,7 +248,7 @@ static void test_superseded(void **state)
     assert_int_equal(k->outcome, STORE_APPLIED);
 }
 
-/* ---- The checks see what is wrong -------------------------------------------------------------*/
+/* ---- Violations are found -------------------------------------------------------------------- */
 
 static void assert_violation(const char *sql, const char *undo, const char *invariant)
 {

@@ -31,7 +31,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- Looking ----------------------------------------------------------------------------------*/
+/* ---- Reads ----------------------------------------------------------------------------------- */
 
 static bool add_line(void *arg, const struct feed_change *c)
 {
@@ -87,7 +87,7 @@ static uint32_t commit(struct txn_kit *t)
     return txn_commit(t, k, &host);
 }
 
-/* ---- What is told -----------------------------------------------------------------------------*/
+/* ---- The reported changes -------------------------------------------------------------------- */
 
 static void test_each_kind(void **state)
 {
@@ -289,7 +289,7 @@ static void test_deep(void **state)
     assert_memory_equal(text, "create nnn", 10);
 }
 
-/* ---- How much is kept -------------------------------------------------------------------------*/
+/* ---- The limit ------------------------------------------------------------------------------- */
 
 static void test_limit(void **state)
 {
@@ -530,7 +530,7 @@ static void test_offsets(void **state)
     assert_int_equal(number, r.last);
 }
 
-/* ---- Copies and replays -----------------------------------------------------------------------*/
+/* ---- Snapshots and replays ------------------------------------------------------------------- */
 
 /* A member that received a snapshot can report what happened before it. */
 static void test_copy(void **state)

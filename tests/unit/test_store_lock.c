@@ -592,7 +592,7 @@ static void test_wait_state(void **state)
     assert_int_equal(store_wait_state(k->store, b.session, id, &asked, &fence), STORE_GONE);
 }
 
-/* ---- What stays -------------------------------------------------------------------------------*/
+/* ---- Persistence ----------------------------------------------------------------------------- */
 
 static void test_restart(void **state)
 {

@@ -289,7 +289,7 @@ static void run_some(struct run *r)
     }
 }
 
-/* ---- To the end: whoever waits for nothing gives up what he has ------------------------------ */
+/* ---- To the end: owners that do not wait release their locks --------------------------------- */
 
 static bool give_up_one(struct run *r)
 {

@@ -182,7 +182,7 @@ static void test_vote(void **state)
     buf_fini(&raft.config);
 }
 
-/* ---- What must not happen ---------------------------------------------------------------------*/
+/* ---- Misuse ---------------------------------------------------------------------------------- */
 
 static void vote_twice(void)
 {

@@ -629,7 +629,7 @@ static void test_guard_xattr(void **state)
     assert_xattr(d, "guard", NULL);
 }
 
-/* ---- The checks see what is wrong -------------------------------------------------------------*/
+/* ---- Violations are found -------------------------------------------------------------------- */
 
 static void assert_violation(const char *sql, const char *undo, const char *invariant)
 {
