@@ -96,8 +96,8 @@ Test (root)
   make test-debian     all tests in a fresh tree of another Debian release (RELEASE, ONLY)
   make sanitize        the unit tests under the sanitizers for addresses and undefined behaviour
   make sim             simulates whole members in SEEDS worlds; SEED=n: one world, with its events
-  make mutants         puts deliberate bugs in, one by one, until the simulation finds each (MUTANTS)
-  make chaos           real members and networks: each nemesis against all workloads (CHAOS_S seconds)
+  make mutants         deliberate bugs, one by one: the simulation must find each (MUTANTS)
+  make chaos           real members and networks: each nemesis, all workloads (CHAOS_S seconds)
   make mirror          inotify events of another host's random changes (MIRROR_N, MIRROR_SEEDS)
   make fuzz            hostile bytes, with clang's libFuzzer (FUZZTIME seconds each, FUZZERS)
   make bench           a benchmark with real mounts
@@ -107,7 +107,7 @@ Test (root)
 Variables
   CC, CFLAGS, LDFLAGS  as usual; BUILD: the build folder; V=1: shows commands
   WERROR=1             warnings are errors, as in CI
-  SANITIZE=address,undefined, SANITIZE=thread, COVERAGE=1: variants, each in a build folder of its own
+  SANITIZE=address,undefined, SANITIZE=thread, COVERAGE=1: variants, each in its own build folder
   PREFIX, DESTDIR, SBINDIR, BINDIR, INCLUDEDIR: for make install
   JOBS=n               how many tests run together; DIR: the demo's folder
 endef

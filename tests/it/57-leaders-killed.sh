@@ -59,7 +59,7 @@ wait_equal
 pairs=${MNT[1]}/pairs
 ls "$pairs" | sed -n 's/\.a$//p' | sort >"$T/with-a"
 ls "$pairs" | sed -n 's/\.b$//p' | sort >"$T/with-b"
-cmp "$T/with-a" "$T/with-b" || fail "half a transaction: $(diff "$T/with-a" "$T/with-b" | head -n 3)"
+cmp "$T/with-a" "$T/with-b" || fail "only a part of a transaction was applied: $(diff "$T/with-a" "$T/with-b" | head -n 3)"
 sort "$T"/done-* >"$T/done"
 missing=$(comm -23 "$T/done" "$T/with-a" | wc -l)
 equal "$missing" 0 "transactions that were reported done and are not there"

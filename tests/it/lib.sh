@@ -152,7 +152,7 @@ exits() {
 	shift
 	OUT=$("$@" 2>"$T/stderr") || rc=$?
 	ERR=$(cat "$T/stderr")
-	[ $rc = "$want" ] || fail "'$*' ended with status $rc, not $want;  stderr: $ERR; stdout: $(tail -n 20 <<<"$OUT")"
+	[ $rc = "$want" ] || fail "'$*' ended with status $rc, not $want; stderr: $ERR; stdout: $(tail -n 20 <<<"$OUT")"
 }
 
 # The command of the last `exits` printed exactly one line on stderr, which matches REGEX.
