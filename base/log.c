@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static enum log_level max_level = LOG_LEVEL_INFO;
+static _Atomic(enum log_level) max_level = LOG_LEVEL_INFO;
 static const char *process_name = "coordfs";
 static int log_fd = STDERR_FILENO;
 static bool syslog_open;

@@ -71,6 +71,24 @@ static void print_mirror(const json_t *status)
         printf("off: %s\n", text(m, "why"));
 }
 
+/* An older daemon does not tell its options. */
+static void print_options(const json_t *status)
+{
+    json_t *options = json_object_get(status, "options"), *value;
+    const char *key, *before = "options   ";
+
+    json_object_foreach(options, key, value)
+    {
+        if (json_is_integer(value))
+            printf("%s%s=%lld", before, key, (long long)json_integer_value(value));
+        else
+            printf("%s%s=%s", before, key, json_string_value(value));
+        before = ",";
+    }
+    if (json_object_size(options) > 0)
+        putchar('\n');
+}
+
 static void print_status(const json_t *status)
 {
     const json_t *store = json_object_get(status, "store");
@@ -78,6 +96,7 @@ static void print_status(const json_t *status)
     printf("cluster   %s, member %lld (%s), up %.1f s\n", text(status, "cluster"),
            number(status, "id"), text(status, "state"), (double)number(status, "uptime_ms") / 1000);
     printf("mount     %s\n", text(status, "mount"));
+    print_options(status);
     print_mirror(status);
     print_leader(status);
     printf("index     commit %lld, applied %lld, log %lld..%lld\n", number(status, "commit"),

@@ -29,11 +29,12 @@
 
 #include "base/log.h"
 #include "daemon/locklist.h"
+#include "daemon/remount.h"
 #include "daemon/session_manager.h"
 #include "daemon/status.h"
 #include "daemon/views.h"
 
-#define REQUEST_MAX     4096
+#define REQUEST_MAX     16384 /* a remount sends all options of a mount */
 #define CONNECTIONS_MAX 32
 
 struct connection {
@@ -85,6 +86,8 @@ json_t *control_answer(struct daemon *d, const char *text, size_t len)
     json_t *answer = NULL;
     unsigned i;
 
+    if (name != NULL && strcmp(name, "remount") == 0)
+        answer = remount_answer(d, request);
     for (i = 0; name != NULL && i < ARRAY_LEN(commands); i++)
         if (strcmp(name, commands[i].name) == 0)
             answer = commands[i].run(d);

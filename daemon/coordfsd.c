@@ -27,6 +27,7 @@
 #include "daemon/detach.h"
 #include "daemon/machine.h"
 #include "daemon/reaper.h"
+#include "daemon/remount.h"
 #include "daemon/session_manager.h"
 #include "daemon/views.h"
 #include "fs/mirror/mirror_child.h"
@@ -531,6 +532,16 @@ static int open_store(struct daemon *d, const struct store_identity *identity, c
     return err;
 }
 
+static int remount(const struct options *o)
+{
+    char errmsg[1024] = "";
+    int err = remount_run(o, errmsg, sizeof errmsg);
+
+    if (err == 0)
+        return 0;
+    return fail(err == -EINVAL ? EXIT_USAGE : EXIT_MOUNT, "%s", errmsg);
+}
+
 static int with_options(struct daemon *d)
 {
     struct options *o = &d->options;
@@ -542,6 +553,8 @@ static int with_options(struct daemon *d)
     make_absolute(&o->state);
     make_absolute(&o->mount);
     make_absolute(&o->log);
+    if (o->remount)
+        return remount(o);
     if (!o->foreground)
         detach_start();
     d->started_ms = clock_boot_ms();

@@ -26,7 +26,7 @@ struct option_def {
     const char *key;
     const char *arg; /* NULL: takes no value */
     option_set set;
-    size_t field; /* offset in struct options */
+    size_t field, size; /* in struct options; size 0: none */
     uint64_t min, max;
     const char *help; /* NULL: not listed */
 };
@@ -178,13 +178,18 @@ static bool set_consistency(struct parse *p, const struct option_def *def, const
     return fail(p, "--%s: '%s' is not local or strong", def->key, value);
 }
 
+static const char *const lostlock_names[] = {
+    [FS_LOSTLOCK_NONE] = "none", [FS_LOSTLOCK_TERM] = "term", [FS_LOSTLOCK_KILL] = "kill"};
+
+const char *options_lostlock_name(enum fs_lostlock how)
+{
+    return lostlock_names[how];
+}
+
 static bool set_lostlock(struct parse *p, const struct option_def *def, const char *value)
 {
-    static const char *const names[] = {
-        [FS_LOSTLOCK_NONE] = "none", [FS_LOSTLOCK_TERM] = "term", [FS_LOSTLOCK_KILL] = "kill"};
-
-    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
-        if (strcmp(value, names[i]) == 0) {
+    for (unsigned i = 0; i < ARRAY_LEN(lostlock_names); i++) {
+        if (strcmp(value, lostlock_names[i]) == 0) {
             *(enum fs_lostlock *)field(p, def) = (enum fs_lostlock)i;
             return true;
         }
@@ -210,7 +215,8 @@ static bool set_mirror(struct parse *p, const struct option_def *def, const char
 
 static bool set_options(struct parse *p, const struct option_def *def, const char *value);
 
-#define FIELD(name) offsetof(struct options, name)
+#define FIELD(name) offsetof(struct options, name), sizeof(((struct options *)NULL)->name)
+#define NO_FIELD    0, 0
 
 static const struct option_def defs[] = {
     {"name", "NAME", set_name, FIELD(name), 0, 0, "the cluster's name (required)"},
@@ -221,7 +227,7 @@ static const struct option_def defs[] = {
     {"id", "N", set_u64, FIELD(id), 1, INT64_MAX, "this member's number [1]"},
     {"listen", "HOST:PORT", set_address, FIELD(listen), 0, 0,
      "address where other members reach this one"},
-    {"peer", "ID=HOST:PORT", set_peer, 0, 0, 0, "another member of the first configuration"},
+    {"peer", "ID=HOST:PORT", set_peer, NO_FIELD, 0, 0, "another member of the first configuration"},
     {"timeout", "SEC", set_seconds, FIELD(timeout_ms), 1, 3600,
      "changes fail with ETIMEDOUT after this long without a quorum [8]"},
     {"session-ttl", "SEC", set_seconds, FIELD(session_ttl_ms), LIMIT_SESSION_TTL_MIN / 1000,
@@ -247,8 +253,10 @@ static const struct option_def defs[] = {
     {"log-level", "LEVEL", set_log_level, FIELD(log_level), 0, 0,
      "error, warn, info, debug [info]"},
     {"sloppy", NULL, set_true, FIELD(sloppy), 0, 0, "ignore unknown keys in the -o that follow"},
+    {"remount", NULL, set_true, FIELD(remount), 0, 0,
+     "change a running mount, as mount -o remount does; start nothing"},
     {"debug-fuse", NULL, set_true, FIELD(debug_fuse), 0, 0, "log every request of the kernel"},
-    {"o", "KEY[=VALUE],...", set_options, 0, 0, 0, "the same keys, as in fstab"},
+    {"o", "KEY[=VALUE],...", set_options, NO_FIELD, 0, 0, "the same keys, as in fstab"},
 };
 
 /* Words of mount(8): flags for mount(2), and words that this program ignores. */
@@ -287,10 +295,24 @@ static const struct {
     {"nosymfollow", 0, 0},
 };
 
+/* The kernel's own options, as /proc/mounts shows them: mount(8) passes them to a remount. */
+static bool is_of_kernel(const char *word)
+{
+    static const char *const keys[] = {
+        "user_id=", "group_id=", "rootmode=", "fd=", "max_read=", "blksize=", "user="};
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (strncmp(word, keys[i], strlen(keys[i])) == 0)
+            return true;
+    return false;
+}
+
 static bool mount_word(struct options *o, const char *word)
 {
     unsigned i;
 
+    if (o->remount && is_of_kernel(word))
+        return true;
     if (strncmp(word, "x-", 2) == 0 || strncmp(word, "X-", 2) == 0 ||
         strncmp(word, "comment=", 8) == 0 || word[0] == '\0')
         return true;
@@ -314,23 +336,58 @@ static const struct option_def *find_def(const char *key, size_t len)
     return NULL;
 }
 
-static bool set_one(struct parse *p, char *word)
+/* The definition of "key" or "key=value", if it has a value exactly if it needs one; NULL after a
+ * message. */
+static const struct option_def *def_of_word(struct parse *p, const char *word)
 {
-    char *eq = strchr(word, '=');
-    size_t len = eq != NULL ? (size_t)(eq - word) : strlen(word);
+    const char *eq = strchr(word, '=');
+    const struct option_def *def = find_def(word, eq != NULL ? (size_t)(eq - word) : strlen(word));
+
+    if (def == NULL || def->set == set_options)
+        fail(p, "unknown mount option '%s': coordfsd --help lists them", word);
+    else if (def->arg == NULL && eq != NULL)
+        fail(p, "mount option '%s' takes no value", def->key);
+    else if (def->arg != NULL && eq == NULL)
+        fail(p, "mount option '%s' needs a value (%s)", def->key, def->arg);
+    else
+        return def;
+    return NULL;
+}
+
+static bool set_word(struct parse *p, const struct option_def *def, const char *word)
+{
+    const char *eq = strchr(word, '=');
+
+    return def->set(p, def, eq != NULL ? eq + 1 : "");
+}
+
+static void keep_word(struct options *o, const char *word)
+{
+    char *longer = xasprintf("%s%s,", o->words != NULL ? o->words : "", word);
+
+    free(o->words);
+    o->words = longer;
+}
+
+static bool is_unknown(const char *word)
+{
+    const struct option_def *def = find_def(word, strcspn(word, "="));
+
+    return def == NULL || def->set == set_options;
+}
+
+static bool set_one(struct parse *p, const char *word)
+{
     const struct option_def *def;
 
-    if (mount_word(p->o, word))
+    if (mount_word(p->o, word) || (p->o->sloppy && is_unknown(word)))
         return true;
-    def = find_def(word, len);
-    if (def == NULL || def->set == set_options)
-        return p->o->sloppy ||
-               fail(p, "unknown mount option '%s': coordfsd --help lists them", word);
-    if (def->arg == NULL && eq != NULL)
-        return fail(p, "mount option '%s' takes no value", def->key);
-    if (def->arg != NULL && eq == NULL)
-        return fail(p, "mount option '%s' needs a value (%s)", def->key, def->arg);
-    return def->set(p, def, eq != NULL ? eq + 1 : "");
+    def = def_of_word(p, word);
+    if (def == NULL || !set_word(p, def, word))
+        return false;
+    if (def->field != offsetof(struct options, remount) || def->size == 0)
+        keep_word(p->o, word);
+    return true;
 }
 
 static bool set_options(struct parse *p, const struct option_def *def BASE_UNUSED,
@@ -395,10 +452,12 @@ static bool complete(struct parse *p)
 
     if (o->name == NULL)
         return fail(p, "--name is missing: give the name of the cluster");
+    if (o->remount && o->mount == NULL)
+        return fail(p, "--mount is missing: give the mount to change");
     for (i = 0; i < o->n_members; i++)
         if (o->members[i].id == o->id)
             return fail(p, "--peer: member %" PRIu64 " is this member itself (--id)", o->id);
-    if (o->n_members > 0 && o->listen == NULL)
+    if (o->n_members > 0 && o->listen == NULL && !o->remount)
         return fail(p, "--listen is missing: the other members must reach this one");
     if (o->heartbeat_ms > 0 && o->heartbeat_ms * 2 > o->election_ms)
         return fail(p, "--heartbeat must be at most half of --election-timeout");
@@ -434,6 +493,68 @@ enum options_action options_parse(int argc, char **argv, struct options *out, ch
     return parse_arguments(&p, argc, argv) && complete(&p) ? OPTIONS_RUN : OPTIONS_ERROR;
 }
 
+/* ---- A running mount --------------------------------------------------------------------------*/
+
+static bool is_string(const struct option_def *def)
+{
+    return def->set == set_string || def->set == set_name || def->set == set_address;
+}
+
+static bool has_peer(const struct options *o, const struct driver_member *peer)
+{
+    for (unsigned i = 0; i < o->n_members; i++)
+        if (o->members[i].id == peer->id && strcmp(o->members[i].address, peer->address) == 0)
+            return true;
+    return false;
+}
+
+/* `wanted` has only this option. */
+static bool is_in_force(const struct option_def *def, const struct options *o,
+                        const struct options *wanted)
+{
+    const void *is = (const char *)o + def->field, *wants = (const char *)wanted + def->field;
+
+    if (def->set == set_peer)
+        return has_peer(o, &wanted->members[0]);
+    if (!is_string(def))
+        return memcmp(is, wants, def->size) == 0;
+    return *(char *const *)is != NULL && strcmp(*(char *const *)is, *(char *const *)wants) == 0;
+}
+
+static bool is_live(const struct option_def *def)
+{
+    static const char *const keys[] = {"timeout", "lostlock", "log-level"};
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (strcmp(def->key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+bool options_accept(const struct options *o, const char *word, char *errmsg, size_t errmsg_len)
+{
+    struct options wanted = {0};
+    struct parse p = {&wanted, errmsg, errmsg_len};
+    const struct option_def *def = def_of_word(&p, word);
+    bool ok = def != NULL && set_word(&p, def, word);
+
+    if (ok && !is_live(def) && !is_in_force(def, o, &wanted))
+        ok = fail(&p, "cannot change '%s': unmount it, then mount it with this option", word);
+    options_fini(&wanted);
+    return ok;
+}
+
+void options_change(struct options *o, const char *word)
+{
+    char errmsg[512];
+    struct parse p = {o, errmsg, sizeof errmsg};
+    const struct option_def *def = def_of_word(&p, word);
+
+    check(def != NULL);
+    if (is_live(def))
+        check(set_word(&p, def, word));
+}
+
 void options_fini(struct options *o)
 {
     unsigned i;
@@ -445,6 +566,7 @@ void options_fini(struct options *o)
     free(o->mount);
     free(o->log);
     free(o->listen);
+    free(o->words);
 }
 
 void options_help(void)

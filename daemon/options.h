@@ -19,6 +19,8 @@ struct options {
     struct driver_member members[LIMIT_MEMBERS_MAX]; /* the --peer list; addresses are owned */
     unsigned n_members;
     bool foreground;
+    bool remount; /* change a running mount, and exit */
+    char *words;  /* "key=value," of all -o, without mount(8)'s own words; NULL: none */
     bool debug_fuse;
     bool sloppy;            /* ignore unknown words in -o */
     unsigned long ms_flags; /* MS_RDONLY … */
@@ -42,6 +44,14 @@ enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_ERROR 
 enum options_action options_parse(int argc, char **argv, struct options *out, char *errmsg,
                                   size_t errmsg_len);
 void options_fini(struct options *o);
+
+/* A remount gives the option "key" or "key=value" to a daemon that runs with *o. True if it is in
+ * force already, or can be changed live; otherwise errmsg has one line that names it. */
+bool options_accept(const struct options *o, const char *word, char *errmsg, size_t errmsg_len);
+/* Changes *o, if the option can be changed live. options_accept has accepted it. */
+void options_change(struct options *o, const char *word);
+
+const char *options_lostlock_name(enum fs_lostlock how);
 
 /* Prints the table of options. */
 void options_help(void);

@@ -73,6 +73,18 @@ static json_t *limits_json(void)
                      (json_int_t)LIMIT_TREE_ENTRIES);
 }
 
+/* The options in force that the kernel does not show in /proc/mounts. */
+static json_t *options_json(const struct options *o)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+
+    return json_pack("{s:i, s:i, s:s, s:s, s:s, s:s, s:s}", "timeout", (int)o->timeout_ms / 1000,
+                     "session-ttl", (int)o->session_ttl_ms / 1000, "consistency",
+                     o->strong ? "strong" : "local", "lostlock", options_lostlock_name(o->lostlock),
+                     "stale", o->deny ? "deny" : "serve", "mirror", o->no_mirror ? "off" : "on",
+                     "log-level", levels[o->log_level]);
+}
+
 static json_t *mirror_json(struct daemon *d)
 {
     struct fs *fs = atomic_load(&d->fs);
@@ -112,6 +124,7 @@ json_t *status_json(struct daemon *d)
     json_object_set_new(out, "uptime_ms", json_integer(number(clock_boot_ms() - d->started_ms)));
     json_object_set_new(out, "mount",
                         d->options.mount != NULL ? json_string(d->options.mount) : json_null());
+    json_object_set_new(out, "options", options_json(&d->options));
     json_object_set_new(out, "mirror", mirror_json(d));
     json_object_set_new(out, "members", members_json(&s));
     json_object_set_new(out, "store", store_json(d->store));

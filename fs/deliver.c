@@ -90,3 +90,37 @@ void deliver_session(struct fs *fs, uint64_t session)
     m->session = session;
     mailbox_post(&fs->mailbox, &m->mail, on_session);
 }
+
+/* ---- A remount ----------------------------------------------------------------------------------
+ */
+
+struct new_options {
+    struct mail mail;
+    struct fs *fs;
+    unsigned timeout_ms;
+    enum fs_lostlock lostlock;
+};
+
+static void on_options(struct mail *mail)
+{
+    struct new_options *m = CONTAINER_OF(mail, struct new_options, mail);
+    struct fs_options *o = &m->fs->options;
+
+    if (o->mirror_ms == mirror_patience(o->timeout_ms)) { /* no test has set it */
+        o->mirror_ms = mirror_patience(m->timeout_ms);
+        atomic_store(&m->fs->mirror.patience_ms, o->mirror_ms);
+    }
+    o->timeout_ms = m->timeout_ms;
+    o->lostlock = m->lostlock;
+    free(m);
+}
+
+void deliver_options(struct fs *fs, unsigned timeout_ms, enum fs_lostlock lostlock)
+{
+    struct new_options *m = xcalloc(1, sizeof(*m));
+
+    m->fs = fs;
+    m->timeout_ms = timeout_ms;
+    m->lostlock = lostlock;
+    mailbox_post(&fs->mailbox, &m->mail, on_options);
+}

@@ -8,6 +8,7 @@
 #define FS_DELIVER_H
 
 #include "base/base.h"
+#include "fs/fs.h"
 #include "proto/command.pb-c.h"
 
 struct fs;
@@ -18,5 +19,8 @@ void deliver_changes(struct fs *fs, Cfs__Change **changes, size_t n, bool own);
 void deliver_replaced(struct fs *fs);
 /* fs_session. */
 void deliver_session(struct fs *fs, uint64_t session);
+
+/* Any thread: new options of the mount. */
+void deliver_options(struct fs *fs, unsigned timeout_ms, enum fs_lostlock lostlock);
 
 #endif

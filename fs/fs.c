@@ -109,7 +109,7 @@ static void copy_options(struct fs_options *out, const struct fs_options *in)
     if (out->timeout_ms == 0)
         out->timeout_ms = DEFAULT_TIMEOUT_MS;
     if (out->mirror_ms == 0)
-        out->mirror_ms = MIRROR_PATIENCE_MS + (unsigned)min_u64(out->timeout_ms, MIRROR_LOCAL_MS);
+        out->mirror_ms = mirror_patience(out->timeout_ms);
     if (out->lane_max == 0)
         out->lane_max = LANE_JOBS_MAX;
     if (out->file_max == 0)
@@ -150,7 +150,7 @@ static void set_up_mirror(struct fs *fs)
     struct mirror *m = &fs->mirror;
 
     m->mount_id = fs->mount_id;
-    m->patience_ms = fs->options.mirror_ms;
+    atomic_store(&m->patience_ms, fs->options.mirror_ms);
     if (fs->options.mirror_program == NULL)
         snprintf(m->status.why, sizeof(m->status.why), "mirror=off");
     else if ((fs->options.ms_flags & MS_RDONLY) != 0)
@@ -387,6 +387,11 @@ void fs_granted(struct fs *fs, uint64_t id, uint64_t fence)
 void fs_session(struct fs *fs, uint64_t session)
 {
     deliver_session(fs, session);
+}
+
+void fs_reconfigure(struct fs *fs, unsigned timeout_ms, enum fs_lostlock lostlock)
+{
+    deliver_options(fs, timeout_ms, lostlock);
 }
 
 void fs_control_changed(struct fs *fs, const char *name)

@@ -86,6 +86,9 @@ void fs_granted(struct fs *fs, uint64_t id, uint64_t fence);
  * out in the new session. */
 void fs_session(struct fs *fs, uint64_t session);
 
+/* Any thread: changes these options of the mount. Requests that are waiting keep their deadline. */
+void fs_reconfigure(struct fs *fs, unsigned timeout_ms, enum fs_lostlock lostlock);
+
 /* Loop thread: a control file (leader, members, health) has new content. Wakes its pollers. `name`
  * must stay valid. */
 void fs_control_changed(struct fs *fs, const char *name);

@@ -2,8 +2,7 @@
 /* mount.coordfs: mount(8)'s helper for `mount -t coordfs NAME DIR -o …`.
  *
  * It translates mount(8)'s arguments and executes coordfsd. The daemon detaches, and this process
- * exits when the mount is usable. A remount changes flags of the existing mount, refuses any other
- * change by name, and starts nothing.
+ * exits when the mount is usable. For a remount, coordfsd only asks the running daemon (--remount).
  *   mount.coordfs NAME DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t coordfs[.SUBTYPE]]
  *   mount.coordfs -V
  * Exit status as mount(8): 0 ok, 1 usage, 2 system error, 32 mount failure. */
@@ -14,14 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/version.h"
-#include "mount-helper/in_force.h"
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
 
@@ -33,8 +30,7 @@ static const char *const places[] = {"/usr/local/sbin", "/usr/sbin", "/sbin"};
 struct request {
     const char *source;
     const char *target;
-    struct buf options;  /* for the daemon, separated by commas; terminated */
-    unsigned long flags; /* of a remount */
+    struct buf options; /* for the daemon, separated by commas; terminated */
     bool remount;
     bool fake;
     bool sloppy;
@@ -55,62 +51,11 @@ BASE_PRINTF(2, 3) static int fail(int status, const char *fmt, ...)
 
 /* ---- Options --------------------------------------------------------------------------------- */
 
-/* Flags of mount(2): a remount can change these and nothing else. */
-static const struct {
-    const char *word;
-    unsigned long set, clear;
-} remount_words[] = {
-    {"ro", MS_RDONLY, 0},   {"rw", 0, MS_RDONLY}, {"nosuid", MS_NOSUID, 0}, {"suid", 0, MS_NOSUID},
-    {"nodev", MS_NODEV, 0}, {"dev", 0, MS_NODEV}, {"noexec", MS_NOEXEC, 0}, {"exec", 0, MS_NOEXEC},
-};
-
-/* A remount passes these on, too, and they ask for nothing: mount(8)'s own words, and the kernel's
- * from /proc/self/mountinfo. A word that ends in '=' stands for all that begin with it. */
-static const char *const idle_words[] = {
-    "atime",     "relatime",    "nofail",
-    "_netdev",   "auto",        "noauto",
-    "user",      "nouser",      "users",
-    "owner",     "group",       "defaults",
-    "async",     "x-",          "X-",
-    "comment=",  "user=",       "user_id=",
-    "group_id=", "allow_other", "default_permissions",
-    "rootmode=", "fd=",         "max_read=",
-    "blksize=",
-};
-
-static bool is_idle(const char *word)
-{
-    for (size_t i = 0; i < ARRAY_LEN(idle_words); i++) {
-        size_t len = strlen(idle_words[i]);
-        bool begins = idle_words[i][len - 1] == '=' || idle_words[i][len - 1] == '-';
-
-        if (strncmp(word, idle_words[i], len) == 0 && (begins || word[len] == '\0'))
-            return true;
-    }
-    return false;
-}
-
-static bool is_flag(const char *word)
-{
-    for (size_t i = 0; i < ARRAY_LEN(remount_words); i++)
-        if (strcmp(word, remount_words[i].word) == 0)
-            return true;
-    return false;
-}
-
 static void take_option(struct request *r, const char *word)
 {
-    unsigned i;
-
     if (strcmp(word, "remount") == 0) {
         r->remount = true;
         return;
-    }
-    for (i = 0; i < ARRAY_LEN(remount_words); i++) {
-        if (strcmp(word, remount_words[i].word) == 0) {
-            r->flags |= remount_words[i].set;
-            r->flags &= ~remount_words[i].clear;
-        }
     }
     buf_printf(&r->options, "%s%s", r->options.len > 0 ? "," : "", word);
 }
@@ -155,38 +100,6 @@ static bool parse(int argc, char **argv, struct request *r)
 
 /* ---- Actions --------------------------------------------------------------------------------- */
 
-/* The first option that is neither a flag nor in force already; NULL: there is none. gives */
-static char *not_changeable(const struct request *r)
-{
-    char *words = xstrdup(r->options.len > 0 ? (char *)r->options.data : "");
-    char *rest = words, *word, *found = NULL;
-    struct buf in_force = BUF_EMPTY;
-
-    in_force_find(r->target, &in_force);
-    while (found == NULL && (word = strsep(&rest, ",")) != NULL)
-        if (word[0] != '\0' && !is_flag(word) && !is_idle(word) && !in_force_has(&in_force, word))
-            found = xstrdup(word);
-    buf_fini(&in_force);
-    free(words);
-    return found;
-}
-
-static int remount(const struct request *r)
-{
-    char *word = r->sloppy ? NULL : not_changeable(r);
-
-    if (word != NULL) {
-        fail(EXIT_USAGE,
-             "%s: remount cannot change '%s': unmount it, then mount it with this option",
-             r->target, word);
-        free(word);
-        return EXIT_USAGE;
-    }
-    if (mount(r->source, r->target, "fuse.coordfs", MS_REMOUNT | r->flags, "") < 0)
-        return fail(EXIT_MOUNT, "%s: remount: %s", r->target, strerror(errno));
-    return 0;
-}
-
 /* Looks beside this helper first, so that an installation can be moved, then in the usual folders.
  */
 static char *find_daemon(void)
@@ -216,16 +129,18 @@ static int start_daemon(struct request *r)
 {
     char option_name[] = "-o", name_name[] = "--name", mount_name[] = "--mount";
     char daemon_name[] = DAEMON_NAME;
-    char sloppy[] = "--sloppy";
+    char sloppy[] = "--sloppy", remount[] = "--remount";
     char *path = find_daemon();
     char *source = xstrdup(r->source);
     char *target = xstrdup(r->target);
     char *options = r->options.len > 0 ? xstrdup((char *)r->options.data) : xstrdup("rw");
-    char *argv[9] = {daemon_name, name_name, source, mount_name, target};
+    char *argv[10] = {daemon_name, name_name, source, mount_name, target};
     int argc = 5;
 
     if (r->sloppy)
         argv[argc++] = sloppy;
+    if (r->remount)
+        argv[argc++] = remount;
     argv[argc++] = option_name;
     argv[argc] = options;
     if (path == NULL)
@@ -251,8 +166,7 @@ static int check_target(const char *target)
 
 int main(int argc, char **argv)
 {
-    /* nosuid and nodev are defaults, as in the daemon. */
-    struct request r = {.options = BUF_EMPTY, .flags = MS_NOSUID | MS_NODEV};
+    struct request r = {.options = BUF_EMPTY};
     int status = 0;
 
     if (!parse(argc, argv, &r))
@@ -262,7 +176,7 @@ int main(int argc, char **argv)
     else if (r.fake)
         status = 0;
     else if ((status = check_target(r.target)) == 0)
-        status = r.remount ? remount(&r) : start_daemon(&r);
+        status = start_daemon(&r);
     buf_fini(&r.options);
     return status;
 }

@@ -64,6 +64,12 @@
 #define MIRROR_PATIENCE_MS 2000
 #define MIRROR_LOCAL_MS    30000
 
+/* timeout_ms: the time that a local change may take. */
+static inline unsigned mirror_patience(unsigned timeout_ms)
+{
+    return MIRROR_PATIENCE_MS + (unsigned)min_u64(timeout_ms, MIRROR_LOCAL_MS);
+}
+
 struct mirror_name {
     uint64_t dir; /* 0: none */
     char *name;
@@ -108,9 +114,9 @@ struct mirror {
     int sock;            /* -1: no process */
     int stop_fd;         /* readable: the thread must end */
     bool submounts;
-    uint64_t retry_at_ms; /* earliest time to start another */
-    unsigned patience_ms; /* patience with a process that does not answer */
-    unsigned n_hung;      /* processes that hung in a row */
+    uint64_t retry_at_ms;    /* earliest time to start another */
+    atomic_uint patience_ms; /* patience with a process that does not answer */
+    unsigned n_hung;         /* processes that hung in a row */
 
     pthread_mutex_t lock; /* protects the fields below */
     struct fs_mirror_status status;

@@ -93,7 +93,7 @@ static int await_answer(struct mirror *m)
     struct pollfd fds[] = {{.fd = m->sock, .events = POLLIN}, {.fd = m->stop_fd, .events = POLLIN}};
 
     for (unsigned i = 0; i < PATIENCE_STEPS; i++) {
-        if (poll(fds, ARRAY_LEN(fds), (int)(m->patience_ms / PATIENCE_STEPS) + 1) < 0)
+        if (poll(fds, ARRAY_LEN(fds), (int)(atomic_load(&m->patience_ms) / PATIENCE_STEPS) + 1) < 0)
             continue; /* EINTR */
         if (fds[1].revents != 0)
             return -ECANCELED;

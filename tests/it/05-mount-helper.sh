@@ -86,24 +86,45 @@ equal "$(member_pid 1)" "$pid" "the daemon's pid"
 equal "$(grep -c " $M " /proc/mounts)" 1 "mounts"
 unmounts
 
-say "remount refuses by name what it cannot change, and takes what is in force"
-mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,timeout=9"
-for option in timeout=2 nonsense=1 nonsense timeout=99 stale=deny; do
-	exits 1 mount -o "remount,ro,$option" "$M"
-	one_line "cannot change '$option'"
-	has_flag rw || fail "the rest of a refused remount was applied"
+say "remount changes what it can, takes what is in force, refuses the rest by name"
+option() { "$BUILD/coordfs" status --json "$M" | jq -r ".options[\"$1\"]"; }
+mounts -t coordfs "$CLUSTER" "$M" -o "state=$S,timeout=9,peer=2=127.0.0.1:1,listen=127.0.0.1:2,id=1"
+equal "$(option timeout) $(option lostlock)" "9 none" "the options in force"
+for refused in nonsense=1 nonsense timeout=0 timeout=many timeout stale=deny session-ttl=20 state=/else \
+	id=2 peer=2=127.0.0.1:9 peer=3=127.0.0.1:1 consistency=strong name=other; do
+	exits 1 mount -o "remount,ro,timeout=7,$refused" "$M"
+	one_line "'?(--)?${refused%%=*}"
+	has_flag rw || fail "the flags of a refused remount were applied"
+	equal "$(option timeout)" 9 "timeout after a refused remount"
 done
+exits 1 mount -o "remount,session-ttl=20" "$M"
+one_line "$M: remount: cannot change 'session-ttl=20': unmount it, then mount it with this option"
+exits 0 mount -o remount,timeout=2,lostlock=term,log-level=debug,session-ttl=10,stale=serve "$M"
+equal "$OUT$ERR" "" "what mount said"
+equal "$(option timeout) $(option lostlock) $(option log-level)" "2 term debug" "the options in force"
+exits 0 "$BUILD/coordfs" status "$M"
+matches "$OUT" '^options   timeout=2,.*lostlock=term' "coordfs status"
+exits 0 mount -s -o "remount,nonsense,timeout=3" "$M"
+equal "$(option timeout)" 3 "timeout after a remount with an unknown option and -s"
 exits 0 mount -o "remount,ro,timeout=9" "$M"
 has_flag ro || fail "it is not read-only"
 exits 0 mount -o "remount,rw,noexec" "$M"
 has_flag rw && has_flag noexec || fail "flags: $(grep " $M " /proc/mounts)"
-echo "$CLUSTER $M coordfs state=$S,timeout=9,_netdev,nofail,x-a=b 0 0" >"$T/fstab"
+equal "$(option timeout)" 9 "timeout after a remount that does not name it"
+echo "$CLUSTER $M coordfs state=$S,timeout=5,id=1,peer=2=127.0.0.1:1,_netdev,nofail,x-a=b 0 0" >"$T/fstab"
 exits 0 mount -T "$T/fstab" -o remount,ro "$M"
 has_flag ro || fail "it is not read-only"
-echo "$CLUSTER $M coordfs state=$S,timeout=5,_netdev,nofail 0 0" >"$T/fstab"
-exits 1 mount -T "$T/fstab" -o remount,rw "$M"
-one_line "cannot change 'timeout=5'"
+equal "$(option timeout)" 5 "timeout of fstab"
+exits 0 mount -o remount,rw "$M"
+pid=$(member_pid 1)
+kill -STOP "$pid"
+exits 32 mount -o remount,timeout=4 "$M"
+kill -CONT "$pid"
+one_line "$M: remount: its member does not answer"
 unmounts
+mkdir -p "$M"
+exits 32 /usr/sbin/mount.coordfs "$CLUSTER" "$M" -o remount,timeout=4
+one_line "$M: remount: no coordfs is mounted here"
 
 say "fstab: mount DIR, mount -a twice"
 echo "$CLUSTER $M coordfs state=$S,_netdev,nofail 0 0" >"$T/fstab"

@@ -90,6 +90,11 @@ for pid in "${pids[@]}"; do
 	until_true 20 gone "$pid"
 done
 
+say "a remount shortens the time, and makes it longer again"
+"$DAEMON" --remount --name "$CLUSTER" --mount "$M" -o timeout=1
+gives_up mkdir "$M/shorter"
+"$DAEMON" --remount --name "$CLUSTER" --mount "$M" -o timeout=300
+
 say "waiting requests do not delay a stop"
 mkdir "$M/waits" 2>/dev/null &
 CHILDREN+=($!)

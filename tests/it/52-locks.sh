@@ -170,6 +170,91 @@ until_true 60 grep -q unwritten "$T/holder"
 network_heal "$follower"
 assert_lost "$follower"
 
+# A job that says that it runs, and that it gets SIGTERM. Builtins only, as in holder.
+cat >"$T/job" <<-'END'
+	#!/bin/bash
+	trap 'echo TERM >>"$1"; exit 0' TERM
+	while :; do
+		echo tick >>"$1"
+		read -t 0.1 -r _ <>"$2"
+	done
+END
+chmod +x "$T/job"
+mkfifo "$T/never"
+under_flock() { # NAME FILE [OPTION]: runs the job under flock(1); pids: FLOCK, JOB
+	background flock ${3:+"$3"} "$F/$2" "$T/job" "$T/$1" "$T/never"
+	FLOCK=$CHILD
+	until_true 30 grep -qs tick "$T/$1"
+	JOB=$(pgrep -P "$FLOCK")
+	CHILDREN+=("$JOB")
+}
+session() { st "$follower" .session; }
+new_session() { case $(session) in '' | 0 | "$before") return 1 ;; esac; }
+lose() { # the follower's daemon sleeps until another host has the lock; then it knows the loss
+	rm -f "$T/has"
+	before=$(session)
+	member_pause "$follower"
+	background sh -c 'exec 9>>"$1" && flock 9 && echo >"$0" && exec sleep 1000' "$T/has" "${MNT[other]}/lock"
+	winner=$CHILD
+	until_true 60 [ -e "$T/has" ]
+	member_resume "$follower"
+	until_true 60 new_session
+}
+goes_on() { # NAME: the job still runs, without a signal, while another host has the lock
+	local n
+	n=$(grep -c tick "$T/$1")
+	more() { [ "$(grep -c tick "$T/$1")" -gt "$n" ]; }
+	until_true 30 more "$1"
+	! grep -q TERM "$T/$1" || fail "job $1 got SIGTERM"
+	! flock -n "${MNT[other]}/lock" true || fail "the other host does not have the lock"
+}
+ended_by() { # PID SIGNAL: a child of ours
+	local rc=0
+	wait "$1" || rc=$?
+	equal "$rc" $((128 + $2)) "the end of process $1"
+}
+release() {
+	kill "$winner"
+	until_true 30 gone "$winner"
+	until_true 30 waits 0
+}
+remount() { "$DAEMON" --remount --name "$CLUSTER" --mount "$F" -o "$1"; }
+
+say "lostlock=none: a job under flock(1) runs on while another host has the lock"
+under_flock none lock
+lose
+goes_on none
+alive "$FLOCK" || fail "flock has ended"
+kill -KILL "$JOB"
+until_true 30 gone "$FLOCK"
+release
+
+say "lostlock=term, by a remount: SIGTERM to flock(1), its job, and all that have the file open"
+remount lostlock=term
+under_flock closed lock2 -o # this job does not have the file open
+closed=("$FLOCK" "$JOB")
+under_flock term lock
+background sleep 1000 8<"$F/lock"
+reader=$CHILD
+lose
+until_true 30 gone "$JOB"
+equal "$(grep -c TERM "$T/term")" 1 "signals that the job got"
+ended_by "$FLOCK" 15
+ended_by "$reader" 15
+ended_by "${closed[0]}" 15
+goes_on closed
+kill -KILL "${closed[1]}"
+release
+
+say "lostlock=kill, by a remount: SIGKILL"
+remount lostlock=kill
+under_flock kill lock
+lose
+until_true 30 gone "$JOB"
+! grep -q TERM "$T/kill" || fail "the job got SIGTERM"
+ended_by "$FLOCK" 9
+release
+
 say "lostlock=term: a process that has lost a lock gets a signal"
 member_stop "$follower"
 member_start "$follower" --lostlock term
