@@ -203,7 +203,7 @@ test-it: all tools
 
 SANITIZE_BUILD := build-address-undefined
 sanitize: test-deps
-	$(Q)$(SUB) BUILD=$(SANITIZE_BUILD) SANITIZE=address,undefined tests tools
+	$(Q)$(SUB) BUILD=$(SANITIZE_BUILD) SANITIZE=address,undefined all tests tools
 	$(Q)tests/run.sh $(SANITIZE_BUILD) unit
 
 RELEASE ?= $(shell grep -q '^VERSION_CODENAME=trixie' /etc/os-release && echo bookworm || echo trixie)

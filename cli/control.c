@@ -2,24 +2,27 @@
 #include "cli/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/explain.h"
+#include "cli/path.h"
 #include "proto/control.h"
 
 #define TIMEOUT_S 10
 
 /* ---- Finding the state directory ---------------------------------------------------------------
  *
- * `where` is tried as a state directory, as the name of a cluster (its default state directory),
- * and as a path in a mount (the daemon leaves a link for the device number of its mount). */
+ * `where` is tried as a path in a mount (the daemon leaves a link for the device number of its
+ * mount), as a state directory, and as the name of a cluster (its default state directory). */
 
 struct search {
     char *state; /* found; owned */
@@ -44,15 +47,27 @@ static bool try_directory(struct search *s, char *dir)
     return false;
 }
 
+/* Without a request to the daemon if `path` is the mount itself: with consistency=strong, and
+ * without a majority, that would wait. */
 static bool try_mount(struct search *s, const char *path)
 {
-    struct stat st;
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    struct path_mount mounted;
+    struct statx st;
+    bool found;
 
-    if (stat(path, &st) == 0)
-        return try_directory(s, control_link(st.st_dev));
-    if (errno == ENOTCONN || errno == ECONNABORTED)
-        s->err = ENOTCONN; /* a mount whose daemon has ended */
-    return false;
+    if (fd < 0) {
+        if (errno == ENOTCONN || errno == ECONNABORTED)
+            s->err = ENOTCONN; /* a mount whose daemon has ended */
+        return false;
+    }
+    found = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &st) == 0 &&
+            path_find_mount(fd, &mounted);
+    close(fd);
+    if (!found)
+        return false;
+    path_mount_fini(&mounted);
+    return try_directory(s, control_link(makedev(st.stx_dev_major, st.stx_dev_minor)));
 }
 
 static const char *why_not_found(const struct search *s)
@@ -67,10 +82,9 @@ static char *find_state(const char *where)
 {
     struct search s = {0};
 
-    if (try_directory(&s, xstrdup(where)) ||
+    if (try_mount(&s, where) || try_directory(&s, xstrdup(where)) ||
         (strchr(where, '/') == NULL &&
-         try_directory(&s, xasprintf(CONTROL_STATE_BASE "/%s", where))) ||
-        try_mount(&s, where))
+         try_directory(&s, xasprintf(CONTROL_STATE_BASE "/%s", where))))
         return s.state;
     cli_fail(0, "%s: %s", where, why_not_found(&s));
     return NULL;

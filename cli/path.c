@@ -37,7 +37,8 @@ bool path_find_mount(int fd, struct path_mount *out)
     struct statx wanted;
     bool found = false;
 
-    if (table != NULL && statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &wanted) == 0)
+    if (table != NULL &&
+        statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &wanted) == 0)
         while (!found && mnt_table_next_fs(table, iter, &fs) == 0)
             found = is_wanted(fs, &wanted);
     if (found)

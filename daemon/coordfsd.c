@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include "base/version.h"
 #include "daemon/app.h"
 #include "daemon/backend.h"
+#include "daemon/catch_up.h"
 #include "daemon/control.h"
 #include "daemon/daemon.h"
 #include "daemon/detach.h"
@@ -280,12 +282,13 @@ static int start_node(struct daemon *d, char *errmsg, size_t errmsg_len)
 /* Creates the link by which `coordfs status MOUNT` finds this daemon. A failure is only logged. */
 static char *publish_mount(const struct options *o)
 {
-    struct stat st;
+    struct statx st;
     char *link;
 
-    if (stat(o->mount, &st) < 0)
+    /* The kernel knows the device. Its other attributes might have to wait for a majority. */
+    if (statx(AT_FDCWD, o->mount, AT_STATX_DONT_SYNC, 0, &st) < 0)
         return NULL;
-    link = control_link(st.st_dev);
+    link = control_link(makedev(st.stx_dev_major, st.stx_dev_minor));
     if (mkdir(CONTROL_RUN_DIR, 0755) < 0 && errno != EEXIST)
         log_warn("%s: %s", CONTROL_RUN_DIR, strerror(errno));
     unlink(link);
@@ -324,13 +327,15 @@ static void announce_ready(struct daemon *d)
     detach_ready();
 }
 
-/* INIT is done. A separate thread calls stat() of the mount: the thread that serves it must not. */
+/* INIT is done. A separate thread looks at the mount and waits: the thread that serves it must not.
+ */
 static void *on_mounted(void *arg)
 {
     struct daemon *d = arg;
 
     char *link = publish_mount(&d->options);
 
+    catch_up_wait(d);
     announce_ready(d);
     return link;
 }
@@ -344,10 +349,11 @@ static void on_ready(void *arg)
     ready_started = true;
 }
 
-static void remove_link(void)
+static void remove_link(struct daemon *d)
 {
     void *link;
 
+    catch_up_cancel(d);
     if (!ready_started || pthread_join(ready_thread, &link) != 0 || link == NULL)
         return;
     unlink(link);
@@ -434,14 +440,13 @@ static int with_control(struct daemon *d)
     }
     status = run(d);
     (void)sd_notify(0, "STOPPING=1");
+    remove_link(d); /* ends its thread, which uses the node */
     session_manager_leave(d->session_manager);
     control_stop(d->control);
     stop_node(d);
     fs = atomic_exchange(&d->fs, NULL);
-    if (fs != NULL) {
+    if (fs != NULL)
         fs_free(fs);
-        remove_link();
-    }
     remove_pid_file(d->options.state);
     return status;
 }

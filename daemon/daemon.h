@@ -27,8 +27,11 @@ struct daemon {
     struct session_manager *session_manager;
     struct control *control;
     struct views *views;
-    _Atomic(struct fs *) fs; /* NULL while there is no mount */
-    atomic_bool has_leader;  /* as far as this member knows */
+    _Atomic(struct fs *) fs;   /* NULL while there is no mount */
+    atomic_bool has_leader;    /* as far as this member knows */
+    atomic_bool behind;        /* not caught up since the start (daemon/catch_up.h) */
+    atomic_bool ends;          /* the mount has ended: catch_up_wait does not wait */
+    _Atomic uint64_t catch_up; /* ticket of its barrier */
     uint64_t started_ms;
 };
 

@@ -115,6 +115,8 @@ static void health_view(struct views *v, struct buf *out)
     consensus_status(v->daemon->consensus, &s);
     if (s.leader == 0)
         buf_printf(out, "no leader: changes wait until a majority of the members is reachable\n");
+    if (atomic_load(&v->daemon->behind))
+        buf_printf(out, "not caught up since the start: reads may show an old state\n");
     if (session_manager_session(v->daemon->session_manager) == 0)
         buf_printf(out, "no session: locks and ephemeral entries of this host may be lost\n");
     for (unsigned i = 0; i < s.n_members; i++)

@@ -94,7 +94,7 @@ explain() {
 }
 
 start() {
-	local n started=0
+	local n started=()
 	[ -x "$BUILD/coordfsd" ] || fail "$BUILD/coordfsd is not there: run make first"
 	[ -c /dev/fuse ] || modprobe fuse 2>/dev/null
 	[ -c /dev/fuse ] || fail "this machine has no /dev/fuse"
@@ -109,13 +109,16 @@ start() {
 		if pid_of "$n" >/dev/null; then
 			say "member $n is running already"
 		else
-			start_member "$n"
-			say "member $n started, mounted at $DIR/$n"
-			started=$((started + 1))
+			start_member "$n" & # it is mounted when a majority answers
+			started+=("$n $!")
 		fi
 	done
+	for n in "${started[@]}"; do
+		wait "${n#* }" || exit 1
+		say "member ${n% *} started, mounted at $DIR/${n% *}"
+	done
 	wait_for_leader
-	[ $started -gt 0 ] || say "all members run already"
+	[ ${#started[@]} -gt 0 ] || say "all members run already"
 	explain
 }
 

@@ -23,6 +23,14 @@ for i in 1 2 3; do
 done
 same_mounts
 
+say "a mount that has returned shows what was committed before it was called"
+for i in $(seq 8); do
+	member_stop 3
+	echo "$i" >"${MNT[1]}/fresh"
+	member_start 3
+	equal "$(cat "${MNT[3]}/fresh")" "$i" "the first read"
+done
+
 for how in member_stop member_kill; do
 	say "all together: $how"
 	echo "before $how" >"${MNT[2]}/all-$how"

@@ -63,6 +63,21 @@ say "with a long timeout: interrupted and killed"
 member_stop "$lone"
 member_start "$lone" --timeout 300
 until_true 30 no_leader
+
+say "a mount without a majority is ready after a while, with a warning"
+matches "$(cat "$T/start-$lone")" "warning: no majority of the members has answered" "the warning"
+matches "$(cat "$M/.coordfs/health")" "^not caught up since the start" "health"
+equal "$(cat "$M/d/f")" content "content"
+
+say "with consistency=strong nothing can be read, but the member is found by its mount"
+member_stop "$lone"
+member_start "$lone" --timeout 1 --consistency strong
+matches "$("$BUILD/coordfs" status "$M")" "member $lone .(follower|candidate)." "status"
+member_stop "$lone"
+member_start "$lone" --timeout 300
+until_true 30 no_leader
+
+say "changes wait for the timeout"
 for signal in INT TERM KILL; do
 	for what in "mkdir $M/new" "rm $M/numbers" "truncate -s 10 $M/d/f" "mv $M/numbers $M/d/x" "sync $M/d/f"; do
 		begin=$(now_ms)
@@ -111,6 +126,8 @@ for i in "${others[@]}"; do
 	member_start "$i"
 done
 wait "$patient" || fail "mkdir failed although the quorum came back"
+healthy() { [ "$(cat "$M/.coordfs/health")" = ok ]; }
+until_true 30 healthy
 [ -d "${MNT[$lone]}/patient" ] || fail "the directory does not exist"
 wait_equal
 same_mounts
