@@ -6,8 +6,8 @@
  *
  * "Below" means: the entries of the directory, and the content and attributes of every inode that
  * has a name in it or further down. It does not mean the directory itself, so a guard can be
- * removed even if its lock file is gone. Until then nobody can hold the lock, and all changes are
- * refused. If several directories on the way to the root have guards, the session must hold all
+ * removed even if its lock file is gone. Until then no session can hold the lock, and all changes
+ * are refused. If several directories on the way to the root have guards, the session must hold all
  * their locks. Changes that the state machine makes by itself (expiry) are not checked. See
  * store/op.h. */
 #ifndef STORE_DIR_GUARD_H

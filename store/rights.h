@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The right to set user.coordfs.*: an attribute needs the right to do what the attribute does.
  *
- * The kernel lets everybody set a user.* attribute of a file that he may write. That is not enough
- * for these:
+ * The kernel lets a user set a user.* attribute of any file that the user may write. That is not
+ * enough for these:
  *
  *   ttl, container, and ephemeral of a file   remove the entry later: the caller must be able to
  *                                             remove it now (write and search its directory, and

@@ -5,8 +5,8 @@
  * its structure sound, and the state hash of all its rows equals the one that it carries, which the
  * sender updated with every change. Then the snapshot becomes this member's: the row of `local`
  * (identity, term, vote) is inserted at the last moment, in one durable change of a file that
- * nobody else uses, so neither term nor vote can be lost. The rename in state_dir_install makes it
- * the database. */
+ * no other code uses, so neither term nor vote can be lost. The rename in state_dir_install makes
+ * it the database. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>

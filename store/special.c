@@ -135,7 +135,7 @@ uint32_t special_plan(struct op *op, const struct special *dir, Cfs__Ephemeral w
         wanted = (Cfs__Ephemeral)dir->ephemeral;
     if (wanted == CFS__EPHEMERAL__EPHEMERAL_INHERIT)
         return 0;
-    /* Types that nobody can hold open would be removed immediately. */
+    /* Types that cannot be held open would be removed immediately. */
     if (wanted == CFS__EPHEMERAL__EPHEMERAL_OPEN && type != S_IFREG && type != S_IFDIR)
         wanted = CFS__EPHEMERAL__EPHEMERAL_SESSION;
     out->ephemeral = (uint64_t)wanted;

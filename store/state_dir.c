@@ -87,7 +87,7 @@ static int remove_leftovers(struct state_dir *h)
     return err;
 }
 
-/* SQLite would make the file readable for everybody. Its companion files take the file's mode. */
+/* SQLite would make the file readable for all users. Its companion files take the file's mode. */
 static int make_database(struct state_dir *h)
 {
     int fd = openat(h->dir_fd, DB, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -190,7 +190,7 @@ static const struct name {
     {"expires", get_expires, NULL, NULL},
 };
 
-/* Layers above the store answer these names; nobody can set them. */
+/* Layers above the store answer these names; they cannot be set. */
 static const char *const elsewhere[] = {"version",  "cversion",          "aversion", "created",
                                         "modified", "children_modified", "fence"};
 

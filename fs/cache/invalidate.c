@@ -19,7 +19,7 @@
  * between could show the beginning of one state and the end of another. So:
  *  - What the kernel has cached stays until the programs that have just opened the file have closed
  *    it, for PASS_MS at most. A program that opens the file meanwhile waits (lane_wait_inode). This
- *    is enough where changes are rare: during the whole pass nobody asks us anything.
+ *    is enough where changes are rare: during the whole pass the kernel sends no request.
  *  - Where changes follow each other, sizes and pages would come from different states. So a file
  *    that changed while the kernel had pages of it is opened past the page cache for a while. One
  *    read is one request then, and fs/reading/pass.h keeps the steps of one pass together. */
@@ -45,8 +45,8 @@ static bool is_dir(struct fs *fs, uint64_t ino)
 }
 
 /* Invalidates the directory's listing. The kernel fills its listing without a lock (fuse_readdir),
- * so an old piece may still arrive; the next OPENDIR begins a new one. If nobody has listed the
- * directory since the last change, nobody reads the kept listing. */
+ * so an old piece may still arrive; the next OPENDIR begins a new one. If no process has
+ * listed the directory since the last change, no process reads the kept listing. */
 static void list_changed(struct fs *fs, uint64_t dir)
 {
     struct node *node = node_get(&fs->nodes, dir);

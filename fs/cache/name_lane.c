@@ -132,7 +132,7 @@ static bool must_wait(struct fs *fs, const struct lane_job *job, const struct wa
     return false;
 }
 
-/* Nobody tells us when the rest is over, so the reader looks again. */
+/* No event reports the end of the rest, so the reader looks again. */
 static bool rests(struct fs *fs, const struct lane_job *job)
 {
     if (job->op == NULL || job->op->rest_until_ms == 0 || job->op->rest_until_ms <= clock_boot_ms())

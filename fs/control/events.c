@@ -155,7 +155,7 @@ static void reply_lines(fuse_req_t req, struct events *f, size_t size)
 {
     size_t n = min_u64(size, f->out.len - f->at);
 
-    /* If the kernel does not take the lines, the reader was killed: nobody has seen them. */
+    /* If the kernel does not take the lines, the reader was killed and has not seen them. */
     if (fuse_reply_buf(req, (const char *)f->out.data + f->at, n) == 0)
         f->at += n;
 }

@@ -2,13 +2,13 @@
 /* The feed: .coordfs/events and .coordfs/log.
  *
  * A reader of events has a cursor in the replicated history, not a queue. A slow reader delays
- * nobody and costs no memory, but it can fall off the end of the history. Then it reads one last
- * line, {"error":"compacted","oldest":INDEX}, and ESTALE after that. A read that finds nothing is
- * parked until there are new changes.
+ * no other process and costs no memory, but it can fall off the end of the history. Then it reads
+ * one last line, {"error":"compacted","oldest":INDEX}, and ESTALE after that. A read that finds
+ * nothing is parked until there are new changes.
  *
  * The log has the same lines as one growing file. The state machine counts the bytes of all lines
  * ever, so each line has its position. The file of this mount begins with the oldest line that was
- * kept when somebody first looked at it; a line that was deleted since reads as an empty line.
+ * kept when a process first read it; a line that was deleted since reads as an empty line.
  *
  * Reader thread only. */
 #ifndef FS_CONTROL_EVENTS_H

@@ -4,9 +4,9 @@
  * Normally the kernel aborts the connection itself: the daemon's last thread closes /dev/fuse. But
  * a thread that tells the kernel to forget a name (fs/cache/lane.h) may wait for a directory's
  * lock, and the kernel may hold that lock for one of our own requests. If the daemon is killed at
- * that moment, nobody answers the request. The thread never gets the lock and keeps /dev/fuse open,
- * so the request never ends. Every process that uses the mount hangs, and the next daemon hangs,
- * too. Only an abort of the connection ends this, and a dead process cannot do it.
+ * that moment, no process answers the request. The thread never gets the lock and keeps /dev/fuse
+ * open, so the request never ends. Every process that uses the mount hangs, and the next daemon
+ * hangs, too. Only an abort of the connection ends this, and a dead process cannot do it.
  *
  * The thread that starts the mount starts the guardian. It must live as long as the mount, because
  * its death is the guardian's signal (PR_SET_PDEATHSIG). die() waits for all threads to write a

@@ -54,7 +54,7 @@ void io_answer(struct io *io, int error);
 /* Reads a request, if there is one, and answers it with errno `error`. Returns as io_read. */
 int io_refuse(struct io *io, int error);
 
-/* For libfuse: as writev(2). errno ENOENT if nobody waits for the reply any more. If the kernel
+/* For libfuse: as writev(2). errno ENOENT if the reply is no longer awaited. If the kernel
  * refuses a reply, EIO replaces it: no caller may wait permanently. */
 ssize_t io_writev(struct io *io, struct iovec *iov, int count);
 

@@ -31,7 +31,7 @@ bool procfd_status(pid_t tid, struct buf *out);
 /* The number of the system call in which the thread sleeps; -1: it does not sleep, or the kernel
  * does not say. */
 int procfd_syscall(pid_t tid);
-/* True if the process is exiting or gone. Nobody then sees an error of its close(2), and no signal
+/* True if the process is exiting or gone. An error of its close(2) is then lost, and no signal
  * reaches it: its request must not wait long. */
 bool procfd_ends(pid_t tid);
 

@@ -33,7 +33,7 @@ struct lock_request {
     uint64_t id;
     bool had;                     /* the owner held a lock in the range before */
     unsigned grants;              /* the owner's grant count at that time */
-    bool doubtful;                /* there may be a grant that nobody knows of */
+    bool doubtful;                /* there may be a grant that this host does not know */
     bool inherited;               /* another request of the same owner was granted it */
     bool leaving;                 /* the program was interrupted */
     bool closed;                  /* its handle was released */

@@ -34,6 +34,6 @@ void lock_requests_session(struct fs *fs);  /* the host has another session, or 
 void lock_requests_replaced(struct fs *fs); /* a snapshot was installed: grants were missed */
 void lock_requests_closed(struct fs *fs,
                           uint64_t fh); /* the handle is released, and its locks with it */
-void lock_requests_fini(struct fs *fs); /* nobody waits for them any more */
+void lock_requests_fini(struct fs *fs); /* no program waits for them any more */
 
 #endif

@@ -130,8 +130,8 @@ bool mirror_wanted(const struct mirror *m);
 
 /* ---- The queue: fs/mirror/mirror.c ---- */
 
-/* Makes an operation for this change of another host. NULL: nobody on this host may be watching, or
- * there is no mirror. The operation is in the queue until mirror_op_free. */
+/* Makes an operation for this change of another host. NULL: no process on this host can be
+ * watching, or there is no mirror. The operation is in the queue until mirror_op_free. */
 struct mirror_op *mirror_op_new(struct fs *fs, const Cfs__Change *c);
 /* The same for a file of the control directory (fs/control/vdir.h) that has new content. */
 struct mirror_op *mirror_op_control(struct fs *fs, uint64_t ino, const char *name);

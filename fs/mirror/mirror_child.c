@@ -229,7 +229,7 @@ static int do_link(const struct child *c, const struct order *order, const int *
 {
     int fd = open_number(c, order->head.ino, O_PATH | O_NOFOLLOW), err;
 
-    /* The kernel does not know the inode, so nobody can be watching it. */
+    /* The kernel does not know the inode, so no process can be watching it. */
     if (fd < 0)
         return do_make(c, order, dirs);
     err = outcome(linkat(fd, "", dirs[0], order->names[0], AT_EMPTY_PATH));

@@ -114,7 +114,7 @@ static unsigned protected_regular(void)
     return level;
 }
 
-/* Another user's file in a directory where everybody may create files (proc_sys_fs(5)). */
+/* Another user's file in a directory where every user may create files (proc_sys_fs(5)). */
 static bool is_protected(struct fs *fs, uint64_t parent, const Cfs__Attr *attr, uint32_t uid)
 {
     const struct backend *b = &fs->backend;

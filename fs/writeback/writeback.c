@@ -231,8 +231,7 @@ static void batch_free(struct batch *b)
     free(b);
 }
 
-/* Nobody waits for the truncation or for the acknowledged writes of this batch any more. True if
- * there were any. */
+/* True if the batch has acknowledged writes, or only a truncation: no request waits for these. */
 static bool has_acked(const struct batch *b)
 {
     return b->acked > 0 || (b->extents.n == 0 && b->extents.truncate);
@@ -320,7 +319,7 @@ static void batch_end(struct batch *b)
         d->cut = true;
     }
     /* The kernel's old pages go first: our own changes are delivered before this. Not for errors:
-     * nobody waits for a change that did not happen. */
+     * no request waits for a change that did not happen. */
     if (b->error == 0) {
         lane_move_waiters(fs, d->ino, &b->writer);
         lane_move_waiters(fs, d->ino, &b->waiters);

@@ -21,9 +21,9 @@
  * written more slowly, or that is too large for memory (WRITEBACK_MEMORY), appears in several
  * steps.
  *
- * Local readers see acknowledged content immediately: it is laid over the store's content. Nobody
- * sees the content of a blocked writer before its commit. All writers of a file on this host share
- * its writeback, so their writes keep their order.
+ * Local readers see acknowledged content immediately: it is laid over the store's content. The
+ * content of a blocked writer is invisible before its commit. All writers of a file on this host
+ * share its writeback, so their writes keep their order.
  *
  * If the transport of a commit failed (no quorum in time), the write that waited for it gets the
  * error. Content that was acknowledged before is kept and tried again, without limit. Content that
