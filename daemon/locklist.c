@@ -44,7 +44,7 @@ static bool add_lock(void *arg, const struct reader_lock *lock)
     json_object_set_new(out, "mode", json_string(lock->write ? "write" : "read"));
     json_object_set_new(out, "start", number(lock->start));
     json_object_set_new(out, "end", number(lock->end));
-    json_object_set_new(out, "pid", number(lock->pid));
+    json_object_set_new(out, "pid", lock->pid != 0 ? number(lock->pid) : json_null());
     json_object_set_new(out, "waiting", json_boolean(lock->waits));
     json_object_set_new(out, lock->waits ? "id" : "fence", number(lock->number));
     json_array_append_new(l->locks, out);

@@ -17,6 +17,9 @@
 /* The capabilities that root needs to act on files. */
 #define FILES (BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID))
 
+/* And of root in a PID namespace that /proc does not show. */
+#define ROOT_UNSEEN (FILES | BIT(CAP_MKNOD))
+
 /* The text behind a key at the beginning of a line, or NULL. */
 static const char *find_line(const char *text, const char *key)
 {
@@ -80,6 +83,8 @@ void credentials_init(struct credentials *c, const struct fuse_ctx *ctx)
     cfs__cred__init(&c->cred);
     c->cred.uid = ctx->uid;
     c->cred.gid = ctx->gid;
+    if (ctx->pid == 0 && ctx->uid == 0)
+        c->capabilities = ROOT_UNSEEN;
     if (ctx->pid > 0 && procfd_status(ctx->pid, &status)) {
         text = (const char *)status.data;
         line = find_line(text, "\nGroups:");

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The credentials of a request that the kernel has not checked (ioctls, special attributes). User
- * and group come with the request; supplementary groups and capabilities come from /proc. A caller
- * that /proc does not show (another PID namespace) has no supplementary groups.
+ * and group come with the request; supplementary groups and capabilities come from /proc.
+ *
+ * If this daemon runs in a PID namespace of its own, /proc shows no caller outside, and the request
+ * has pid 0. Then user and group are all that is known: no supplementary groups; and uid 0 (of our
+ * user namespace, or the kernel would not have sent the request) counts as root that may act on
+ * files, but not as an administrator of the host (CAP_SYS_ADMIN).
  *
  * The state machine lets uid 0 do everything. Root of a container has fewer rights:
  * credentials_check refuses what needs a capability that the caller lacks.

@@ -580,7 +580,11 @@ bool writeback_is_foreign(struct fs *fs, uint64_t ino, int tid)
 {
     struct writeback *d = writeback_find(fs, ino);
 
-    if (!writeback_exists(fs, ino) || tid == d->truncater || tid == d->writer)
+    if (!writeback_exists(fs, ino))
+        return false;
+    if (tid == 0) /* it cannot be told from the writer: outside the daemon's PID namespace */
+        return true;
+    if (tid == d->truncater || tid == d->writer)
         return false;
     return !procfd_writes(tid, ino); /* a command that has inherited the handle */
 }
