@@ -175,12 +175,12 @@ static void setup_process(void)
 static int make_state_dir(const char *dir)
 {
     char *copy = xstrdup(dir);
-    int err = 0;
+    int err = mkdir(dir, 0700) < 0 ? -errno : 0;
 
-    if (mkdir(dir, 0700) < 0 && errno == ENOENT && mkdir(dirname(copy), 0755) == 0)
+    if (err == -ENOENT && mkdir(dirname(copy), 0755) == 0)
         err = mkdir(dir, 0700) < 0 ? -errno : 0;
-    else if (errno != EEXIST && access(dir, F_OK) < 0)
-        err = -errno;
+    if (err != 0 && access(dir, F_OK) == 0)
+        err = 0;
     free(copy);
     if (err == 0 && access(dir, R_OK | W_OK | X_OK) < 0)
         err = -errno;

@@ -9,8 +9,9 @@
 
 /* {"locks": [{"ino", "path" (if it has a name), "kind": "flock" or "posix", "session", "member",
  * "mode": "read" or "write", "start", "end" (2^63 - 1: to the end of the file, wherever it is),
- * "pid" on the member's host (null: in a PID namespace that its daemon does not see), "waiting", "fence" (held) or "id" (waiting)} …]}, by file: first what
- * is held, then the queue in its order. Or {"error"}. Gives. */
+ * "pid" on the member's host (null: in a PID namespace that its daemon does not see), "waiting",
+ * "fence" (held) or "id" (waiting)} …]}, by file: first what is held, then the queue in its order.
+ * Or {"error"}. Gives. */
 json_t *locklist_json(struct daemon *d);
 
 #endif

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
+#include <mntent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,12 +151,26 @@ static int start_daemon(struct request *r)
     return fail(EXIT_SYSTEM, "%s: %s", path, strerror(errno));
 }
 
+static bool is_coordfs(const char *target)
+{
+    FILE *mounts = setmntent("/proc/self/mounts", "re");
+    const struct mntent *m = NULL;
+    bool found = false;
+
+    while (!found && mounts != NULL && (m = getmntent(mounts)) != NULL)
+        found = strcmp(m->mnt_dir, target) == 0 && strcmp(m->mnt_type, "fuse.coordfs") == 0;
+    if (mounts != NULL)
+        endmntent(mounts);
+    return found;
+}
+
 static int check_target(const char *target)
 {
     struct stat st;
 
-    /* The mount of a daemon that has died: the new daemon unmounts it, and looks again. */
-    if (stat(target, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED))
+    /* A look-up of a mount whose daemon is dead fails; if the daemon does not answer, it never
+     * returns. The new daemon finds out which, and unmounts a dead mount. */
+    if (is_coordfs(target))
         return 0;
     if (stat(target, &st) < 0)
         return fail(EXIT_MOUNT, "%s: %s", target, strerror(errno));

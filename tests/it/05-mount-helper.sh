@@ -189,6 +189,104 @@ equal "$(cat "$M/f")" content "content"
 equal "$(grep -c " $M " /proc/mounts)" 1 "mounts"
 unmounts
 
+# A mount whose daemon was killed. Another user works in it.
+crashed() {
+	mounts -T "$T/fstab" "$M"
+	mkdir -p "$M/home"
+	chown 1000 "$M/home"
+	rm -f "$T/inside"
+	(cd "$M/home" && exec setpriv --reuid 1000 --regid 1000 --clear-groups \
+		sh -c 'exec 8>open; echo >&9; exec 9>&-; exec sleep 1000' 9>"$T/inside") &
+	INSIDE=$!
+	CHILDREN+=("$INSIDE")
+	until_true 20 test -s "$T/inside"
+	pid=$(member_pid 1)
+	kill -KILL "$pid"
+	until_true 20 gone "$pid"
+	says "not connected" ls "$M"
+}
+# It is mounted once, and works.
+works() {
+	equal "$(cat "$M/f")" content "content"
+	equal "$(grep -c " $M " /proc/mounts)" 1 "mounts"
+}
+
+say "after a crash, with another user's process inside: mount DIR, mount -a before and after it"
+crashed
+exits 0 mount -a -T "$T/fstab" # the kernel still lists it: mount(8) leaves it alone
+exits 0 mount -T "$T/fstab" "$M"
+equal "$OUT$ERR" "" "what mount said"
+works
+exits 0 mount -a -T "$T/fstab"
+works
+alive "$INSIDE" || fail "the process inside was killed"
+says "not connected" ls "/proc/$INSIDE/cwd/"
+kill "$INSIDE"
+unmounts
+crashed
+exits 0 umount -l "$M"
+exits 0 mount -a -T "$T/fstab"
+works
+kill "$INSIDE"
+unmounts
+
+say "a pid file that names another process, or none"
+for stale in $$ 0 -1 text ''; do
+	echo "$stale" >"$S/coordfsd.pid"
+	exits 0 mount -T "$T/fstab" "$M"
+	works
+	unmounts
+done
+
+say "mounted twice: the same place, another place"
+mkdir -p "$T/elsewhere"
+mounts -T "$T/fstab" "$M"
+exits 2 mount -t coordfs "$CLUSTER" "$M" -o "state=$S"
+one_line "in use by a running member \(pid $(member_pid 1)\), which is mounted at $M: unmount it first"
+exits 2 mount -t coordfs "$CLUSTER" "$T/elsewhere" -o "state=$S"
+one_line "which is mounted at $M: unmount it first"
+not_mounted "$T/elsewhere" || fail "it is mounted twice"
+works
+
+say "a daemon that does not answer: another mount of it ends"
+pid=$(member_pid 1)
+kill -STOP "$pid"
+rc=0
+timeout 60 mount.coordfs "$CLUSTER" "$M" -o "state=$S" 2>"$T/stderr" || rc=$?
+kill -CONT "$pid"
+equal "$rc" 2 "exit code of a mount over a daemon that does not answer"
+one_line "in use by a running member \(pid $pid\)"
+works
+unmounts
+
+say "a daemon that was killed while it started"
+is_mounted() { ls "$M/f" >/dev/null 2>&1 || mount -T "$T/fstab" "$M" 2>"$T/stderr"; }
+for delay in 0 0.01 0.03 0.1 0.2 0.4; do
+	mount -T "$T/fstab" "$M" 2>"$T/stderr" &
+	helper=$!
+	sleep $delay
+	pid=$(pgrep -f "^coordfsd --name $CLUSTER --mount $M " | sort -n | tail -n 1 || true)
+	[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true
+	wait $helper || true
+	# It may have been killed before, during or after its start.
+	until_true 20 is_mounted
+	[ "$(grep -c " $M " /proc/mounts)" = 1 ] || fail "mounts: $(grep " $M " /proc/mounts)"
+	works
+	unmounts
+done
+
+say "a state directory that cannot be written"
+mkdir "$T/ro"
+mount -t tmpfs tmpfs "$T/ro"
+cp -a "$S" "$T/ro/state"
+mount -o remount,ro "$T/ro"
+exits 2 mount -t coordfs "$CLUSTER" "$M" -o "state=$T/ro/state"
+one_line "$T/ro/state: Read-only file system"
+exits 2 mount -t coordfs "$CLUSTER" "$M" -o "state=$T/ro/new"
+one_line "$T/ro/new: Read-only file system"
+not_mounted "$M" || fail "it is mounted"
+umount "$T/ro"
+
 say "umount -l while in use; umount -f of a stopped daemon"
 mounts -t coordfs "$CLUSTER" "$M" -o "state=$S"
 pid=$(member_pid 1)
