@@ -79,6 +79,7 @@ static void on_applied(void *ctx, uint64_t applied BASE_UNUSED)
 {
     struct daemon *d = ctx;
 
+    session_manager_applied(d->session_manager);
     machine_deliver(d->machine);
 }
 

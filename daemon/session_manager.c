@@ -32,6 +32,7 @@
 #include "daemon/app.h"
 #include "daemon/lease_leader.h"
 #include "daemon/lease_member.h"
+#include "daemon/ttl_clock.h"
 #include "proto/encode.h"
 
 #define BARRIER_MS 5000
@@ -60,8 +61,10 @@ struct session_manager {
     sem_t left;
 
     struct lease_leader lease_leader;
+    struct ttl_clock ttl_clock;
     uint64_t due_at; /* when to look for entries whose life time is over */
-    bool ending;     /* an ExpireEntries is undecided */
+    bool ending;     /* an ExpireEntries is undecided … */
+    bool had_due;    /* … and names entries */
 };
 
 struct session_manager *session_manager_new(struct daemon *d)
@@ -70,6 +73,7 @@ struct session_manager *session_manager_new(struct daemon *d)
 
     m->daemon = d;
     m->no_leader_ns = clock_real_ns();
+    session_manager_applied(m);
     lease_leader_init(&m->lease_leader);
     check(sem_init(&m->left, 0, 0) == 0);
     return m;
@@ -169,8 +173,14 @@ void session_manager_installed(struct session_manager *m)
     uint64_t session = consensus_session(m->daemon->consensus);
     struct store_session s;
 
+    session_manager_applied(m);
     if (session != 0 && !store_session(m->daemon->store, session, &s))
         session_manager_ended(m, session);
+}
+
+void session_manager_applied(struct session_manager *m)
+{
+    ttl_clock_see(&m->ttl_clock, store_clock(m->daemon->store), clock_boot_ms());
 }
 
 static void on_given_up(void *arg, int err BASE_UNUSED, const uint8_t *reply BASE_UNUSED,
@@ -397,15 +407,25 @@ static void on_entries(void *arg, int err, const uint8_t *bytes, size_t len)
     Cfs__Reply *reply = err == 0 ? cfs__reply__unpack(NULL, len, bytes) : NULL;
 
     m->ending = false;
-    if (reply != NULL && reply->value == 0)
+    if (reply != NULL && reply->value == 0 && m->had_due)
         m->due_at = clock_boot_ms() + REFUSED_MS;
     if (reply != NULL)
         cfs__reply__free_unpacked(reply, NULL);
 }
 
+/* Is there a reason to advance the cluster's time, other than entries that are due? */
+static bool must_advance(struct session_manager *m, uint64_t elapsed_ms)
+{
+    enum store_ttls ttls = store_ttls(m->daemon->store);
+
+    return ttls == STORE_TTLS_BEGUN ||
+           (ttls == STORE_TTLS_RUNNING && elapsed_ms >= TTL_CLOCK_KEEP_MS);
+}
+
 /* An entry that is not removed now is still due the next time. */
 static void end_entries(struct session_manager *m, uint64_t now)
 {
+    uint64_t elapsed_ms = ttl_clock_elapsed_ms(&m->ttl_clock, now);
     Cfs__ExpireEntries expire = CFS__EXPIRE_ENTRIES__INIT;
     Cfs__Command command = CFS__COMMAND__INIT;
     struct due *due;
@@ -415,10 +435,14 @@ static void end_entries(struct session_manager *m, uint64_t now)
     m->due_at = now + DUE_MS;
     due = xmalloc(sizeof *due);
     due->n = 0;
-    store_due(m->daemon->store, clock_real_ns(), LIMIT_EXPIRE_MAX, add_due, due);
-    if (due->n > 0) {
+    store_due(m->daemon->store, elapsed_ms, LIMIT_EXPIRE_MAX, add_due, due);
+    m->had_due = due->n > 0;
+    if (m->had_due || must_advance(m, elapsed_ms)) {
         expire.entries = due->list;
         expire.n_entries = due->n;
+        expire.elapsed_ms = elapsed_ms;
+        expire.term = m->lease_leader.term;
+        expire.clock = (uint64_t)m->ttl_clock.clock;
         command.op_case = CFS__COMMAND__OP_EXPIRE_ENTRIES;
         command.expire_entries = &expire;
         m->ending = true;

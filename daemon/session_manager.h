@@ -37,6 +37,8 @@ void session_manager_leader(struct session_manager *m, uint64_t leader, uint64_t
  * entry that ended it. */
 void session_manager_opened(struct session_manager *m, uint64_t session);
 void session_manager_ended(struct session_manager *m, uint64_t session);
+/* Entries were applied. */
+void session_manager_applied(struct session_manager *m);
 /* A snapshot has replaced the state. */
 void session_manager_installed(struct session_manager *m);
 

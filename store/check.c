@@ -234,8 +234,10 @@ static const struct {
                 " OR (a.more > 0) IS NOT (b.idx IS a.idx)"
                 " OR (a.more > 0 AND b.more <> a.more - 1)"},
         {"S61",
-         "SELECT 'setting ' || name || ' is ' || value FROM setting WHERE name <> 'history'"
-         " OR value NOT BETWEEN 1 AND " TEXT(LIMIT_HISTORY_MAX) " OR value = " TEXT(LIMIT_HISTORY)},
+         "SELECT 'setting ' || name || ' is ' || value FROM setting WHERE CASE name"
+         " WHEN 'history' THEN value NOT BETWEEN 1 AND " TEXT(
+             LIMIT_HISTORY_MAX) " OR value = " TEXT(LIMIT_HISTORY) " WHEN 'clock' THEN value < 1"
+                                                                   " ELSE 1 END"},
         {"S62", "SELECT 'the root has an entry with the name of the control directory' FROM dirent "
                 "WHERE parent = 1"
                 " AND name = CAST('" LIMIT_CONTROL_NAME "' AS BLOB)"},

@@ -70,8 +70,8 @@ static bool is_over(struct op *op, const Cfs__ExpiringEntry *e)
     struct special special;
     struct inode inode;
 
-    return special_find(op, e->ino, &special) && special.deadline != 0 &&
-           special.deadline <= op->now && row_inode_find(op->rows, e->ino, &inode) &&
+    return special_find(op, e->ino, &special) && special.deadline > 0 &&
+           special.deadline <= op->rows->state->clock && row_inode_find(op->rows, e->ino, &inode) &&
            (op_is_dir(&inode) ? inode.cversion : inode.version) == e->version;
 }
 
@@ -81,6 +81,10 @@ uint32_t expire_entries(struct op *op, const Cfs__ExpireEntries *c)
 
     if (c->n_entries > LIMIT_EXPIRE_MAX)
         return E2BIG;
+    /* No time counts twice, and a command that waited for a leader is measured again. */
+    if (c->term != op->term || c->clock != (uint64_t)op->rows->state->clock)
+        return ESTALE;
+    special_advance(op, c->elapsed_ms);
     maker = begin_by_itself(op);
     for (size_t i = 0; i < c->n_entries; i++)
         if (is_over(op, c->entries[i]) && tree_remove(op, c->entries[i]->ino))

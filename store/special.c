@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/limits.h"
+#include "store/history.h"
 
 _Static_assert(SPECIAL_N == 8 && SPECIAL_N <= HASH_FIELDS_MAX, "as the columns");
 
@@ -162,20 +163,80 @@ void special_forget(struct op *op, uint64_t ino)
 }
 
 /* Clocks of hosts may show any time: the sum must not overflow, and 0 means "none". */
-int64_t special_after(const struct op *op, uint64_t seconds)
+int64_t special_begin_ttl(const struct op *op, uint64_t seconds)
 {
     int64_t at;
 
+#ifdef BREAK_TTL
+    if (op->rows->state->clock != 0)
+        return special_later(op->rows->state->clock, seconds * 1000);
+#endif
     if (__builtin_add_overflow(op->now, (int64_t)seconds * SECOND, &at))
+        return -INT64_MAX;
+    return at > 0 ? -at : -1;
+}
+
+int64_t special_later(int64_t clock, uint64_t elapsed_ms)
+{
+    int64_t later, ns;
+
+    if (__builtin_mul_overflow(elapsed_ms, INT64_C(1000000), &ns) ||
+        __builtin_add_overflow(clock, ns, &later))
         return INT64_MAX;
-    return at != 0 ? at : 1;
+    return later;
+}
+
+static struct store_hash clock_hash(int64_t clock)
+{
+    return history_setting_hash((struct bytes){(const uint8_t *)STATE_CLOCK, strlen(STATE_CLOCK)},
+                                (uint64_t)clock);
+}
+
+/* Its beginning only makes a deadline easy to read. So any wall clock will do. */
+static void advance_clock(struct op *op, uint64_t elapsed_ms)
+{
+    struct state *state = op->rows->state;
+    int64_t clock =
+        state->clock != 0 ? special_later(state->clock, elapsed_ms) : (op->now > 0 ? op->now : 1);
+    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_SETTING_PUT);
+
+    sqlite3_bind_text(st, 1, STATE_CLOCK, -1, SQLITE_STATIC);
+    db_bind(st, 2, (uint64_t)clock);
+    db_run(op->rows->db, st);
+    if (state->clock != 0)
+        hash_sub(&state->rows, clock_hash(state->clock));
+    hash_add(&state->rows, clock_hash(clock));
+    state->clock = clock;
+}
+
+/* Finds an inode whose ttl has begun and has no deadline yet: by the senders' clocks the oldest. */
+static bool find_begun(struct op *op, struct special *out)
+{
+    sqlite3_stmt *st = db_get(op->rows->db, STATEMENT_SPECIAL_PENDING);
+    bool found = db_step(op->rows->db, st) > 0;
+    uint64_t ino = found ? db_u64(st, 0) : 0;
+
+    db_reset(st);
+    return found && special_find(op, ino, out);
+}
+
+void special_advance(struct op *op, uint64_t elapsed_ms)
+{
+    struct special was, is;
+
+    advance_clock(op, elapsed_ms);
+    for (unsigned i = 0; i < LIMIT_EXPIRE_MAX && find_begun(op, &was); i++) {
+        is = was;
+        is.deadline = special_later(op->rows->state->clock, was.ttl * 1000);
+        special_save(op, &was, &is);
+    }
 }
 
 static void renew(struct op *op, const struct special *was, bool runs)
 {
     struct special is = *was;
 
-    is.deadline = runs ? special_after(op, was->ttl) : 0;
+    is.deadline = runs ? special_begin_ttl(op, was->ttl) : 0;
     special_save(op, was, &is);
 }
 

@@ -9,10 +9,13 @@
  *              empty when its time is over is removed when it becomes empty.
  *   ttl        A file is removed this many seconds after the last change of its data, a directory
  *              after it became empty; or after the ttl was set, if that was later.
- *   container  A directory is removed together with its last entry.
- *   guard      Below the directory, only a session that holds the lock on the lock file may change
- *              anything (store/dir_guard.h).
- *   sequence   The next number that the directory gives to a sequential entry.
+ *              A ttl counts in the cluster's time: ns that the leaders have measured, each on its
+ *              CLOCK_BOOTTIME, and put into the log (ExpireEntries). It begins with the wall clock
+ * of the leader that begins it, and no wall clock has a part in it after that. A ttl begins at some
+ * time between two ExpireEntries, so it gets its deadline with the second one: no entry is removed
+ * early. container  A directory is removed together with its last entry. guard      Below the
+ * directory, only a session that holds the lock on the lock file may change anything
+ * (store/dir_guard.h). sequence   The next number that the directory gives to a sequential entry.
  *
  * An entry with a limited life has one name: it cannot be linked, and an inode with several names
  * cannot become one.
@@ -30,7 +33,9 @@ struct special {
     uint64_t ephemeral; /* Cfs__Ephemeral */
     uint64_t session;   /* with whose end it is removed; 0: the directory only passes it on */
     uint64_t ttl;       /* seconds */
-    int64_t deadline;   /* ns since the epoch; 0: none, or the ttl does not run yet */
+    int64_t deadline;   /* in the cluster's time; 0: none, or the ttl does not run yet. Below 0: the
+                           ttl has begun and gets its deadline with the next ExpireEntries; until
+                           then this is the negative of what the sender's wall clock says */
     uint64_t container; /* 0 or 1 */
     uint64_t guard;     /* the inode of the lock file */
     uint64_t sequence;
@@ -65,8 +70,15 @@ void special_written(struct op *op, uint64_t ino);
 /* Call when the entries of a directory were changed; `size` entries are left. */
 void special_dir_changed(struct op *op, uint64_t ino, uint64_t size);
 
-/* Returns the deadline that is this many seconds from now. */
-int64_t special_after(const struct op *op, uint64_t seconds);
+/* The deadline of a ttl that begins now: below 0 (see struct special). */
+int64_t special_begin_ttl(const struct op *op, uint64_t seconds);
+
+/* Advances the cluster's time, then gives their deadlines to up to LIMIT_EXPIRE_MAX ttls that have
+ * begun. */
+void special_advance(struct op *op, uint64_t elapsed_ms);
+
+/* The cluster's time so many ms after `clock`. Pure. */
+int64_t special_later(int64_t clock, uint64_t elapsed_ms);
 
 /* True if the session may have one more ephemeral entry. */
 bool special_has_room(const struct op *op);

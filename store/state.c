@@ -125,6 +125,19 @@ int state_load_history(struct db *db, struct history_state *out)
     return row < 0 ? row : 1;
 }
 
+static int load_clock(struct db *db, struct state *s)
+{
+    sqlite3_stmt *st = db_get(db, STATEMENT_SETTING_GET);
+    int row;
+
+    sqlite3_bind_text(st, 1, STATE_CLOCK, -1, SQLITE_STATIC);
+    row = db_step(db, st);
+    if (row > 0)
+        s->clock = (int64_t)db_u64(st, 0);
+    db_reset(st);
+    return row < 0 ? row : 1;
+}
+
 int state_load(struct db *db, struct state *out)
 {
     int row;
@@ -141,6 +154,8 @@ int state_load(struct db *db, struct state *out)
         row = count_rows(db, STATEMENT_QUOTAS, &out->quotas);
     if (row > 0)
         row = state_load_history(db, &out->history);
+    if (row > 0)
+        row = load_clock(db, out);
     return row;
 }
 

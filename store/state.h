@@ -20,7 +20,8 @@ struct counters {
     uint64_t meta_bytes;  /* of symlink targets, and of names and values of xattrs */
 };
 
-#define STATE_HISTORY_LIMIT "history" /* name of the setting */
+#define STATE_HISTORY_LIMIT "history" /* names of settings */
+#define STATE_CLOCK         "clock"
 
 #define COUNTERS_N (sizeof(struct counters) / sizeof(uint64_t))
 
@@ -47,6 +48,10 @@ struct state {
     uint64_t quotas;        /* rows of `quota` */
 
     struct history_state history; /* loaded, and not hashed */
+
+    /* The cluster's time, in ns (store/special.h); 0: it has not begun. A row of `setting`, and
+     * hashed as that. */
+    int64_t clock;
 };
 
 /* Reads both rows. 1; 0 if one is missing or malformed; -EIO. state_fini frees. */

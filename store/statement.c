@@ -156,8 +156,12 @@ const char *const statement_sql[STATEMENT_COUNT] = {
                                      " ORDER BY ino LIMIT 1",
     [STATEMENT_SPECIAL_DUE] =
         "SELECT s.ino, iif((i.mode & 61440) = 16384, i.cversion, i.version) FROM special s"
-        " CROSS JOIN inode i ON i.ino = s.ino WHERE s.deadline <> 0 AND s.deadline <= ?1"
-        " ORDER BY s.deadline, s.ino LIMIT ?2",
+        " CROSS JOIN inode i ON i.ino = s.ino WHERE s.deadline <> 0 AND s.deadline > 0"
+        " AND s.deadline <= ?1 ORDER BY s.deadline, s.ino LIMIT ?2",
+    [STATEMENT_SPECIAL_PENDING] = "SELECT ino FROM special WHERE deadline <> 0 AND deadline < 0"
+                                  " ORDER BY deadline DESC, ino DESC LIMIT 1",
+    [STATEMENT_SPECIAL_RUNNING] = "SELECT ino FROM special WHERE deadline <> 0 AND deadline > 0"
+                                  " ORDER BY deadline LIMIT 1",
 
     [STATEMENT_QUOTAS] = "SELECT count(*) FROM quota",
     [STATEMENT_QUOTA_GET] = "SELECT dir, max_bytes, max_entries, bytes, entries FROM quota"

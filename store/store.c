@@ -10,6 +10,7 @@
 #include "store/check.h"
 #include "store/lock.h"
 #include "store/schema.h"
+#include "store/special.h"
 #include "store/tree.h"
 
 /* ---- Opening ----------------------------------------------------------------------------------*/
@@ -447,12 +448,35 @@ enum store_wait store_wait_state(const struct store *s, uint64_t session, uint64
     return lock_holds(&s->locks, session, asked, fence) ? STORE_GRANTED : STORE_GONE;
 }
 
-void store_due(struct store *s, int64_t now_ns, unsigned max,
+int64_t store_clock(const struct store *s)
+{
+    return s->state.clock;
+}
+
+static bool has_row(struct db *db, enum statement which)
+{
+    sqlite3_stmt *st = db_get(db, which);
+    bool found = db_step(db, st) > 0;
+
+    db_reset(st);
+    return found;
+}
+
+enum store_ttls store_ttls(struct store *s)
+{
+    if (s->state.specials == 0)
+        return STORE_TTLS_NONE;
+    if (has_row(&s->db, STATEMENT_SPECIAL_PENDING))
+        return STORE_TTLS_BEGUN;
+    return has_row(&s->db, STATEMENT_SPECIAL_RUNNING) ? STORE_TTLS_RUNNING : STORE_TTLS_NONE;
+}
+
+void store_due(struct store *s, uint64_t elapsed_ms, unsigned max,
                void (*fn)(void *arg, uint64_t ino, uint64_t version), void *arg)
 {
     sqlite3_stmt *st = db_get(&s->db, STATEMENT_SPECIAL_DUE);
 
-    db_bind(st, 1, (uint64_t)now_ns);
+    db_bind(st, 1, (uint64_t)special_later(s->state.clock, elapsed_ms));
     db_bind(st, 2, max);
     while (db_step(&s->db, st) > 0)
         fn(arg, db_u64(st, 0), db_u64(st, 1));

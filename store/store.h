@@ -160,9 +160,19 @@ enum store_wait store_wait_state(const struct store *s, uint64_t session, uint64
 
 /* ---- Entries whose time is over ---------------------------------------------------------------*/
 
-/* Calls fn for up to `max` entries whose ttl ended at now_ns or earlier (wall clock, as in stamps),
- * the earliest first. `version` is for ExpireEntries. */
-void store_due(struct store *s, int64_t now_ns, unsigned max,
+/* The cluster's time as of the last ExpireEntries, in ns; 0: it has not begun. */
+int64_t store_clock(const struct store *s);
+
+enum store_ttls {
+    STORE_TTLS_NONE,    /* no ttl runs: the cluster's time may stand still */
+    STORE_TTLS_RUNNING, /* all have their deadlines */
+    STORE_TTLS_BEGUN,   /* some wait for the next ExpireEntries to get theirs */
+};
+enum store_ttls store_ttls(struct store *s);
+
+/* Calls fn for up to `max` entries whose deadline has passed when elapsed_ms have passed since
+ * store_clock(), the earliest first. `version` is for ExpireEntries. */
+void store_due(struct store *s, uint64_t elapsed_ms, unsigned max,
                void (*fn)(void *arg, uint64_t ino, uint64_t version), void *arg);
 
 /* ---- The state hash ---------------------------------------------------------------------------*/

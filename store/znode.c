@@ -60,7 +60,7 @@ static uint32_t set_ttl(struct op *op, const struct inode *inode, ProtobufCBinar
     if (seconds < 1 || seconds > LIMIT_TTL_MAX)
         return EINVAL;
     s->ttl = seconds;
-    s->deadline = op_is_dir(inode) && inode->size > 0 ? 0 : special_after(op, seconds);
+    s->deadline = op_is_dir(inode) && inode->size > 0 ? 0 : special_begin_ttl(op, seconds);
     return 0;
 }
 
@@ -164,7 +164,8 @@ static int get_sequence(const struct special *s, const struct znode_lookup *look
 static int get_expires(const struct special *s, const struct znode_lookup *lookup BASE_UNUSED,
                        struct buf *out)
 {
-    int64_t seconds = s->deadline / SECOND + (s->deadline % SECOND > 0 ? 1 : 0);
+    int64_t deadline = s->deadline < 0 ? -s->deadline : s->deadline;
+    int64_t seconds = deadline / SECOND + (deadline % SECOND > 0 ? 1 : 0);
 
     if (s->deadline == 0)
         return -ENODATA;

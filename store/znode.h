@@ -11,7 +11,8 @@
  * read-only:
  *   owner      the member with whose session an ephemeral entry ends
  *   sequence   the next number that a directory gives to a sequential entry
- *   expires    seconds since the epoch at which the ttl ends, if it runs
+ *   expires    seconds since the epoch at which the ttl ends, if it runs; as
+ *              the wall clock said that the cluster's time began with (store/special.h)
  *
  * listxattr(2) lists the properties that a user has set or that were inherited, so they can be
  * found and copied. It does not list read-only ones, because copying them would fail.

@@ -149,6 +149,7 @@ member_start "$away"
 until_true 60 all_have_sessions
 
 say "an idle cluster writes nothing"
+setfattr -x user.coordfs.ttl "${MNT[1]}/long" # while a ttl runs, its time is written once a minute
 settled() { # nothing is left to do
 	applied=$(st 1 .applied)
 	sleep 2

@@ -230,7 +230,7 @@ uint32_t txn_release_ephemeral(struct kit *k, struct kit_host *host, uint64_t in
 }
 
 uint32_t txn_expire(struct kit *k, struct kit_host *host, uint64_t ino, uint64_t version,
-                    int64_t now)
+                    uint64_t elapsed_ms)
 {
     Cfs__ExpiringEntry entry = CFS__EXPIRING_ENTRY__INIT;
     Cfs__ExpiringEntry *entries[] = {&entry};
@@ -241,6 +241,8 @@ uint32_t txn_expire(struct kit *k, struct kit_host *host, uint64_t ino, uint64_t
     op.entries = entries;
     entry.ino = ino;
     entry.version = version;
-    k->now = now - 1000; /* kit_run_as adds this again */
+    op.elapsed_ms = elapsed_ms;
+    op.term = k->term;
+    op.clock = (uint64_t)store_clock(k->store);
     return kit_run_as(k, host, &c);
 }

@@ -67,8 +67,8 @@ uint32_t txn_unlink_as(struct kit *k, struct kit_host *host, uint64_t parent, co
                        bool directory);
 uint32_t txn_write_as(struct kit *k, struct kit_host *host, uint64_t ino, const char *text);
 uint32_t txn_release_ephemeral(struct kit *k, struct kit_host *host, uint64_t ino);
-/* Runs it at the time `now`, which becomes the kit's time. */
+/* The leader has measured elapsed_ms since the last call, and finds the inode due. */
 uint32_t txn_expire(struct kit *k, struct kit_host *host, uint64_t ino, uint64_t version,
-                    int64_t now);
+                    uint64_t elapsed_ms);
 
 #endif

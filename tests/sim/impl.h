@@ -13,6 +13,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/machine.h"
+#include "daemon/ttl_clock.h"
 #include "raft/client.h"
 #include "store/background.h"
 #include "tests/lib/gen.h"
@@ -50,7 +51,8 @@ struct member {
     struct background *jobs[JOBS_MAX];
     unsigned n_jobs;
 
-    int64_t wall_ns;             /* the error of its wall clock */
+    int64_t wall_ns; /* the error of its wall clock: up to a day */
+    struct ttl_clock ttl_clock;
     uint64_t at_session, at_seq; /* of the answer that is being delivered */
     uint64_t handles[HANDLES];
     uint64_t pending; /* requests */

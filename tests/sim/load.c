@@ -380,8 +380,14 @@ static void do_expire_entries(struct member *m)
     struct due due = {.n = 0};
     COMMAND(Cfs__ExpireEntries, CFS__EXPIRE_ENTRIES__INIT, expire_entries, EXPIRE_ENTRIES);
 
-    store_due(m->daemon.store, member_wall_ns(m), ARRAY_LEN(due.list), note_due, &due);
-    if (due.n == 0)
+    if (m->leader != m->id)
+        return;
+    op.elapsed_ms =
+        ttl_clock_elapsed_ms(&m->ttl_clock, raft_sim_clock_us(m->world->sim, m->id) / 1000);
+    op.term = m->term;
+    op.clock = (uint64_t)m->ttl_clock.clock;
+    store_due(m->daemon.store, op.elapsed_ms, ARRAY_LEN(due.list), note_due, &due);
+    if (due.n == 0 && store_ttls(m->daemon.store) != STORE_TTLS_BEGUN)
         return;
     op.entries = due.list;
     op.n_entries = due.n;
@@ -461,7 +467,7 @@ static const struct {
     {2, do_expire_session},
     {1, do_close_session},
     {2, do_release_ephemeral},
-    {3, do_expire_entries},
+    {12, do_expire_entries},
     {6, do_txn},
 };
 

@@ -84,7 +84,7 @@ static void do_apply(void *ctx, uint64_t index, const struct machine_entry *entr
     raft_sim_on_apply(sim_of(m), m->id, index, entry);
     if (!m->doomed && index == r->applied + 1) {
         m->world->stats.entries++;
-        if (!reference_apply(r, index, &row))
+        if (!reference_apply(r, index, &row, raft_sim_now(sim_of(m))))
             world_fail(m->world, "%s", (char *)r->error.data);
     }
     OPS(ctx)->apply(INNER(ctx), index, entry);
@@ -281,6 +281,20 @@ void member_client_applied(struct member *m, enum client_outcome outcome, uint64
 
 /* ---- The interface for raft_sim -------------------------------------------------------------- */
 
+/* Up to a second, or up to a day. */
+static int64_t wrong_wall_ns(struct raft_sim *sim)
+{
+    int64_t ms = raft_sim_pick(sim, 0, 1) == 0 ? 1000 : 86400000;
+
+    return ((int64_t)raft_sim_pick(sim, 0, 2 * (uint64_t)ms) - ms) * 1000000;
+}
+
+/* As session_manager_applied does. */
+static void see_clock(struct member *m)
+{
+    ttl_clock_see(&m->ttl_clock, store_clock(m->daemon.store), env_now_ms(m));
+}
+
 static void *member_open(struct raft_sim *sim, unsigned id)
 {
     struct member *m = xcalloc(1, sizeof *m);
@@ -291,7 +305,7 @@ static void *member_open(struct raft_sim *sim, unsigned id)
     m->daemon.consensus = (struct consensus *)(void *)m;
     m->daemon.session_manager = (struct session_manager *)(void *)m;
     m->daemon.options.id = id;
-    m->wall_ns = ((int64_t)raft_sim_pick(sim, 0, 2000) - 1000) * 1000000;
+    m->wall_ns = wrong_wall_ns(sim);
     snprintf(m->dir, sizeof m->dir, "%s/m%u.0", m->world->dir, id);
     check(mkdir(m->dir, 0700) == 0);
     disk_open(m);
@@ -352,6 +366,8 @@ static bool member_started(void *disk, struct driver *driver)
     m->client = client_new(&config, &env);
     m->last_ticket = 0;
     m->reader = reader_new(m->daemon.store);
+    m->ttl_clock = (struct ttl_clock){0};
+    see_clock(m);
     return true;
 }
 
@@ -413,6 +429,7 @@ static void member_on_applied(void *disk, uint64_t applied BASE_UNUSED)
 {
     struct member *m = disk;
 
+    see_clock(m);
     machine_deliver(m->daemon.machine);
 }
 
@@ -425,6 +442,7 @@ static void member_on_installed(void *disk, uint64_t applied BASE_UNUSED)
 
     if (m->client == NULL)
         return;
+    see_clock(m);
     if (session != 0 && !store_session(m->daemon.store, session, &found))
         client_ended(m->client, session); /* as session_manager_installed does */
     client_installed(m->client);
@@ -481,7 +499,7 @@ static void member_jump(void *disk)
 {
     struct member *m = disk;
 
-    m->wall_ns = ((int64_t)raft_sim_pick(sim_of(m), 0, 8000) - 4000) * 1000000;
+    m->wall_ns = wrong_wall_ns(sim_of(m));
     raft_sim_note(sim_of(m), "%u: its wall clock is set", m->id);
 }
 

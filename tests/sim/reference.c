@@ -40,6 +40,7 @@ void reference_free(struct reference *r)
 {
     struct reference_row *row, *next_row;
     struct reference_session *session, *next_session;
+    struct reference_ttl *ttl, *next_ttl;
 
     HASH_ITER (hh, r->rows, row, next_row) {
         HASH_DEL(r->rows, row);
@@ -48,6 +49,10 @@ void reference_free(struct reference *r)
     HASH_ITER (hh, r->sessions, session, next_session) {
         HASH_DEL(r->sessions, session);
         free(session);
+    }
+    HASH_ITER (hh, r->ttls, ttl, next_ttl) {
+        HASH_DEL(r->ttls, ttl);
+        free(ttl);
     }
     reader_free(r->reader);
     store_close(r->store);
@@ -209,6 +214,77 @@ static bool check_locks(struct reference *r, const struct stamp *stamp, const Cf
     return good;
 }
 
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+#define TTL_NAME "user.coordfs.ttl"
+
+static struct reference_ttl *find_ttl(struct reference *r, uint64_t ino)
+{
+    struct reference_ttl *ttl;
+
+    HASH_FIND(hh, r->ttls, &ino, sizeof ino, ttl);
+    return ttl;
+}
+
+static void begin_ttl(struct reference *r, uint64_t ino, uint64_t seconds, uint64_t now_us)
+{
+    struct reference_ttl *ttl = find_ttl(r, ino);
+
+    if (ttl == NULL) {
+        ttl = xcalloc(1, sizeof *ttl);
+        ttl->ino = ino;
+        HASH_ADD(hh, r->ttls, ino, sizeof ttl->ino, ttl);
+    }
+    ttl->seconds = seconds;
+    ttl->begun_us = now_us;
+}
+
+/* The load sets ttls of a second. A Write with a truncation begins it again. */
+static void note_ttl(struct reference *r, const Cfs__Command *c, uint64_t now_us)
+{
+    if (c->op_case == CFS__COMMAND__OP_SET_XATTR && c->set_xattr->name.len == strlen(TTL_NAME) &&
+        memcmp(c->set_xattr->name.data, TTL_NAME, strlen(TTL_NAME)) == 0)
+        begin_ttl(r, c->set_xattr->ino, 1, now_us);
+    if (c->op_case == CFS__COMMAND__OP_WRITE && find_ttl(r, c->write->ino) != NULL &&
+        c->write->truncate)
+        begin_ttl(r, c->write->ino, 1, now_us);
+}
+
+/* No entry is removed before its ttl has passed on a true clock; clocks drift by 2 % at most. */
+static bool check_expired(struct reference *r, const struct store_entry *entry,
+                          const struct store_result *got, uint64_t now_us)
+{
+    char text[80];
+
+    for (size_t i = 0; i < got->n_changes; i++) {
+        const Cfs__Change *change = got->changes[i];
+        const struct reference_ttl *ttl = find_ttl(r, change->ino);
+
+        if ((change->kind != CFS__CHANGE__KIND__UNLINK &&
+             change->kind != CFS__CHANGE__KIND__RMDIR) ||
+            ttl == NULL)
+            continue;
+        r->expired++;
+        snprintf(text, sizeof text, "an entry was removed after %" PRIu64 " us of its ttl",
+                 now_us - ttl->begun_us);
+        if (now_us - ttl->begun_us < ttl->seconds * 980000)
+            return wrong(r, entry, "TTL", text);
+    }
+    return true;
+}
+
+static bool check_ttls(struct reference *r, const Cfs__Command *c, const struct store_entry *entry,
+                       const struct store_result *got, uint64_t now_us)
+{
+    if (got->outcome != STORE_APPLIED || got->reply == NULL || c->op_case == CFS__COMMAND__OP_TXN)
+        return true;
+    if (c->op_case == CFS__COMMAND__OP_EXPIRE_ENTRIES)
+        return check_expired(r, entry, got, now_us);
+    if (status_of(got) == 0)
+        note_ttl(r, c, now_us);
+    return true;
+}
+
 /* ---- The existing inodes --------------------------------------------------------------------- */
 
 /* Records the files that the load uses, by their names in the root. */
@@ -240,7 +316,7 @@ static void note_made(struct reference *r, const Cfs__Command *c, const struct s
 /* ---- Application ----------------------------------------------------------------------------- */
 
 static bool judge(struct reference *r, const struct store_entry *entry,
-                  const struct store_result *got)
+                  const struct store_result *got, uint64_t now_us)
 {
     struct stamp stamp;
     Cfs__Command *c;
@@ -255,6 +331,7 @@ static bool judge(struct reference *r, const struct store_entry *entry,
     note_sessions(r, got);
     note_made(r, c, got);
     good = good && check_locks(r, &stamp, c, entry, got);
+    good = good && check_ttls(r, c, entry, got, now_us);
     cfs__command__free_unpacked(c, NULL);
     return good;
 }
@@ -278,7 +355,8 @@ static bool check_model(struct reference *r, const struct store_entry *entry,
     return same;
 }
 
-bool reference_apply(struct reference *r, uint64_t index, const struct store_entry *entry)
+bool reference_apply(struct reference *r, uint64_t index, const struct store_entry *entry,
+                     uint64_t now_us)
 {
     struct store_result got;
     bool good;
@@ -292,7 +370,7 @@ bool reference_apply(struct reference *r, uint64_t index, const struct store_ent
     }
     store_log_append(r->store, index, entry);
     store_apply(r->store, index, entry, &got);
-    good = judge(r, entry, &got) && check_model(r, entry, &got);
+    good = judge(r, entry, &got, now_us) && check_model(r, entry, &got);
     if (index % 256 == 0)
         store_log_compact(r->store, index);
     store_commit(r->store, false);

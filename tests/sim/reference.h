@@ -31,6 +31,14 @@ struct reference_session {
     UT_hash_handle hh;
 };
 
+struct reference_ttl { /* of an inode that has one */
+    uint64_t ino;
+    uint64_t
+        begun_us; /* in the simulation's time: when the last command that began it was committed */
+    uint64_t seconds;
+    UT_hash_handle hh;
+};
+
 #define REFERENCE_INOS 64
 
 struct reference {
@@ -48,7 +56,9 @@ struct reference {
     uint64_t cap;
     struct reference_row *rows;
     struct reference_session *sessions;
-    struct { /* some inodes that exist or existed */
+    struct reference_ttl *ttls;
+    uint64_t expired; /* entries whose ttl was over */
+    struct {          /* some inodes that exist or existed */
         uint64_t ino;
         uint32_t mode;
     } inos[REFERENCE_INOS];
@@ -59,8 +69,10 @@ struct reference {
 
 struct reference *reference_new(const char *dir, bool model);
 void reference_free(struct reference *r);
-/* Applies the entry applied + 1. False: a violation, described in r->error. */
-bool reference_apply(struct reference *r, uint64_t index, const struct store_entry *entry);
+/* Applies the entry applied + 1, which is committed at now_us. False: a violation, described in
+ * r->error. */
+bool reference_apply(struct reference *r, uint64_t index, const struct store_entry *entry,
+                     uint64_t now_us);
 const struct reference_row *reference_find(struct reference *r, uint64_t session, uint64_t seq);
 /* At the end: compares the whole tree with the model, and calls store_check(). */
 bool reference_check(struct reference *r);

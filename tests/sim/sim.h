@@ -9,6 +9,7 @@
  *                 committed log once, in order, and never crashes
  *   MODEL         in some worlds: the reference answers as tests/lib/model.h, and has its tree
  *   LOCKS         in the others: the reference grants as tests/lib/lock_model.h
+ *   TTL           no entry is removed before its ttl has passed, though wall clocks are a day apart
  *   ONCE          each (session, number) is applied once, in order, by a living session; bytes
  *                 that hosts append are in the file once, in the order of their answers
  *   ANSWER        each answer is the one that the log gives for the command that was sent
@@ -39,7 +40,7 @@ struct sim_config {
 struct sim_stats {
     struct raft_sim_stats raft;
     uint64_t submitted, answered, unknown; /* requests */
-    uint64_t commits, syncs, entries, sessions, grants, ended;
+    uint64_t commits, syncs, entries, sessions, grants, ended, expired;
     uint64_t power_cuts, kills, disk_failures, store_checks, restarts;
 };
 

@@ -235,6 +235,7 @@ static void fill(const struct world *w, struct sim_stats *stats)
     stats->sessions = w->reference->opened;
     stats->ended = w->reference->ended;
     stats->grants = w->reference->grants;
+    stats->expired = w->reference->expired;
 }
 
 bool sim_run(const struct sim_config *config, struct sim_stats *stats, uint64_t *digest,

@@ -73,8 +73,10 @@ static void print_stats(const struct sim_stats *s)
            "), entries %" PRIu64 "\n",
            r->events, r->messages, s->commits, s->syncs, s->entries);
     printf("  requests %" PRIu64 ", answered %" PRIu64 ", given up %" PRIu64 "; barriers %" PRIu64
-           "; sessions %" PRIu64 ", ended %" PRIu64 "; locks granted later %" PRIu64 "\n",
-           s->submitted, s->answered, s->unknown, r->barriers, s->sessions, s->ended, s->grants);
+           "; sessions %" PRIu64 ", ended %" PRIu64 "; locks granted later %" PRIu64
+           "; ttls over %" PRIu64 "\n",
+           s->submitted, s->answered, s->unknown, r->barriers, s->sessions, s->ended, s->grants,
+           s->expired);
     printf("  crashes %" PRIu64 " (power cuts %" PRIu64 ", kills %" PRIu64
            "), failing disks %" PRIu64 " (died %" PRIu64 "), pauses %" PRIu64
            ", clocks set %" PRIu64 ", cuts %" PRIu64 "\n",
@@ -132,7 +134,7 @@ static int look_for_gaps(const struct sim_stats *s)
     bool all = s->power_cuts > 0 && s->kills > 0 && s->disk_failures > 0 && r->deaths > 0 &&
                r->snapshots > 0 && r->changes > 0 && r->transfers > 0 && r->cuts > 0 &&
                r->pauses > 0 && r->jumps > 0 && r->barriers > 0 && s->grants > 0 && s->ended > 0 &&
-               s->answered > 1000;
+               s->expired > 0 && s->answered > 1000;
 
     if (!all)
         printf("a kind of trouble has not occurred\n");

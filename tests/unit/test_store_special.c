@@ -292,56 +292,141 @@ static void add_due(void *arg, uint64_t ino, uint64_t version)
     d->version[d->n++] = version;
 }
 
-static struct due due_at(int64_t now)
+/* What is due when elapsed_ms have passed since the last ExpireEntries. */
+static struct due due_in(uint64_t elapsed_ms)
 {
     struct due d = {.n = 0};
 
-    store_due(k->store, now, 8, add_due, &d);
+    store_due(k->store, elapsed_ms, 8, add_due, &d);
     return d;
+}
+
+/* The leader measured so much, and finds nothing due. */
+static void pass(uint64_t elapsed_ms)
+{
+    assert_int_equal(txn_expire(k, &b, 12345, 0, elapsed_ms), 0);
+    assert_int_equal(k->value, 0);
 }
 
 static void test_ttl(void **state)
 {
     uint64_t f = file_of(&a, ROOT, "f", INHERIT);
     struct due due;
-    int64_t set_at, written_at;
+    int64_t set_at;
     char text[32];
 
     (void)state;
+    assert_int_equal(store_clock(k->store), 0);
+    assert_int_equal(store_ttls(k->store), STORE_TTLS_NONE);
     assert_int_equal(set(&a, f, "ttl", "60"), 0);
     set_at = k->now;
     assert_xattr(f, "ttl", "60");
     snprintf(text, sizeof text, "%lld", (long long)((set_at + 60 * SECOND) / SECOND + 1));
     assert_xattr(f, "expires", text);
-    assert_int_equal(due_at(set_at + 60 * SECOND - 1).n, 0);
-    due = due_at(set_at + 60 * SECOND);
+    /* It has no deadline before the leader has measured a time that begins after it. */
+    assert_int_equal(store_ttls(k->store), STORE_TTLS_BEGUN);
+    assert_int_equal(due_in(UINT64_MAX).n, 0);
+    pass(1000000);
+    assert_true(store_clock(k->store) > 0);
+    assert_int_equal(store_ttls(k->store), STORE_TTLS_RUNNING);
+    assert_int_equal(due_in(59999).n, 0);
+    due = due_in(60000);
     assert_int_equal(due.n, 1);
     assert_int_equal(due.ino[0], f);
     assert_int_equal(due.version[0], 0);
-    /* Too early; another version; another inode. */
-    assert_int_equal(txn_expire(k, &b, f, 0, set_at + 60 * SECOND - 1), 0);
+    /* Another version; another inode; too early. Each leaves time. */
+    assert_int_equal(txn_expire(k, &b, f, 1, 20000), 0);
     assert_int_equal(k->value, 0);
-    assert_int_equal(txn_expire(k, &b, f, 1, set_at + 60 * SECOND), 0);
+    assert_int_equal(txn_expire(k, &b, f + 1, 0, 20000), 0);
     assert_int_equal(k->value, 0);
-    assert_int_equal(txn_expire(k, &b, f + 1, 0, set_at + 60 * SECOND), 0);
+    assert_int_equal(txn_expire(k, &b, f, 0, 19999), 0);
     assert_int_equal(k->value, 0);
+    assert_int_equal(due_in(0).n, 0);
+    assert_int_equal(due_in(1).n, 1);
     /* A change of the data restarts the ttl; a change of attributes does not. */
-    k->now = set_at + 30 * SECOND;
     assert_int_equal(txn_write_as(k, &a, f, "x"), 0);
-    written_at = k->now;
+    assert_int_equal(due_in(UINT64_MAX).n, 0);
+    pass(30000); /* time before the change and after it: nobody knows how much */
     assert_int_equal(kit_chmod(k, f, 0600), 0);
-    assert_int_equal(due_at(written_at + 60 * SECOND - 1).n, 0);
-    due = due_at(written_at + 60 * SECOND);
+    assert_int_equal(due_in(59999).n, 0);
+    due = due_in(60000);
     assert_int_equal(due.n, 1);
     assert_int_equal(due.version[0], 1);
-    assert_int_equal(txn_expire(k, &b, f, 0, written_at + 60 * SECOND), 0);
+    assert_int_equal(txn_expire(k, &b, f, 0, 60000), 0);
     assert_int_equal(k->value, 0);
-    assert_int_equal(txn_expire(k, &b, f, 1, written_at + 60 * SECOND), 0);
+    assert_int_equal(txn_expire(k, &b, f, 1, 0), 0);
     assert_int_equal(k->value, 1);
     assert_int_equal(k->n_changes, 1);
     assert_change(0, CFS__CHANGE__KIND__UNLINK, f, "f");
     assert_by_itself();
-    assert_int_equal(due_at(INT64_MAX).n, 0);
+    assert_int_equal(due_in(UINT64_MAX).n, 0);
+    assert_int_equal(store_ttls(k->store), STORE_TTLS_NONE);
+}
+
+/* Wall clocks may show any time, in any order; a command of a deposed leader counts nothing. */
+static void test_ttl_clocks(void **state)
+{
+    uint64_t f = file_of(&a, ROOT, "f", INHERIT);
+    Cfs__ExpireEntries op = CFS__EXPIRE_ENTRIES__INIT;
+    Cfs__Command command = CFS__COMMAND__INIT;
+    int64_t clock;
+
+    (void)state;
+    assert_int_equal(set(&a, f, "ttl", "3600"), 0);
+    k->now += 86400 * SECOND;
+    pass(0);
+    clock = store_clock(k->store);
+    k->now += 86400 * SECOND;
+    assert_int_equal(txn_expire(k, &b, f, 0, 3599999), 0);
+    assert_int_equal(k->value, 0);
+    assert_true(store_clock(k->store) == clock + INT64_C(3599999000000));
+    command.op_case = CFS__COMMAND__OP_EXPIRE_ENTRIES;
+    command.expire_entries = &op;
+    op.elapsed_ms = 1000;
+    op.clock = (uint64_t)store_clock(k->store);
+    op.term = k->term + 1;
+    assert_int_equal(kit_run_as(k, &b, &command), ESTALE);
+    op.term = k->term;
+    op.clock--; /* measured from another time: it would count twice */
+    assert_int_equal(kit_run_as(k, &b, &command), ESTALE);
+    assert_true(store_clock(k->store) == clock + INT64_C(3599999000000));
+    kit_close(k); /* it is on the disk */
+    kit_open(k);
+    assert_true(store_clock(k->store) == clock + INT64_C(3599999000000));
+    assert_int_equal(due_in(0).n, 0);
+    k->now = 1; /* 1970 */
+    assert_int_equal(txn_expire(k, &b, f, 0, 1), 0);
+    assert_int_equal(k->value, 1);
+    /* No overflow. */
+    op.term = k->term;
+    op.elapsed_ms = UINT64_MAX;
+    op.clock = (uint64_t)store_clock(k->store);
+    assert_int_equal(kit_run_as(k, &b, &command), 0);
+    assert_true(store_clock(k->store) == INT64_MAX);
+}
+
+/* More ttls than one command gives deadlines to: the next one goes on. */
+static void test_ttls_many(void **state)
+{
+    uint64_t f;
+    char name[16];
+
+    (void)state;
+    pass(0);
+    for (unsigned i = 0; i <= LIMIT_EXPIRE_MAX; i++) {
+        snprintf(name, sizeof name, "f%u", i);
+        f = file_of(&a, ROOT, name, INHERIT);
+        assert_int_equal(set(&a, f, "ttl", "1"), 0);
+    }
+    pass(1000);
+    assert_int_equal(store_ttls(k->store), STORE_TTLS_BEGUN); /* f waits */
+    assert_int_equal(due_in(999).n, 0);
+    pass(1);
+    assert_int_equal(store_ttls(k->store), STORE_TTLS_RUNNING);
+    assert_int_equal(txn_expire(k, &b, f, 0, 999), 0);
+    assert_int_equal(k->value, 0);
+    assert_int_equal(txn_expire(k, &b, f, 0, 1), 0);
+    assert_int_equal(k->value, 1);
 }
 
 /* The ttl of a directory runs from the moment when it became empty. */
@@ -352,29 +437,34 @@ static void test_ttl_of_directory(void **state)
 
     (void)state;
     assert_int_equal(set(&a, d, "ttl", "10"), 0);
-    assert_int_equal(due_at(INT64_MAX).n, 1);
+    pass(0);
+    assert_int_equal(due_in(10000).n, 1);
     file_of(&a, d, "f", INHERIT);
-    assert_int_equal(due_at(INT64_MAX).n, 0);
+    assert_int_equal(store_ttls(k->store), STORE_TTLS_NONE);
+    assert_int_equal(due_in(UINT64_MAX).n, 0);
     assert_xattr(d, "expires", NULL);
-    assert_int_equal(txn_expire(k, &b, d, 1, k->now + 100 * SECOND), 0);
+    assert_int_equal(txn_expire(k, &b, d, 1, 100000), 0);
     assert_int_equal(k->value, 0);
     assert_int_equal(txn_unlink_as(k, &a, d, "f", false), 0);
-    assert_int_equal(due_at(k->now + 10 * SECOND - 1).n, 0);
-    due = due_at(k->now + 10 * SECOND);
+    pass(100000);
+    assert_int_equal(due_in(9999).n, 0);
+    due = due_in(10000);
     assert_int_equal(due.n, 1);
     assert_int_equal(due.version[0], kit_stat(k, d).cversion);
-    assert_int_equal(txn_expire(k, &b, d, 2, k->now + 10 * SECOND), 0);
+    assert_int_equal(txn_expire(k, &b, d, 2, 10000), 0);
     assert_int_equal(k->value, 1);
     assert_change(0, CFS__CHANGE__KIND__RMDIR, d, "d");
     /* A ttl set on a directory that is not empty runs from when it becomes empty. */
     d = dir_of(&a, ROOT, "d", INHERIT);
     file_of(&a, d, "f", INHERIT);
     assert_int_equal(set(&a, d, "ttl", "10"), 0);
-    assert_int_equal(due_at(INT64_MAX).n, 0);
+    pass(10000);
+    assert_int_equal(due_in(UINT64_MAX).n, 0);
     assert_int_equal(txn_unlink_as(k, &a, d, "f", false), 0);
-    assert_int_equal(due_at(INT64_MAX).n, 1);
+    pass(10000);
+    assert_int_equal(due_in(10000).n, 1);
     assert_int_equal(kit_removexattr(k, d, "user.coordfs.ttl"), 0);
-    assert_int_equal(due_at(INT64_MAX).n, 0);
+    assert_int_equal(due_in(UINT64_MAX).n, 0);
 }
 
 static void test_ttl_errors(void **state)
@@ -406,6 +496,8 @@ static void test_ttl_errors(void **state)
     op.n_entries = ARRAY_LEN(entries);
     assert_int_equal(kit_run_as(k, &a, &command), E2BIG);
     op.n_entries--;
+    assert_int_equal(kit_run_as(k, &a, &command), ESTALE); /* of no term */
+    op.term = k->term;
     assert_int_equal(kit_run_as(k, &a, &command), 0);
     assert_int_equal(k->value, 0);
 }
@@ -669,6 +761,8 @@ static void test_checks(void **state)
     assert_violation(SET("guard = 99", 2), SET("guard = 0", 2), "S43");
     assert_violation(SET("deadline = 7", 2), SET("deadline = 0", 2), "S43");
     assert_violation(SET("ttl = 7, deadline = 7", 2), SET("ttl = 0, deadline = 0", 2), "S43");
+    assert_violation("INSERT INTO setting VALUES('clock', 0)",
+                     "DELETE FROM setting WHERE name = 'clock'", "S61");
     assert_violation(SET("sequence = 7", 3), SET("sequence = 0", 3), "S43");
     assert_violation(SET("ino = 77", 3), SET("ino = 3", 77), "S43");
     assert_violation(SET("session = 77", 3),
@@ -690,6 +784,8 @@ static void test_same_elsewhere(void **state)
     f = file_of(&b, d, "f", OPEN);
     assert_int_equal(set(&a, f, "ttl", "60"), 0);
     assert_int_equal(txn_make_as(k, &b, d, "s", S_IFREG, INHERIT, true), 0);
+    pass(5);
+    pass(6);
     kit_empty(&twin);
     kit_follow(&twin, k);
     kit_assert_hash(&twin, k);
@@ -718,6 +814,8 @@ int main(void)
         T(test_ephemeral_limit),
         T(test_ephemeral_rename),
         T(test_ttl),
+        T(test_ttl_clocks),
+        T(test_ttls_many),
         T(test_ttl_of_directory),
         T(test_ttl_errors),
         T(test_container),

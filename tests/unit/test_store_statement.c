@@ -96,7 +96,9 @@ static void test_indexes(void **state)
     assert_plan(db, STATEMENT_LOCK_CONFLICT, "PRIMARY KEY (ino=? AND kind=?)");
     assert_plan(db, STATEMENT_SPECIAL_SESSIONS, "COVERING INDEX special_session");
     assert_plan(db, STATEMENT_SPECIAL_OF_SESSION, "COVERING INDEX special_session (session=?)");
-    assert_plan(db, STATEMENT_SPECIAL_DUE, "INDEX special_deadline (deadline<?)");
+    assert_plan(db, STATEMENT_SPECIAL_DUE, "INDEX special_deadline (deadline>? AND deadline<?)");
+    assert_plan(db, STATEMENT_SPECIAL_PENDING, "COVERING INDEX special_deadline (deadline<?)");
+    assert_plan(db, STATEMENT_SPECIAL_RUNNING, "COVERING INDEX special_deadline (deadline>?)");
     assert_plan(db, STATEMENT_DIRENT_FIRST, "COVERING INDEX dirent_ino (ino=?)");
     assert_plan(db, STATEMENT_HISTORY_AFTER, "INTEGER PRIMARY KEY (rowid>?)");
     assert_plan(db, STATEMENT_DIRENT_PARENTS, "INDEX dirent_ino (ino=?)");
