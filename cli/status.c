@@ -89,6 +89,18 @@ static void print_options(const json_t *status)
         putchar('\n');
 }
 
+static void print_names(const json_t *status)
+{
+    const json_t *n = json_object_get(status, "names");
+
+    if (!json_is_object(n))
+        return;
+    printf(
+        "names     %lld updated, 99 %% within %lld ms, all within %lld ms; %lld wait, %lld late\n",
+        number(n, "updated"), number(n, "p99_ms"), number(n, "max_ms"), number(n, "stale"),
+        number(n, "late"));
+}
+
 static void print_status(const json_t *status)
 {
     const json_t *store = json_object_get(status, "store");
@@ -98,6 +110,7 @@ static void print_status(const json_t *status)
     printf("mount     %s\n", text(status, "mount"));
     print_options(status);
     print_mirror(status);
+    print_names(status);
     print_leader(status);
     printf("index     commit %lld, applied %lld, log %lld..%lld\n", number(status, "commit"),
            number(status, "applied"), number(status, "first"), number(status, "last"));

@@ -93,9 +93,26 @@ static json_t *mirror_json(struct daemon *d)
     if (fs == NULL)
         return json_null();
     fs_mirror_status(fs, &s);
-    return json_pack("{s:b, s:s, s:i, s:I, s:I, s:I, s:I}", "on", s.on, "why", s.why, "pid", s.pid,
-                     "done", number(s.done), "refused", number(s.refused), "missed",
-                     number(s.missed), "restarts", number(s.restarts));
+    return json_pack("{s:b, s:s, s:i, s:I, s:I, s:I, s:I, s:I}", "on", s.on, "why", s.why, "pid",
+                     s.pid, "done", number(s.done), "refused", number(s.refused), "missed",
+                     number(s.missed), "restarts", number(s.restarts), "rests", number(s.rests));
+}
+
+static json_t *names_json(struct daemon *d)
+{
+    struct fs *fs = atomic_load(&d->fs);
+    struct fs_names_status s;
+    uint64_t p99_ms, all = 0;
+
+    if (fs == NULL)
+        return json_null();
+    fs_names_status(fs, &s);
+    for (unsigned i = 0; i < FS_DELAYS; i++)
+        all += s.counts[i];
+    p99_ms = fs_names_p99_ms(&s);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "updated", number(all), "stale", number(s.stale),
+                     "late", number(s.late), "p99_ms",
+                     number(p99_ms == UINT64_MAX ? s.max_ms : p99_ms), "max_ms", number(s.max_ms));
 }
 
 json_t *status_json(struct daemon *d)
@@ -126,6 +143,7 @@ json_t *status_json(struct daemon *d)
                         d->options.mount != NULL ? json_string(d->options.mount) : json_null());
     json_object_set_new(out, "options", options_json(&d->options));
     json_object_set_new(out, "mirror", mirror_json(d));
+    json_object_set_new(out, "names", names_json(d));
     json_object_set_new(out, "members", members_json(&s));
     json_object_set_new(out, "store", store_json(d->store));
     json_object_set_new(out, "limits", limits_json());

@@ -189,6 +189,29 @@ static void member_metrics(struct buf *out, const struct driver_status *s)
                        s->last_index - min_u64(s->members[i].match, s->last_index));
 }
 
+/* A histogram: each bucket counts the names up to its bound. */
+static void names_metrics(struct buf *out, struct fs *fs)
+{
+    struct fs_names_status s;
+    uint64_t n = 0;
+
+    fs_names_status(fs, &s);
+    buf_printf(out, "# HELP coordfs_names_stale_seconds How long names were stale here after other "
+                    "hosts' changes were applied.\n"
+                    "# TYPE coordfs_names_stale_seconds histogram\n");
+    for (unsigned i = 0; i < FS_DELAYS - 1; i++) {
+        n += s.counts[i];
+        buf_printf(out, "coordfs_names_stale_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",
+                   fs_delay_bounds_ms[i] / 1000.0, n);
+    }
+    n += s.counts[FS_DELAYS - 1];
+    buf_printf(out, "coordfs_names_stale_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", n);
+    buf_printf(out, "coordfs_names_stale_seconds_sum %g\n", s.sum_ms / 1000.0);
+    buf_printf(out, "coordfs_names_stale_seconds_count %" PRIu64 "\n", n);
+    metric(out, "names_stale", "gauge", "Names that are stale now.", s.stale);
+    metric(out, "names_late", "gauge", "Changes that wait until a directory is unlocked.", s.late);
+}
+
 static void metrics_view(struct views *v, struct buf *out)
 {
     struct daemon *d = v->daemon;
@@ -208,6 +231,8 @@ static void metrics_view(struct views *v, struct buf *out)
            consensus_pending(d->consensus));
     metric(out, "fuse_requests_total", "counter", "Requests of the kernel.",
            fs != NULL ? fs_requests(fs) : 0);
+    if (fs != NULL)
+        names_metrics(out, fs);
     member_metrics(out, &s);
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "fs/cache/invalidate.h"
 #include "fs/lock/lock_request.h"
 #include "fs/state.h"
@@ -14,6 +15,7 @@ struct changes {
     struct fs *fs;
     bool own;
     bool replaced;
+    uint64_t posted_ms;
     size_t n;
     Cfs__Change **list;
 };
@@ -23,6 +25,7 @@ static void on_changes(struct mail *mail)
     struct changes *m = CONTAINER_OF(mail, struct changes, mail);
     struct fs *fs = m->fs;
 
+    fs->lanes.changed_ms = m->posted_ms;
     if (m->replaced) {
         invalidate_forget_all(fs);
         lock_requests_replaced(fs);
@@ -33,6 +36,7 @@ static void on_changes(struct mail *mail)
         invalidate_change(fs, m->list[i], m->own);
         cfs__change__free_unpacked(m->list[i], NULL);
     }
+    fs->lanes.changed_ms = 0;
     vdir_news(fs);
     free(m->list);
     free(m);
@@ -42,6 +46,7 @@ static void on_changes(struct mail *mail)
 static void post(struct fs *fs, struct changes *m)
 {
     m->fs = fs;
+    m->posted_ms = clock_boot_ms();
     atomic_fetch_add(&fs->invalidate_posted, 1);
     mailbox_post(&fs->mailbox, &m->mail, on_changes);
 }

@@ -48,6 +48,7 @@ struct fs_mirror_status {
     uint64_t refused; /* changes without events, because this host changed the same names later */
     uint64_t missed;
     uint64_t restarts; /* of its process */
+    uint64_t rests;    /* of changes that needed what a local process had locked */
 };
 
 /* Mounts (type fuse.coordfs, default_permissions, allow_other). Returns 0, or -errno and one clear
@@ -97,6 +98,24 @@ void fs_told(struct fs *fs, uint64_t index);
 
 /* Any thread. */
 void fs_mirror_status(struct fs *fs, struct fs_mirror_status *out);
+
+/* How long names of this mount were stale after other hosts' changes were applied here. */
+#define FS_DELAYS 12
+#define FS_DELAY_BOUNDS_MS                                                                         \
+    {                                                                                              \
+        1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000                                             \
+    }
+struct fs_names_status {
+    uint64_t counts[FS_DELAYS]; /* names, by the first bound that is not below; the last: longer */
+    uint64_t max_ms, sum_ms;
+    uint64_t stale; /* names that the kernel may still use */
+    uint64_t late;  /* changes that wait until a directory is unlocked (fs/cache/lane_late.h) */
+};
+/* Any thread. */
+void fs_names_status(struct fs *fs, struct fs_names_status *out);
+/* The bound, in ms, that 99 of 100 names keep; UINT64_MAX: some take longer than all bounds. */
+uint64_t fs_names_p99_ms(const struct fs_names_status *s);
+extern const unsigned fs_delay_bounds_ms[FS_DELAYS - 1];
 
 /* The number of requests that the kernel has sent. Any thread. */
 uint64_t fs_requests(struct fs *fs);

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "fs/cache/lane_delay.h"
 #include "fs/cache/lane_job.h"
+#include "fs/cache/lane_late.h"
+#include "fs/cache/lane_worker.h"
 #include "fs/mirror/mirror.h"
 #include "fs/state.h"
 
@@ -19,8 +22,9 @@ static void lane_start(struct lane *lane, struct fs *fs)
     check(pthread_cond_init(&lane->changed, NULL) == 0);
     STAILQ_INIT(&lane->todo);
     TAILQ_INIT(&lane->jobs);
-    atomic_init(&lane->ended, false);
-    check(pthread_create(&lane->thread, NULL, lane_job_thread, lane) == 0);
+    TAILQ_INIT(&lane->late);
+    LIST_INIT(&lane->workers);
+    lane_worker_start(lane);
 }
 
 void lanes_start(struct fs *fs)
@@ -36,7 +40,7 @@ static void lane_ask_end(struct lane *lane)
 {
     pthread_mutex_lock(&lane->lock);
     lane->stop = true;
-    pthread_cond_signal(&lane->changed);
+    pthread_cond_broadcast(&lane->changed);
     pthread_mutex_unlock(&lane->lock);
 }
 
@@ -49,15 +53,15 @@ void lanes_ask_end(struct fs *fs)
 
 bool lanes_ended(struct fs *fs)
 {
-    return atomic_load(&fs->lanes.pages.ended) && atomic_load(&fs->lanes.names.ended);
+    return lane_workers_ended(&fs->lanes.pages) && lane_workers_ended(&fs->lanes.names);
 }
 
 static void lane_fini(struct lane *lane)
 {
     struct lane_job *job;
 
-    check(pthread_join(lane->thread, NULL) == 0);
-    while ((job = TAILQ_FIRST(&lane->jobs)) != NULL)
+    lane_workers_join(lane);
+    while ((job = lane_job_first(lane)) != NULL)
         lane_job_free(job);
     pthread_cond_destroy(&lane->changed);
     pthread_mutex_destroy(&lane->lock);
@@ -81,10 +85,12 @@ void lanes_fini(struct fs *fs)
 
 int lanes_turn(struct fs *fs)
 {
-    int again_ms = lane_job_retry_due(fs);
-    int wait_ms = clock_sooner(again_ms, lane_turn_pages(fs));
+    int wait_ms = clock_sooner(lane_job_retry_due(fs), lane_turn_pages(fs));
 
     lane_turn_names(fs);
+    wait_ms = clock_sooner(wait_ms, lane_late_turn(&fs->lanes.pages));
+    wait_ms = clock_sooner(wait_ms, lane_late_turn(&fs->lanes.names));
+    wait_ms = clock_sooner(wait_ms, lane_delay_turn(fs));
     return atomic_load(&fs->lanes.look_again) ? LOOK_AGAIN_MS : wait_ms;
 }
 
@@ -92,18 +98,21 @@ int lanes_turn(struct fs *fs)
 
 bool lane_wait_all(struct lane *lane, struct request *r)
 {
-    struct lane_job *last = TAILQ_LAST(&lane->jobs, lane_jobs);
+    struct lane_job *last;
 
+    lane_forget_now(lane->fs, 0); /* a barrier or a lock, which must be fast */
+    last = TAILQ_LAST(&lane->jobs, lane_jobs);
+    if (last == NULL)
+        last = lane_late_last(lane);
     if (last == NULL)
         return false;
-    lane_forget_now(lane->fs, 0); /* a barrier or a lock, which must be fast */
     request_wait(r, &last->after);
     return true;
 }
 
 bool lane_is_busy(const struct lane *lane)
 {
-    return !TAILQ_EMPTY(&lane->jobs);
+    return lane_job_first(lane) != NULL;
 }
 
 void lane_then(struct lane *lane, struct request *r)

@@ -11,6 +11,10 @@
  * (fs/mirror/mirror.h) are jobs of the name lane, too: they also need the locks of the inodes that
  * their names lead to.
  *
+ * A local process may hold such a lock as long as it likes: it lists a directory into memory whose
+ * pages do not come. What cannot be told to the kernel in time is late (fs/cache/lane_late.h), and
+ * delays only those who use the same inode.
+ *
  * The name lane may be slower than the changes, or hang as long as the mirror's process may
  * (mirror.patience_ms). If it has too many jobs, the waiting ones are given up and all names are
  * invalidated instead. If that is not possible (before Linux 6.16, and when something is mounted on
@@ -25,6 +29,7 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+#include "fs/fs.h"
 #include "fs/request/request.h"
 
 /* Largest number of jobs of the name lane. inotify itself would not keep as many events. */
@@ -45,25 +50,48 @@ struct mirror_op;
 struct node;
 TAILQ_HEAD(lane_jobs, lane_job);
 
+struct lane_worker;
+struct late_ino;
+
 struct lane {
     struct fs *fs;
-    pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     STAILQ_HEAD(, lane_job) todo; /* under the lock */
     bool stop;                    /* under the lock */
-    atomic_bool ended;
-    struct lane_jobs jobs; /* all unfinished jobs, in order */
-    unsigned n_jobs;
-    unsigned n_running; /* jobs that the thread has */
-    uint64_t n_posted;  /* jobs since the start */
+    LIST_HEAD(, lane_worker) workers;
+    struct lane_worker *active; /* the one that takes what is to do; the others are set aside */
+    unsigned n_workers;
+    struct lane_jobs jobs; /* unfinished jobs, in order */
+    struct lane_jobs late; /* the same, of those that are late */
+    struct late_ino *late_inos;
+    bool late_first;       /* in the next turn */
+    bool late_waited;      /* requests may wait for late jobs */
+    bool late_changed;     /* a late job may be able to begin */
+    uint64_t late_look_ms; /* next look at them if nothing changes */
+    unsigned n_jobs;       /* of both lists */
+    unsigned n_late;       /* of these: in the second */
+    unsigned n_running;    /* jobs that the active worker has */
+    uint64_t n_posted;     /* jobs since the start */
+};
+
+struct lane_delays { /* of the name lane (fs/cache/lane_delay.h); other threads read the atomics */
+    atomic_uint_fast64_t counts[FS_DELAYS];
+    atomic_uint_fast64_t max_ms, sum_ms;
+    atomic_uint_fast64_t n_stale;
+    atomic_uint_fast64_t n_late;
+    uint64_t since_ms; /* no name is stale for longer */
+    uint64_t next_ms;  /* next attempt to make the kernel ask for every name */
 };
 
 struct lanes {
     struct lane pages, names;
+    struct lane_delays delays;
+    uint64_t changed_ms;    /* when the change that is handled now was handed over; 0: none is */
     atomic_bool look_again; /* a job of the name lane waits for an event that will come */
     unsigned n_epochs;      /* jobs that invalidate all names: any inode may be moving */
     uint64_t shed_at;       /* not before this number of jobs was posted */
+    uint64_t asked_again; /* the kernel asks for every name that a job up to this number is about */
     uint64_t next_retry_ms;
     struct lane_jobs retries;
     struct lane_jobs held; /* of the page lane */
@@ -98,7 +126,8 @@ void lane_mirror(struct fs *fs, struct mirror_op *op);
 bool lane_wait_inode(struct fs *fs, uint64_t ino, struct request *r);
 /* The same for all requests that wait in `queue`. */
 bool lane_move_waiters(struct fs *fs, uint64_t ino, struct request_queue *queue);
-/* If a lane has work: true, and r ends when all of its present work is done. */
+/* If a lane has work: true, and r ends when all of its present work is done, or is late and may be
+ * passed (fs/cache/lane_late.h). */
 bool lane_wait_all(struct lane *lane, struct request *r);
 bool lane_is_busy(const struct lane *lane); /* True if a lane has work. */
 /* r ends when all present work of the lane is done; immediately if there is none. */
@@ -120,8 +149,8 @@ bool lane_expire_all(struct fs *fs);
  * knows. */
 bool lane_forgets_other(struct fs *fs, uint64_t parent, const char *name, uint64_t ino);
 
-/* Repeats due jobs, and begins jobs of the name lane that need not wait any more. Returns the time
- * until there is more work, in ms; -1: none. */
+/* Looks for jobs that are late, repeats due jobs, and begins jobs that need not wait any more.
+ * Returns the time until there is more work, in ms; -1: none. */
 int lanes_turn(struct fs *fs);
 
 #endif

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "fs/cache/lane_delay.h"
+#include "fs/cache/lane_late.h"
 #include "fs/kernel/notify.h"
 #include "fs/mirror/mirror.h"
 #include "fs/state.h"
@@ -54,7 +56,9 @@ struct lane_job *lane_job_new(struct lane *lane, enum lane_what what, uint64_t i
 
 void lane_job_free(struct lane_job *job)
 {
-    TAILQ_REMOVE(&job->lane->jobs, job, link);
+    lane_delay_end(job);
+    lane_late_remove(job);
+    TAILQ_REMOVE(job->late ? &job->lane->late : &job->lane->jobs, job, link);
     job->lane->n_jobs--;
     if (job->op != NULL)
         mirror_op_free(&job->lane->fs->mirror, job->op);
@@ -62,11 +66,66 @@ void lane_job_free(struct lane_job *job)
     free(job);
 }
 
-/* ---- The thread of a lane ---- */
-
-static int run_job(struct fs *fs, const struct lane_job *job)
+unsigned lane_job_inos(const struct lane_job *job, uint64_t out[MIRROR_INOS])
 {
-    struct io *io = &fs->io;
+    if (job->op != NULL)
+        return mirror_inos(job->op, out);
+    out[0] = job->parent != 0 ? job->parent : job->ino;
+    return out[0] != 0;
+}
+
+static bool has_names(const struct lane_job *job)
+{
+    return job->lane == &job->lane->fs->lanes.names;
+}
+
+/* Nobody tells us when the rest is over, so the reader looks again. */
+static bool rests(struct lane_job *job)
+{
+    if (job->op == NULL || job->op->rest_until_ms == 0 || job->op->rest_until_ms <= clock_boot_ms())
+        return false;
+    atomic_store(&job->lane->fs->lanes.look_again, true);
+    return true;
+}
+
+bool lane_job_is_held(struct lane_job *job)
+{
+    uint64_t inos[MIRROR_INOS];
+
+    if (!has_names(job))
+        return false;
+    for (unsigned i = lane_job_inos(job, inos); i > 0; i--)
+        if (requests_hold(job->lane->fs, inos[i - 1]))
+            return true;
+    return rests(job);
+}
+
+bool lane_job_is_early(const struct lane_job *job)
+{
+    const struct lane_job *a = TAILQ_FIRST(&job->lane->fs->lanes.pages.jobs);
+
+    return job->op != NULL && a != NULL && a->number <= job->after_a;
+}
+
+struct lane_job *lane_job_first(const struct lane *lane)
+{
+    struct lane_job *job = TAILQ_FIRST(&lane->jobs);
+
+    return job != NULL ? job : TAILQ_FIRST(&lane->late);
+}
+
+struct lane_job *lane_job_next(const struct lane_job *job)
+{
+    struct lane_job *next = TAILQ_NEXT(job, link);
+
+    return next != NULL || job->late ? next : TAILQ_FIRST(&job->lane->late);
+}
+
+/* ---- Doing it ---- */
+
+int lane_job_run(struct mirror_process *process, struct lane_job *job)
+{
+    struct io *io = &job->lane->fs->io;
     int err;
 
     switch (job->what) {
@@ -84,43 +143,16 @@ static int run_job(struct fs *fs, const struct lane_job *job)
     case LANE_EPOCH:
         return notify_epoch(io);
     case LANE_MIRROR:
-        return mirror_run(&fs->mirror, io, job->op);
+        return mirror_run(process, io, job->op);
     }
     return -EINVAL;
 }
 
 static void on_job_done(struct mail *mail);
 
-static struct lane_job *next_job(struct lane *lane)
+void lane_job_done(struct lane_job *job)
 {
-    struct lane_job *job;
-
-    pthread_mutex_lock(&lane->lock);
-    while ((job = STAILQ_FIRST(&lane->todo)) == NULL && !lane->stop)
-        pthread_cond_wait(&lane->changed, &lane->lock);
-    if (lane->stop)
-        job = NULL;
-    else
-        STAILQ_REMOVE_HEAD(&lane->todo, todo_link);
-    pthread_mutex_unlock(&lane->lock);
-    return job;
-}
-
-void *lane_job_thread(void *arg)
-{
-    struct lane *lane = arg;
-    struct lane_job *job;
-
-    if (lane == &lane->fs->lanes.names)
-        mirror_start(&lane->fs->mirror);
-    while ((job = next_job(lane)) != NULL) {
-        job->err = run_job(lane->fs, job);
-        mailbox_post(&lane->fs->mailbox, &job->mail, on_job_done);
-    }
-    if (lane == &lane->fs->lanes.names)
-        mirror_stop(&lane->fs->mirror);
-    atomic_store(&lane->ended, true);
-    return NULL;
+    mailbox_post(&job->lane->fs->mailbox, &job->mail, on_job_done);
 }
 
 void lane_job_post(struct lane_job *job)
@@ -171,6 +203,8 @@ void lane_job_finish(struct fs *fs, struct lane_job *job)
     unmark_node(fs, job);
     if (before != NULL)
         requests_move(&job->after, &before->after);
+    else if (!job->late)
+        lane_late_pass(job->lane, &job->after);
     request_wake(&job->waiters, 0);
     request_wake(&job->after, 0);
     lane_job_free(job);
@@ -215,7 +249,10 @@ static void on_job_done(struct mail *mail)
     struct fs *fs = job->lane->fs;
 
     job->running = false;
-    job->lane->n_running--;
+    if (!job->stuck)
+        job->lane->n_running--;
+    job->stuck = false;
+    job->lane->late_changed = true;
     if (job->op != NULL && job->err == -EAGAIN) { /* its turn comes again */
         if (!mirror_find_paths(fs, job->op))
             atomic_store(&job->op->refused, true);
@@ -253,7 +290,7 @@ int lane_job_retry_due(struct fs *fs)
             TAILQ_REMOVE(&l->retries, job, retry_link);
             lane_job_add(job);
             if (job->op == NULL) /* else its turn comes */
-                lane_job_post(job);
+                lane_late_post(job);
         }
     }
     return l->next_retry_ms == UINT64_MAX ? -1 : (int)(l->next_retry_ms - now);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of the lanes (fs/cache/lane.h). A job tells the kernel to forget one thing, or has the
- * mirror perform an operation. lane_job.c: the life of a job and the thread that does it.
- * page_lane.c and name_lane.c: which jobs exist and when each may begin.
+ * mirror perform an operation. lane_job.c: the life of a job. lane_worker.c: the
+ * threads. lane_late.c: late jobs. page_lane.c and name_lane.c: which jobs exist and when each may
+ * begin.
  *
  * Reader thread only, unless a comment says otherwise. */
 #ifndef FS_CACHE_LANE_JOB_H
@@ -9,6 +10,7 @@
 
 #include "base/mailbox.h"
 #include "fs/cache/lane.h"
+#include "fs/mirror/mirror.h"
 
 struct lane_job {
     struct mail mail;
@@ -24,7 +26,15 @@ struct lane_job {
     uint64_t moving[2];   /* inodes that it marks as moving */
     uint64_t number;      /* in its lane */
     uint64_t after_a;     /* the last job of the page lane that must come first */
-    bool running;
+    uint64_t born_ms;     /* when its change was handed to the reader thread */
+    bool stale;           /* the kernel may use the old name */
+    bool running;         /* a worker has it */
+    bool stuck;           /* that worker was set aside */
+    bool late;            /* it is in the list of late jobs */
+    uint64_t waits_ms;    /* since when its own inodes keep it waiting; 0: they do not */
+    uint64_t late_ms;     /* since when its inodes are late */
+    uint64_t late_inos[MIRROR_INOS];
+    unsigned n_late_inos;
     uint64_t held_until_ms; /* 0: not held */
     int err;
     unsigned tries;
@@ -49,8 +59,21 @@ void lane_job_finish(struct fs *fs, struct lane_job *job);
 void lane_job_free(struct lane_job *job);
 /* Begins due repetitions. Returns the time until there is more, in ms; -1: none. */
 int lane_job_retry_due(struct fs *fs);
-/* The thread of a lane (arg) runs this. */
-void *lane_job_thread(void *arg);
+/* A worker's thread, with the mirror's process that belongs to it: does the job. Returns its err.
+ */
+int lane_job_run(struct mirror_process *process, struct lane_job *job);
+/* A worker's thread: the job is done. Gives it to the reader thread. */
+void lane_job_done(struct lane_job *job);
+/* The inodes whose locks the job needs. */
+unsigned lane_job_inos(const struct lane_job *job, uint64_t out[MIRROR_INOS]);
+/* True if a job of the name lane cannot begin yet because of something else than earlier jobs: a
+ * parked request holds a lock that it needs, or it rests. */
+bool lane_job_is_held(struct lane_job *job);
+/* True if the page lane has not done what the job must come after. */
+bool lane_job_is_early(const struct lane_job *job);
+/* All jobs of a lane, the late ones last: the first, or NULL; the one after this, or NULL. */
+struct lane_job *lane_job_first(const struct lane *lane);
+struct lane_job *lane_job_next(const struct lane_job *job);
 
 /* ---- Each turn of the reader's loop ---- */
 

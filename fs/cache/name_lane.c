@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fs/cache/lane_delay.h"
 #include "fs/cache/lane_job.h"
-#include "fs/kernel/mount.h"
-#include "fs/kernel/notify.h"
+#include "fs/cache/lane_late.h"
 #include "fs/mirror/mirror.h"
 #include "fs/state.h"
 
@@ -25,6 +25,7 @@ void lane_forget_name(struct fs *fs, enum lane_what what, uint64_t parent, const
     job->parent = parent;
     job->name = xcalloc(1, name_len + 1);
     memcpy(job->name, name, name_len);
+    lane_delay_begin(job);
     if (node != NULL)
         node->moving++;
 }
@@ -58,6 +59,7 @@ void lane_mirror(struct fs *fs, struct mirror_op *op)
     struct lane_job *job = lane_job_new(&fs->lanes.names, LANE_MIRROR, op->ino);
 
     job->op = op;
+    lane_delay_begin(job);
     job->after_a = fs->lanes.pages.n_posted;
     if (mirror_moves(op)) {
         job->moving[0] = op->ino;
@@ -74,9 +76,9 @@ static void replace_jobs(struct fs *fs, struct lane_job *instead)
 {
     struct lane_job *job, *next;
 
-    for (job = TAILQ_FIRST(&fs->lanes.names.jobs); job != instead; job = next) {
-        next = TAILQ_NEXT(job, link);
-        if (job->running)
+    for (job = lane_job_first(&fs->lanes.names); job != NULL; job = next) {
+        next = lane_job_next(job);
+        if (job->running || job == instead)
             continue;
         if (job->op != NULL)
             mirror_count_given_up(&fs->mirror, job->op);
@@ -93,7 +95,7 @@ static void shed_jobs(struct fs *fs)
     if (lane->n_jobs <= fs->options.lane_max || lane->n_posted < fs->lanes.shed_at)
         return;
     fs->lanes.shed_at = lane->n_posted + fs->options.lane_max;
-    TAILQ_FOREACH (job, &lane->jobs, link)
+    for (job = lane_job_first(lane); job != NULL; job = lane_job_next(job))
         if (job->op != NULL && !job->running)
             mirror_drop(job->op);
     if (lane_expire_all(fs))
@@ -109,44 +111,40 @@ struct waiting { /* inodes whose locks the waiting jobs need */
     unsigned n;
 };
 
-static unsigned needs(const struct lane_job *job, uint64_t out[MIRROR_INOS])
-{
-    if (job->op != NULL)
-        return mirror_inos(job->op, out);
-    out[0] = job->parent;
-    return job->parent != 0;
-}
-
-static bool must_wait(struct fs *fs, const struct lane_job *job, const struct waiting *w)
+static bool is_behind(const struct lane_job *job, const struct waiting *w)
 {
     uint64_t inos[MIRROR_INOS];
-    unsigned n = needs(job, inos);
+    unsigned n = lane_job_inos(job, inos);
 
-    for (unsigned i = 0; i < n; i++) {
-        if (requests_hold(fs, inos[i]))
-            return true;
+    for (unsigned i = 0; i < n; i++)
         for (unsigned k = 0; k < w->n; k++)
             if (w->inos[k] == inos[i])
                 return true;
-    }
     return false;
 }
 
-/* No event reports the end of the rest, so the reader looks again. */
-static bool rests(struct fs *fs, const struct lane_job *job)
+/* True if it has become late: its own inodes have kept it waiting too long. */
+static bool becomes_late(struct lane_job *job)
 {
-    if (job->op == NULL || job->op->rest_until_ms == 0 || job->op->rest_until_ms <= clock_boot_ms())
+    uint64_t now = clock_boot_ms();
+
+    if (job->waits_ms == 0)
+        job->waits_ms = now;
+    if (now - job->waits_ms < LANE_LATE_MS)
         return false;
-    atomic_store(&fs->lanes.look_again, true);
+    lane_late_add(job);
     return true;
 }
 
-static bool can_run(struct fs *fs, const struct lane_job *job, const struct waiting *w)
+static bool can_run(struct lane_job *job, const struct waiting *w, bool *late)
 {
-    const struct lane_job *a = TAILQ_FIRST(&fs->lanes.pages.jobs);
-
-    return !must_wait(fs, job, w) && !rests(fs, job) &&
-           (job->op == NULL || a == NULL || a->number > job->after_a);
+    if (is_behind(job, w))
+        return false;
+    if (lane_job_is_held(job)) {
+        *late = becomes_late(job);
+        return false;
+    }
+    return !lane_job_is_early(job);
 }
 
 static void begin_jobs(struct fs *fs)
@@ -154,8 +152,8 @@ static void begin_jobs(struct fs *fs)
     struct lane *lane = &fs->lanes.names;
     struct waiting w = {.n = 0};
     struct lane_job *job, *next;
+    bool late;
 
-    atomic_store(&fs->lanes.look_again, false);
     for (job = TAILQ_FIRST(&lane->jobs); job != NULL; job = next) {
         next = TAILQ_NEXT(job, link);
         if (job->running && job->op == NULL)
@@ -168,13 +166,21 @@ static void begin_jobs(struct fs *fs)
             return;
         }
         if (job->op != NULL && job->op->unwatched) {
+            lane_delay_ignore(job);
             lane_job_finish(fs, job);
             continue;
         }
-        if (!can_run(fs, job, &w)) {
+        if (lane_late_is(job)) {
+            lane_late_add(job);
+            continue;
+        }
+        late = false;
+        if (!can_run(job, &w, &late)) {
+            if (late)
+                continue;
             if (w.n + MIRROR_INOS > WAITING_MAX)
                 return;
-            w.n += needs(job, &w.inos[w.n]);
+            w.n += lane_job_inos(job, &w.inos[w.n]);
             continue;
         }
         if (job->op != NULL && lane->n_running > 0)
@@ -187,8 +193,16 @@ static void begin_jobs(struct fs *fs)
 
 void lane_turn_names(struct fs *fs)
 {
+    struct lane *lane = &fs->lanes.names;
+
+    atomic_store(&fs->lanes.look_again, false);
     shed_jobs(fs);
+    if (lane->late_first)
+        lane_late_begin(lane);
     begin_jobs(fs);
+    if (!lane->late_first)
+        lane_late_begin(lane);
+    lane->late_first = !lane->late_first;
 }
 
 /* ---- Looking ---- */
@@ -198,8 +212,8 @@ bool lane_needs(struct fs *fs, uint64_t ino)
     const struct lane_job *job;
     uint64_t inos[MIRROR_INOS];
 
-    TAILQ_FOREACH (job, &fs->lanes.names.jobs, link)
-        for (unsigned i = needs(job, inos); i > 0; i--)
+    for (job = lane_job_first(&fs->lanes.names); job != NULL; job = lane_job_next(job))
+        for (unsigned i = lane_job_inos(job, inos); i > 0; i--)
             if (inos[i - 1] == ino)
                 return true;
     return false;
@@ -209,16 +223,10 @@ bool lane_forgets_in(struct fs *fs, uint64_t dir)
 {
     const struct lane_job *job;
 
-    TAILQ_FOREACH (job, &fs->lanes.names.jobs, link)
+    for (job = lane_job_first(&fs->lanes.names); job != NULL; job = lane_job_next(job))
         if (job->what == LANE_EPOCH || (job->name != NULL && job->parent == dir))
             return true;
     return mirror_renames_in(fs, dir);
-}
-
-bool lane_expire_all(struct fs *fs)
-{
-    return notify_has_epoch(&fs->io) && !mount_has_submounts(fs->mount_id) &&
-           notify_epoch(&fs->io) == 0;
 }
 
 static bool is_other(struct fs *fs, uint64_t was, uint64_t ino)
@@ -238,7 +246,7 @@ bool lane_forgets_other(struct fs *fs, uint64_t parent, const char *name, uint64
 {
     const struct lane_job *job;
 
-    TAILQ_FOREACH (job, &fs->lanes.names.jobs, link) {
+    for (job = lane_job_first(&fs->lanes.names); job != NULL; job = lane_job_next(job)) {
         if (job->name != NULL && job->parent == parent && strcmp(job->name, name) == 0 &&
             is_other(fs, job->ino, ino))
             return true;

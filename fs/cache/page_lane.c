@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "fs/cache/lane_job.h"
+#include "fs/cache/lane_late.h"
 #include "fs/state.h"
 
 /* NULL: the kernel does not know the inode. */
@@ -18,7 +19,7 @@ static void forget(struct fs *fs, enum lane_what what, uint64_t ino)
     struct lane_job *job = forget_new(fs, what, ino);
 
     if (job != NULL)
-        lane_job_post(job);
+        lane_late_post(job);
 }
 
 void lane_forget_attr(struct fs *fs, uint64_t ino)
@@ -45,7 +46,7 @@ static void unhold(struct fs *fs, struct lane_job *job)
 {
     TAILQ_REMOVE(&fs->lanes.held, job, retry_link);
     job->held_until_ms = 0;
-    lane_job_post(job);
+    lane_late_post(job);
 }
 
 void lane_forget_now(struct fs *fs, uint64_t ino)

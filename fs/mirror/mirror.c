@@ -18,12 +18,10 @@
 void mirror_init(struct mirror *m)
 {
     TAILQ_INIT(&m->ops);
-    m->sock = -1;
+    LIST_INIT(&m->processes);
     m->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     check(m->stop_fd >= 0);
     check(pthread_mutex_init(&m->lock, NULL) == 0);
-    atomic_init(&m->current, NULL);
-    atomic_init(&m->pid, 0);
 }
 
 void mirror_fini(struct mirror *m)
@@ -59,7 +57,7 @@ static const struct {
     [CFS__CHANGE__KIND__XATTR] = {true, false, MIRROR_ATTR},
 };
 
-static bool has_names(const struct mirror_op *op)
+bool mirror_has_names(const struct mirror_op *op)
 {
     return op->kind != MIRROR_DATA && op->kind != MIRROR_ATTR;
 }
@@ -71,7 +69,7 @@ static bool has_two(const struct mirror_op *op)
 
 bool mirror_moves(const struct mirror_op *op)
 {
-    return has_names(op) && !op->late && op->kind != MIRROR_MAKE && op->kind != MIRROR_LINK;
+    return mirror_has_names(op) && !op->late && op->kind != MIRROR_MAKE && op->kind != MIRROR_LINK;
 }
 
 static bool known(struct fs *fs, uint64_t ino)
@@ -194,7 +192,7 @@ void mirror_own(struct fs *fs, const Cfs__Change *c)
     if ((size_t)c->kind >= ARRAY_LEN(kinds) || !kinds[c->kind].named)
         return;
     TAILQ_FOREACH (op, &fs->mirror.ops, link) {
-        if (op->index < c->index && has_names(op) && shares_name(op, c))
+        if (op->index < c->index && mirror_has_names(op) && shares_name(op, c))
             atomic_store(&op->refused, true);
         if (c->kind == CFS__CHANGE__KIND__RMDIR && op->ino == c->ino)
             op->removed_dir = true;
@@ -206,7 +204,7 @@ bool mirror_renames_in(const struct fs *fs, uint64_t dir)
     const struct mirror_op *op;
 
     TAILQ_FOREACH (op, &fs->mirror.ops, link)
-        if (has_names(op) && (op->names[0].dir == dir || op->names[1].dir == dir))
+        if (mirror_has_names(op) && (op->names[0].dir == dir || op->names[1].dir == dir))
             return true;
     return false;
 }
@@ -364,7 +362,7 @@ bool mirror_prepare(struct fs *fs, struct mirror_op *op)
     if (op->prepared || atomic_load(&op->refused))
         return true;
     op->looks++;
-    if (!prepare_mode(fs, op) || (!has_names(op) && !prepare_name(fs, op)))
+    if (!prepare_mode(fs, op) || (!mirror_has_names(op) && !prepare_name(fs, op)))
         return false;
     prepare_soft(fs, op);
     op->prepared = true;

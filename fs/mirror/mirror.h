@@ -12,8 +12,9 @@
  * watch pins the inode, so the lookup count is not 0) or, for a watch on a file, its inode. The
  * operation is a job of the name lane. It runs when the page lane has dropped the old pages (so a
  * reader that gets the event sees the change), no parked request of a local process holds the locks
- * that it needs, and no earlier job about the same inodes is left. One operation runs at a time.
- * The name lane's thread tells the process, which answers when the system call has returned.
+ * that it needs, and no earlier job about the same inodes is left. One operation runs at a time,
+ * apart from those that wait for a lock in the kernel. The name lane's thread tells the process,
+ * which answers when the system call has returned.
  *
  * What can go wrong, and the response:
  *  - A local process has changed one of the names, later in the log. The kernel's names are newer
@@ -32,6 +33,9 @@
  *    ESTALE). The operation is tried again later.
  *  - The process dies. Another one is started. It performs the operation, unless the kernel may
  *    have raised the event already.
+ *  - The process waits for a lock that a local process holds in the kernel, for as long as it
+ * likes. The operation is late (fs/cache/lane_late.h): it is performed when the lock is free, and
+ * another process performs those of other directories meanwhile.
  *  - The process hangs (somebody has stopped or frozen it). A program that was granted a lock waits
  *    for it, because names may be stale. So the process is killed after a while (patience_ms), as
  *    if it had died. If the next one hangs, too, there is no mirror for a minute.
@@ -103,20 +107,33 @@ struct mirror_op {
 
 TAILQ_HEAD(mirror_ops, mirror_op);
 
+struct mirror;
+
+/* The process of one thread of the name lane. A thread that waits for a lock of the kernel is set
+ * aside with its process (fs/cache/lane_worker.h), and another thread with another process goes on.
+ */
+struct mirror_process {
+    struct mirror *m;
+    LIST_ENTRY(mirror_process) link;     /* reader thread */
+    _Atomic(struct mirror_op *) current; /* the operation that the process performs now */
+    atomic_int pid;                      /* 0: there is none */
+    atomic_bool aside;                   /* another one has taken its place */
+    atomic_bool starting;                /* its thread waits for that, and for no lock */
+
+    /* The thread that it belongs to. */
+    int sock; /* -1: no process */
+    bool submounts;
+    uint64_t retry_at_ms; /* earliest time to start another */
+    unsigned n_hung;      /* processes that hung in a row */
+};
+
 struct mirror {
     struct mirror_ops ops;
-    _Atomic(struct mirror_op *) current; /* the operation that the process performs now */
-    atomic_int pid;                      /* of the process; 0: there is none */
+    LIST_HEAD(, mirror_process) processes;
     int mount_id;
-
-    /* The name lane's thread. */
-    const char *program; /* NULL: no mirror is wanted */
-    int sock;            /* -1: no process */
-    int stop_fd;         /* readable: the thread must end */
-    bool submounts;
-    uint64_t retry_at_ms;    /* earliest time to start another */
+    const char *program;     /* NULL: no mirror is wanted */
+    int stop_fd;             /* readable: the threads must end */
     atomic_uint patience_ms; /* patience with a process that does not answer */
-    unsigned n_hung;         /* processes that hung in a row */
 
     pthread_mutex_t lock; /* protects the fields below */
     struct fs_mirror_status status;
@@ -157,19 +174,25 @@ unsigned mirror_inos(const struct mirror_op *op, uint64_t out[MIRROR_INOS]);
 bool mirror_prepare(struct fs *fs, struct mirror_op *op);
 /* The process needs paths. False: there are none. */
 bool mirror_find_paths(struct fs *fs, struct mirror_op *op);
+/* True if it is about a name, not about an inode. */
+bool mirror_has_names(const struct mirror_op *op);
 /* True if the operation takes a name away from the inode, or gives it to another. */
 bool mirror_moves(const struct mirror_op *op);
 
-/* ---- The process: fs/mirror/mirror_run.c; the name lane's thread ---- */
+/* ---- The process: fs/mirror/mirror_run.c; a thread of the name lane ---- */
 
 struct io;
 
-void mirror_start(struct mirror *m);
-void mirror_stop(struct mirror *m);
+/* Reader thread. */
+void mirror_process_init(struct mirror *m, struct mirror_process *p);
+void mirror_process_fini(struct mirror_process *p); /* after mirror_stop */
+
+void mirror_start(struct mirror_process *p);
+void mirror_stop(struct mirror_process *p);
 /* Performs the operation, and invalidates the names if that failed. -EAGAIN: it needs paths.
  * -EBUSY: something is mounted there, try again much later. -EINPROGRESS: it must rest for a while.
  */
-int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op);
+int mirror_run(struct mirror_process *p, struct io *io, struct mirror_op *op);
 /* Any thread: makes mirror_run return soon. */
 void mirror_ask_end(struct mirror *m);
 /* Any thread. */
@@ -178,8 +201,8 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out);
 /* ---- The kernel's view: fs/mirror/mirror_view.c. Each function answers the request if it comes
  * from the mirror, and returns true then. ---- */
 
-/* True if the process with this pid is the mirror. */
-bool mirror_sends(struct mirror *m, int pid);
+/* True if the process with this pid is a process of the mirror. */
+bool mirror_sends(const struct mirror *m, int pid);
 
 bool mirror_lookup(fuse_req_t req, uint64_t parent, const char *name);
 /* n: the outcome of a request for an extended attribute; the one to answer. */

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/kernel/notify.h"
+#include "fs/kernel/task.h"
 #include "fs/mirror/mirror.h"
 #include "fs/mirror/mirror_child.h"
 
@@ -29,11 +30,17 @@ extern char **environ;
 
 /* ---- Status ---------------------------------------------------------------------------------- */
 
-static void set_state(struct mirror *m, bool on, const char *why)
+/* Of the process that has the name lane's work; one that was set aside says nothing. */
+static void set_state(struct mirror_process *p, bool on, const char *why)
 {
+    struct mirror *m = p->m;
+
     pthread_mutex_lock(&m->lock);
-    m->status.on = on;
-    snprintf(m->status.why, sizeof(m->status.why), "%s", why);
+    if (!atomic_load(&p->aside)) {
+        m->status.on = on;
+        m->status.pid = atomic_load(&p->pid);
+        snprintf(m->status.why, sizeof(m->status.why), "%s", why);
+    }
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -55,7 +62,6 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out)
 {
     pthread_mutex_lock(&m->lock);
     *out = m->status;
-    out->pid = atomic_load(&m->pid);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -65,19 +71,19 @@ void mirror_get_status(struct mirror *m, struct fs_mirror_status *out)
  * may still come, which must not be taken for another process's change. The wait may last until the
  * kernel gets the answer for which the process sleeps. A killed process does not wait for a request
  * that we have not read yet, and the reader thread goes on answering. */
-static void end_process(struct mirror *m)
+static void end_process(struct mirror_process *p)
 {
-    int pid = atomic_load(&m->pid);
+    int pid = atomic_load(&p->pid);
 
-    if (m->sock >= 0)
-        close(m->sock);
-    m->sock = -1;
+    if (p->sock >= 0)
+        close(p->sock);
+    p->sock = -1;
     if (pid == 0)
         return;
     kill(pid, SIGKILL);
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
-    atomic_store(&m->pid, 0);
+    atomic_store(&p->pid, 0);
 }
 
 void mirror_ask_end(struct mirror *m)
@@ -87,40 +93,46 @@ void mirror_ask_end(struct mirror *m)
 
 /* Returns 1: there is an answer, or the process has ended. -ECANCELED: this thread must end.
  * -ETIMEDOUT: the process hangs. Waits in steps, so that a pause of the daemon itself counts as one
- * step only. */
-static int await_answer(struct mirror *m)
+ * step only. A process that was set aside may wait for its lock as long as it takes: killing it
+ * would not end that. */
+static int await_answer(struct mirror_process *p)
 {
-    struct pollfd fds[] = {{.fd = m->sock, .events = POLLIN}, {.fd = m->stop_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = p->sock, .events = POLLIN},
+                           {.fd = p->m->stop_fd, .events = POLLIN}};
+    int step_ms;
 
     for (unsigned i = 0; i < PATIENCE_STEPS; i++) {
-        if (poll(fds, ARRAY_LEN(fds), (int)(atomic_load(&m->patience_ms) / PATIENCE_STEPS) + 1) < 0)
+        step_ms = (int)(atomic_load(&p->m->patience_ms) / PATIENCE_STEPS) + 1;
+        if (poll(fds, ARRAY_LEN(fds), step_ms) < 0)
             continue; /* EINTR */
         if (fds[1].revents != 0)
             return -ECANCELED;
         if (fds[0].revents != 0)
             return 1;
+        if (atomic_load(&p->aside) && task_is_stuck(atomic_load(&p->pid)))
+            i = 0;
     }
     log_warn("the mirror's process does not answer");
     return -ETIMEDOUT;
 }
 
 /* Returns 1, 0 at the end of the process, or as await_answer. */
-static int receive(struct mirror *m, struct mirror_answer *out)
+static int receive(struct mirror_process *p, struct mirror_answer *out)
 {
-    int err = await_answer(m);
+    int err = await_answer(p);
     ssize_t n;
 
     if (err < 0)
         return err;
     do
-        n = recv(m->sock, out, sizeof(*out), 0);
+        n = recv(p->sock, out, sizeof(*out), 0);
     while (n < 0 && errno == EINTR);
     return n == (ssize_t)sizeof(*out);
 }
 
 /* The child gets its end of the socket pair and standard files, and nothing else of the daemon's.
  */
-static int spawn(struct mirror *m, int sock)
+static int spawn(struct mirror_process *p, int sock)
 {
     char id[24], name[] = "coordfs-mirror", argument[] = MIRROR_CHILD_ARGUMENT;
     char *argv[] = {name, argument, id, NULL};
@@ -128,7 +140,7 @@ static int spawn(struct mirror *m, int sock)
     pid_t pid = 0;
     int err;
 
-    snprintf(id, sizeof(id), "%d", m->mount_id);
+    snprintf(id, sizeof(id), "%d", p->m->mount_id);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, sock, MIRROR_CHILD_SOCKET);
     /* It must outlive the moment in which the daemon lets its starter exit. */
@@ -136,25 +148,27 @@ static int spawn(struct mirror *m, int sock)
     posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
     posix_spawn_file_actions_addclosefrom_np(&actions, MIRROR_CHILD_SOCKET + 1);
-    err = posix_spawn(&pid, m->program, &actions, NULL, argv, environ);
+    atomic_store(&p->starting, true);
+    err = posix_spawn(&pid, p->m->program, &actions, NULL, argv, environ);
+    atomic_store(&p->starting, false);
     posix_spawn_file_actions_destroy(&actions);
     if (err == 0)
-        atomic_store(&m->pid, pid);
+        atomic_store(&p->pid, pid);
     return -err;
 }
 
-static const char *start_process(struct mirror *m, struct mirror_answer *hello)
+static const char *start_process(struct mirror_process *p, struct mirror_answer *hello)
 {
     int socks[2], err;
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) != 0)
         return "no socket pair";
-    err = spawn(m, socks[1]);
+    err = spawn(p, socks[1]);
     close(socks[1]);
-    m->sock = socks[0];
+    p->sock = socks[0];
     if (err != 0)
         return strerror(-err);
-    err = receive(m, hello);
+    err = receive(p, hello);
     if (err == -ECANCELED)
         return "ending";
     if (err == -ETIMEDOUT)
@@ -162,58 +176,68 @@ static const char *start_process(struct mirror *m, struct mirror_answer *hello)
     if (err == 0)
         return "the process does not start";
     hello->why[sizeof(hello->why) - 1] = '\0';
-    m->submounts = (hello->flags & MIRROR_SUBMOUNTS) != 0;
+    p->submounts = (hello->flags & MIRROR_SUBMOUNTS) != 0;
     return hello->err == 0 ? NULL : hello->why;
 }
 
-void mirror_start(struct mirror *m)
+void mirror_process_init(struct mirror *m, struct mirror_process *p)
+{
+    *p = (struct mirror_process){.m = m, .sock = -1};
+    LIST_INSERT_HEAD(&m->processes, p, link);
+}
+
+void mirror_process_fini(struct mirror_process *p)
+{
+    LIST_REMOVE(p, link);
+}
+
+void mirror_start(struct mirror_process *p)
 {
     struct mirror_answer hello;
     const char *why;
     bool said;
 
-    if (!mirror_wanted(m) || m->sock >= 0 || clock_boot_ms() < m->retry_at_ms)
+    if (!mirror_wanted(p->m) || p->sock >= 0 || clock_boot_ms() < p->retry_at_ms)
         return;
-    why = start_process(m, &hello);
-    said = m->retry_at_ms != 0;
-    m->retry_at_ms = clock_boot_ms() + (why == hangs ? HUNG_MS : RESTART_MS);
-    set_state(m, why == NULL, why == NULL ? "" : why);
-    if (why == NULL)
-        return;
-    end_process(m);
-    if (!said)
+    why = start_process(p, &hello);
+    said = p->retry_at_ms != 0;
+    p->retry_at_ms = clock_boot_ms() + (why == hangs ? HUNG_MS : RESTART_MS);
+    if (why != NULL)
+        end_process(p);
+    set_state(p, why == NULL, why == NULL ? "" : why);
+    if (why != NULL && !said)
         log_warn("no inotify events for other hosts' changes: %s", why);
 }
 
-void mirror_stop(struct mirror *m)
+void mirror_stop(struct mirror_process *p)
 {
-    end_process(m);
+    end_process(p);
 }
 
-static void lose_process(struct mirror *m)
+static void lose_process(struct mirror_process *p)
 {
     log_warn("the mirror's process has ended");
-    end_process(m);
-    set_state(m, false, "its process has ended");
-    count(m, &m->status.restarts);
+    end_process(p);
+    set_state(p, false, "its process has ended");
+    count(p->m, &p->m->status.restarts);
 }
 
 /* If the process hangs for the second time in a row, there is no mirror for a while: everything
  * that waits for the name lane has waited long enough. */
-static void lose_hung(struct mirror *m)
+static void lose_hung(struct mirror_process *p)
 {
-    m->n_hung++;
-    lose_process(m);
-    if (m->n_hung == 1)
+    p->n_hung++;
+    lose_process(p);
+    if (p->n_hung == 1)
         return;
-    set_state(m, false, hangs);
-    m->retry_at_ms = clock_boot_ms() + HUNG_MS;
-    m->n_hung = 0;
+    set_state(p, false, hangs);
+    p->retry_at_ms = clock_boot_ms() + HUNG_MS;
+    p->n_hung = 0;
 }
 
 /* ---- Operations ------------------------------------------------------------------------------ */
 
-static bool tell(struct mirror *m, const struct mirror_op *op)
+static bool tell(struct mirror_process *p, const struct mirror_op *op)
 {
     struct mirror_ask order = {.kind = op->late ? MIRROR_PING : op->kind,
                                .mode = op->mode,
@@ -235,7 +259,7 @@ static bool tell(struct mirror *m, const struct mirror_op *op)
         memcpy(all + len, text, n);
         len += n;
     }
-    return send(m->sock, all, len, MSG_NOSIGNAL) == (ssize_t)len;
+    return send(p->sock, all, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
 /* Marks the names for a new look-up. Before Linux 6.2 it invalidates them instead; names of
@@ -265,11 +289,11 @@ static void forget_names(struct io *io, const struct mirror_op *op)
     }
 }
 
-static bool is_final(const struct mirror *m, const struct mirror_op *op, int err)
+static bool is_final(const struct mirror_process *p, const struct mirror_op *op, int err)
 {
     /* A new attempt would need to drop a directory's entry from the future, and with it every mount
      * below that directory. */
-    if (m->submounts && (op->names[0].soft || op->names[1].soft))
+    if (p->submounts && (op->names[0].soft || op->names[1].soft))
         return true;
     return err == -ECANCELED || err == -EROFS || err == -EPERM || err == -EACCES ||
            err == -ENOTCONN;
@@ -277,31 +301,31 @@ static bool is_final(const struct mirror *m, const struct mirror_op *op, int err
 
 /* Returns 0, -EAGAIN (it needs paths), or an error after which the operation is tried again (unless
  * is_final). */
-static int attempt(struct mirror *m, struct mirror_op *op)
+static int attempt(struct mirror_process *p, struct mirror_op *op)
 {
     struct mirror_answer answer;
     int got;
 
-    mirror_start(m);
-    if (m->sock < 0)
+    mirror_start(p);
+    if (p->sock < 0)
         return -ENOTCONN;
     for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
         atomic_store(&op->names[i].newer, false);
-    got = tell(m, op) ? receive(m, &answer) : 0;
+    got = tell(p, op) ? receive(p, &answer) : 0;
     if (got == -ETIMEDOUT)
-        lose_hung(m);
+        lose_hung(p);
     else if (got == 0)
-        lose_process(m);
+        lose_process(p);
     if (got == -ECANCELED)
         return got;
     if (got <= 0)
         return atomic_load(&op->answered) ? -ENOTCONN : -EINTR;
-    m->n_hung = 0;
-    m->submounts = (answer.flags & MIRROR_SUBMOUNTS) != 0;
+    p->n_hung = 0;
+    p->submounts = (answer.flags & MIRROR_SUBMOUNTS) != 0;
     if ((answer.flags & MIRROR_WANTS_PATHS) != 0)
         return -EAGAIN;
     if (op->late)
-        return m->submounts ? -EBUSY : -ECANCELED;
+        return p->submounts ? -EBUSY : -ECANCELED;
     /* The kernel may have found nothing to do (a rename of one name of a file to another name of
      * it). */
     if (answer.err == 0 && !atomic_load(&op->answered))
@@ -316,44 +340,45 @@ static bool is_locked_elsewhere(const struct mirror_op *op, int err)
 }
 
 /* Returns 0, -EBUSY and -EAGAIN as mirror_run, or the error of the last attempt. */
-static int try(struct mirror *m, struct io *io, struct mirror_op *op)
+static int try(struct mirror_process *p, struct io *io, struct mirror_op *op)
 {
     int err = -ECANCELED;
 
     for (unsigned tries = 0; tries < MIRROR_TRIES && !atomic_load(&op->refused); tries++) {
-        err = attempt(m, op);
-        if (op->late && m->sock < 0)
+        err = attempt(p, op);
+        if (op->late && p->sock < 0)
             return -EBUSY;
         if (err == 0 || err == -EBUSY || err == -EAGAIN)
             return err;
         log_debug("mirror: operation %d on inode %llu at index %llu: attempt %u: %s", (int)op->kind,
                   (unsigned long long)op->ino, (unsigned long long)op->index, tries,
                   strerror(-err));
-        if (is_final(m, op, err))
+        if (is_final(p, op, err))
             break;
         lock_request_again(io, op);
     }
     return err;
 }
 
-int mirror_run(struct mirror *m, struct io *io, struct mirror_op *op)
+int mirror_run(struct mirror_process *p, struct io *io, struct mirror_op *op)
 {
     int err;
 
-    atomic_store(&m->current, op);
-    err = try(m, io, op);
-    atomic_store(&m->current, NULL);
+    atomic_store(&p->current, op);
+    err = try(p, io, op);
+    atomic_store(&p->current, NULL);
     if (err == -EBUSY || err == -EAGAIN)
         return err;
     if (err == 0) {
-        count(m, &m->status.done);
+        count(p->m, &p->m->status.done);
         return 0;
     }
     if (is_locked_elsewhere(op, err)) {
         op->rests++;
+        count(p->m, &p->m->status.rests);
         return -EINPROGRESS;
     }
-    mirror_count_given_up(m, op);
+    mirror_count_given_up(p->m, op);
     log_debug("mirror: operation %d on inode %llu at index %llu is given up", (int)op->kind,
               (unsigned long long)op->ino, (unsigned long long)op->index);
     forget_names(io, op);

@@ -13,9 +13,19 @@
 
 /* ---- Recognising it ---------------------------------------------------------------------------*/
 
-bool mirror_sends(struct mirror *m, int pid)
+static struct mirror_process *find_process(const struct mirror *m, int pid)
 {
-    return pid != 0 && atomic_load(&m->pid) == pid;
+    struct mirror_process *p;
+
+    LIST_FOREACH (p, &m->processes, link)
+        if (pid != 0 && atomic_load(&p->pid) == pid)
+            return p;
+    return NULL;
+}
+
+bool mirror_sends(const struct mirror *m, int pid)
+{
+    return find_process(m, pid) != NULL;
 }
 
 static bool is_mirror(fuse_req_t req)
@@ -25,7 +35,9 @@ static bool is_mirror(fuse_req_t req)
 
 static struct mirror_op *current_op(fuse_req_t req)
 {
-    return atomic_load(&fs_of(req)->mirror.current);
+    const struct mirror_process *p = find_process(&fs_of(req)->mirror, fuse_req_ctx(req)->pid);
+
+    return p == NULL ? NULL : atomic_load(&p->current);
 }
 
 static bool same_name(const struct mirror_name *n, uint64_t dir, const char *name)
@@ -214,9 +226,8 @@ int64_t mirror_xattr(fuse_req_t req, int64_t n)
     return n == -ESTALE && is_mirror(req) ? -ENODATA : n;
 }
 
-bool mirror_told(struct fs *fs, uint64_t parent, const char *name)
+static bool op_told(struct mirror_op *op, uint64_t parent, const char *name)
 {
-    struct mirror_op *op = atomic_load(&fs->mirror.current);
     bool told = false;
 
     for (unsigned i = 0; op != NULL && i < ARRAY_LEN(op->names); i++)
@@ -224,6 +235,16 @@ bool mirror_told(struct fs *fs, uint64_t parent, const char *name)
             atomic_store(&op->names[i].newer, true);
             told = true;
         }
+    return told;
+}
+
+bool mirror_told(struct fs *fs, uint64_t parent, const char *name)
+{
+    struct mirror_process *p;
+    bool told = false;
+
+    LIST_FOREACH (p, &fs->mirror.processes, link)
+        told = op_told(atomic_load(&p->current), parent, name) || told;
     return told;
 }
 

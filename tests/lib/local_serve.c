@@ -124,9 +124,21 @@ static void answer_mirror(struct fs *fs)
     struct fs_mirror_status s;
 
     fs_mirror_status(fs, &s);
-    fprintf(answers, "%d %d %llu %llu %llu %llu\n", s.on, s.pid, (unsigned long long)s.done,
+    fprintf(answers, "%d %d %llu %llu %llu %llu %llu\n", s.on, s.pid, (unsigned long long)s.done,
             (unsigned long long)s.refused, (unsigned long long)s.missed,
-            (unsigned long long)s.restarts);
+            (unsigned long long)s.restarts, (unsigned long long)s.rests);
+}
+
+static void answer_names(struct fs *fs)
+{
+    struct fs_names_status s;
+    uint64_t all = 0;
+
+    fs_names_status(fs, &s);
+    for (unsigned i = 0; i < FS_DELAYS; i++)
+        all += s.counts[i];
+    fprintf(answers, "%llu %llu %llu\n", (unsigned long long)all, (unsigned long long)s.stale,
+            (unsigned long long)s.late);
 }
 
 struct wedge {
@@ -176,6 +188,8 @@ static void obey(const char *line)
         answer_number(local_reap(local));
     } else if (sscanf(line, "mirror %u", &a) == 1 && a < n_mounts) {
         answer_mirror(mounts[a].fs);
+    } else if (sscanf(line, "names %u", &a) == 1 && a < n_mounts) {
+        answer_names(mounts[a].fs);
     } else if (strcmp(line, "check") == 0) {
         fprintf(answers, "%s\n", local_check(local, why, sizeof(why)) ? "ok" : why);
     } else {

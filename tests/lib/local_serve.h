@@ -45,7 +45,9 @@ struct local_serve_options {
  *   renew N               ends the session of host N (from 0) and opens another: "ok"
  *   lapse N | lease N     its lease expires, continues: "ok"
  *   deaf N | hear N       it gets no grants, gets grants again: "ok"
- *   mirror I              the status of mount I's mirror: "ON PID DONE REFUSED MISSED RESTARTS"
+ *   mirror I              the status of mount I's mirror: "ON PID DONE REFUSED MISSED RESTARTS
+ *                         RESTS"
+ *   names I               of mount I's names: "UPDATED STALE LATE"
  *   stop                  ends serving: "ok"
  *
  * Returns when in ends or all are unmounted: 0, or 1 after an error. */

@@ -77,16 +77,16 @@ static int set_up_hanging(void **state)
 
 struct status {
     int on, pid;
-    unsigned long long done, refused, missed, restarts;
+    unsigned long long done, refused, missed, restarts, rests;
 };
 
 static struct status status(void)
 {
     struct status s;
 
-    assert_int_equal(sscanf(rig_tell(&rig, "mirror 1"), "%d %d %llu %llu %llu %llu", &s.on, &s.pid,
-                            &s.done, &s.refused, &s.missed, &s.restarts),
-                     6);
+    assert_int_equal(sscanf(rig_tell(&rig, "mirror 1"), "%d %d %llu %llu %llu %llu %llu", &s.on,
+                            &s.pid, &s.done, &s.refused, &s.missed, &s.restarts, &s.rests),
+                     7);
     return s;
 }
 
@@ -232,6 +232,116 @@ static void a_lock_does_not_wait_forever(void **state)
     assert_int_equal(status().pid, 0);
 }
 
+/* ---- A directory of another user ---------------------------------------------------------------
+ *
+ * The kernel asks for its ACL before it lets the mirror's process in. The tree has neither any
+ * more.
+ */
+
+static void change_and_remove(void)
+{
+    assert_int_equal(chmod(rig_path(&rig, 0, "theirs/file"), 0600), 0);
+    put(0, "theirs/file", "changed");
+    assert_int_equal(rename(rig_path(&rig, 0, "theirs/file"), rig_path(&rig, 0, "theirs/moved")),
+                     0);
+    assert_int_equal(link(rig_path(&rig, 0, "theirs/moved"), rig_path(&rig, 0, "theirs/link")), 0);
+    assert_int_equal(unlink(rig_path(&rig, 0, "theirs/moved")), 0);
+    assert_int_equal(unlink(rig_path(&rig, 0, "theirs/link")), 0);
+    make("theirs/sub/new");
+    assert_int_equal(rmdir(rig_path(&rig, 0, "theirs/sub/new")), 0);
+    assert_int_equal(rmdir(rig_path(&rig, 0, "theirs/sub")), 0);
+    assert_int_equal(rmdir(rig_path(&rig, 0, "theirs")), 0);
+}
+
+static void a_removed_directory_of_another_user(void **state)
+{
+    struct status before, after;
+    int pid;
+
+    (void)state;
+    make("theirs");
+    make("theirs/sub");
+    put(0, "theirs/file", "x");
+    assert_int_equal(chown(rig_path(&rig, 0, "theirs/sub"), 1000, 1000), 0);
+    assert_int_equal(chown(rig_path(&rig, 0, "theirs"), 1000, 1000), 0);
+    assert_int_equal(chmod(rig_path(&rig, 0, "theirs/sub"), 0750), 0);
+    assert_int_equal(chmod(rig_path(&rig, 0, "theirs"), 0750), 0);
+    rig_sync(&rig, 1);
+    assert_true(exists(1, "theirs/sub"));
+    assert_true(exists(1, "theirs/file"));
+    assert_true(!exists(1, "theirs/moved"));
+    before = status();
+    pid = hold();
+    change_and_remove();
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    rig_sync(&rig, 1);
+    after = status();
+    assert_int_equal(after.rests, before.rests);
+    assert_int_equal(after.missed, before.missed);
+    assert_true(after.done >= before.done + 9);
+    assert_true(!exists(1, "theirs"));
+}
+
+static bool can_forget_all(void)
+{
+    struct utsname kernel;
+    int major, minor;
+
+    assert_int_equal(uname(&kernel), 0);
+    assert_int_equal(sscanf(kernel.release, "%d.%d", &major, &minor), 2);
+    return major > 6 || (major == 6 && minor >= 16);
+}
+
+/* ---- Stale names ------------------------------------------------------------------------------*/
+
+/* True if n more names than before were updated, and none is stale. */
+static bool all_updated(unsigned long long n)
+{
+    unsigned long long updated, stale, late;
+
+    assert_int_equal(sscanf(rig_tell(&rig, "names 1"), "%llu %llu %llu", &updated, &stale, &late),
+                     3);
+    return updated >= n && stale == 0;
+}
+
+static unsigned long long updated_names(void)
+{
+    unsigned long long updated;
+
+    assert_int_equal(sscanf(rig_tell(&rig, "names 1"), "%llu", &updated), 1);
+    return updated;
+}
+
+/* The events wait for the process, and the barrier for the events; the names do not. */
+static void names_do_not_wait_for_events(void **state)
+{
+    uint64_t end = clock_boot_ms() + WAIT_MS;
+    unsigned long long updated;
+    struct status before, after;
+    int pid;
+
+    (void)state;
+    if (!can_forget_all())
+        skip(); /* a documented limit */
+    fill_caches();
+    before = status();
+    updated = updated_names();
+    pid = hold();
+    change();
+    while (!all_updated(updated + 5) && clock_boot_ms() < end)
+        pause_ms(10);
+    assert_true(all_updated(updated + 5));
+    assert_fresh();
+    assert_int_equal(status().done, before.done);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    rig_sync(&rig, 1);
+    after = status();
+    assert_int_equal(after.pid, pid);
+    assert_int_equal(after.missed, before.missed);
+    assert_true(after.done >= before.done + 5);
+    assert_fresh();
+}
+
 /* ---- Too many changes -------------------------------------------------------------------------*/
 
 static void change_much(void)
@@ -271,16 +381,6 @@ static void look_for_all(void)
         snprintf(name, sizeof(name), "d/n%u", i);
         assert_true(!exists(1, name));
     }
-}
-
-static bool can_forget_all(void)
-{
-    struct utsname kernel;
-    int major, minor;
-
-    assert_int_equal(uname(&kernel), 0);
-    assert_int_equal(sscanf(kernel.release, "%d.%d", &major, &minor), 2);
-    return major > 6 || (major == 6 && minor >= 16);
 }
 
 static void surplus_changes_are_skipped(void **state)
@@ -346,6 +446,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lock_waits_for_the_mirror, set_up_impatient, tear_down),
         cmocka_unit_test_setup_teardown(a_lock_does_not_wait_forever, set_up_silent, tear_down),
         cmocka_unit_test_setup_teardown(a_lock_does_not_wait_forever, set_up_hanging, tear_down),
+        cmocka_unit_test_setup_teardown(names_do_not_wait_for_events, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_removed_directory_of_another_user, set_up, tear_down),
         cmocka_unit_test_setup_teardown(surplus_changes_are_skipped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mounts_below_survive, set_up, tear_down),
     };
