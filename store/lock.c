@@ -461,6 +461,21 @@ static uint32_t queue(struct op *op, const struct lock_file *file, const struct 
     return EINPROGRESS;
 }
 
+/* Refuses a request that does not wait. As in Linux, a flock of another type removes the owner's
+ * lock before it takes the new one, and a refusal does not bring the old one back. */
+static uint32_t refuse(struct op *op, const struct lock_file *file, const struct lock_row *want)
+{
+    struct lock *old = NULL;
+
+    if (want->kind == LOCK_FLOCK)
+        old = held_by(locktab_owner(op->locks, want), file);
+    if (old != NULL) {
+        locktab_drop(op->locks, old);
+        serve_one(op, want->ino, LOCK_FLOCK);
+    }
+    return EAGAIN;
+}
+
 static void take_now(struct op *op, const struct lock_row *want)
 {
     struct files files = {NULL, 0};
@@ -490,7 +505,7 @@ uint32_t lock_take(struct op *op, const Cfs__Lock *c)
         return ENOLCK;
     file = locktab_file(op->locks, want.ino, (enum lock_kind)want.kind);
     if (!is_free(op->locks, file, &want))
-        return c->wait ? queue(op, file, &want) : EAGAIN;
+        return c->wait ? queue(op, file, &want) : refuse(op, file, &want);
     op->reply.value = want.number;
     take_now(op, &want);
     return 0;

@@ -14,9 +14,9 @@
  * When a lock or a request disappears, the same log entry grants, in order, the requests behind it
  * that no longer conflict.
  *
- * Conversions. flock: a lock of another type replaces the handle's lock. If the new lock has to
- * wait, the old one is given up first (flock(2) is not atomic); a request that does not want to
- * wait keeps the old one. POSIX: a range replaces what the owner held of it, and locks are split
+ * Conversions. flock: a lock of another type replaces the handle's lock. If the new lock is not
+ * free, the old one is given up first (flock(2) is not atomic), also if the request does not wait
+ * and fails. POSIX: a range replaces what the owner held of it, and locks are split
  * and merged. While the request waits, the old locks stay.
  *
  * Deadlocks. A POSIX request is refused if its waiting would close a cycle of owners in which each

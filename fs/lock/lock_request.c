@@ -210,17 +210,28 @@ static void look(struct lock_request *a)
         cancel(a);
 }
 
-static void on_queued(struct lock_request *a)
+/* An owner that is not granted another type has given up the old one. */
+static void lose_flock(struct lock_request *a)
 {
     struct handle *h = handle_of(a);
 
+    if (is_flock(a) && h != NULL)
+        h->locks.flocked = false;
+}
+
+static void on_queued(struct lock_request *a)
+{
     a->id = a->call.value;
-    if (is_flock(a)) { /* an owner that waits for another type has given up the old one */
-        if (h != NULL)
-            h->locks.flocked = false;
-    }
+    lose_flock(a);
     set_state(a, QUEUED);
     look(a);
+}
+
+static void on_refused(struct lock_request *a, int error)
+{
+    if (error == EAGAIN)
+        lose_flock(a);
+    lock_request_end(a, error);
 }
 
 static void on_lock_done(struct call *c)
@@ -238,7 +249,7 @@ static void on_lock_done(struct call *c)
     } else if (c->status == EINPROGRESS) {
         on_queued(a);
     } else {
-        lock_request_end(a, (int)c->status);
+        on_refused(a, (int)c->status);
     }
 }
 

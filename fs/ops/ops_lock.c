@@ -47,10 +47,20 @@ static void finish_ask(struct request *r, int error)
     lane_then(&r->fs->lanes.pages, next);
 }
 
-static void take(struct fs *fs, fuse_req_t req, const Cfs__Lock *lock)
+static bool has_some(struct fs *fs, const struct handle *h, Cfs__Lock__Kind kind, uint64_t owner)
+{
+    if (h->locks.lock_requests > 0)
+        return true;
+    return kind == CFS__LOCK__KIND__FLOCK ? h->locks.flocked : locks_has_posix(fs, h->ino, owner);
+}
+
+/* A lock of another type may give up the owner's old one, also if it fails. */
+static void take(struct fs *fs, fuse_req_t req, struct handle *h, const Cfs__Lock *lock)
 {
     struct request *r = request_new(fs, req, finish_ask);
 
+    if (has_some(fs, h, lock->kind, lock->owner))
+        writebacks_drain(fs);
     if (lock->wait)
         r->patience = REQUEST_PATIENT;
     lock_request_start(r, lock);
@@ -83,17 +93,9 @@ static void give_up(struct request *r, struct handle *h, const Cfs__Unlock *unlo
     request_wait(r, &e->waiters);
 }
 
-static bool has_some(struct fs *fs, const struct handle *h, const Cfs__Unlock *unlock)
-{
-    if (h->locks.lock_requests > 0)
-        return true;
-    return unlock->kind == CFS__LOCK__KIND__FLOCK ? h->locks.flocked
-                                                  : locks_has_posix(fs, h->ino, unlock->owner);
-}
-
 static void release(struct fs *fs, fuse_req_t req, struct handle *h, const Cfs__Unlock *unlock)
 {
-    if (has_some(fs, h, unlock))
+    if (has_some(fs, h, unlock->kind, unlock->owner))
         give_up(request_new(fs, req, finish_unlock), h, unlock);
     else
         fuse_reply_err(req, 0);
@@ -148,7 +150,7 @@ void ops_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op
     lock.write = (op & LOCK_EX) != 0;
     lock.wait = (op & LOCK_NB) == 0;
     lock.pid = (uint32_t)fuse_req_ctx(req)->pid;
-    take(fs, req, &lock);
+    take(fs, req, h, &lock);
 }
 
 /* libfuse has converted the kernel's inclusive end into a length: l_len 0 means "to the end". */
@@ -191,7 +193,7 @@ void ops_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct
         return;
     }
     wanted.wait = sleep != 0;
-    take(fs, req, &wanted);
+    take(fs, req, h, &wanted);
 }
 
 /* ---- F_GETLK --------------------------------------------------------------------------------- */

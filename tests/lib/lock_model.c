@@ -220,8 +220,11 @@ uint32_t lock_model_lock(struct lock_model *m, uint64_t index, uint64_t session,
         take(m, index, &r);
         return 0;
     }
-    if (!c->wait)
+    if (!c->wait) {
+        if (flock)
+            memset(m->owners[r.owner].bytes[r.file], 0, sizeof m->owners[r.owner].bytes[r.file]);
         return EAGAIN;
+    }
     if (is_deadlock(m, &r))
         return EDEADLK;
     check(m->n_queue < LOCK_MODEL_QUEUE);
