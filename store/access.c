@@ -98,6 +98,13 @@ static uint32_t check_times(struct op *op, const Cfs__Cred *cred, const struct i
     return now ? access_check(op, cred, inode, ACCESS_WRITE) : EPERM;
 }
 
+Cfs__Kill access_kill(const Cfs__Cred *cred, const struct inode *inode)
+{
+    if (is_root(cred))
+        return CFS__KILL__KILL_NONE;
+    return is_in_group(cred, inode->gid) ? CFS__KILL__KILL_SUID : CFS__KILL__KILL_SGID;
+}
+
 uint32_t access_check_set_attr(struct op *op, const Cfs__Cred *cred, const struct inode *inode,
                                Cfs__SetAttr *c)
 {
@@ -116,7 +123,8 @@ uint32_t access_check_set_attr(struct op *op, const Cfs__Cred *cred, const struc
         status = access_check(op, cred, inode, ACCESS_WRITE);
     if (c->set_mode && !is_in_group(cred, gid))
         c->mode &= ~(uint32_t)S_ISGID;
-    c->kill_suid = c->kill_suid || c->set_uid || c->set_gid || c->set_size;
+    if (c->set_uid || c->set_gid || c->set_size)
+        c->kill = max_u64(c->kill, access_kill(cred, inode));
     return status;
 }
 

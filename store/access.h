@@ -26,6 +26,8 @@ uint32_t access_check_entry(struct op *op, const Cfs__Cred *cred, const struct i
  * does. */
 uint32_t access_check_set_attr(struct op *op, const Cfs__Cred *cred, const struct inode *inode,
                                Cfs__SetAttr *c);
+/* The bits that a change of the inode's data, size or owner by this caller clears. */
+Cfs__Kill access_kill(const Cfs__Cred *cred, const struct inode *inode);
 /* 0, EACCES, EPERM or EOPNOTSUPP: may the caller set or remove an xattr of this name? */
 uint32_t access_check_xattr(struct op *op, const Cfs__Cred *cred, const struct inode *inode,
                             struct bytes name);

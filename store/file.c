@@ -14,14 +14,14 @@
 #include "store/staged_write.h"
 
 /* True if the mode changed. A directory's setgid bit has another meaning and stays. */
-static bool kill_suid(struct inode *inode)
+static bool kill_bits(struct inode *inode, Cfs__Kill kill)
 {
     uint64_t mode = inode->mode;
 
-    if (op_is_dir(inode))
+    if (kill == CFS__KILL__KILL_NONE || op_is_dir(inode))
         return false;
     inode->mode &= ~(uint64_t)S_ISUID;
-    if (inode->mode & S_IXGRP)
+    if (kill == CFS__KILL__KILL_SGID || (inode->mode & S_IXGRP) != 0)
         inode->mode &= ~(uint64_t)S_ISGID;
     return inode->mode != mode;
 }
@@ -53,10 +53,10 @@ static void data_changed(struct op *op, struct inode *inode)
     history_note_version(op, inode->version);
 }
 
-void file_data_changed(struct op *op, struct inode *inode, bool kills_suid)
+void file_data_changed(struct op *op, struct inode *inode, Cfs__Kill kill)
 {
     data_changed(op, inode);
-    if (kills_suid && kill_suid(inode))
+    if (kill_bits(inode, kill))
         op_attr_changed(op, inode, CFS__CHANGE__KIND__ATTR);
 }
 
@@ -99,7 +99,7 @@ uint32_t file_set_attr(struct op *op, const Cfs__SetAttr *c)
     set_fields(op, c, &i.is);
     if (c->set_mode)
         acl_mode_changed(op, &i.is);
-    if (c->kill_suid && kill_suid(&i.is))
+    if (kill_bits(&i.is, c->kill))
         others = true;
     if (others || !c->set_size)
         op_attr_changed(op, &i.is, CFS__CHANGE__KIND__ATTR);
@@ -200,7 +200,7 @@ static void write_all(struct op *op, const struct change *w, struct op_inode *i)
         if (c->extents[n]->data.len > 0)
             content_write(op->rows, &i->is, w->places[w->n_staged + n].offset,
                           op_bytes(c->extents[n]->data));
-    file_data_changed(op, &i->is, c->kill_suid);
+    file_data_changed(op, &i->is, c->kill);
     op_inode_save(op, i);
 }
 

@@ -11,7 +11,7 @@ uint32_t file_write(struct op *op, const Cfs__Write *c);
 uint32_t file_reap(struct op *op, const Cfs__Reap *c);
 
 /* The content of the inode was changed: sets the times, raises the version, records the change.
- * kill_suid: also clears setuid and setgid, as write(2) does. The caller saves the inode. */
-void file_data_changed(struct op *op, struct inode *inode, bool kill_suid);
+ * Clears the bits that `kill` says, as write(2) does. The caller saves the inode. */
+void file_data_changed(struct op *op, struct inode *inode, Cfs__Kill kill);
 
 #endif

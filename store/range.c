@@ -76,7 +76,7 @@ uint32_t range_fallocate(struct op *op, const Cfs__Fallocate *c)
                       c->offset + min_u64(c->len, i.was.size - c->offset));
     if (modes[c->mode].grows)
         i.is.size = max_u64(i.is.size, c->offset + c->len);
-    file_data_changed(op, &i.is, c->kill_suid);
+    file_data_changed(op, &i.is, c->kill);
     op_inode_save(op, &i);
     op_reply_attr(op, &i.is);
     return 0;
@@ -195,7 +195,7 @@ static void copy_content(struct op *op, struct copy *copy)
         copy_blocks(op, copy);
         dst->size = max_u64(dst->size, c->dst_offset + copy->len);
     }
-    file_data_changed(op, dst, c->kill_suid);
+    file_data_changed(op, dst, c->kill);
     op_inode_save(op, &copy->dst);
 }
 

@@ -227,7 +227,7 @@ static uint32_t run_make(struct txn *t, const Cfs__TxnStep *s)
     return status != 0 ? status : make(t, &at, s->make);
 }
 
-static uint32_t put_data(struct txn *t, uint64_t ino, const Cfs__TxnPut *c)
+static uint32_t put_data(struct txn *t, uint64_t ino, const Cfs__TxnPut *c, Cfs__Kill kill)
 {
     Cfs__Write write = CFS__WRITE__INIT;
     Cfs__Extent extent = CFS__EXTENT__INIT;
@@ -236,7 +236,7 @@ static uint32_t put_data(struct txn *t, uint64_t ino, const Cfs__TxnPut *c)
     write.ino = ino;
     write.truncate = !c->append;
     write.append = c->append;
-    write.kill_suid = t->cred != NULL && t->cred->uid != 0;
+    write.kill = kill;
     write.extents = extents;
     write.n_extents = c->data.len > 0 ? 1 : 0;
     extent.data = c->data;
@@ -259,7 +259,7 @@ static uint32_t put_new(struct txn *t, const struct place *at, const Cfs__TxnPut
     if (status != 0 || c->data.len == 0)
         return status;
     name = t->op->reply.name;
-    status = put_data(t, t->op->attr.ino, c);
+    status = put_data(t, t->op->attr.ino, c, CFS__KILL__KILL_NONE);
     t->op->reply.name = name;
     return status;
 }
@@ -277,7 +277,7 @@ static uint32_t run_put(struct txn *t, const Cfs__TxnStep *s)
         return ELOOP;
     if ((status = access_check(t->op, t->cred, &at.inode, ACCESS_WRITE)))
         return status;
-    return put_data(t, at.ino, s->put);
+    return put_data(t, at.ino, s->put, access_kill(t->cred, &at.inode));
 }
 
 static uint32_t run_remove(struct txn *t, const Cfs__TxnStep *s)

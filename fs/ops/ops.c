@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "fs/kernel/credentials.h"
 #include "proto/limits.h"
 
 int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error)
@@ -65,4 +67,36 @@ int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out)
 int ops_name_error(const char *name)
 {
     return strlen(name) > LIMIT_NAME_MAX ? ENAMETOOLONG : 0;
+}
+
+static bool is_in_group(fuse_req_t req, uint32_t gid)
+{
+    struct credentials c;
+    bool in;
+
+    credentials_init(&c, fuse_req_ctx(req));
+    in = c.cred.gid == gid;
+    for (size_t i = 0; i < c.cred.n_groups && !in; i++)
+        in = c.cred.groups[i] == gid;
+    credentials_fini(&c);
+    return in;
+}
+
+Cfs__Kill ops_kill(struct fs *fs, fuse_req_t req, uint64_t ino, bool kills)
+{
+    Cfs__Attr attr = CFS__ATTR__INIT;
+
+    if (!kills)
+        return CFS__KILL__KILL_NONE;
+    if (attr_get(fs, ino, &attr) != 0 || (attr.mode & S_ISGID) == 0 || fuse_req_ctx(req)->uid == 0)
+        return CFS__KILL__KILL_SUID;
+    return is_in_group(req, attr.gid) ? CFS__KILL__KILL_SUID : CFS__KILL__KILL_SGID;
+}
+
+int ops_limit(struct fs *fs, uint64_t offset, uint64_t *len)
+{
+    if (offset >= fs->options.file_max)
+        return EFBIG;
+    *len = min_u64(*len, fs->options.file_max - offset);
+    return 0;
 }

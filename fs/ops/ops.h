@@ -27,6 +27,12 @@ int ops_open_error(struct fs *fs, fuse_req_t req, uint64_t ino, Cfs__Attr *out);
  * then (see node_insists and fs/inode/rewalk.h). */
 int ops_dir_error(struct fs *fs, fuse_req_t req, uint64_t dir, int error);
 
+/* The bits that a change by this caller clears. kills: the change clears setuid. */
+Cfs__Kill ops_kill(struct fs *fs, fuse_req_t req, uint64_t ino, bool kills);
+
+/* Cuts *len > 0 where a file has to end, as write(2) does: 0, or EFBIG if no byte has room. */
+int ops_limit(struct fs *fs, uint64_t offset, uint64_t *len);
+
 /* 0, or the errno for a name that no command can carry. */
 int ops_name_error(const char *name);
 

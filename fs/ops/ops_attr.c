@@ -138,7 +138,7 @@ static void empty(struct fs *fs, fuse_req_t req, Cfs__Attr *attr, int to_set, ui
 {
     writeback_bind(fs, attr->ino, session);
     writeback_truncate(fs, attr->ino, fuse_req_ctx(req)->pid,
-                       (to_set & FUSE_SET_ATTR_KILL_SUID) != 0);
+                       ops_kill(fs, req, attr->ino, (to_set & FUSE_SET_ATTR_KILL_SUID) != 0));
     writeback_show(fs, attr);
     reply_attr(req, attr, ATTR_UNSURE_S);
 }
@@ -171,7 +171,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
         writeback_submit(fs, ino);
     set.ino = ino;
     fill_setattr(&set, st, to_set);
-    set.kill_suid = !S_ISDIR(attr.mode) && kills_suid(to_set);
+    set.kill = ops_kill(fs, req, ino, !S_ISDIR(attr.mode) && kills_suid(to_set));
     command.op_case = CFS__COMMAND__OP_SET_ATTR;
     command.set_attr = &set;
     r = request_new(fs, req, finish_setattr);

@@ -75,18 +75,20 @@ static void open_now(struct fs *fs, fuse_req_t req, uint64_t ino, int flags, boo
     struct fuse_file_info fi = {.flags = flags};
     int tid = fuse_req_ctx(req)->pid;
     int error = ops_open_error(fs, req, ino, NULL);
+    Cfs__Kill kill;
 
     if (error != 0) {
         fuse_reply_err(req, error);
         return;
     }
+    kill = ops_kill(fs, req, ino, kill_suid && (flags & O_TRUNC) != 0);
     ops_open_handle(fs, ino, tid, &fi);
     if (fuse_reply_open(req, &fi) != 0) {
         ops_close_handle(fs, fi.fh);
         return;
     }
     if ((flags & O_TRUNC) != 0) /* also of an empty file: its times change */
-        writeback_truncate(fs, ino, tid, kill_suid);
+        writeback_truncate(fs, ino, tid, kill);
 }
 
 /* Other processes' writes are committed and the kernel's old pages are gone, or that takes too
@@ -258,13 +260,18 @@ static bool is_committing(struct fs *fs, uint64_t ino, size_t size, int flags)
     return !backend_has_quorum(&fs->backend) || !writeback_has_room(fs, ino, size);
 }
 
-/* The end of a write. The offset of an append is the size that the kernel has cached, which may be
- * old: apply looks again. */
-static int check_write(struct fs *fs, uint64_t off, size_t size)
+/* The offset of an append is the size that the kernel has cached, which may be old: apply looks
+ * again. The pages of a mapping are inside the file. */
+static int check_write(struct fs *fs, struct writeback_write *w)
 {
-    if (size > LIMIT_WRITE_MAX)
+    uint64_t len = w->len;
+    int error;
+
+    if (len > LIMIT_WRITE_MAX)
         return EINVAL; /* more than max_write */
-    return off > fs->options.file_max || size > fs->options.file_max - off ? EFBIG : 0;
+    error = len == 0 ? 0 : ops_limit(fs, w->offset, &len);
+    w->len = (size_t)len;
+    return error;
 }
 
 void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
@@ -273,7 +280,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
     struct fs *fs = fs_of(req);
     struct writeback_write w = {.ino = ino, .offset = (uint64_t)off, .data = data, .len = size};
     struct handle *h = handle_find(&fs->handles, fi->fh);
-    int error = check_write(fs, w.offset, size);
+    int error = check_write(fs, &w);
     struct request *r;
 
     if (error == 0)
@@ -287,19 +294,19 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
     }
     w.tid = fuse_req_ctx(req)->pid;
     w.append = (fi->flags & O_APPEND) != 0;
-    w.kill_suid = io_kill_suid(&fs->io);
+    w.kill = ops_kill(fs, req, ino, io_kill_suid(&fs->io));
     writeback_bind(fs, ino, locks_bound(h));
     if (fi->writepage) {
         /* Pages of a mapping. The page lane may be waiting for this. */
         writeback_buffer(fs, &w, NULL);
-        fuse_reply_write(req, size);
+        fuse_reply_write(req, w.len);
         return;
     }
     r = request_new(fs, req, finish_write);
-    r->count = size;
+    r->count = w.len;
     r->fh = fi->fh;
     r->dirs[0] = ino;
-    if (is_committing(fs, ino, size, fi->flags))
+    if (is_committing(fs, ino, w.len, fi->flags))
         writeback_commit(fs, &w, r);
     else if (writeback_buffer(fs, &w, r))
         request_end(r, 0);

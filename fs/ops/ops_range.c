@@ -10,9 +10,9 @@
 
 /* FUSE has no flag here that says that setuid and setgid must be cleared, as it has for writes. A
  * local filesystem spares only callers that may change a file's setgid: root. */
-static bool kills_suid(fuse_req_t req)
+static Cfs__Kill kill_of(struct fs *fs, fuse_req_t req, uint64_t ino)
 {
-    return fuse_req_ctx(req)->uid != 0;
+    return ops_kill(fs, req, ino, fuse_req_ctx(req)->uid != 0);
 }
 
 /* Continues when the kernel has dropped its old pages of r->ino. */
@@ -87,7 +87,7 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
     fallocate.ino = ino;
     fallocate.offset = (uint64_t)offset;
     fallocate.len = (uint64_t)length;
-    fallocate.kill_suid = kills_suid(req);
+    fallocate.kill = kill_of(fs, req, ino);
     command.op_case = CFS__COMMAND__OP_FALLOCATE;
     command.fallocate = &fallocate;
     r = request_new(fs, req, finish_fallocate);
@@ -121,14 +121,14 @@ static void submit_copy(struct fs *fs, fuse_req_t req, Cfs__Copy *copy, uint64_t
 {
     Cfs__Command command = CFS__COMMAND__INIT;
     struct request *r = request_new(fs, req, finish_copy);
-    bool kill_suid = kills_suid(req);
+    Cfs__Kill kill = kill_of(fs, req, copy->dst);
 
     writeback_submit(fs, copy->src);
-    if (writeback_take_truncate(fs, copy->dst, &kill_suid))
+    if (writeback_take_truncate(fs, copy->dst, &kill))
         copy->truncate = true;
     else
         writeback_submit(fs, copy->dst);
-    copy->kill_suid = kill_suid;
+    copy->kill = kill;
     command.op_case = CFS__COMMAND__OP_COPY;
     command.copy = copy;
     r->ino = r->dirs[0] = copy->dst;
@@ -157,9 +157,8 @@ void ops_copy_file_range(fuse_req_t req, fuse_ino_t src, off_t src_offset,
         copy.dst = dst;
         copy.dst_offset = (uint64_t)dst_offset;
         copy.len = copy.src_offset < attr.size ? min_u64(len, attr.size - copy.src_offset) : 0;
-        if (copy.len > 0 && (copy.dst_offset > fs->options.file_max ||
-                             copy.len > fs->options.file_max - copy.dst_offset))
-            error = EFBIG;
+        if (copy.len > 0)
+            error = ops_limit(fs, copy.dst_offset, &copy.len);
     }
     if (error != 0)
         fuse_reply_err(req, error);

@@ -63,7 +63,7 @@ void extents_prepend(struct extents *p, struct extents *earlier)
 
     *p = *earlier;
     *earlier = (struct extents){0};
-    p->kill_suid = p->kill_suid || later.kill_suid;
+    p->kill = max_u64(p->kill, later.kill);
     if (later.truncate)
         extents_truncate(p);
     for (size_t i = 0; i < later.n; i++) {
@@ -133,7 +133,7 @@ static bool cut(struct cutter *c, Cfs__Write *write, Cfs__Extent *extents, Cfs__
     }
     c->more = c->extent < c->extents->n;
     write->truncate = !c->more && c->extents->truncate;
-    write->kill_suid = !c->more && c->extents->kill_suid;
+    write->kill = c->more ? CFS__KILL__KILL_NONE : c->extents->kill;
     return true;
 }
 

@@ -15,7 +15,7 @@ struct extent {
 
 struct extents {
     bool truncate;
-    bool kill_suid;
+    Cfs__Kill kill;
     struct extent *extents;
     size_t n, cap;
     size_t bytes; /* bytes of all extents */

@@ -417,12 +417,12 @@ static void give_up_writer(struct request *r, int error)
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-void writeback_truncate(struct fs *fs, uint64_t ino, int tid, bool kill_suid)
+void writeback_truncate(struct fs *fs, uint64_t ino, int tid, Cfs__Kill kill)
 {
     struct writeback *d = writeback_get(fs, ino);
 
     extents_truncate(&d->extents);
-    d->extents.kill_suid = d->extents.kill_suid || kill_suid;
+    d->extents.kill = max_u64(d->extents.kill, kill);
     d->truncater = tid;
     set_dirty(fs, d);
 }
@@ -467,7 +467,7 @@ bool writeback_buffer(struct fs *fs, const struct writeback_write *w, struct req
     check(!w->append);
     take_cut(d);
     extents_write(&d->extents, w->offset, w->data, w->len, true);
-    d->extents.kill_suid = d->extents.kill_suid || w->kill_suid;
+    d->extents.kill = max_u64(d->extents.kill, w->kill);
     d->writer = w->tid;
     set_dirty(fs, d);
     if (may_grow(fs, d))
@@ -496,7 +496,7 @@ void writeback_commit(struct fs *fs, const struct writeback_write *w, struct req
     b->append = w->append;
     extents_write(&b->extents, w->offset, w->data, w->len, false);
     b->timeout_ms = fs->options.timeout_ms + (unsigned)(b->extents.bytes / WRITEBACK_BYTES_PER_MS);
-    b->extents.kill_suid = b->extents.kill_suid || w->kill_suid;
+    b->extents.kill = max_u64(b->extents.kill, w->kill);
     r->give_up = give_up_writer;
     request_wait(r, &b->writer);
     batch_submit(b);
@@ -599,7 +599,7 @@ bool writeback_only_truncates(struct fs *fs, uint64_t ino, int *tid)
     return true;
 }
 
-bool writeback_take_truncate(struct fs *fs, uint64_t ino, bool *kill_suid)
+bool writeback_take_truncate(struct fs *fs, uint64_t ino, Cfs__Kill *kill)
 {
     struct writeback *d = writeback_find(fs, ino);
     int tid;
@@ -608,7 +608,7 @@ bool writeback_take_truncate(struct fs *fs, uint64_t ino, bool *kill_suid)
         take_cut(d);
     if (!writeback_only_truncates(fs, ino, &tid))
         return false;
-    *kill_suid = *kill_suid || d->extents.kill_suid;
+    *kill = max_u64(*kill, d->extents.kill);
     extents_fini(&d->extents);
     d->extents = (struct extents){0};
     set_clean(d);

@@ -68,14 +68,14 @@ void writebacks_fini(struct writebacks *ds); /* the remaining content is lost */
 struct writeback_write {
     uint64_t ino;
     int tid; /* of the writer */
-    bool kill_suid;
+    Cfs__Kill kill;
     bool append;
     uint64_t offset;
     const void *data;
     size_t len;
 };
 
-void writeback_truncate(struct fs *fs, uint64_t ino, int tid, bool kill_suid);
+void writeback_truncate(struct fs *fs, uint64_t ino, int tid, Cfs__Kill kill);
 /* True if there is room for the waiting content and this much more, in the tree and within quotas.
  * If not, a write must not wait: its commit tells whether it fits. */
 bool writeback_has_room(struct fs *fs, uint64_t ino, size_t len);
@@ -111,9 +111,9 @@ bool writeback_is_foreign(struct fs *fs, uint64_t ino, int tid);
 bool writeback_only_truncates(struct fs *fs, uint64_t ino, int *tid);
 /* If a truncation is all that is uncommitted: true, and the writeback has it no more. The caller
  * commits it together with its own change. If that fails, the caller gives it back: it then goes
- * with the next write (a program may try again, or in another way), but not without one. *kill_suid
- * is set if the truncation must do that. */
-bool writeback_take_truncate(struct fs *fs, uint64_t ino, bool *kill_suid);
+ * with the next write (a program may try again, or in another way), but not without one. *kill
+ * becomes the truncation's if that clears more. */
+bool writeback_take_truncate(struct fs *fs, uint64_t ino, Cfs__Kill *kill);
 void writeback_keep_truncate(struct fs *fs, uint64_t ino);
 bool writeback_exists(struct fs *fs, uint64_t ino);
 /* Shows the size and the time of the last change in the attributes; the commit will have its own

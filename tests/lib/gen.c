@@ -384,7 +384,7 @@ static void make_set_attr(const uint32_t *n, const struct model *m, struct parts
     set->set_mtime = n[1] / 81 % 3 == 0;
     set->atime_now = n[2] % 2;
     set->mtime_now = n[2] / 2 % 2;
-    set->kill_suid = n[2] / 4 % 4 == 0 && !set->set_mode;
+    set->kill = set->set_mode ? CFS__KILL__KILL_NONE : (Cfs__Kill)(n[2] / 4 % 4 % 3);
     set->set_size = n[2] / 16 % 16 == 0;
     set->mode = pick_mode(n[3]) | (n[4] % 4 ? 0u : (uint32_t)S_IFIFO);
     set->uid = n[5] % 3;
@@ -447,7 +447,7 @@ static void make_write(const uint32_t *n, const struct model *m, struct parts *p
     write->ino = pick_of_type(m, n[0], S_IFREG);
     write->truncate = n[1] % 5 == 0;
     write->append = n[2] % 3 == 0;
-    write->kill_suid = n[3] % 3 == 0;
+    write->kill = (Cfs__Kill)(n[3] % 3);
     write->n_extents = pick_content(n, p);
     write->extents = p->extent_list;
     if (n[6] % 3 != 0)
@@ -630,7 +630,7 @@ static void make_fallocate(const uint32_t *n, const struct model *m, struct part
     f->mode = (Cfs__Fallocate__Mode)(n[1] % 32 == 0 ? 5 : n[1] % 16 < 9 ? 2 : n[1] / 32 % 5);
     f->offset = pick_border(n[2]);
     f->len = pick_range(n[3]);
-    f->kill_suid = n[4] % 3 == 0;
+    f->kill = (Cfs__Kill)(n[4] % 3);
 }
 
 static void make_copy(const uint32_t *n, const struct model *m, struct parts *p, Cfs__Command *c)
@@ -643,7 +643,7 @@ static void make_copy(const uint32_t *n, const struct model *m, struct parts *p,
     copy->dst_offset = pick_border(n[4]);
     copy->len = pick_range(n[5]);
     copy->truncate = n[6] % 5 == 0;
-    copy->kill_suid = n[7] % 3 == 0;
+    copy->kill = (Cfs__Kill)(n[7] % 3);
 }
 
 static void (*const makers[])(const uint32_t *, const struct model *, struct parts *,

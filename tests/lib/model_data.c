@@ -67,24 +67,24 @@ static void drop_capability(struct model_inode *inode)
 }
 
 /* Writing to a setuid or setgid file clears these bits. */
-static bool kill_suid(struct model_inode *inode)
+static bool kill_bits(struct model_inode *inode, Cfs__Kill kill)
 {
     uint32_t before = inode->attr.mode;
 
-    if (S_ISDIR(before))
+    if (kill == CFS__KILL__KILL_NONE || S_ISDIR(before))
         return false;
     inode->attr.mode &= ~(uint32_t)S_ISUID;
-    if (before & S_IXGRP)
+    if (kill == CFS__KILL__KILL_SGID || (before & S_IXGRP) != 0)
         inode->attr.mode &= ~(uint32_t)S_ISGID;
     return inode->attr.mode != before;
 }
 
-void model_note_content(struct model_step *s, struct model_inode *inode, bool kills_suid)
+void model_note_content(struct model_step *s, struct model_inode *inode, Cfs__Kill kill)
 {
     drop_capability(inode);
     model_mark_data(s, inode);
     model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
-    if (kills_suid && kill_suid(inode)) {
+    if (kill_bits(inode, kill)) {
         model_mark_attributes(s, inode);
         model_add_change(s, CFS__CHANGE__KIND__ATTR, inode->attr.ino);
     }
@@ -192,7 +192,7 @@ int model_op_write(struct model_step *s, const Cfs__Command *command, struct mod
     reply->value = write_value(inode, write, session);
     if (has_data(write) || n > 0) {
         put_all(session, inode, write);
-        model_note_content(s, inode, write->kill_suid);
+        model_note_content(s, inode, write->kill);
     }
     if (write->stage != 0)
         model_staged_drop(session, write->stage);
@@ -251,7 +251,7 @@ int model_op_set_attr(struct model_step *s, const Cfs__Command *command, struct 
         model_add_change(s, CFS__CHANGE__KIND__DATA, inode->attr.ino);
     }
     change_attributes(s, inode, set);
-    if (set->kill_suid && kill_suid(inode))
+    if (kill_bits(inode, set->kill))
         others = true;
     if (others || !resize) {
         model_mark_attributes(s, inode);

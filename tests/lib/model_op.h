@@ -48,7 +48,7 @@ void model_reply_attr(struct model_reply *reply, const struct model_inode *inode
 int model_data_status(const struct model_inode *inode);
 void model_set_size(struct model_inode *inode, uint64_t size);
 void model_put_bytes(struct model_inode *inode, uint64_t offset, const ProtobufCBinaryData *data);
-void model_note_content(struct model_step *s, struct model_inode *inode, bool kills_suid);
+void model_note_content(struct model_step *s, struct model_inode *inode, Cfs__Kill kill);
 
 void model_staged_drop(struct model_session *s, uint64_t stage);
 

@@ -67,7 +67,7 @@ int model_op_fallocate(struct model_step *s, const Cfs__Command *command, struct
 
         clear(inode, from, f->len > size - from ? size : from + f->len);
     }
-    model_note_content(s, inode, f->kill_suid);
+    model_note_content(s, inode, f->kill);
     model_reply_attr(reply, inode);
     return 0;
 }
@@ -154,7 +154,7 @@ int model_op_copy(struct model_step *s, const Cfs__Command *command, struct mode
         return status;
     copy_all(src, dst, c, len);
     if (len > 0 || c->truncate)
-        model_note_content(s, dst, c->kill_suid);
+        model_note_content(s, dst, c->kill);
     reply->value = len;
     model_reply_attr(reply, dst);
     return 0;

@@ -533,7 +533,7 @@ static void measure(void *arg, Cfs__Write *write)
     s->bytes += bytes;
     s->n++;
     assert_true(write->truncate == (s->n == s->all)); /* only the last command truncates */
-    assert_true(write->kill_suid == write->truncate);
+    assert_true((write->kill == CFS__KILL__KILL_SUID) == write->truncate);
 }
 
 static void commands_are_within_the_limits(void **state)
@@ -549,7 +549,7 @@ static void commands_are_within_the_limits(void **state)
         extents_write(&p, (uint64_t)i * 3000000, block, LIMIT_WRITE_MAX - 100, true);
     for (unsigned i = 0; i < 2 * LIMIT_EXTENTS_MAX; i++)
         extents_write(&p, (uint64_t)i * 10, block, 1, true);
-    p.kill_suid = true;
+    p.kill = CFS__KILL__KILL_SUID;
     s.all = extents_n_commands(&p);
     extents_commands(&p, measure, &s);
     assert_int_equal(s.bytes, p.bytes);

@@ -321,10 +321,35 @@ static void unsupported_operations_are_refused(void **state)
 
 /* ---- Limits ---------------------------------------------------------------------------------- */
 
+/* As write(2) does at the largest offset of a local filesystem. */
+static void at_the_limit_writes_are_short(void **state)
+{
+    int fd = open_it(0, "f", O_RDWR | O_CREAT), append = open_it(0, "f", O_WRONLY | O_APPEND);
+    int src = open_it(0, "src", O_RDWR | O_CREAT);
+    off_t from = 0, to = LIMIT_FILE_MAX - 3;
+    struct stat st;
+
+    (void)state;
+    assert_int_equal(write(src, text, 8192), 8192);
+    assert_int_equal(pwrite(fd, text, 4096, LIMIT_FILE_MAX - 4095), 4095);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, LIMIT_FILE_MAX);
+    assert_int_equal(ftruncate(fd, LIMIT_FILE_MAX - 3), 0);
+    assert_int_equal(write(append, text, 100), 3);
+    assert_fails(write(append, text, 100), EFBIG);
+    assert_int_equal(ftruncate(fd, LIMIT_FILE_MAX - 3), 0);
+    assert_int_equal(copy_file_range(src, &from, fd, &to, 100, 0), 3);
+    assert_int_equal(from, 3);
+    assert_fails(copy_file_range(src, &from, fd, &to, 100, 0), EFBIG);
+    close(fd);
+    close(append);
+    close(src);
+}
+
 static void calls_past_the_size_limit_fail(void **state)
 {
     int fd = open_it(0, "f", O_RDWR | O_CREAT), src = open_it(0, "src", O_RDWR | O_CREAT);
-    off_t from = 0, to = LIMIT_FILE_MAX - 5;
+    off_t from = 0, to;
     unsigned long applied;
     struct stat st;
 
@@ -333,7 +358,6 @@ static void calls_past_the_size_limit_fail(void **state)
     assert_int_equal(write(src, "0123456789", 10), 10);
     applied = rig_ask(&rig, "applied");
     assert_fails(pwrite(fd, "x", 1, LIMIT_FILE_MAX), EFBIG);
-    assert_fails(pwrite(fd, text, 4096, LIMIT_FILE_MAX - 4095), EFBIG);
     assert_fails(pwrite(fd, text, 100, (off_t)1 << 50), EFBIG);
     assert_fails(ftruncate(fd, LIMIT_FILE_MAX + 1), EFBIG);
     assert_fails(ftruncate(fd, INT64_MAX), EFBIG);
@@ -341,6 +365,7 @@ static void calls_past_the_size_limit_fail(void **state)
     assert_fails(fallocate(fd, 0, LIMIT_FILE_MAX, 1), EFBIG);
     assert_fails(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)LIMIT_FILE_MAX + 1), EFBIG);
     assert_fails(fallocate(fd, FALLOC_FL_ZERO_RANGE, LIMIT_FILE_MAX - 10, 11), EFBIG);
+    to = LIMIT_FILE_MAX;
     assert_fails(copy_file_range(src, &from, fd, &to, 10, 0), EFBIG);
     assert_int_equal(rig_ask(&rig, "applied"), applied); /* no request */
     assert_int_equal(fstat(fd, &st), 0);
@@ -407,6 +432,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_seek_without_quorum_is_answered, set_up_impatient,
                                         tear_down),
         cmocka_unit_test_setup_teardown(unsupported_operations_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(at_the_limit_writes_are_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(calls_past_the_size_limit_fail, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_process_limit, set_up, tear_down),
     };

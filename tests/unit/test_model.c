@@ -198,9 +198,9 @@ static bool do_set_attr(const struct local *l, Cfs__Command *c, int *status)
         *status = result_of(chmod(path, set->mode & 07777));
         return true;
     }
-    if (set->set_gid) { /* root's chown(2) of a setuid file sends kill_suid */
+    if (set->set_gid) { /* root's chown(2) of a setuid file sends kill */
         *set = (Cfs__SetAttr){.base = set->base, .ino = set->ino, .set_gid = 1, .gid = set->gid};
-        set->kill_suid = !model_is_dir(inode);
+        set->kill = model_is_dir(inode) ? CFS__KILL__KILL_NONE : CFS__KILL__KILL_SUID;
         *status = result_of(lchown(path, (uid_t)-1, set->gid));
         return true;
     }
@@ -215,7 +215,7 @@ static bool do_write(const struct local *l, Cfs__Command *c, int *status)
     char path[4096];
     int fd;
 
-    write->kill_suid = false;
+    write->kill = CFS__KILL__KILL_NONE;
     if (!inode_path(l, write->ino, path) || !(S_ISREG(inode->attr.mode) || model_is_dir(inode)) ||
         write->n_extents == 0 || write->n_extents > 20 || write->stage != 0 || write->staged != 0)
         return false;
@@ -291,7 +291,7 @@ static bool do_fallocate(const struct local *l, Cfs__Command *c, int *status)
     char path[4096];
     int fd;
 
-    f->kill_suid = false;
+    f->kill = CFS__KILL__KILL_NONE;
     if (!inode_path(l, f->ino, path) || !(S_ISREG(inode->attr.mode) || model_is_dir(inode)) ||
         (f->len == 0 && model_is_dir(inode)) || (uint32_t)f->mode >= 5 ||
         f->offset > INT64_MAX / 4 || f->len > INT64_MAX / 4)
@@ -345,7 +345,7 @@ static bool do_copy(const struct local *l, Cfs__Command *c, int *status)
     const struct model_inode *src = model_find(l->m, copy->src), *dst = model_find(l->m, copy->dst);
     char from[4096], to[4096];
 
-    copy->kill_suid = false;
+    copy->kill = CFS__KILL__KILL_NONE;
     if (!inode_path(l, copy->src, from) || !inode_path(l, copy->dst, to) ||
         !(S_ISREG(src->attr.mode) || model_is_dir(src)) ||
         !(S_ISREG(dst->attr.mode) || model_is_dir(dst)))

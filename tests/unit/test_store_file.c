@@ -268,7 +268,7 @@ static void test_kill_suid(void **state)
     c.op_case = CFS__COMMAND__OP_WRITE;
     c.write = &op;
     op.ino = file;
-    op.kill_suid = true;
+    op.kill = CFS__KILL__KILL_SUID;
     op.n_extents = 1;
     op.extents = extents;
     extent.data = kit_bytes("x", 1);
@@ -282,8 +282,10 @@ static void test_kill_suid(void **state)
     assert_int_equal(kit_chmod(k, file, 06745), 0); /* not executable for the group: locking */
     assert_int_equal(kit_run(k, &c), 0);
     assert_int_equal(k->attr.mode, S_IFREG | 02745);
+    op.kill = CFS__KILL__KILL_SGID; /* the writer is not in the group */
     assert_int_equal(kit_run(k, &c), 0);
-    assert_int_equal(k->n_changes, 1);
+    assert_int_equal(k->attr.mode, S_IFREG | 0745);
+    assert_int_equal(k->n_changes, 2);
     assert_int_equal(kit_chmod(k, file, 04755), 0);
     extent.data.len = 0;
     assert_int_equal(kit_run(k, &c), 0); /* no bytes were written, so nothing changed */
@@ -473,7 +475,8 @@ static void test_set_attr_kill_suid(void **state)
     c.op_case = CFS__COMMAND__OP_SET_ATTR;
     c.set_attr = &op;
     op.ino = file;
-    op.kill_suid = op.set_uid = true;
+    op.kill = CFS__KILL__KILL_SUID;
+    op.set_uid = true;
     op.uid = 3;
     assert_int_equal(kit_run(k, &c), 0);
     assert_int_equal(k->attr.mode, S_IFREG | 0755);

@@ -47,7 +47,7 @@ static int tear_down(void **state)
 }
 
 static uint32_t fallocate_as(uint64_t ino, Cfs__Fallocate__Mode mode, uint64_t offset, uint64_t len,
-                             bool kill_suid)
+                             Cfs__Kill kill)
 {
     Cfs__Fallocate op = CFS__FALLOCATE__INIT;
     Cfs__Command c = CFS__COMMAND__INIT;
@@ -56,7 +56,7 @@ static uint32_t fallocate_as(uint64_t ino, Cfs__Fallocate__Mode mode, uint64_t o
     op.mode = mode;
     op.offset = offset;
     op.len = len;
-    op.kill_suid = kill_suid;
+    op.kill = kill;
     c.op_case = CFS__COMMAND__OP_FALLOCATE;
     c.fallocate = &op;
     return kit_run(k, &c);
@@ -68,7 +68,7 @@ static uint32_t do_fallocate(uint64_t ino, Cfs__Fallocate__Mode mode, uint64_t o
 }
 
 static uint32_t copy_as(uint64_t src, uint64_t src_offset, uint64_t dst, uint64_t dst_offset,
-                        uint64_t len, bool truncate, bool kill_suid)
+                        uint64_t len, bool truncate, Cfs__Kill kill)
 {
     Cfs__Copy op = CFS__COPY__INIT;
     Cfs__Command c = CFS__COMMAND__INIT;
@@ -79,7 +79,7 @@ static uint32_t copy_as(uint64_t src, uint64_t src_offset, uint64_t dst, uint64_
     op.dst_offset = dst_offset;
     op.len = len;
     op.truncate = truncate;
-    op.kill_suid = kill_suid;
+    op.kill = kill;
     c.op_case = CFS__COMMAND__OP_COPY;
     c.copy = &op;
     return kit_run(k, &c);
