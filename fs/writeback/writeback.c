@@ -27,6 +27,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -634,6 +635,18 @@ static struct extents shown_of(const struct batch *b)
     return shown;
 }
 
+static void show_extents(Cfs__Attr *attr, const struct extents *e)
+{
+    if (extents_empty(e))
+        return;
+    attr->size = extents_size(e, attr->size);
+    if (e->kill == CFS__KILL__KILL_NONE)
+        return;
+    attr->mode &= ~(uint32_t)S_ISUID;
+    if (e->kill == CFS__KILL__KILL_SGID || (attr->mode & S_IXGRP) != 0)
+        attr->mode &= ~(uint32_t)S_ISGID;
+}
+
 bool writeback_show(struct fs *fs, Cfs__Attr *attr)
 {
     struct writeback *d = writeback_find(fs, attr->ino);
@@ -646,10 +659,10 @@ bool writeback_show(struct fs *fs, Cfs__Attr *attr)
     TAILQ_FOREACH (b, &d->flying, link) {
         struct extents shown = shown_of(b);
 
-        attr->size = extents_size(&shown, attr->size);
+        show_extents(attr, &shown);
         changed = changed || !extents_empty(&shown);
     }
-    attr->size = extents_size(&d->extents, attr->size);
+    show_extents(attr, &d->extents);
     if (changed) {
         attr->mtime_ns = d->changed_ns;
         if (attr->ctime_ns < d->changed_ns)

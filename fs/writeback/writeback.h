@@ -116,7 +116,7 @@ bool writeback_only_truncates(struct fs *fs, uint64_t ino, int *tid);
 bool writeback_take_truncate(struct fs *fs, uint64_t ino, Cfs__Kill *kill);
 void writeback_keep_truncate(struct fs *fs, uint64_t ino);
 bool writeback_exists(struct fs *fs, uint64_t ino);
-/* Shows the size and the time of the last change in the attributes; the commit will have its own
+/* Shows size, mode and the time of the last change in the attributes; the commit will have its own
  * times. True if there is uncommitted content. */
 bool writeback_show(struct fs *fs, Cfs__Attr *attr);
 /* As the backend's read, with uncommitted content laid over it. */
