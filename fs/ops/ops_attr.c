@@ -124,10 +124,12 @@ static bool only_empties(const struct stat *st, int to_set, const struct fuse_fi
            (to_set & ~(FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_CTIME)) == FUSE_SET_ATTR_SIZE;
 }
 
-/* True if earlier writes must be committed before this change. Times and sizes need that. An owner
- * or a mode needs it only if a later write would clear setuid, which is rare. */
-static bool follows_writes(int to_set)
+/* True if earlier writes must be committed before this change. Times and sizes need that. So does a
+ * mode with setuid or setgid: the commit of a user's write clears these bits. */
+static bool follows_writes(const struct stat *st, int to_set)
 {
+    if ((to_set & FUSE_SET_ATTR_MODE) != 0 && (st->st_mode & (S_ISUID | S_ISGID)) != 0)
+        return true;
     return (to_set & (FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME |
                       FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)) != 0;
 }
@@ -167,7 +169,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
         empty(fs, req, &attr, to_set, locks_bound(h));
         return;
     }
-    if (follows_writes(to_set))
+    if (follows_writes(st, to_set))
         writeback_submit(fs, ino);
     set.ino = ino;
     fill_setattr(&set, st, to_set);
