@@ -98,6 +98,8 @@ Test (root)
   make sim             simulates whole members in SEEDS worlds; SEED=n: one world, with its events
   make mutants         deliberate bugs, one by one: the simulation must find each (MUTANTS)
   make chaos           real members and networks: each nemesis, all workloads (CHAOS_S seconds)
+  make differential    random programs on ext4, on one mount and on two (SEEDS, SEED: the first)
+  make told            races of two and three hosts: no host sees older names than it was told (ROUNDS)
   make mirror          inotify events of another host's random changes (MIRROR_N, MIRROR_SEEDS)
   make fuzz            hostile bytes, with clang's libFuzzer (FUZZTIME seconds each, FUZZERS)
   make bench           a benchmark with real mounts
@@ -177,7 +179,7 @@ tools: $(TOOLS)
 .DELETE_ON_ERROR:
 
 # ---- Set-up, tests, tools ------------------------------------------------------------------------
-.PHONY: deps demo-deps test-deps lint-deps test test-unit test-it test-debian sanitize sim mutants chaos mirror fuzz lint bench coverage \
+.PHONY: deps demo-deps test-deps lint-deps test test-unit test-it test-debian sanitize sim mutants chaos mirror differential told fuzz lint bench coverage \
         demo demo-stop install uninstall clean
 
 # Runs make again after the packages are installed, by default with as many jobs as processors.
@@ -232,6 +234,16 @@ MIRROR_SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 mirror: test-deps
 	$(Q)$(SUB) all tools
 	$(Q)BUILD=$(BUILD) MIRROR_ONLY=1 MIRROR_N=$(MIRROR_N) MIRROR_SEEDS="$(MIRROR_SEEDS)" tests/it/16-inotify.sh
+
+differential: SEEDS = 200
+differential: test-deps
+	$(Q)$(SUB) all
+	$(Q)BUILD=$(BUILD) SEEDS=$(SEEDS) SEED=$(SEED) tests/it/19-differential.sh
+
+ROUNDS ?= 2000
+told: test-deps
+	$(Q)$(SUB) all tools
+	$(Q)BUILD=$(BUILD) TOLD_ROUNDS=$(ROUNDS) tests/it/35-told.sh
 
 FUZZTIME ?= 60
 FUZZERS  ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
