@@ -48,7 +48,7 @@ struct rewalk {
     int tid;           /* 0: unused, but `found` may still be held */
     uint64_t end_ms;   /* valid until then */
     bool told;         /* the thread was answered ESTALE */
-    bool misled;       /* one such answer was about a file that is being moved */
+    bool misled;       /* its rename got such an answer */
     uint64_t expected; /* hash of the name that a rename asks for again; 0: none */
     uint64_t about;    /* inode that the ESTALE was about; 0: it was about a name */
     uint64_t found;    /* where the last look-up led; 0: nowhere */
@@ -92,7 +92,7 @@ bool rewalk_holds(struct rewalks *w, uint64_t ino);
 
 /* ---- Renames of a file that is being moved (fs/cache/moved.h) ---- */
 
-/* The thread will be told ESTALE about a moved file. */
+/* The thread's rename is told ESTALE, about a moved file or with its own error. */
 void rewalk_mislead(struct rewalks *w, int tid);
 /* It was told so in this call already. */
 bool rewalk_misled(const struct rewalks *w, int tid);

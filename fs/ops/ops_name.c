@@ -65,10 +65,13 @@ static int outcome(struct request *r, int error)
     int tid = fuse_req_ctx(r->req)->pid;
 
     error = ops_dir_error(r->fs, r->req, r->ino, error);
-    if (error == ESTALE)
-        return ESTALE;
-    if (error != 0 && is_ahead(r, error) && !has_looked(r, tid)) {
+    if (error != 0 && error != ESTALE && is_ahead(r, error) && !has_looked(r, tid)) {
         ops_note_stale(r->fs, r->req);
+        error = ESTALE;
+    }
+    if (error == ESTALE) {
+        if (r->names[1] != 0 && tid != 0) /* no second time for a file that is being moved */
+            rewalk_mislead(&r->fs->rewalks, tid);
         return ESTALE;
     }
     ops_note_end(r->fs, r->req);
