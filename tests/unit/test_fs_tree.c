@@ -521,7 +521,7 @@ static void files_end_at_the_limit(void **state)
     assert_int_equal(errno, EFBIG);
     assert_int_equal(pwrite(fd, "x", 1, LIMIT_FILE_MAX), -1);
     assert_int_equal(errno, EFBIG);
-    assert_int_equal(rig_ask(&rig, "applied"), (long)applied);    /* nothing was proposed */
+    assert_int_equal(rig_ask(&rig, "applied"), (long)applied); /* nothing was proposed */
     /* A write takes what has room, as on ext4. */
     assert_int_equal(pwrite(fd, "xy", 2, LIMIT_FILE_MAX - 1), 1);
     close(fd);
