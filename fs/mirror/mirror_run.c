@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/kernel/mount.h"
 #include "fs/kernel/notify.h"
 #include "fs/kernel/task.h"
 #include "fs/mirror/mirror.h"
@@ -339,12 +340,27 @@ static bool is_locked_elsewhere(const struct mirror_op *op, int err)
            !atomic_load(&op->refused) && op->rests < MIRROR_RESTS;
 }
 
+/* A rename moves the kernel's entry, and how long the kernel may believe it, to the other name. The
+ * tree may have moved on, and a program may know that by an error (fs/inode/rewalk.h). So the
+ * kernel asks for both names again, and may believe the answers for no time (before_valid_s). Not
+ * for a directory with mounts below it, which another answer would unmount, and not before Linux
+ * 6.2. */
+static void expire_names(const struct mirror_process *p, struct io *io, const struct mirror_op *op)
+{
+    if (op->kind != MIRROR_RENAME && op->kind != MIRROR_EXCHANGE)
+        return;
+    for (unsigned i = 0; i < ARRAY_LEN(op->names); i++)
+        if (!op->names[i].soft || !mount_has_submounts(p->m->mount_id))
+            (void)notify_expire(io, op->names[i].dir, op->names[i].name);
+}
+
 /* Returns 0, -EBUSY and -EAGAIN as mirror_run, or the error of the last attempt. */
 static int try(struct mirror_process *p, struct io *io, struct mirror_op *op)
 {
     int err = -ECANCELED;
 
     for (unsigned tries = 0; tries < MIRROR_TRIES && !atomic_load(&op->refused); tries++) {
+        expire_names(p, io, op);
         err = attempt(p, op);
         if (op->late && p->sock < 0)
             return -EBUSY;

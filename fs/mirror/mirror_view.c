@@ -166,14 +166,17 @@ static uint64_t before(const struct mirror_op *op, unsigned i)
     return i == 0 ? op->ino : op->victim;
 }
 
-/* For the system call that the kernel has begun it is the truth; other processes are to ask. But a
- * directory that something is mounted on would be unmounted when the answer is another. */
+/* For the system call that the kernel has begun it is the truth; other processes are to ask. A
+ * rename moves the entry to another name, where the answer need not be true. But a directory that
+ * something is mounted on would be unmounted when the next answer is another. */
 static double before_valid_s(struct fs *fs, const struct mirror_op *op, unsigned i)
 {
     const struct mirror_name *n = &op->names[i];
 
     if (n->soft && mount_has_submounts(fs->mount_id))
         return attr_name_valid_s(fs);
+    if (op->kind == MIRROR_RENAME || op->kind == MIRROR_EXCHANGE)
+        return 0;
     return name_valid_s(fs, n->dir, n->name, before(op, i));
 }
 
