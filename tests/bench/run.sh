@@ -226,23 +226,15 @@ measure_memory() { # FILES
 }
 
 measure_failover() {
-	local run leader i pid others gaps=() median max
+	local run median max
+	GAPS=()
 	for ((run = 0; run < FAILOVER; run++)); do
-		wait_equal
-		leader=$(wait_leader)
-		others=()
-		for i in $(running); do
-			[ "$i" = "$leader" ] || others+=("${MNT[$i]}")
-		done
-		pid=$(member_pid "$leader")
-		"$TOOLS/gap" 300 200 kill "$pid" "${others[@]}" >"$T/gap"
-		gaps+=("$(sed 's/^gap_ms \([0-9.]*\) .*/\1/' "$T/gap")")
-		until_true 20 gone "$pid"
-		member_unmount "$leader"
-		member_start "$leader"
+		leader_gap 200 kill >/dev/null
+		member_unmount "$LEADER"
+		member_start "$LEADER"
 	done
 	[ "$FAILOVER" = 0 ] || {
-		read -r median max <<<"$(median_max "${gaps[@]}")"
+		read -r median max <<<"$(median_max "${GAPS[@]}")"
 		figure "gap after kill -9 of the leader, median of $FAILOVER" "$median" ms
 		figure "gap after kill -9 of the leader, maximum" "$max" ms
 	}

@@ -183,6 +183,21 @@ until_true() {
 
 now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 
+# leader_gap AFTER_MS HOW…: HOW and the leader's pid are given to the tool gap, with the mounts of
+# all other members. The figure is added to GAPS; the leader, whose process has ended, is in LEADER.
+leader_gap() {
+	local after=$1 how=$2 what=${3:-} i pid mounts=()
+	wait_equal
+	LEADER=$(wait_leader)
+	for i in $(running); do
+		[ "$i" = "$LEADER" ] || mounts+=("${MNT[$i]}")
+	done
+	pid=$(member_pid "$LEADER")
+	"$TOOLS/gap" 300 "$after" "$how" "$what$pid" "${mounts[@]}" | tee "$T/gap"
+	GAPS+=("$(sed 's/^gap_ms \([0-9.]*\) .*/\1/' "$T/gap")")
+	until_true 20 gone "$pid"
+}
+
 # median_max NUMBER…: "median max"
 median_max() {
 	printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)], v[NR] }'

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -276,6 +277,16 @@ bool rig_wait_pending(struct rig *rig, unsigned n)
         usleep(5000);
     }
     return false;
+}
+
+bool rig_can_forget_all(void)
+{
+    struct utsname kernel;
+    int major, minor;
+
+    check(uname(&kernel) == 0);
+    check(sscanf(kernel.release, "%d.%d", &major, &minor) == 2);
+    return major > 6 || (major == 6 && minor >= 16);
 }
 
 void rig_sync(struct rig *rig, unsigned i)

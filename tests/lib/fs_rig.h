@@ -69,6 +69,9 @@ bool rig_wait_pending(struct rig *rig, unsigned n);
 
 /* The barrier: afterwards mount i shows every earlier change. */
 void rig_sync(struct rig *rig, unsigned i);
+/* True if the kernel can be told to ask for all names again (Linux 6.16). Before that, a barrier
+ * loses its patience with a directory that is locked. */
+bool rig_can_forget_all(void);
 
 /* The path mnt[i]/name, formatted; one of several static buffers. */
 BASE_PRINTF(3, 4) const char *rig_path(struct rig *rig, unsigned i, const char *fmt, ...);

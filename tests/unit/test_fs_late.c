@@ -25,7 +25,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -68,17 +67,6 @@ static int tear_down(void **state)
     (void)state;
     rig_stop(&rig);
     return 0;
-}
-
-/* All names can be asked for again; else a barrier loses its patience with a directory. */
-static bool can_forget_all(void)
-{
-    struct utsname kernel;
-    int major, minor;
-
-    assert_int_equal(uname(&kernel), 0);
-    assert_int_equal(sscanf(kernel.release, "%d.%d", &major, &minor), 2);
-    return major > 6 || (major == 6 && minor >= 16);
 }
 
 /* ---- Files ------------------------------------------------------------------------------------*/
@@ -384,7 +372,7 @@ static void many_held_directories(void **state)
     change("free");
     rig_sync(&rig, 1);
     lock();
-    if (can_forget_all())
+    if (rig_can_forget_all())
         assert_fresh("free");
     for (unsigned i = 0; i < N; i++)
         let_go(&holders[i]);

@@ -17,7 +17,6 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -282,16 +281,6 @@ static void a_removed_directory_of_another_user(void **state)
     assert_true(!exists(1, "theirs"));
 }
 
-static bool can_forget_all(void)
-{
-    struct utsname kernel;
-    int major, minor;
-
-    assert_int_equal(uname(&kernel), 0);
-    assert_int_equal(sscanf(kernel.release, "%d.%d", &major, &minor), 2);
-    return major > 6 || (major == 6 && minor >= 16);
-}
-
 /* ---- Stale names ------------------------------------------------------------------------------*/
 
 /* True if n more names than before were updated, and none is stale. */
@@ -321,7 +310,7 @@ static void names_do_not_wait_for_events(void **state)
     int pid;
 
     (void)state;
-    if (!can_forget_all())
+    if (!rig_can_forget_all())
         skip(); /* a documented limit */
     fill_caches();
     before = status();
@@ -394,7 +383,7 @@ static void surplus_changes_are_skipped(void **state)
     pid = hold();
     change();
     change_much();
-    if (can_forget_all())
+    if (rig_can_forget_all())
         assert_true(has_missed(CHANGES - LANE_MAX - 1)); /* while the process is stopped */
     /* The kernel's stale name must not lead to the renamed file: this makes a new file. */
     put(1, "d/from", "mine");

@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,16 +83,6 @@ static void let_go(void)
     assert_int_equal(kill(held, SIGCONT), 0);
     held = 0;
     rig_sync(&rig, 1);
-}
-
-static bool can_forget_all(void)
-{
-    struct utsname kernel;
-    int major, minor;
-
-    assert_int_equal(uname(&kernel), 0);
-    assert_int_equal(sscanf(kernel.release, "%d.%d", &major, &minor), 2);
-    return major > 6 || (major == 6 && minor >= 16);
 }
 
 /* The type of what the name leads to on host i; 0: there is nothing. */
@@ -247,7 +236,7 @@ static bool lists(unsigned i, const char *name)
 static void a_list_is_not_ahead_of_the_names(void **state)
 {
     (void)state;
-    if (!can_forget_all())
+    if (!rig_can_forget_all())
         skip();
     let_it_believe();
     hold();
@@ -265,7 +254,7 @@ static void fsync_of_a_directory_is_a_barrier(void **state)
     int fd;
 
     (void)state;
-    if (!can_forget_all())
+    if (!rig_can_forget_all())
         skip();
     let_it_believe();
     fd = open(here("d"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
